@@ -1,0 +1,91 @@
+use jiff::Timestamp;
+
+/// Reads an RFC 3339 date-time, and the form of ROOMZ's first draft, whose offset has no colon (`+0000`).
+///
+/// `jiff` reads far more (week dates, zone annotations, no seconds), so the shape is checked here and the numbers
+/// there. Fractions are cut to nanoseconds. The last instant is 9999-12-30T22:00:00Z, `jiff`'s.
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
+    const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+    let (date_time, rest) = text.as_bytes().split_at_checked(DATE_TIME.len())?;
+    if !has_shape(date_time, DATE_TIME) {
+        return None;
+    }
+    let (fraction, offset) = match rest.strip_prefix(b".") {
+        Some(rest) => {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 {
+                return None;
+            }
+            rest.split_at(digits)
+        }
+        None => (&[][..], rest),
+    };
+    let offset_is_known = offset.eq_ignore_ascii_case(b"z")
+        || [&b"+dd:dd"[..], b"-dd:dd", b"+dddd", b"-dddd"].iter().any(|shape| has_shape(offset, shape));
+    if !offset_is_known {
+        return None;
+    }
+    if fraction.len() <= 9 {
+        return text.parse().ok();
+    }
+    let end_of_fraction = DATE_TIME.len() + 1 + 9;
+    let start_of_offset = text.len() - offset.len();
+    format!("{}{}", text.get(..end_of_fraction)?, text.get(start_of_offset..)?).parse().ok()
+}
+
+/// `d` stands for a digit, `T` for itself in either case, everything else for itself.
+fn has_shape(text: &[u8], shape: &[u8]) -> bool {
+    text.len() == shape.len()
+        && text.iter().zip(shape).all(|(byte, shape)| match shape {
+            b'd' => byte.is_ascii_digit(),
+            b'T' => byte.eq_ignore_ascii_case(&b'T'),
+            _ => byte == shape,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_rfc_3339_and_the_draft_form() {
+        for (text, expected) in [
+            ("2024-05-21T08:22:32.452Z", "2024-05-21T08:22:32.452Z"),
+            ("2024-05-21t08:22:32z", "2024-05-21T08:22:32Z"),
+            ("2024-05-21T10:22:32+02:00", "2024-05-21T08:22:32Z"),
+            ("2024-05-21T08:22:32-00:00", "2024-05-21T08:22:32Z"),
+            ("2024-02-02T09:13:44+0000", "2024-02-02T09:13:44Z"),
+            ("2024-02-02T09:13:44.5-0130", "2024-02-02T10:43:44.5Z"),
+            ("2024-05-21T08:22:32.1234567Z", "2024-05-21T08:22:32.1234567Z"),
+            ("2024-05-21T08:22:32.1234567899999+00:00", "2024-05-21T08:22:32.123456789Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(parse(text).map(|t| t.to_string()).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_only_looks_like_a_date() {
+        for text in [
+            "",
+            "2024-05-21",
+            "2024-05-21T08:22Z",
+            "2024-05-21T08:22:32",
+            "2024-05-21 08:22:32Z",
+            "2024-05-21T08:22:32.Z",
+            "2024-05-21T08:22:32,5Z",
+            "2024-05-21T08:22:32+02",
+            "2024-05-21T08:22:32+01:00:30",
+            "2024-05-21T08:22:32Z[Europe/Zurich]",
+            "20240521T082232Z",
+            "+002024-05-21T08:22:32Z",
+            "2024-13-21T08:22:32Z",
+            "2024-05-21T25:22:32Z",
+            "2024-05-21T08:22:32Z ",
+            "2024-05-2\u{661}T08:22:32Z",
+            "1716279752",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}
