@@ -1,0 +1,70 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use tower::BoxError;
+
+/// The request body that the service behind the layer gets: the verified bytes of a delivery, or, on another path
+/// than the webhook's, whatever the client streams.
+pub struct WebhookBody(Inner);
+
+enum Inner {
+    Verified(Full<Bytes>),
+    Elsewhere(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl WebhookBody {
+    pub(crate) fn verified(bytes: Bytes) -> Self {
+        Self(Inner::Verified(Full::new(bytes)))
+    }
+
+    pub(crate) fn elsewhere<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Inner::Elsewhere(body.map_err(Into::into).boxed_unsync()))
+    }
+}
+
+impl Body for WebhookBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.get_mut().0 {
+            Inner::Verified(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Inner::Elsewhere(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Verified(body) => body.is_end_stream(),
+            Inner::Elsewhere(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Verified(body) => body.size_hint(),
+            Inner::Elsewhere(body) => body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for WebhookBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Inner::Verified(_) => "WebhookBody(verified)",
+            Inner::Elsewhere(_) => "WebhookBody(of another path)",
+        })
+    }
+}

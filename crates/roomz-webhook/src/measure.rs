@@ -1,0 +1,149 @@
+//! What is counted and logged. Everything that is said about a request is said here, and none of it holds a secret, a
+//! signature or a body.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use http::Response;
+use roomz_protocol::{Event, EventData, EventId};
+use tokio::time::Instant;
+
+use crate::answer::Skipped;
+use crate::refusal::Refusal;
+use crate::store::StoreError;
+
+#[cfg(feature = "metrics")]
+use metrics::{counter, gauge, histogram};
+
+/// Without the feature nothing is counted and the labels are not evaluated.
+#[cfg(not(feature = "metrics"))]
+mod off {
+    pub(super) struct Off;
+    impl Off {
+        pub(super) fn increment(&self, _: impl Sized) {}
+        pub(super) fn decrement(&self, _: impl Sized) {}
+        pub(super) fn record(&self, _: impl Sized) {}
+    }
+    macro_rules! off {
+        ($($ignored:tt)*) => {
+            $crate::measure::off::Off
+        };
+    }
+    pub(super) use {off as counter, off as gauge, off as histogram};
+}
+#[cfg(not(feature = "metrics"))]
+use off::{counter, gauge, histogram};
+
+/// An operation of the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation {
+    Claim,
+    Renew,
+    Complete,
+    Release,
+}
+
+impl Operation {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Renew => "renew",
+            Self::Complete => "complete",
+            Self::Release => "release",
+        }
+    }
+}
+
+pub(crate) fn verified(secret: usize) {
+    let position = match secret {
+        0 => "0",
+        1 => "1",
+        2 => "2",
+        _ => "3+",
+    };
+    tracing::trace!(secret = position, "verified");
+    counter!("roomz_webhook_verified_total", "secret" => position).increment(1);
+}
+
+pub(crate) fn age(age: Duration) {
+    histogram!("roomz_webhook_event_age_seconds").record(age.as_secs_f64());
+}
+
+pub(crate) fn accepted(event: &Event, attempt: u32) {
+    counter!("roomz_webhook_accepted_total").increment(1);
+    if let EventData::Unknown(unknown) = &event.data {
+        tracing::warn!(attempt, "accepted, without a type for its data: {}", unknown.reason());
+        counter!("roomz_webhook_unknown_total").increment(1);
+    } else {
+        tracing::debug!(attempt, "accepted");
+    }
+}
+
+pub(crate) fn handled<B>(response: &Response<B>) {
+    match response.extensions().get() {
+        Some(skipped) => self::skipped(*skipped),
+        None => {
+            tracing::debug!(status = response.status().as_u16(), "handled");
+            counter!("roomz_webhook_handled_total").increment(1);
+        }
+    }
+}
+
+pub(crate) fn skipped(skipped: Skipped) {
+    tracing::info!(why = skipped.as_str(), "skipped");
+    counter!("roomz_webhook_skipped_total", "why" => skipped.as_str()).increment(1);
+}
+
+pub(crate) fn released(why: &dyn fmt::Display) {
+    tracing::warn!("given back for a redelivery: the handler {why}");
+    counter!("roomz_webhook_released_total").increment(1);
+}
+
+pub(crate) fn refused(refusal: &Refusal) {
+    tracing::info!(status = refusal.status().as_u16(), reason = refusal.reason(), "refused: {refusal}");
+    counter!("roomz_webhook_refused_total", "reason" => refusal.reason()).increment(1);
+}
+
+pub(crate) fn id_reused() {
+    tracing::warn!("the event's id is known with another body");
+    counter!("roomz_webhook_id_reused_total").increment(1);
+}
+
+pub(crate) fn lost(id: EventId) {
+    tracing::warn!(event.id = %id, "the claim was taken over before it was settled: the event may be handled twice");
+    counter!("roomz_webhook_lost_total").increment(1);
+}
+
+pub(crate) fn forgotten() {
+    counter!("roomz_webhook_forgotten_total").increment(1);
+}
+
+pub(crate) fn store_error(operation: Operation, error: &StoreError) {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    tracing::error!(operation = operation.as_str(), "{text}");
+    counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(1);
+}
+
+/// Counts a handler as running until dropped, and then records for how long it ran.
+pub(crate) fn running() -> Running {
+    gauge!("roomz_webhook_in_flight").increment(1.0);
+    Running { start: Instant::now() }
+}
+
+pub(crate) struct Running {
+    start: Instant,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        gauge!("roomz_webhook_in_flight").decrement(1.0);
+        histogram!("roomz_webhook_handling_seconds").record(self.start.elapsed().as_secs_f64());
+    }
+}

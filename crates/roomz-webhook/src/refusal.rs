@@ -1,0 +1,187 @@
+use std::error::Error;
+use std::fmt;
+
+use http::{HeaderName, StatusCode};
+use roomz_protocol::{ParseError, SignatureError};
+
+/// Why a delivery was not handed to the service. It is also in the extensions of the response.
+///
+/// The response is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`, `detail` and
+/// `reason`; the last is [`reason`](Self::reason) and stable.
+///
+/// ```
+/// use roomz_webhook::{Refusal, RefusalKind};
+///
+/// fn is_a_forgery<B>(response: &http::Response<B>) -> bool {
+///     let refusal = response.extensions().get::<Refusal>();
+///     refusal.is_some_and(|refusal| refusal.kind() == RefusalKind::SignatureMismatch)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    kind: RefusalKind,
+    detail: Detail,
+}
+
+/// What kind of refusal it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalKind {
+    /// 405: the method is not POST.
+    MethodNotAllowed,
+    /// 415: the body is compressed.
+    ContentEncoding,
+    /// 401: there is no signature header.
+    SignatureMissing,
+    /// 401: there is more than one signature header.
+    SignatureRepeated,
+    /// 401: the signature is not 88 characters of base64.
+    SignatureMalformed,
+    /// 413: the body is longer than the limit.
+    BodyTooLarge,
+    /// 408: the body was not complete in time.
+    BodyTimeout,
+    /// 400: the connection broke while the body was read.
+    BodyBroken,
+    /// 401: the signature is not that of the body under any of the secrets.
+    SignatureMismatch,
+    /// 400: the body is signed, but not an event.
+    EventMalformed,
+    /// 400: the event is older than the maximum age.
+    EventTooOld,
+    /// 400: the event is dated further ahead than the clocks may differ.
+    EventTooNew,
+    /// 409: the id is known with another body, and the policy is to refuse that.
+    IdReused,
+    /// 503: the same event is being handled, and that took too long to wait for.
+    InFlight,
+    /// 503: the store is down, slow or full.
+    StoreUnavailable,
+    /// 500: the handler panicked.
+    HandlerPanicked,
+}
+
+#[derive(Clone, Debug)]
+enum Detail {
+    Plain(&'static str),
+    NoHeader(HeaderName),
+    Headers(HeaderName, usize),
+    Signature(SignatureError),
+    Limit(usize),
+    Parse(ParseError),
+}
+
+impl Refusal {
+    pub(crate) const fn new(kind: RefusalKind) -> Self {
+        let detail = match kind {
+            RefusalKind::MethodNotAllowed => "a webhook is delivered with POST",
+            RefusalKind::ContentEncoding => "send the body as it was signed, without Content-Encoding",
+            RefusalKind::BodyTimeout => "the body was not complete in time",
+            RefusalKind::BodyBroken => "the connection broke before the body was complete",
+            RefusalKind::SignatureMismatch => {
+                "the signature is not that of the body under any of the receiver's secrets: compare the secrets, and \
+                 see that nothing on the way rewrites the body"
+            }
+            RefusalKind::EventTooOld => "the event's timestamp is older than this receiver accepts",
+            RefusalKind::EventTooNew => "the event's timestamp is further ahead than this receiver accepts",
+            RefusalKind::IdReused => "an event with this id and another body has been received",
+            RefusalKind::InFlight => "the same event is being handled; deliver it again later",
+            RefusalKind::StoreUnavailable => {
+                "the receiver cannot say whether it has handled this event; deliver it again later"
+            }
+            RefusalKind::HandlerPanicked => "the receiver failed; deliver the event again later",
+            _ => "",
+        };
+        Self { kind, detail: Detail::Plain(detail) }
+    }
+
+    pub(crate) const fn signature_missing(header: HeaderName) -> Self {
+        Self { kind: RefusalKind::SignatureMissing, detail: Detail::NoHeader(header) }
+    }
+
+    pub(crate) const fn signature_repeated(header: HeaderName, found: usize) -> Self {
+        Self { kind: RefusalKind::SignatureRepeated, detail: Detail::Headers(header, found) }
+    }
+
+    pub(crate) const fn signature_malformed(error: SignatureError) -> Self {
+        Self { kind: RefusalKind::SignatureMalformed, detail: Detail::Signature(error) }
+    }
+
+    pub(crate) const fn body_too_large(limit: usize) -> Self {
+        Self { kind: RefusalKind::BodyTooLarge, detail: Detail::Limit(limit) }
+    }
+
+    pub(crate) const fn event_malformed(error: ParseError) -> Self {
+        Self { kind: RefusalKind::EventMalformed, detail: Detail::Parse(error) }
+    }
+
+    /// What kind of refusal it is.
+    #[must_use]
+    pub const fn kind(&self) -> RefusalKind {
+        self.kind
+    }
+
+    /// The status of the response.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self.kind {
+            RefusalKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            RefusalKind::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            RefusalKind::SignatureMissing
+            | RefusalKind::SignatureRepeated
+            | RefusalKind::SignatureMalformed
+            | RefusalKind::SignatureMismatch => StatusCode::UNAUTHORIZED,
+            RefusalKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            RefusalKind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            RefusalKind::BodyBroken
+            | RefusalKind::EventMalformed
+            | RefusalKind::EventTooOld
+            | RefusalKind::EventTooNew => StatusCode::BAD_REQUEST,
+            RefusalKind::IdReused => StatusCode::CONFLICT,
+            RefusalKind::InFlight | RefusalKind::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RefusalKind::HandlerPanicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The stable name of the kind, such as `signature-mismatch`: the member `reason` of the answer and the label
+    /// of the metric.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self.kind {
+            RefusalKind::MethodNotAllowed => "method-not-allowed",
+            RefusalKind::ContentEncoding => "content-encoding",
+            RefusalKind::SignatureMissing => "signature-missing",
+            RefusalKind::SignatureRepeated => "signature-repeated",
+            RefusalKind::SignatureMalformed => "signature-malformed",
+            RefusalKind::BodyTooLarge => "body-too-large",
+            RefusalKind::BodyTimeout => "body-timeout",
+            RefusalKind::BodyBroken => "body-broken",
+            RefusalKind::SignatureMismatch => "signature-mismatch",
+            RefusalKind::EventMalformed => "event-malformed",
+            RefusalKind::EventTooOld => "event-too-old",
+            RefusalKind::EventTooNew => "event-too-new",
+            RefusalKind::IdReused => "id-reused",
+            RefusalKind::InFlight => "in-flight",
+            RefusalKind::StoreUnavailable => "store-unavailable",
+            RefusalKind::HandlerPanicked => "handler-panicked",
+        }
+    }
+}
+
+/// What was wrong and what to do, for a person. It never holds a secret, a signature or a part of the body.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.detail {
+            Detail::Plain(text) => f.write_str(text),
+            Detail::NoHeader(header) => write!(f, "there is no header `{header}`"),
+            Detail::Headers(header, found) => {
+                write!(f, "there are {found} headers `{header}` instead of one")
+            }
+            Detail::Signature(error) => error.fmt(f),
+            Detail::Limit(limit) => write!(f, "the body is longer than {limit} bytes"),
+            Detail::Parse(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for Refusal {}

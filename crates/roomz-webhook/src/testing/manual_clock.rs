@@ -1,0 +1,62 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use roomz_protocol::Timestamp;
+
+use crate::clock::Clock;
+
+/// A clock that stands still until it is moved. A clone is the same clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use roomz_webhook::testing::ManualClock;
+/// use roomz_webhook::{Clock, MokaStore};
+///
+/// let clock = ManualClock::new();
+/// let store = MokaStore::new().with_clock(clock.clone());
+/// let before = clock.monotonic();
+/// clock.advance(Duration::from_secs(60)); // every lease is over
+/// assert_eq!(clock.monotonic() - before, Duration::from_secs(60));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock {
+    start: Timestamp,
+    elapsed_nanos: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// A clock that shows the present time and stands still.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::at(Timestamp::now())
+    }
+
+    /// A clock that shows this time and stands still.
+    #[must_use]
+    pub fn at(start: Timestamp) -> Self {
+        Self { start, elapsed_nanos: Arc::default() }
+    }
+
+    /// Moves the clock, by at most 584 years in all.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.elapsed_nanos.fetch_add(nanos, Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        self.start.checked_add(self.monotonic()).unwrap_or(Timestamp::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.elapsed_nanos.load(Ordering::SeqCst))
+    }
+}

@@ -1,0 +1,61 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::store::IdempotencyStore;
+
+/// A store under test, and how its time is made to pass.
+#[derive(Clone)]
+pub struct Subject {
+    store: Arc<dyn IdempotencyStore>,
+    advance: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
+    rounds: usize,
+}
+
+impl Subject {
+    /// A store whose clock cannot be moved: the suite waits, with leases of half a second where it must.
+    #[must_use]
+    pub fn new(store: impl IdempotencyStore) -> Self {
+        Self { store: Arc::new(store), advance: None, rounds: 1_000 }
+    }
+
+    /// How to move the store's clock. Then nothing waits.
+    #[must_use]
+    pub fn with_advance(mut self, advance: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        self.advance = Some(Arc::new(advance));
+        self
+    }
+
+    /// How many rounds a race is run. Default: 1000.
+    #[must_use]
+    pub fn with_rounds(mut self, rounds: usize) -> Self {
+        self.rounds = rounds;
+        self
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn IdempotencyStore> {
+        Arc::clone(&self.store)
+    }
+
+    pub(crate) const fn rounds(&self) -> usize {
+        self.rounds
+    }
+
+    /// A lease that the test means to see the end of.
+    pub(crate) fn short(&self) -> Duration {
+        if self.advance.is_some() { Duration::from_secs(60) } else { Duration::from_millis(500) }
+    }
+
+    pub(crate) async fn pass(&self, time: Duration) {
+        match &self.advance {
+            Some(advance) => advance(time),
+            None => tokio::time::sleep(time).await,
+        }
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("rounds", &self.rounds).finish_non_exhaustive()
+    }
+}
