@@ -63,10 +63,6 @@ async fn an_event_of_another_type_is_acknowledged_and_not_run() {
     }
 }
 
-fn serde_json_null() -> Option<String> {
-    None
-}
-
 #[tokio::test]
 async fn every_event_reaches_a_handler_of_all_types() {
     let app = app(async |Event(event): Event| event.event_type.to_string());

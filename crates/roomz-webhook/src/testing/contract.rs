@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use roomz_protocol::{EventId, Uuid};
@@ -544,7 +544,7 @@ pub async fn an_operation_dropped_halfway_happened_or_did_not(subject: &Subject)
 async fn drop_after(future: impl Future, polls: usize) {
     let mut future = pin!(future);
     for _ in 0..polls {
-        if let Poll::Ready(_) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
         tokio::task::yield_now().await;

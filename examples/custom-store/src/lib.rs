@@ -1,0 +1,19 @@
+//! A store of one's own, and the router that uses it.
+
+mod store;
+
+use axum::Router;
+use axum::routing::post;
+use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};
+
+pub use store::RedbStore;
+
+#[allow(clippy::print_stdout, reason = "this is the program's output")]
+async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
+    println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
+}
+
+/// The application; the store is in the layer.
+pub fn app(webhook: WebhookLayer) -> Router {
+    Router::new().route("/webhooks/roomz", post(presence).layer(webhook))
+}

@@ -1,0 +1,35 @@
+//! The contract, and what this store adds: it survives a restart.
+
+#![allow(clippy::unwrap_used)] // in helpers; a test may
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use custom_store::RedbStore;
+use roomz_axum::roomz_webhook::Skipped;
+use roomz_axum::{Secret, WebhookLayer};
+use roomz_webhook::testing::{ManualClock, Subject, TestEvent};
+use tower::ServiceExt as _;
+
+roomz_webhook::store_contract!(redb_store, async {
+    let clock = ManualClock::new();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let store = RedbStore::open(file.path()).unwrap().with_clock(clock.clone());
+    Subject::new(store).with_advance(move |by| clock.advance(by)).with_rounds(50)
+});
+
+#[tokio::test]
+async fn a_restart_forgets_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = Secret::new("the webhook secret").unwrap();
+    let event = TestEvent::busy();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let store = RedbStore::open(directory.path().join("claims.redb")).unwrap();
+        let webhook = WebhookLayer::builder(secret.clone()).with_store(store).build().unwrap();
+        let request = event.request::<Body>("/webhooks/roomz", &secret);
+        let response = custom_store::app(webhook).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        answers.push(response.extensions().get::<Skipped>().copied());
+    }
+    assert_eq!(answers, [None, Some(Skipped::Duplicate)]);
+}

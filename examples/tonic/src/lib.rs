@@ -1,0 +1,79 @@
+//! A gRPC service that streams presence changes, fed by the ROOMZ webhook on the same port.
+
+use std::pin::Pin;
+
+use axum::extract::State;
+use axum::routing::post;
+use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+/// The code that `build.rs` makes.
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::all,
+    clippy::restriction,
+    clippy::pedantic
+)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/example.Presence.rs"));
+}
+pub use generated::presence_client::PresenceClient;
+use generated::presence_server::{Presence, PresenceServer};
+
+/// Asks for every change.
+#[derive(Clone, PartialEq, prost::Message)]
+#[allow(clippy::exhaustive_structs)]
+pub struct WatchRequest {}
+
+/// One change.
+#[derive(Clone, PartialEq, prost::Message)]
+#[allow(clippy::exhaustive_structs)]
+pub struct PresenceChange {
+    /// The workspace's id.
+    #[prost(string, tag = "1")]
+    pub workspace_id: String,
+    /// `Free`, `Busy`, or what ROOMZ said.
+    #[prost(string, tag = "2")]
+    pub status: String,
+}
+
+type Changes = broadcast::Sender<PresenceChange>;
+
+/// The webhook's handler.
+async fn changed(State(changes): State<Changes>, Event(event): Event<WorkspacePresenceChanged>) {
+    let change = PresenceChange {
+        workspace_id: event.data.workspace_id.to_string(),
+        status: event.data.presence_status.as_str().to_owned(),
+    };
+    // Nobody listening is no error.
+    let _ = changes.send(change);
+}
+
+struct Watcher(Changes);
+
+#[tonic::async_trait]
+impl Presence for Watcher {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<PresenceChange, Status>> + Send>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let changes = BroadcastStream::new(self.0.subscribe());
+        let changes = changes.map(|change| change.map_err(|_| Status::data_loss("too slow for the changes")));
+        Ok(Response::new(Box::pin(changes)))
+    }
+}
+
+/// Both services. Serve them with `accept_http1(true)`: webhooks arrive over HTTP/1.1.
+pub fn app(webhook: WebhookLayer) -> Routes {
+    let changes = Changes::new(1024);
+    let grpc = Routes::new(PresenceServer::new(Watcher(changes.clone())));
+    let webhook =
+        axum::Router::new().route("/webhooks/roomz", post(changed).layer(webhook)).with_state(changes);
+    Routes::from(grpc.into_axum_router().merge(webhook))
+}
