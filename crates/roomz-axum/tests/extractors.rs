@@ -52,9 +52,7 @@ async fn gives_the_whole_event_one_type_and_the_delivery_with_the_same_bytes() {
 #[tokio::test]
 async fn an_event_of_another_type_is_acknowledged_and_not_run() {
     let app = app(async |_: Event<WorkspacePresenceChanged>| -> StatusCode { unreachable!() });
-    for event in
-        [TestEvent::busy().with_type("workspace.booked"), TestEvent::busy().with("data", serde_json_null())]
-    {
+    for event in [TestEvent::busy().with_type("workspace.booked"), TestEvent::busy().with("data", ())] {
         let (status, skipped, text) = deliver(&app, &event).await;
         assert_eq!((status, skipped), (StatusCode::OK, Some(Skipped::Ignored)));
         assert_eq!(text, r#"{"skipped":"ignored"}"#);

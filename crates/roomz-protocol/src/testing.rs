@@ -128,3 +128,19 @@ pub fn signed_request<B: From<Vec<u8>>>(uri: &str, body: Vec<u8>, secret: &Secre
     headers.insert(SIGNATURE_HEADER, signature);
     request
 }
+
+/// A secret of any bytes, without the checks of [`Secret::new`], for published test vectors whose keys are random.
+///
+/// ```
+/// let secret = roomz_protocol::testing::secret_of_any_bytes(&[0; 64]);
+/// assert_eq!(secret.sign(b"").to_base64().len(), 88);
+/// ```
+///
+/// # Panics
+///
+/// Never: HMAC takes keys of any length.
+#[must_use]
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+pub fn secret_of_any_bytes(key: &[u8]) -> Secret {
+    Secret::unchecked(key).expect("HMAC takes keys of any length")
+}

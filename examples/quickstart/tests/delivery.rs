@@ -1,0 +1,163 @@
+//! The program as its user runs it: started as a process, fed by `openssl` and `curl`, which share no code with us.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // in helpers; a test may
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+const SECRET: &str = "demo-secret";
+const BODY: &str = r#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4","type":"workspace.presence.changed","timestamp":"2024-05-21T08:22:32.452Z","apiVersion":"1.0","data":{"workspaceId":"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5","presenceStatus":"Busy"}}"#;
+
+/// The running program, killed when dropped.
+struct Quickstart {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Quickstart {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_quickstart"))
+            .env("ROOMZ_WEBHOOK_SECRET", SECRET)
+            .env("LISTEN", "127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let url = line.trim_end().strip_prefix("listening on ").unwrap().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+        Self { process, output, url }
+    }
+
+    /// Ends the program as a service manager does, and gives what it printed since it listened.
+    fn stop(mut self) -> Vec<String> {
+        let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
+        assert!(kill.success());
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        assert!(self.process.wait().unwrap().success());
+        rest.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Quickstart {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Whether these programs can be run. Without one the test is left out, which is said past the test runner's
+/// capture; `ROOMZ_TESTS=complete` makes it fail instead.
+fn have(programs: &[&str]) -> bool {
+    let missing: Vec<_> =
+        programs.iter().filter(|program| Command::new(program).arg("version").output().is_err()).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    assert!(
+        std::env::var("ROOMZ_TESTS").as_deref() != Ok("complete"),
+        "nothing may be left out here, but not on the PATH: {missing:?}"
+    );
+    let _ = writeln!(
+        std::io::stderr(),
+        "left out: a delivery signed by openssl and sent by curl, because these are not on the PATH: {missing:?}"
+    );
+    false
+}
+
+fn sign_with_openssl(body: &str) -> String {
+    let mut openssl = Command::new("sh")
+        .args(["-c", "openssl dgst -sha512 -hmac \"$0\" -binary | base64 | tr -d '\\n'", SECRET])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap()
+}
+
+fn curl(url: &str, signature: &str, body: &str) -> (String, String) {
+    let output = Command::new("curl")
+        .args(["-s", "-i", "-H", &format!("Roomz-Signature: {signature}"), "--data-binary", body])
+        .arg(format!("{url}/webhooks/roomz"))
+        .output()
+        .unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    (answer.get(9..12).unwrap_or("nothing").to_owned(), answer)
+}
+
+#[test]
+fn a_delivery_signed_by_openssl_is_one_line_its_duplicate_none_and_a_changed_byte_401() {
+    if !have(&["openssl", "curl"]) {
+        return;
+    }
+    let quickstart = Quickstart::start();
+    let signature = sign_with_openssl(BODY);
+    let (status, first) = curl(&quickstart.url, &signature, BODY);
+    assert_eq!(status, "200", "{first}");
+    let (status, second) = curl(&quickstart.url, &signature, BODY);
+    assert_eq!(status, "200", "{second}");
+    assert!(second.contains("roomz-webhook-skipped: duplicate"), "{second}");
+    let (status, forged) = curl(&quickstart.url, &signature, &BODY.replace("Busy", "busy"));
+    assert_eq!(status, "401", "{forged}");
+    assert!(forged.contains(r#""reason":"signature-mismatch""#), "{forged}");
+
+    let lines = quickstart.stop();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("e6ae112e-2af3-4d72-894b-03435d7afde4") && lines[0].contains("Busy"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn without_a_secret_it_stops_and_says_what_to_set() {
+    let output = Command::new(env!("CARGO_BIN_EXE_quickstart"))
+        .env_remove("ROOMZ_WEBHOOK_SECRET")
+        .env("LISTEN", "127.0.0.1:0")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        error,
+        "quickstart: the environment variable ROOMZ_WEBHOOK_SECRET is not set: set it to the webhook secret from ROOMZ\n"
+    );
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_an_error_that_says_so() {
+    for address in ["nowhere", "127.0.0.1:99999"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_quickstart"))
+            .env("ROOMZ_WEBHOOK_SECRET", SECRET)
+            .env("LISTEN", address)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(address) && error.contains("set LISTEN"), "{error}");
+    }
+}
+
+#[test]
+fn another_path_is_404_and_another_method_405() {
+    let quickstart = Quickstart::start();
+    let address = quickstart.url.strip_prefix("http://").unwrap();
+    for (request_line, status) in
+        [("GET /webhooks/roomz", "405"), ("POST /", "404"), ("POST /webhooks/roomz", "401")]
+    {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        write!(stream, "{request_line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.get(9..12), Some(status), "{answer}");
+    }
+    assert!(quickstart.stop().is_empty());
+}

@@ -1,0 +1,585 @@
+//! Section 2: the claim, one test a situation.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{StatusCode, header};
+use roomz_tests::{Fault, Op, Rig, until};
+use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{Delivery, IdReused, Skipped, StoreOutage};
+use tokio::sync::{Barrier, Notify, Semaphore};
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, ServiceExt as _};
+
+const OK: Result<StatusCode, BoxError> = Ok(StatusCode::OK);
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A handler that collects attempts and says what it is told to, in turn.
+fn scripted(
+    script: impl IntoIterator<Item = StatusCode>,
+) -> (Arc<Mutex<Vec<u32>>>, impl Fn(Delivery) -> Answering + Clone + Send + Sync) {
+    let attempts = Arc::new(Mutex::new(Vec::new()));
+    let script = Arc::new(Mutex::new(script.into_iter().collect::<std::collections::VecDeque<_>>()));
+    let seen = Arc::clone(&attempts);
+    let handler = move |delivery: Delivery| {
+        seen.lock().unwrap().push(delivery.attempt());
+        let status = script.lock().unwrap().pop_front().unwrap_or(StatusCode::OK);
+        std::future::ready(Ok(status))
+    };
+    (attempts, handler)
+}
+type Answering = std::future::Ready<Result<StatusCode, BoxError>>;
+
+#[tokio::test]
+async fn a_first_delivery_answered_2xx_is_completed_and_then_answered() {
+    let rig = Rig::handling(async |_| Ok(StatusCode::CREATED));
+    let answer = rig.deliver(&TestEvent::busy()).await;
+    assert_eq!((answer.status, answer.skipped), (StatusCode::CREATED, None));
+    assert_eq!((rig.store.calls(Op::Claim), rig.store.calls(Op::Complete)), (1, 1));
+    assert_eq!((rig.store.calls(Op::Release), rig.store.calls(Op::Renew)), (0, 0));
+}
+
+#[tokio::test]
+async fn a_duplicate_of_a_finished_event_is_200_marked_and_not_run() {
+    let rig = Rig::new();
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.skipped, None);
+    for _ in 0..3 {
+        let answer = rig.deliver(&event).await;
+        assert_eq!((answer.status, answer.skipped), (StatusCode::OK, Some(Skipped::Duplicate)));
+        assert_eq!(answer.headers[Skipped::HEADER], "duplicate");
+        assert_eq!(answer.text, r#"{"skipped":"duplicate"}"#);
+    }
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test]
+async fn the_same_id_in_another_spelling_is_the_same_event() {
+    let rig = Rig::new();
+    let id = "e6ae112e-2af3-4d72-894b-03435d7afde4";
+    let plain = id.replace('-', "");
+    for spelling in [id, &id.to_uppercase(), &plain, &format!("{{{id}}}"), &format!("urn:uuid:{id}")] {
+        assert_eq!(rig.deliver(&TestEvent::busy().with("id", spelling)).await.status, 200, "{spelling}");
+    }
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_handler_that_answers_anything_but_2xx_runs_again_and_is_told_its_attempt() {
+    let script = [StatusCode::BAD_REQUEST, StatusCode::FOUND, StatusCode::INTERNAL_SERVER_ERROR];
+    let (attempts, handler) = scripted(script);
+    let rig = Rig::with(|builder| builder, handler);
+    let event = TestEvent::busy();
+    for status in [400, 302, 500, 200] {
+        assert_eq!(rig.deliver(&event).await.status.as_u16(), status, "its own answer");
+    }
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(*attempts.lock().unwrap(), [1, 2, 3, 4]);
+    assert_eq!(rig.store.calls(Op::Release), 3);
+}
+
+#[tokio::test]
+async fn a_service_that_fails_gives_the_event_back_and_its_error_passes() {
+    let rig =
+        Rig::handling(
+            async |delivery| {
+                if delivery.attempt() == 1 { Err(BoxError::from("the database is gone")) } else { OK }
+            },
+        );
+    let event = TestEvent::busy();
+    let request = || event.request::<Body>("/", &roomz_tests::secret());
+    assert_eq!(rig.try_send(request()).await.unwrap_err().to_string(), "the database is gone");
+    assert_eq!(rig.send(request()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_500_and_runs_again() {
+    let rig = Rig::handling(async |delivery| {
+        assert!(delivery.attempt() > 1, "on purpose");
+        OK
+    });
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.short(), (500, "handler-panicked".into()));
+    assert_eq!(rig.deliver(&event).await.status, 200);
+    assert_eq!(rig.runs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_while_the_first_one_runs_waits_and_is_answered_as_it_did() {
+    let rig = Rig::handling(async |_| {
+        sleep(Duration::from_secs(9)).await;
+        OK
+    });
+    let event = TestEvent::busy();
+    let start = Instant::now();
+    let (first, second) = tokio::join!(rig.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        (rig.deliver(&event).await, start.elapsed())
+    });
+    assert_eq!((first.status, first.skipped), (StatusCode::OK, None));
+    assert_eq!((second.0.status, second.0.skipped), (StatusCode::OK, Some(Skipped::Duplicate)));
+    assert_eq!(second.1, Duration::from_secs(9), "at the moment the first one is done");
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_waited_ten_seconds_is_503_with_retry_after() {
+    let rig = Rig::handling(async |_| {
+        sleep(Duration::from_secs(30)).await;
+        OK
+    });
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(rig.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        let start = Instant::now();
+        (rig.deliver(&event).await, start.elapsed())
+    });
+    assert_eq!(first.status, 200);
+    assert_eq!(second.0.short(), (503, "in-flight".into()));
+    assert_eq!(second.0.headers[header::RETRY_AFTER], "5");
+    assert_eq!(second.1, Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_first_one_fails_while_duplicates_wait_one_of_them_runs() {
+    let failed = Arc::new(AtomicUsize::new(0));
+    let seen = failed.clone();
+    let rig = Rig::handling(move |delivery: Delivery| {
+        let seen = seen.clone();
+        async move {
+            sleep(Duration::from_secs(1)).await;
+            if delivery.attempt() < 3 {
+                seen.fetch_add(1, Ordering::SeqCst);
+                return Ok(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+            OK
+        }
+    });
+    let event = TestEvent::busy();
+    let start = Instant::now();
+    let answers = futures_util::future::join_all((0..20).map(|_| rig.deliver(&event))).await;
+    let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(500), count(200)), (2, 18), "two failed, one ran, and the others waited for it");
+    assert_eq!(answers.iter().filter(|answer| answer.skipped.is_some()).count(), 17);
+    assert_eq!((rig.runs(), failed.load(Ordering::SeqCst)), (3, 2));
+    assert_eq!(start.elapsed(), Duration::from_secs(3), "nobody slept through the bell");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_concurrent_duplicates_run_once_in_a_thousand_rounds() {
+    for _ in 0..1_000 {
+        let rig = Rig::handling(async |_| {
+            tokio::task::yield_now().await;
+            OK
+        });
+        let event = TestEvent::busy();
+        let barrier = Arc::new(Barrier::new(64));
+        let tasks: Vec<_> = (0..64)
+            .map(|_| {
+                let (rig, event, barrier) = (rig.clone(), event.clone(), barrier.clone());
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    rig.deliver(&event).await
+                })
+            })
+            .collect();
+        let mut skipped = 0;
+        for task in tasks {
+            let answer = task.await.unwrap();
+            assert_eq!(answer.status, 200);
+            skipped += usize::from(answer.skipped == Some(Skipped::Duplicate));
+        }
+        assert_eq!((rig.runs(), skipped), (1, 63));
+    }
+}
+
+#[tokio::test]
+async fn the_same_id_with_another_body_is_a_duplicate_by_default() {
+    let rig = Rig::new();
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.status, 200);
+    assert_eq!(rig.deliver(&event.with("note", 1)).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test]
+async fn the_same_id_with_another_body_can_be_an_event_of_its_own() {
+    let rig = Rig::with(|builder| builder.with_id_reused(IdReused::Process), async |_| OK);
+    let event = TestEvent::busy();
+    let other = event.clone().with("note", 1);
+    for skipped in [None, Some(Skipped::Duplicate)] {
+        assert_eq!(rig.deliver(&event).await.skipped, skipped);
+        assert_eq!(rig.deliver(&other).await.skipped, skipped, "deduplicated by itself");
+    }
+    assert_eq!(rig.runs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_id_with_another_body_can_be_refused() {
+    let rig = Rig::with(
+        |builder| builder.with_id_reused(IdReused::Refuse),
+        async |delivery| {
+            sleep(Duration::from_secs(1)).await;
+            Ok(if delivery.attempt() == 1 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK })
+        },
+    );
+    let event = TestEvent::busy();
+    let other = event.clone().with("note", 1);
+    let (first, meanwhile) = tokio::join!(rig.deliver(&event), rig.deliver(&other));
+    assert_eq!(first.status, 500);
+    assert_eq!(meanwhile.short(), (409, "id-reused".into()), "while it runs");
+    assert_eq!(rig.deliver(&other).await.short(), (409, "id-reused".into()), "when it is free");
+    assert_eq!(rig.deliver(&event).await.status, 200, "and it is free for its own body");
+    assert_eq!(rig.deliver(&other).await.short(), (409, "id-reused".into()), "when it is done");
+    assert_eq!(rig.runs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_client_goes_away_the_handler_finishes_and_settles() {
+    let finished = Arc::new(AtomicBool::new(false));
+    let seen = finished.clone();
+    let rig = Rig::handling(move |_| {
+        let seen = seen.clone();
+        async move {
+            sleep(Duration::from_secs(3)).await;
+            seen.store(true, Ordering::SeqCst);
+            OK
+        }
+    });
+    let event = TestEvent::busy();
+    let gone = tokio::time::timeout(Duration::from_secs(1), rig.deliver(&event)).await;
+    assert!(gone.is_err() && !finished.load(Ordering::SeqCst));
+
+    let start = Instant::now();
+    rig.layer.drain().await;
+    assert!(finished.load(Ordering::SeqCst), "drain waited for it");
+    assert_eq!(start.elapsed(), Duration::from_secs(2));
+    assert_eq!(rig.store.calls(Op::Complete), 1);
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test]
+async fn whenever_the_client_goes_away_the_event_is_handled_once_or_not_accepted() {
+    for polls in 0..40 {
+        let rig = Rig::handling(async |_| {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            OK
+        });
+        let event = TestEvent::busy();
+        {
+            let mut delivery = Box::pin(rig.deliver(&event));
+            for _ in 0..polls {
+                if futures_util::poll!(&mut delivery).is_ready() {
+                    break;
+                }
+            }
+        }
+        rig.layer.drain().await;
+        let answer = rig.deliver(&event).await;
+        assert_eq!((answer.status.as_u16(), rig.runs()), (200, 1), "gone after {polls} polls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_long_handler_is_renewed_while_it_runs() {
+    let rig = Rig::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        async |_| {
+            sleep(LEASE * 5).await;
+            OK
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, ()) = tokio::join!(rig.deliver(&event), async {
+        for _ in 0..9 {
+            sleep(LEASE / 2).await;
+            assert_eq!(rig.deliver(&event).await.short(), (503, "in-flight".into()));
+        }
+    });
+    assert_eq!(first.status, 200);
+    assert_eq!(rig.runs(), 1);
+    assert!(rig.store.calls(Op::Renew) >= 14, "{} renewals", rig.store.calls(Op::Renew));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_is_tried_again() {
+    let rig = Rig::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        async |_| {
+            sleep(LEASE * 3 / 2).await;
+            OK
+        },
+    );
+    rig.store.break_next(Op::Renew, Fault::Hangs, 1);
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(rig.deliver(&event), async {
+        sleep(LEASE + LEASE / 4).await;
+        rig.deliver(&event).await
+    });
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 503));
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_outlives_the_ceiling_may_be_overtaken_and_has_then_lost_its_claim() {
+    let rig = Rig::with(
+        |builder| builder.with_lease_ceiling(LEASE * 3).with_duplicate_wait(Duration::ZERO),
+        async |delivery| {
+            sleep(if delivery.attempt() == 1 { LEASE * 5 } else { LEASE * 3 / 2 }).await;
+            Ok(if delivery.attempt() == 1 { StatusCode::OK } else { StatusCode::CREATED })
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, ()) = tokio::join!(rig.deliver(&event), async {
+        sleep(LEASE * 3 - Duration::from_secs(1)).await;
+        assert_eq!(rig.deliver(&event).await.status, 503, "up to the ceiling the lease is held");
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(rig.deliver(&event).await.status, 201, "then the next delivery is attempt 2");
+    });
+    assert_eq!(first.status, 200, "its answer stands");
+    assert_eq!(rig.runs(), 2);
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_dead_process_the_next_delivery_is_attempt_two_when_the_lease_ends() {
+    let (attempts, handler) = scripted([]);
+    let rig = Rig::with(|builder| builder, handler);
+    let event = TestEvent::busy();
+    // Another process claimed the event and died: its claim is in the store, and nobody renews it.
+    let id = roomz_protocol::Event::parse(&event.body()).unwrap().id;
+    let claim = roomz_webhook::ClaimRequest::new(
+        roomz_webhook::Owner::random(),
+        roomz_webhook::Fingerprint::of(&event.body()),
+        LEASE,
+        LEASE * 1_000,
+    );
+    let key = roomz_webhook::ClaimKey::new("roomz".into(), id);
+    let claimed = roomz_webhook::IdempotencyStore::claim(&rig.store, &key, &claim).await.unwrap();
+    assert_eq!(claimed.state, roomz_webhook::ClaimState::Claimed { attempt: 1 });
+
+    assert_eq!(rig.deliver(&event).await.short(), (503, "in-flight".into()), "its lease still runs");
+    sleep(LEASE - Duration::from_secs(12)).await;
+    let start = Instant::now();
+    assert_eq!(rig.deliver(&event).await.status, 200, "one who waits takes over when it ends");
+    assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(*attempts.lock().unwrap(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_or_slow_at_the_claim_is_503_with_retry_after_and_nothing_runs() {
+    for (fault, takes) in [(Fault::Fails, Duration::ZERO), (Fault::Hangs, Duration::from_secs(2))] {
+        let rig = Rig::new();
+        rig.store.break_next(Op::Claim, fault, 1);
+        let event = TestEvent::busy();
+        let start = Instant::now();
+        let answer = rig.deliver(&event).await;
+        assert_eq!(answer.short(), (503, "store-unavailable".into()));
+        assert_eq!(answer.headers[header::RETRY_AFTER], "5");
+        assert_eq!(start.elapsed(), takes);
+        assert_eq!(rig.runs(), 0);
+        assert_eq!(rig.deliver(&event).await.status, 200, "the redelivery is handled");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_written_although_its_reply_got_lost_is_given_back() {
+    for fault in [Fault::WrittenButFails, Fault::WrittenButHangs] {
+        let rig = Rig::new();
+        rig.store.break_next(Op::Claim, fault, 1);
+        let event = TestEvent::busy();
+        assert_eq!(rig.deliver(&event).await.status, 503);
+        rig.layer.drain().await;
+        let start = Instant::now();
+        assert_eq!(rig.deliver(&event).await.status, 200);
+        assert_eq!(start.elapsed(), Duration::ZERO, "without waiting for the lease to end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_can_be_passed_over_by_policy() {
+    for fault in [Fault::Fails, Fault::Hangs, Fault::WrittenButFails, Fault::WrittenButHangs] {
+        let rig = Rig::with(
+            |builder| builder.with_store_outage(StoreOutage::Process),
+            async |delivery| {
+                assert_eq!(delivery.attempt(), 1);
+                OK
+            },
+        );
+        rig.store.break_next(Op::Claim, fault, 1);
+        let event = TestEvent::busy();
+        assert_eq!(rig.deliver(&event).await.status, 200);
+        rig.layer.drain().await;
+        assert_eq!(rig.runs(), 1);
+        // Where the claim was written after all, so was the completion.
+        let written = matches!(fault, Fault::WrittenButFails | Fault::WrittenButHangs);
+        let answer = rig.deliver(&event).await;
+        assert_eq!(answer.skipped.is_some(), written, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_store_is_down_at_the_completion_the_answer_stands_and_it_is_tried_again() {
+    for fault in [Fault::Fails, Fault::Hangs, Fault::WrittenButFails, Fault::WrittenButHangs] {
+        let rig = Rig::new();
+        rig.store.break_next(Op::Complete, fault, 4);
+        let event = TestEvent::busy();
+        let start = Instant::now();
+        assert_eq!(rig.deliver(&event).await.status, 200);
+        assert!(start.elapsed() <= Duration::from_secs(2), "{fault:?}: {:?}", start.elapsed());
+        rig.layer.drain().await;
+        assert!(rig.store.calls(Op::Complete) >= 2);
+        assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate), "{fault:?}");
+        assert_eq!(rig.runs(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_waits_for_a_completion_that_is_being_tried_again() {
+    let rig = Rig::new();
+    rig.store.break_next(Op::Complete, Fault::Fails, 3);
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.status, 200);
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_store_is_down_at_the_release_it_is_tried_again() {
+    let (attempts, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
+    let rig = Rig::with(|builder| builder, handler);
+    rig.store.break_next(Op::Release, Fault::Fails, 3);
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.status, 500);
+    let start = Instant::now();
+    assert_eq!(rig.deliver(&event).await.status, 200, "a waiting redelivery runs as soon as it is free");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(*attempts.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_work_gives_up_in_the_end_so_that_shutdown_can() {
+    let rig = Rig::handling(async |_| Ok(StatusCode::INTERNAL_SERVER_ERROR));
+    rig.store.break_next(Op::Release, Fault::Fails, usize::MAX);
+    assert_eq!(rig.deliver(&TestEvent::busy()).await.status, 500);
+    let start = Instant::now();
+    rig.layer.drain().await;
+    assert!(start.elapsed() <= LEASE, "a release is of no use after the lease: {:?}", start.elapsed());
+
+    let rig = Rig::new();
+    rig.store.break_next(Op::Complete, Fault::Fails, usize::MAX);
+    assert_eq!(rig.deliver(&TestEvent::busy()).await.status, 200);
+    let start = Instant::now();
+    rig.layer.drain().await;
+    assert!(start.elapsed() <= LEASE * 10, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_full_store_is_503_and_forgets_no_live_claim() {
+    let gate = Arc::new(Semaphore::new(0));
+    let gate_of_handlers = gate.clone();
+    let handler = move |_: Delivery| {
+        let gate = gate_of_handlers.clone();
+        async move {
+            gate.acquire().await?.forget();
+            OK
+        }
+    };
+    let store = roomz_webhook::MokaStore::new().with_max_running(4);
+    let rig = Rig::with(|builder| builder.with_store(store), handler);
+    let events: Vec<_> = (0..4).map(|_| TestEvent::busy()).collect();
+    let running: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let (rig, event) = (rig.clone(), event.clone());
+            tokio::spawn(async move { rig.deliver(&event).await })
+        })
+        .collect();
+    until("four handlers run", || rig.runs() == 4).await;
+    assert_eq!(rig.deliver(&TestEvent::busy()).await.short(), (503, "store-unavailable".into()));
+    gate.add_permits(100);
+    for task in running {
+        assert_eq!(task.await.unwrap().status, 200);
+    }
+    assert_eq!(rig.deliver(&TestEvent::busy()).await.status, 200);
+    for event in &events {
+        assert_eq!(rig.deliver(event).await.skipped, Some(Skipped::Duplicate));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handled_id_is_forgotten_after_its_retention_and_not_before() {
+    let rig = Rig::new();
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.skipped, None);
+    let day = Duration::from_secs(24 * 60 * 60);
+    sleep(day * 7 - Duration::from_secs(1)).await;
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(rig.deliver(&event).await.skipped, None);
+    assert_eq!(rig.runs(), 2);
+}
+
+#[tokio::test]
+async fn a_service_that_was_not_asked_whether_it_is_ready_is_waited_for() {
+    // tower's concurrency limit panics when it is called without being ready.
+    let (started, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let service = tower::ServiceBuilder::new().concurrency_limit(1).service({
+        let (started, go) = (started.clone(), go.clone());
+        tower::service_fn(move |_: http::Request<roomz_webhook::WebhookBody>| {
+            let (started, go) = (started.clone(), go.clone());
+            async move {
+                started.fetch_add(1, Ordering::SeqCst);
+                go.notified().await;
+                Ok::<_, BoxError>(http::Response::new(String::new()))
+            }
+        })
+    });
+    let layer = roomz_webhook::WebhookLayer::builder(roomz_tests::secret()).build().unwrap();
+    let mut service = tower::Layer::layer(&layer, service);
+    let request = || TestEvent::busy().request::<Body>("/", &roomz_tests::secret());
+    // Called without `poll_ready`, twice.
+    let first = tokio::spawn(tower::Service::call(&mut service, request()));
+    let second = tokio::spawn(tower::Service::call(&mut service, request()));
+    until("one runs", || started.load(Ordering::SeqCst) == 1).await;
+    let unsigned = http::Request::post("/").body(Body::empty()).unwrap();
+    let refused = service.clone().oneshot(unsigned).await.unwrap();
+    assert_eq!(refused.status(), 401, "a refusal does not wait for the service");
+    go.notify_one();
+    until("the other runs", || started.load(Ordering::SeqCst) == 2).await;
+    go.notify_one();
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    assert_eq!(second.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_finds_an_event_that_another_process_finishes_by_asking_again() {
+    // Two layers on one store are two processes as far as waiting goes: the bell of one is not heard in the other.
+    let store = roomz_webhook::MokaStore::new().with_clock(roomz_tests::TokioClock::new());
+    let one = Rig::with(
+        {
+            let store = store.clone();
+            |b| b.with_store(store)
+        },
+        async |_| {
+            sleep(Duration::from_secs(4)).await;
+            OK
+        },
+    );
+    let two = Rig::with(|builder| builder.with_store(store), async |_| OK);
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(one.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        let start = Instant::now();
+        (two.deliver(&event).await, start.elapsed())
+    });
+    assert_eq!(first.skipped, None);
+    assert_eq!(second.0.skipped, Some(Skipped::Duplicate));
+    assert!(second.1 <= Duration::from_secs(4), "at most a second late: {:?}", second.1);
+    assert_eq!((one.runs(), two.runs()), (1, 0));
+}

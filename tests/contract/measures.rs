@@ -1,0 +1,72 @@
+//! What is counted.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use roomz_tests::{Fault, Op, Rig};
+use roomz_webhook::testing::TestEvent;
+
+fn counters(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
+    let metrics = snapshotter.snapshot().into_vec();
+    metrics
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let labels = key.key().labels().map(|label| format!("{}={}", label.key(), label.value()));
+            let labels = labels.collect::<Vec<_>>().join(",");
+            let name = key.key().name().trim_start_matches("roomz_webhook_").to_owned();
+            let value = match value {
+                DebugValue::Counter(count) => count as f64,
+                DebugValue::Gauge(value) => value.into_inner(),
+                DebugValue::Histogram(values) => values.len() as f64,
+            };
+            (if labels.is_empty() { name } else { format!("{name}{{{labels}}}") }, value)
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_happens_is_counted_under_its_name() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let rig = Rig::handling(async |delivery| {
+        Ok(if delivery.attempt() == 1 && delivery.body().windows(4).any(|text| text == b"fail") {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::OK
+        })
+    });
+    let event = TestEvent::busy();
+    rig.deliver(&event).await; // handled
+    rig.deliver(&event).await; // duplicate
+    rig.deliver(&event.clone().with("other", 1)).await; // duplicate, id reused
+    rig.deliver(&TestEvent::busy().with("note", "fail")).await; // released
+    rig.deliver(&TestEvent::busy().with_type("workspace.booked")).await; // unknown, handled
+    rig.deliver_body(b"{}").await; // malformed
+    rig.send(event.request("/", &roomz_webhook::Secret::new("a guess").unwrap())).await; // forged
+    rig.store.break_next(Op::Claim, Fault::Fails, 1);
+    rig.deliver(&TestEvent::busy()).await; // store down
+
+    let counted = counters(&snapshotter);
+    let expected = BTreeMap::from(
+        [
+            ("verified_total{secret=0}", 7.0),
+            ("accepted_total", 3.0),
+            ("handled_total", 2.0),
+            ("released_total", 1.0),
+            ("unknown_total", 1.0),
+            ("id_reused_total", 1.0),
+            ("skipped_total{why=duplicate}", 2.0),
+            ("refused_total{reason=event-malformed}", 1.0),
+            ("refused_total{reason=signature-mismatch}", 1.0),
+            ("refused_total{reason=store-unavailable}", 1.0),
+            ("store_errors_total{operation=claim}", 1.0),
+            ("in_flight", 0.0),
+            ("event_age_seconds", 6.0),
+            ("handling_seconds", 3.0),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    assert_eq!(counted, expected);
+}

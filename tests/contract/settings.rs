@@ -1,0 +1,72 @@
+//! A wrong setting is an error when the layer is built, and says which.
+
+use std::time::Duration;
+
+use roomz_tests::secret;
+use roomz_webhook::{BuildErrorKind, Secret, Secrets, WebhookLayer, WebhookLayerBuilder};
+
+fn error(settings: impl FnOnce(WebhookLayerBuilder) -> WebhookLayerBuilder) -> String {
+    settings(WebhookLayer::builder(secret())).build().unwrap_err().to_string()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn no_secret_and_an_unusable_secret_are_errors_before_there_is_a_builder() {
+    assert!(Secrets::new([]).unwrap_err().to_string().contains("no secret"));
+    assert!(Secret::new("").unwrap_err().to_string().contains("empty"));
+}
+
+#[test]
+fn each_wrong_setting_is_named_with_its_value() {
+    assert_eq!(error(|b| b.with_body_limit(0)), "`with_body_limit` is zero: give a value above zero");
+    for (name, text) in [
+        ("body_timeout", error(|b| b.with_body_timeout(Duration::ZERO))),
+        ("max_age", error(|b| b.with_max_age(Duration::ZERO))),
+        ("store_timeout", error(|b| b.with_store_timeout(Duration::ZERO))),
+        ("lease", error(|b| b.with_lease(Duration::ZERO))),
+        ("lease_ceiling", error(|b| b.with_lease_ceiling(Duration::ZERO))),
+        ("retention", error(|b| b.with_retention(Duration::ZERO))),
+    ] {
+        assert_eq!(text, format!("`with_{name}` is zero: give a value above zero"));
+    }
+    for (name, text) in [
+        ("body_timeout", error(|b| b.with_body_timeout(Duration::MAX))),
+        ("max_age", error(|b| b.with_max_age(Duration::MAX))),
+        ("clock_skew", error(|b| b.with_clock_skew(Duration::MAX))),
+        ("store_timeout", error(|b| b.with_store_timeout(Duration::MAX))),
+        ("lease", error(|b| b.with_lease(Duration::MAX))),
+        ("duplicate_wait", error(|b| b.with_duplicate_wait(Duration::MAX))),
+        ("retention", error(|b| b.with_retention(Duration::MAX))),
+        ("retry_after", error(|b| b.with_retry_after(Duration::MAX))),
+    ] {
+        assert!(text.starts_with(&format!("`with_{name}` is ")) && text.contains("ten years"), "{text}");
+    }
+    assert_eq!(
+        error(|b| b
+            .with_max_age(SECOND * 100)
+            .with_clock_skew(SECOND)
+            .with_retention(SECOND * 100)
+            .with_lease(SECOND * 10)
+            .with_lease_ceiling(SECOND * 10)),
+        "`with_retention` is 100s, which is shorter than max_age + clock_skew (101s): make it at least as long"
+    );
+    assert!(error(|b| b.with_lease(SECOND)).contains("store_timeout (2s)"));
+    assert!(error(|b| b.with_lease_ceiling(SECOND * 59)).contains("lease (60s)"));
+    assert!(error(|b| b.with_retention(SECOND * 599)).contains("lease_ceiling (600s)"));
+    assert!(error(|b| b.with_path("webhooks")).contains("\"webhooks\""));
+    assert!(error(|b| b.with_path("/a?b")).contains("\"/a?b\""));
+    assert!(error(|b| b.with_namespace("")).contains("with_namespace"));
+}
+
+#[test]
+fn the_kind_of_a_build_error_can_be_matched() {
+    let error = WebhookLayer::builder(secret()).with_body_limit(0).build().unwrap_err();
+    assert!(matches!(error.kind(), BuildErrorKind::Zero { setting: "body_limit", .. }));
+}
+
+#[test]
+fn what_may_be_zero_may() {
+    let builder = WebhookLayer::builder(secret()).with_duplicate_wait(Duration::ZERO);
+    assert!(builder.with_retry_after(Duration::ZERO).with_clock_skew(Duration::ZERO).build().is_ok());
+}

@@ -1,0 +1,178 @@
+//! Every place the documentation says the layer can be mounted. That this compiles is the test; each mount is also
+//! asked one question, so that it is not optimised into nothing.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::handler::Handler as _;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper_util::service::TowerToHyperService;
+use roomz_axum::{Delivery, Event};
+use roomz_tests::secret;
+use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{WebhookBody, WebhookLayer};
+use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+
+fn layer() -> WebhookLayer {
+    WebhookLayer::builder(secret()).build().unwrap()
+}
+
+fn layer_for_a_path() -> WebhookLayer {
+    WebhookLayer::builder(secret()).with_path("/hook").build().unwrap()
+}
+
+async fn handler(_: Event, _: Delivery, _: Bytes) {}
+
+async fn accepts(app: Router) {
+    let signed: Request<axum::body::Body> = TestEvent::busy().request("/hook", &secret());
+    assert_eq!(app.clone().oneshot(signed).await.unwrap().status(), StatusCode::OK);
+    let unsigned = Request::post("/hook").body(axum::body::Body::empty()).unwrap();
+    assert_eq!(app.oneshot(unsigned).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn axum_router() {
+    accepts(Router::new().route("/hook", post(handler)).layer(layer())).await;
+    accepts(Router::new().route("/hook", post(handler)).route_layer(layer())).await;
+    accepts(Router::new().route("/hook", post(handler)).layer(layer_for_a_path())).await;
+    let nested = Router::new().route("/", post(handler).layer(layer()));
+    accepts(Router::new().nest("/hook", nested)).await;
+}
+
+#[tokio::test]
+async fn axum_method_router() {
+    accepts(Router::new().route("/hook", post(handler).layer(layer()))).await;
+    accepts(Router::new().route("/hook", post(handler).route_layer(layer()))).await;
+    accepts(Router::new().route_service("/hook", post(handler).layer(layer()))).await;
+}
+
+#[tokio::test]
+async fn axum_handler() {
+    accepts(Router::new().route("/hook", post(handler.layer(layer())))).await;
+}
+
+#[tokio::test]
+async fn axum_with_state() {
+    async fn stateful(_: axum::extract::State<u8>, _: Event) {}
+    accepts(Router::new().route("/hook", post(stateful).layer(layer())).with_state(7)).await;
+}
+
+#[tokio::test]
+async fn under_and_over_the_layers_of_tower_http() {
+    let over = ServiceBuilder::new()
+        .layer(TraceLayer::new_for_http())
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(25)))
+        .layer(RequestBodyLimitLayer::new(1024 * 1024))
+        .layer(layer());
+    accepts(Router::new().route("/hook", post(handler).layer(over))).await;
+    let under = ServiceBuilder::new()
+        .layer(layer())
+        .layer(TraceLayer::new_for_http())
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(25)))
+        .layer(RequestBodyLimitLayer::new(1024 * 1024));
+    accepts(Router::new().route("/hook", post(handler).layer(under))).await;
+    accepts(Router::new().route("/hook", post(handler)).layer(TraceLayer::new_for_http()).layer(layer()))
+        .await;
+}
+
+#[tokio::test]
+async fn plain_hyper() {
+    let service = ServiceBuilder::new().layer(layer()).service(service_fn(plain));
+    let service = TowerToHyperService::new(service);
+    // Only hyper makes an `Incoming`: the types are what is tested.
+    fn takes_incoming<S: hyper::service::Service<Request<hyper::body::Incoming>>>(_: S) {}
+    takes_incoming(service);
+}
+
+async fn plain(_: Request<WebhookBody>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::default()))
+}
+
+#[tokio::test]
+async fn tonic_server_layer() {
+    let (_, health) = tonic_health::server::health_reporter();
+    let (listener, _) = listener().await;
+    drop(
+        tonic::transport::Server::builder()
+            .accept_http1(true)
+            .layer(layer_for_a_path())
+            .add_service(health)
+            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
+    );
+}
+
+#[tokio::test]
+async fn tonic_into_axum_router() {
+    let (_, health) = tonic_health::server::health_reporter();
+    let grpc = tonic::service::Routes::new(health).into_axum_router();
+    accepts(grpc.route("/hook", post(handler)).layer(layer_for_a_path())).await;
+}
+
+/// Not run: Lambda's runtime asks its own server for work.
+async fn lambda_run() -> Result<(), lambda_http::Error> {
+    lambda_http::run(ServiceBuilder::new().layer(layer()).service(service_fn(plain))).await?;
+    lambda_http::run(Router::new().route("/hook", post(handler).layer(layer()))).await
+}
+
+#[tokio::test]
+async fn lambda() {
+    let service = ServiceBuilder::new().layer(layer()).service(service_fn(plain));
+    let request = TestEvent::busy().request::<lambda_http::Body>("/hook", &secret());
+    assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::OK);
+}
+
+async fn listener() -> (tokio::net::TcpListener, std::net::SocketAddr) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// gRPC streams pass untouched through a layer around the whole server.
+#[tokio::test]
+async fn a_grpc_stream_passes_the_layer_around_the_whole_server() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let (listener, address) = listener().await;
+    let webhook = Router::new().route("/hook", post(handler));
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .accept_http1(true)
+            .layer(layer_for_a_path())
+            .add_routes(tonic::service::Routes::from(
+                tonic::service::Routes::new(health).into_axum_router().merge(webhook),
+            ))
+            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
+    );
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = HealthClient::new(channel.connect().await.unwrap());
+    let request = HealthCheckRequest { service: String::new() };
+    let mut changes = client.watch(request).await.unwrap().into_inner();
+    assert_eq!(changes.message().await.unwrap().unwrap().status, 1, "serving");
+    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    assert_eq!(changes.message().await.unwrap().unwrap().status, 2, "the stream goes on");
+
+    // The webhook is on the same port.
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for (signed_with, expected) in [("the webhook secret", 200), ("a guess", 401)] {
+        let secret = roomz_webhook::Secret::new(signed_with).unwrap();
+        let mut request: Request<Full<Bytes>> = TestEvent::busy().request("/hook", &secret);
+        request.headers_mut().insert("host", "localhost".parse().unwrap());
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), expected);
+        sender.ready().await.unwrap();
+    }
+}
