@@ -153,6 +153,10 @@ impl MokaStore {
     }
 
     fn idle(&self, key: &ClaimKey, now: Duration) -> Option<Idle> {
+        // Most ids are new. Unlike `get`, this makes no note of having looked, which would cost more than looking.
+        if !self.inner.idle.contains_key(key) {
+            return None;
+        }
         self.inner.idle.get(key).filter(|idle| idle.expiry > now)
     }
 

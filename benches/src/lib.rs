@@ -1,0 +1,117 @@
+//! The ways of a request that are measured, side by side.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate, clippy::panic)]
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use roomz_protocol::testing::{TestEvent, signed_request};
+use roomz_protocol::{Event, Secret, Secrets, Signature};
+use roomz_webhook::{Delivery, MokaStore, WebhookBody, WebhookLayer};
+use tower::util::BoxCloneSyncService;
+use tower::{Layer as _, ServiceExt, service_fn};
+
+/// A service that answers with a status.
+pub type App = BoxCloneSyncService<Request<Body>, StatusCode, Infallible>;
+
+/// The secret of every benchmark.
+pub fn secret() -> Secret {
+    Secret::new("the webhook secret").unwrap()
+}
+
+/// Makes signed deliveries with fresh ids, cheaper than what is measured.
+#[derive(Debug)]
+pub struct Deliveries {
+    body: Vec<u8>,
+    next: u64,
+}
+
+impl Deliveries {
+    /// Starts with id 1.
+    pub fn new() -> Self {
+        let body = TestEvent::busy().with("id", "00000000-0000-0000-0000-000000000000").body();
+        Self { body, next: 1 }
+    }
+
+    /// The next delivery: signed, with an id of its own.
+    pub fn fresh(&mut self) -> Request<Body> {
+        let mut body = self.body.clone();
+        let zero = b"00000000-0000-0000-0000-000000000000";
+        let at = body.windows(zero.len()).position(|window| window == zero).unwrap();
+        let id = format!("00000000-0000-0000-0000-{:012x}", self.next);
+        body.get_mut(at..at + zero.len()).unwrap().copy_from_slice(id.as_bytes());
+        self.next += 1;
+        signed_request("/", body, &secret())
+    }
+
+    /// A delivery that is always the same.
+    pub fn same(&self) -> Request<Body> {
+        signed_request("/", self.body.clone(), &secret())
+    }
+
+    /// The same with the signature of another secret.
+    pub fn forged(&self) -> Request<Body> {
+        signed_request("/", self.body.clone(), &Secret::new("a guess").unwrap())
+    }
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads the body and answers: what every receiver does at least.
+pub fn bare() -> App {
+    BoxCloneSyncService::new(service_fn(async |request: Request<Body>| {
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        Ok(if body.is_empty() { StatusCode::BAD_REQUEST } else { StatusCode::OK })
+    }))
+}
+
+/// Verifies and parses in the handler, as one writes it without the layer: no deduplication.
+pub fn by_hand() -> App {
+    let secrets = Secrets::from(secret());
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+        let secrets = secrets.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let signature = head.headers.get("roomz-signature").unwrap();
+            let verified = Signature::from_base64(signature.as_bytes())
+                .is_ok_and(|signature| secrets.verify(&body, &signature).is_ok());
+            Ok(match (verified, Event::parse(&body)) {
+                (true, Ok(_)) => StatusCode::OK,
+                _ => StatusCode::UNAUTHORIZED,
+            })
+        }
+    }))
+}
+
+/// The layer with its default store.
+pub fn layer() -> App {
+    with_store(MokaStore::new())
+}
+
+/// The layer with a store that is full of other ids, so that each new one pushes an old one out.
+pub fn layer_at_capacity() -> App {
+    with_store(MokaStore::new().with_capacity(1_000))
+}
+
+fn with_store(store: MokaStore) -> App {
+    let layer = WebhookLayer::builder(secret()).with_store(store).build().unwrap();
+    let service = service_fn(async |request: Request<WebhookBody>| {
+        let delivery = request.extensions().get::<Delivery>();
+        let status = if delivery.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        let mut response = Response::new(Full::<Bytes>::default());
+        *response.status_mut() = status;
+        Ok::<_, Infallible>(response)
+    });
+    let service = layer.layer(service);
+    BoxCloneSyncService::new(ServiceExt::<Request<Body>>::map_response(service, |response: Response<_>| {
+        response.status()
+    }))
+}
