@@ -10,6 +10,9 @@ pub enum EventData {
     WorkspacePresenceChanged(WorkspacePresenceChanged),
     /// An event whose type or data this version of the crate does not know. Answer it with a 2xx: for ROOMZ
     /// anything else is a failed delivery.
+    ///
+    /// To give such a type a variant of its own is a breaking change of this crate, so that events you handle here do
+    /// not silently go elsewhere.
     Unknown(UnknownData),
 }
 
@@ -22,24 +25,17 @@ pub enum EventData {
     note = "for a type of event that this crate does not know, take `EventData::Unknown` and read its `json()`"
 )]
 pub trait Payload: Clone + Send + Sync + sealed::Sealed + 'static {
-    /// The type of the events that carry this data; `None` for [`EventData`], which is any.
-    const EVENT_TYPE: Option<crate::EventType>;
-
     /// This data, if the event carries it.
     fn from_data(data: &EventData) -> Option<&Self>;
 }
 
 impl Payload for EventData {
-    const EVENT_TYPE: Option<crate::EventType> = None;
-
     fn from_data(data: &EventData) -> Option<&Self> {
         Some(data)
     }
 }
 
 impl Payload for WorkspacePresenceChanged {
-    const EVENT_TYPE: Option<crate::EventType> = Some(crate::EventType::WORKSPACE_PRESENCE_CHANGED);
-
     fn from_data(data: &EventData) -> Option<&Self> {
         match data {
             EventData::WorkspacePresenceChanged(data) => Some(data),

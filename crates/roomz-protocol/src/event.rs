@@ -5,6 +5,7 @@ use crate::event_type::EventType;
 use crate::id::EventId;
 use crate::parse;
 use crate::parse_error::ParseError;
+use crate::text::Text;
 
 /// One event, as ROOMZ delivers it.
 ///
@@ -25,7 +26,7 @@ pub struct Event<T = EventData> {
     /// When it happened, as the sender says.
     pub timestamp: Timestamp,
     /// The `apiVersion`, if the sender gave one; a JSON number is taken as its text.
-    pub api_version: Option<Box<str>>,
+    pub api_version: Option<Text>,
     /// What happened.
     pub data: T,
 }

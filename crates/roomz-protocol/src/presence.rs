@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::id::WorkspaceId;
-use crate::text;
+use crate::text::{self, Text};
 
 /// The data of a `workspace.presence.changed` event.
 ///
@@ -34,7 +34,10 @@ pub enum PresenceStatus {
     /// Somebody is there.
     Busy,
     /// A text that the specification does not name, as it came.
-    Other(Box<str>),
+    ///
+    /// To give such a text a variant of its own is a breaking change of this crate, so that what you match here does
+    /// not silently go elsewhere.
+    Other(Text),
 }
 
 impl PresenceStatus {
@@ -46,7 +49,7 @@ impl PresenceStatus {
         } else if text.eq_ignore_ascii_case("busy") {
             Self::Busy
         } else {
-            Self::Other(text.into())
+            Self::Other(Text::new(text))
         }
     }
 
@@ -56,7 +59,7 @@ impl PresenceStatus {
         match self {
             Self::Free => "Free",
             Self::Busy => "Busy",
-            Self::Other(text) => text,
+            Self::Other(text) => text.as_str(),
         }
     }
 }
@@ -73,11 +76,7 @@ impl fmt::Debug for PresenceStatus {
         match self {
             Self::Free => f.write_str("Free"),
             Self::Busy => f.write_str("Busy"),
-            Self::Other(text) => {
-                f.write_str("Other(")?;
-                text::write_quoted(f, text)?;
-                f.write_str(")")
-            }
+            Self::Other(text) => write!(f, "Other({text:?})"),
         }
     }
 }
