@@ -236,6 +236,43 @@ async fn the_same_id_with_another_body_can_be_refused() {
     assert_eq!(rig.runs(), 2);
 }
 
+#[tokio::test]
+async fn when_another_body_comes_between_two_tries_both_take_effect_once() {
+    for policy in [IdReused::Process, IdReused::Refuse] {
+        let effects = Arc::new(Mutex::new(Vec::new()));
+        let seen = effects.clone();
+        let tries = Arc::new(AtomicUsize::new(0));
+        let rig = Rig::with(
+            |builder| builder.with_id_reused(policy),
+            move |delivery: Delivery| {
+                let first = tries.fetch_add(1, Ordering::SeqCst) == 0;
+                if !first {
+                    seen.lock().unwrap().push(delivery.body().len());
+                }
+                let status = if first { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+                std::future::ready(Ok(status))
+            },
+        );
+        let event = TestEvent::busy();
+        let other = event.clone().with("note", 1);
+        assert_eq!(rig.deliver(&event).await.status, 500);
+        for _ in 0..2 {
+            let expected = if policy == IdReused::Process { 200 } else { 409 };
+            assert_eq!(rig.deliver(&other).await.status, expected, "{policy:?}");
+        }
+        for _ in 0..2 {
+            assert_eq!(rig.deliver(&event).await.status, 200, "{policy:?}");
+        }
+        let mut effects = effects.lock().unwrap().clone();
+        effects.sort_unstable();
+        let mut expected = vec![event.body().len()];
+        if policy == IdReused::Process {
+            expected.push(other.body().len());
+        }
+        assert_eq!(effects, expected, "{policy:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_the_client_goes_away_the_handler_finishes_and_settles() {
     let finished = Arc::new(AtomicBool::new(false));
@@ -416,10 +453,8 @@ async fn a_store_that_is_down_can_be_passed_over_by_policy() {
         assert_eq!(rig.deliver(&event).await.status, 200);
         rig.layer.drain().await;
         assert_eq!(rig.runs(), 1);
-        // Where the claim was written after all, so was the completion.
-        let written = matches!(fault, Fault::WrittenButFails | Fault::WrittenButHangs);
-        let answer = rig.deliver(&event).await;
-        assert_eq!(answer.skipped.is_some(), written, "{fault:?}");
+        assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate), "{fault:?}");
+        assert_eq!(rig.runs(), 1);
     }
 }
 
@@ -582,4 +617,151 @@ async fn a_duplicate_finds_an_event_that_another_process_finishes_by_asking_agai
     assert_eq!(second.0.skipped, Some(Skipped::Duplicate));
     assert!(second.1 <= Duration::from_secs(4), "at most a second late: {:?}", second.1);
     assert_eq!((one.runs(), two.runs()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_while_a_duplicate_waits_never_runs_what_is_known_to_be_running() {
+    for policy in [StoreOutage::Refuse, StoreOutage::Process] {
+        let rig = Rig::with(
+            |builder| builder.with_store_outage(policy),
+            async |_| {
+                sleep(Duration::from_secs(9)).await;
+                OK
+            },
+        );
+        let event = TestEvent::busy();
+        let (first, second) = tokio::join!(rig.deliver(&event), async {
+            sleep(Duration::from_secs(1)).await;
+            let second = tokio::spawn({
+                let (rig, event) = (rig.clone(), event.clone());
+                async move { rig.deliver(&event).await }
+            });
+            sleep(Duration::from_secs(1)).await;
+            rig.store.break_next(Op::Claim, Fault::Fails, 1);
+            second.await.unwrap()
+        });
+        assert_eq!(first.status, 200);
+        assert_eq!(second.short(), (503, "store-unavailable".into()), "{policy:?}");
+        assert_eq!(rig.runs(), 1, "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_processed_during_an_outage_is_remembered_when_the_store_is_back() {
+    let rig = Rig::with(|builder| builder.with_store_outage(StoreOutage::Process), async |_| OK);
+    for op in [Op::Claim, Op::Complete] {
+        rig.store.break_next(op, Fault::Fails, 3);
+    }
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.skipped, None);
+    let during = rig.deliver(&event).await;
+    assert_eq!(during.skipped, Some(Skipped::Duplicate), "this process knows");
+    rig.layer.drain().await;
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate), "and now the store does");
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handled_event_is_a_duplicate_here_even_if_the_store_cannot_be_told_before_the_lease_ends() {
+    let rig = Rig::new();
+    rig.store.break_next(Op::Complete, Fault::Fails, 40);
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.status, 200);
+    sleep(LEASE * 2).await;
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    rig.store.break_next(Op::Claim, Fault::Fails, 1);
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate), "without asking the store");
+    rig.store.mend();
+    rig.layer.drain().await;
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_under_load_does_not_end_in_a_storm_of_releases() {
+    let rig = Rig::new();
+    for op in [Op::Claim, Op::Release] {
+        rig.store.break_next(op, Fault::Fails, usize::MAX);
+    }
+    let event = TestEvent::busy();
+    for _ in 0..1_000 {
+        assert_eq!(rig.deliver(&event).await.status, 503);
+    }
+    rig.layer.drain().await;
+    assert!(rig.store.calls(Op::Release) < 30, "{} for one event", rig.store.calls(Op::Release));
+    for _ in 0..3_000 {
+        assert_eq!(rig.deliver(&TestEvent::busy()).await.status, 503);
+    }
+    let before = rig.store.calls(Op::Release);
+    rig.layer.drain().await;
+    let each = (rig.store.calls(Op::Release) - before) / 1_000;
+    assert!(each < 30, "a thousand at most, and {each} for each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_lands_after_it_was_given_back_is_given_back_again() {
+    let rig = Rig::new();
+    rig.store.break_next(Op::Claim, Fault::WrittenLate(Duration::from_secs(3)), 1);
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.status, 503);
+    sleep(Duration::from_secs(4)).await;
+    let start = Instant::now();
+    assert_eq!(rig.deliver(&event).await.status, 200);
+    assert!(start.elapsed() < Duration::from_secs(6), "not the whole lease: {:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_has_failed_and_the_answer_stands() {
+    let rig = Rig::new();
+    rig.store.break_next(Op::Claim, Fault::Panics, 1);
+    assert_eq!(rig.deliver(&TestEvent::busy()).await.short(), (503, "store-unavailable".into()));
+    rig.store.break_next(Op::Complete, Fault::Panics, 2);
+    let event = TestEvent::busy();
+    assert_eq!(rig.deliver(&event).await.status, 200);
+    assert_eq!(rig.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_always_finds_something_to_do_cannot_starve_its_lease() {
+    // It uses up its task's budget each time it is polled, and a timer without budget is never set.
+    let rig = Rig::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        async |_| {
+            let end = Instant::now() + LEASE * 2;
+            let mut tick = tokio::time::interval(Duration::from_secs(1));
+            while Instant::now() < end {
+                let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+                for _ in 0..1_000 {
+                    sender.send(())?;
+                }
+                drop(sender);
+                while receiver.recv().await.is_some() {}
+                tick.tick().await;
+            }
+            OK
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(rig.deliver(&event), async {
+        sleep(LEASE + LEASE / 2).await;
+        rig.deliver(&event).await
+    });
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 503));
+    assert_eq!(rig.runs(), 1);
+    assert!(rig.store.calls(Op::Renew) >= 5, "{} renewals", rig.store.calls(Op::Renew));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_mounted_twice_looks_once() {
+    let layer = roomz_webhook::WebhookLayer::builder(roomz_tests::secret()).build().unwrap();
+    let app = axum::Router::new()
+        .route("/", axum::routing::post(async |_: roomz_axum::Event| "handled").layer(layer.clone()))
+        .layer(layer);
+    let event = TestEvent::busy();
+    for skipped in [None, Some(Skipped::Duplicate)] {
+        let request = event.request::<Body>("/", &roomz_tests::secret());
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!((response.status(), response.extensions().get().copied()), (StatusCode::OK, skipped));
+    }
 }

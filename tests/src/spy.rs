@@ -31,6 +31,10 @@ pub enum Fault {
     WrittenButFails,
     /// It was written, and the reply never comes.
     WrittenButHangs,
+    /// It is written so much later, and the reply never comes. Of claims only.
+    WrittenLate(Duration),
+    /// It panics.
+    Panics,
 }
 
 /// The moka store, watched, and broken on demand.
@@ -67,6 +71,10 @@ impl SpyStore {
         self.state.lock().unwrap().faults.insert(op, (fault, times));
     }
 
+    fn fault(&self, op: Op) -> Option<(Fault, usize)> {
+        self.state.lock().unwrap().faults.get(&op).copied()
+    }
+
     /// Lets operations go right again.
     pub fn mend(&self) {
         self.state.lock().unwrap().faults.clear();
@@ -91,7 +99,8 @@ impl SpyStore {
         match fault {
             None => operation.await,
             Some(Fault::Fails) => Err(StoreError::unavailable("broken on purpose")),
-            Some(Fault::Hangs) => std::future::pending().await,
+            Some(Fault::Hangs | Fault::WrittenLate(_)) => std::future::pending().await,
+            Some(Fault::Panics) => panic!("on purpose"),
             Some(Fault::WrittenButFails) => {
                 let _ = operation.await;
                 Err(StoreError::unavailable("reply lost on purpose"))
@@ -107,6 +116,13 @@ impl SpyStore {
 #[async_trait]
 impl IdempotencyStore for SpyStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+        if let Some((Fault::WrittenLate(delay), 1)) = self.fault(Op::Claim) {
+            let (inner, key, claim) = (self.inner.clone(), key.clone(), *claim);
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                let _ = IdempotencyStore::claim(&inner, &key, &claim).await;
+            });
+        }
         self.run(Op::Claim, IdempotencyStore::claim(&self.inner, key, claim)).await
     }
 

@@ -12,7 +12,7 @@ use roomz_webhook::Skipped;
 pub enum EventRejection {
     /// 500: the layer is not in front of the route.
     MissingLayer(MissingLayer),
-    /// 200: the event is of another type than the handler takes.
+    /// 200: the event is of another type than the handler takes, or its data could not be read as that type.
     OtherEvent(OtherEvent),
 }
 
@@ -102,7 +102,8 @@ impl fmt::Display for MissingLayer {
 
 impl Error for MissingLayer {}
 
-/// 200: the event is of another type than the handler takes. It is acknowledged and the handler does not run.
+/// 200: the event is of another type than the handler takes, or its data could not be read as that type. It is
+/// acknowledged and the handler does not run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OtherEvent;
@@ -129,7 +130,7 @@ impl IntoResponse for OtherEvent {
 
 impl fmt::Display for OtherEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the event is of another type than this handler takes")
+        f.write_str("the event is of another type than this handler takes, or its data could not be read")
     }
 }
 

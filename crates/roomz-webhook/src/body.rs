@@ -13,13 +13,13 @@ use tower::BoxError;
 pub struct WebhookBody(Inner);
 
 enum Inner {
-    Verified(Full<Bytes>),
-    Elsewhere(UnsyncBoxBody<Bytes, BoxError>),
+    Buffered(Full<Bytes>),
+    Streaming(UnsyncBoxBody<Bytes, BoxError>),
 }
 
 impl WebhookBody {
     pub(crate) fn verified(bytes: Bytes) -> Self {
-        Self(Inner::Verified(Full::new(bytes)))
+        Self(Inner::Buffered(Full::new(bytes)))
     }
 
     pub(crate) fn elsewhere<B>(body: B) -> Self
@@ -27,7 +27,14 @@ impl WebhookBody {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self(Inner::Elsewhere(body.map_err(Into::into).boxed_unsync()))
+        Self(Inner::Streaming(body.map_err(Into::into).boxed_unsync()))
+    }
+}
+
+/// For testing a service by itself. A body is no proof: that is the [`Delivery`](crate::Delivery) in the extensions.
+impl From<Bytes> for WebhookBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::verified(bytes)
     }
 }
 
@@ -40,22 +47,22 @@ impl Body for WebhookBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.get_mut().0 {
-            Inner::Verified(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Inner::Elsewhere(body) => Pin::new(body).poll_frame(cx),
+            Inner::Buffered(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Inner::Streaming(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Inner::Verified(body) => body.is_end_stream(),
-            Inner::Elsewhere(body) => body.is_end_stream(),
+            Inner::Buffered(body) => body.is_end_stream(),
+            Inner::Streaming(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Inner::Verified(body) => body.size_hint(),
-            Inner::Elsewhere(body) => body.size_hint(),
+            Inner::Buffered(body) => body.size_hint(),
+            Inner::Streaming(body) => body.size_hint(),
         }
     }
 }
@@ -63,8 +70,8 @@ impl Body for WebhookBody {
 impl fmt::Debug for WebhookBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            Inner::Verified(_) => "WebhookBody(verified)",
-            Inner::Elsewhere(_) => "WebhookBody(of another path)",
+            Inner::Buffered(_) => "WebhookBody(buffered)",
+            Inner::Streaming(_) => "WebhookBody(streaming)",
         })
     }
 }

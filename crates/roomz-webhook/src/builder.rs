@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use http::uri::PathAndQuery;
 use roomz_protocol::Secrets;
 
 use crate::clock::{Clock, SystemClock};
@@ -60,14 +61,10 @@ impl WebhookLayerBuilder {
     }
 
     /// Where claims are kept. Default: a [`MokaStore`] of this layer's own, in memory.
+    ///
+    /// A store that is chosen at run time is passed as `Arc<dyn IdempotencyStore>`.
     pub fn with_store(mut self, store: impl IdempotencyStore) -> Self {
         self.settings.store = Arc::new(store);
-        self
-    }
-
-    /// The same, for a store that is shared behind an [`Arc`] or chosen at run time.
-    pub fn with_shared_store(mut self, store: Arc<dyn IdempotencyStore>) -> Self {
-        self.settings.store = store;
         self
     }
 
@@ -191,8 +188,8 @@ impl WebhookLayerBuilder {
     /// # Errors
     ///
     /// [`BuildError`] when a setting cannot work: zero where time or room is needed, longer than ten years, a
-    /// retention shorter than the window in which an event is accepted, a lease shorter than the store time-out or
-    /// longer than its ceiling, a path that no request has, or an empty namespace.
+    /// retention shorter than the window in which an event is accepted, a lease shorter than three store time-outs
+    /// or longer than its ceiling, a path that no request has, or an empty namespace.
     pub fn build(self) -> Result<WebhookLayer, BuildError> {
         let s = &self.settings;
         let durations = [
@@ -217,14 +214,15 @@ impl WebhookLayerBuilder {
         if s.body_limit == 0 {
             return Err(BuildErrorKind::Zero { setting: "body_limit" }.into());
         }
-        at_least(("lease", s.lease), ("store_timeout", s.store_timeout))?;
+        // A renewal that hangs must leave time for another.
+        at_least(("lease", s.lease), ("three times store_timeout", s.store_timeout * 3))?;
         at_least(("lease_ceiling", s.lease_ceiling), ("lease", s.lease))?;
         at_least(("retention", s.retention), ("lease_ceiling", s.lease_ceiling))?;
         if let Some(max_age) = s.max_age {
             at_least(("retention", s.retention), ("max_age + clock_skew", max_age + s.clock_skew))?;
         }
         if let Some(path) = &s.path
-            && (!path.starts_with('/') || path.contains(['?', '#']))
+            && !is_path(path)
         {
             return Err(BuildErrorKind::Path { path: path.to_string() }.into());
         }
@@ -233,6 +231,14 @@ impl WebhookLayerBuilder {
         }
         Ok(WebhookLayer::new(self.settings))
     }
+}
+
+/// Whether a request can have this path. A pattern of a router, which would match nothing, is none.
+fn is_path(path: &str) -> bool {
+    let parsed = path.parse::<PathAndQuery>();
+    path.starts_with('/')
+        && !path.contains(['{', '}', '*', '#'])
+        && parsed.is_ok_and(|parsed| parsed.path() == path && parsed.query().is_none())
 }
 
 fn at_least(
@@ -299,7 +305,8 @@ pub enum BuildErrorKind {
         /// Its value: the least that would do.
         minimum: Duration,
     },
-    /// The path does not begin with `/`, or has a query or fragment.
+    /// The path is none that a request can have: it does not begin with `/`, has a query or fragment or characters
+    /// that a URI cannot have, or is a router's pattern.
     #[non_exhaustive]
     Path {
         /// The path.
@@ -323,7 +330,10 @@ impl fmt::Display for BuildError {
                 "`with_{setting}` is {value:?}, which is shorter than {other} ({minimum:?}): make it at least as long"
             ),
             BuildErrorKind::Path { path } => {
-                write!(f, "`with_path` is {path:?}: give a path that begins with `/` and has no query")
+                write!(
+                    f,
+                    "`with_path` is {path:?}: give a path as a request has it, such as \"/webhooks/roomz\""
+                )
             }
             BuildErrorKind::EmptyNamespace => {
                 f.write_str("`with_namespace` is empty: give a name, such as `roomz`")

@@ -3,15 +3,18 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use roomz_protocol::EventId;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::answer::{Answer, Skipped};
+use crate::ask::ask;
 use crate::layer::Receiver;
 use crate::measure::{self, Operation};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::settings::{IdReused, StoreOutage};
 use crate::settle::{self, Settlement};
-use crate::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, Owner, StoreError};
+use crate::store::{
+    Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, Owner, StoreError, StoreErrorKind,
+};
 
 /// How often a duplicate asks again for an event that another process handles: from, and up to.
 const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -20,9 +23,9 @@ const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_se
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) key: ClaimKey,
-    pub(crate) owner: Owner,
+    pub(crate) request: ClaimRequest,
     pub(crate) attempt: u32,
-    /// The store did not say whether the claim is ours; the policy is to go on all the same.
+    /// The store did not say whether the claim is ours.
     pub(crate) unconfirmed: bool,
 }
 
@@ -30,15 +33,15 @@ pub(crate) struct Held {
 pub(crate) async fn claim(receiver: &Arc<Receiver>, id: EventId, body: &[u8]) -> Result<Held, Answer> {
     let settings = &receiver.settings;
     let fingerprint = Fingerprint::of(body);
-    let owner = Owner::random();
+    let request = ClaimRequest::new(Owner::random(), fingerprint, settings.lease, settings.retention);
     let key = ClaimKey::new(Arc::clone(&settings.namespace), id);
-    match claim_key(receiver, &key, owner, fingerprint).await? {
-        Told::Ours { attempt, unconfirmed } => Ok(Held { key, owner, attempt, unconfirmed }),
+    match (Claimant { receiver, key: &key, request, warned: false }).claim().await? {
+        Told::Ours(held) => Ok(held),
         Told::Done => Err(Skipped::Duplicate.into()),
         Told::OtherBody => {
             let key = key.of_other_body(fingerprint);
-            match claim_key(receiver, &key, owner, fingerprint).await? {
-                Told::Ours { attempt, unconfirmed } => Ok(Held { key, owner, attempt, unconfirmed }),
+            match (Claimant { receiver, key: &key, request, warned: true }).claim().await? {
+                Told::Ours(held) => Ok(held),
                 Told::Done | Told::OtherBody => Err(Skipped::Duplicate.into()),
             }
         }
@@ -46,49 +49,15 @@ pub(crate) async fn claim(receiver: &Arc<Receiver>, id: EventId, body: &[u8]) ->
 }
 
 enum Told {
-    Ours {
-        attempt: u32,
-        unconfirmed: bool,
-    },
+    Ours(Held),
     Done,
     /// Known with another body, which is to be an event of its own.
     OtherBody,
 }
 
-async fn claim_key(
-    receiver: &Arc<Receiver>,
-    key: &ClaimKey,
-    owner: Owner,
-    fingerprint: Fingerprint,
-) -> Result<Told, Answer> {
-    let settings = &receiver.settings;
-    let request = ClaimRequest::new(owner, fingerprint, settings.lease, settings.retention);
-    let mut claimant = Claimant { receiver, key, request, warned: false };
-    if let Ok(told) = claimant.ask().await? {
-        return Ok(told);
-    }
-
-    let patience_ends = Instant::now() + settings.duplicate_wait;
-    let seat = receiver.waiting.enter(key);
-    let mut poll = POLL.0;
-    loop {
-        // From here on the bell is heard, so that a settlement between asking and waiting is not missed.
-        let bell = seat.bell();
-        let remaining = match claimant.ask().await? {
-            Ok(told) => return Ok(told),
-            Err(InFlight { remaining }) => remaining,
-        };
-        let now = Instant::now();
-        if now >= patience_ends {
-            return Err(refused_for_now(receiver, RefusalKind::InFlight));
-        }
-        // A lease that ends sooner is taken over sooner, but not asked for in a tight loop.
-        let pause = poll.min(remaining.max(POLL.0));
-        tokio::select! {
-            () = bell => {}
-            () = sleep_until(patience_ends.min(now + pause)) => poll = (poll * 2).min(POLL.1),
-        }
-    }
+/// Somebody else has it.
+struct InFlight {
+    remaining: Duration,
 }
 
 struct Claimant<'a> {
@@ -98,65 +67,103 @@ struct Claimant<'a> {
     warned: bool,
 }
 
-/// Somebody else has it.
-struct InFlight {
-    remaining: Duration,
-}
-
 impl Claimant<'_> {
-    async fn ask(&mut self) -> Result<Result<Told, InFlight>, Answer> {
+    async fn claim(&mut self) -> Result<Told, Answer> {
+        if self.receiver.background.is_handled(self.key) {
+            return Ok(Told::Done);
+        }
+        match self.ask().await {
+            Ok(answer) => match self.understand(answer).await? {
+                Ok(told) => Ok(told),
+                Err(InFlight { .. }) => self.wait().await,
+            },
+            // Only here nothing is known of the event: who was told to wait knows that somebody has it.
+            Err(error) if self.receiver.settings.store_outage == StoreOutage::Process => {
+                measure::store_error(Operation::Claim, &error);
+                Ok(Told::Ours(self.held(1, true)))
+            }
+            Err(error) => Err(self.outage(&error)),
+        }
+    }
+
+    async fn wait(&mut self) -> Result<Told, Answer> {
+        let receiver = self.receiver;
+        let patience_ends = Instant::now() + receiver.settings.duplicate_wait;
+        let seat = receiver.waiting.enter(self.key);
+        let mut poll = POLL.0;
+        loop {
+            // From here on the bell is heard, so that a settlement between asking and waiting is not missed.
+            let bell = seat.bell();
+            if receiver.background.is_handled(self.key) {
+                return Ok(Told::Done);
+            }
+            let answer = self.ask().await.map_err(|error| self.outage(&error))?;
+            let remaining = match self.understand(answer).await? {
+                Ok(told) => return Ok(told),
+                Err(InFlight { remaining }) => remaining,
+            };
+            let now = Instant::now();
+            if now >= patience_ends {
+                return Err(refused_for_now(receiver, RefusalKind::InFlight));
+            }
+            // A lease that ends sooner is taken over sooner, but not asked for in a tight loop.
+            let pause = poll.min(remaining.max(POLL.0));
+            tokio::select! {
+                () = bell => {}
+                () = sleep_until(patience_ends.min(now + pause)) => poll = (poll * 2).min(POLL.1),
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Claim, StoreError> {
         let settings = &self.receiver.settings;
-        let claim = match timeout(settings.store_timeout, settings.store.claim(self.key, &self.request))
-            .await
-            .unwrap_or_else(|_| Err(StoreError::timed_out()))
-        {
-            Ok(claim) => claim,
-            Err(error) => return self.outage(&error).map(Ok),
-        };
+        ask(settings, settings.store.claim(self.key, &self.request)).await
+    }
+
+    async fn understand(&mut self, claim: Claim) -> Result<Result<Told, InFlight>, Answer> {
         if !claim.fingerprint_matches
             && let Some(told) = self.other_body(claim.state).await?
         {
             return Ok(Ok(told));
         }
         Ok(match claim.state {
-            ClaimState::Claimed { attempt } => Ok(Told::Ours { attempt, unconfirmed: false }),
+            ClaimState::Claimed { attempt } => Ok(Told::Ours(self.held(attempt, false))),
             ClaimState::Done => Ok(Told::Done),
             ClaimState::InFlight { remaining } => Err(InFlight { remaining }),
         })
     }
 
-    /// The id is known with another body. `None` goes on as with any duplicate.
+    /// The id is known with another body. `None` goes on as with the same body.
     async fn other_body(&mut self, state: ClaimState) -> Result<Option<Told>, Answer> {
         if !std::mem::replace(&mut self.warned, true) {
             measure::id_reused();
         }
-        match (self.receiver.settings.id_reused, state) {
-            (IdReused::Refuse, state) => {
-                if let ClaimState::Claimed { attempt } = state {
-                    settle::settle(self.receiver, self.held(attempt, false), Settlement::Release).await;
-                }
-                Err(Refusal::new(RefusalKind::IdReused).into())
-            }
-            (IdReused::Process, ClaimState::InFlight { .. } | ClaimState::Done) => Ok(Some(Told::OtherBody)),
-            (IdReused::Process | IdReused::Acknowledge, _) => Ok(None),
+        let policy = self.receiver.settings.id_reused;
+        if policy == IdReused::Acknowledge {
+            return Ok(None);
+        }
+        if let ClaimState::Claimed { attempt } = state {
+            // The first body's event is not done: it is left for its own redelivery.
+            settle::settle(self.receiver, self.held(attempt, false), Settlement::Release).await;
+        }
+        match policy {
+            IdReused::Refuse => Err(Refusal::new(RefusalKind::IdReused).into()),
+            IdReused::Process | IdReused::Acknowledge => Ok(Some(Told::OtherBody)),
         }
     }
 
     /// The store did not say. It may have written the claim all the same, which would then be nobody's until its
     /// lease ends: it is given back.
-    fn outage(&self, error: &StoreError) -> Result<Told, Answer> {
+    fn outage(&self, error: &StoreError) -> Answer {
         measure::store_error(Operation::Claim, error);
-        match self.receiver.settings.store_outage {
-            StoreOutage::Process => Ok(Told::Ours { attempt: 1, unconfirmed: true }),
-            StoreOutage::Refuse => {
-                settle::in_background(self.receiver, self.held(1, true), Settlement::Release);
-                Err(refused_for_now(self.receiver, RefusalKind::StoreUnavailable))
-            }
+        if error.kind() != StoreErrorKind::Full {
+            settle::in_background(self.receiver, self.held(1, true), Settlement::Release);
         }
+        refused_for_now(self.receiver, RefusalKind::StoreUnavailable)
     }
 
     fn held(&self, attempt: u32, unconfirmed: bool) -> Held {
-        Held { key: self.key.clone(), owner: self.request.owner, attempt, unconfirmed }
+        Held { key: self.key.clone(), request: self.request, attempt, unconfirmed }
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomz_protocol::Timestamp;
@@ -14,6 +15,17 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// The time since some moment in the past. It must never go back.
     fn monotonic(&self) -> Duration;
+}
+
+/// A shared clock is a clock.
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> Timestamp {
+        T::now(self)
+    }
+
+    fn monotonic(&self) -> Duration {
+        T::monotonic(self)
+    }
 }
 
 /// The operating system's clocks: the default.

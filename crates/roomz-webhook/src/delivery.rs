@@ -1,8 +1,10 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use roomz_protocol::Event;
+
+use crate::layer::Receiver;
 
 /// A verified delivery: the event, its bytes, and how it came here. It is in the extensions of the request.
 ///
@@ -31,7 +33,7 @@ use roomz_protocol::Event;
 /// ```
 ///
 /// ```compile_fail,E0624
-/// roomz_webhook::Delivery::new(todo!(), todo!(), 1, 0);
+/// roomz_webhook::Delivery::new(todo!(), todo!(), todo!(), 1, 0);
 /// ```
 #[derive(Clone)]
 pub struct Delivery(Arc<Inner>);
@@ -41,11 +43,24 @@ struct Inner {
     body: Bytes,
     attempt: u32,
     secret: usize,
+    /// Weak: who keeps a delivery does not keep the store.
+    receiver: Weak<Receiver>,
 }
 
 impl Delivery {
-    pub(crate) fn new(event: Event, body: Bytes, attempt: u32, secret: usize) -> Self {
-        Self(Arc::new(Inner { event, body, attempt, secret }))
+    pub(crate) fn new(
+        receiver: &Arc<Receiver>,
+        event: Event,
+        body: Bytes,
+        attempt: u32,
+        secret: usize,
+    ) -> Self {
+        let receiver = Arc::downgrade(receiver);
+        Self(Arc::new(Inner { event, body, attempt, secret, receiver }))
+    }
+
+    pub(crate) fn is_of(&self, receiver: &Arc<Receiver>) -> bool {
+        std::ptr::eq(self.0.receiver.as_ptr(), Arc::as_ptr(receiver))
     }
 
     /// The event.
@@ -60,8 +75,8 @@ impl Delivery {
         &self.0.body
     }
 
-    /// How often this event was handed to a handler, this time included: more than 1 when an earlier attempt failed
-    /// or died. What an earlier attempt did before it ended may have taken effect.
+    /// How often this event was claimed, this time included: more than 1 when an earlier attempt failed or died. What
+    /// such an attempt did before it ended may have taken effect.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt

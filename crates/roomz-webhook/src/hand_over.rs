@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::{Request, Response};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt as _};
 
+use crate::ask::ask;
 use crate::body::WebhookBody;
 use crate::claim::Held;
 use crate::layer::Receiver;
 use crate::measure::{self, Operation};
-use crate::store::{Settled, StoreError};
+use crate::store::Settled;
 
 /// The handler panicked. What it said went to the panic hook; it may hold anything and is not repeated.
 pub(crate) struct Panicked;
@@ -33,34 +34,41 @@ where
         // A handler that is done at once costs no timer.
         biased;
         outcome = handler => outcome.map_err(|_| Panicked),
-        never = keep_lease(receiver, held) => match never {},
+        // Unconstrained, because a handler that always finds something to do uses up the task's budget, and a timer
+        // without budget is never set.
+        never = tokio::task::unconstrained(keep_lease(receiver, held)) => match never {},
     }
 }
 
 async fn keep_lease(receiver: &Receiver, held: &Held) -> Infallible {
     let settings = &receiver.settings;
-    let start = Instant::now();
+    let (start, whole) = (Instant::now(), settings.lease / 3);
+    let after_an_error = Duration::from_secs(1).min(settings.lease / 10);
+    let mut pause = whole;
     loop {
-        sleep(settings.lease / 3).await;
+        sleep(pause).await;
         let left = settings.lease_ceiling.saturating_sub(start.elapsed());
         let lease = settings.lease.min(left);
-        if lease == Duration::ZERO {
+        // Stores count in milliseconds.
+        if lease < Duration::from_millis(1) {
             tracing::warn!(
-                event.id = %held.key.id(),
                 ceiling = ?settings.lease_ceiling,
                 "the handler outlives the ceiling of its lease: a redelivery may run beside it from now on",
             );
             return std::future::pending().await;
         }
-        let renewal = settings.store.renew(&held.key, held.owner, lease);
-        match timeout(settings.store_timeout, renewal).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
-        {
-            Ok(Settled::Applied) => {}
+        pause = match ask(settings, settings.store.renew(&held.key, held.request.owner, lease)).await {
+            Ok(Settled::Applied) => whole,
             Ok(Settled::Lost) => {
-                tracing::warn!(event.id = %held.key.id(), "the claim was taken over while the handler runs");
+                if !held.unconfirmed {
+                    tracing::warn!("the claim was taken over while the handler runs");
+                }
                 return std::future::pending().await;
             }
-            Err(error) => measure::store_error(Operation::Renew, &error),
-        }
+            Err(error) => {
+                measure::store_error(Operation::Renew, &error);
+                after_an_error
+            }
+        };
     }
 }

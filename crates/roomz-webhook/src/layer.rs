@@ -5,6 +5,7 @@ use roomz_protocol::Secrets;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
+use crate::background::Background;
 use crate::builder::WebhookLayerBuilder;
 use crate::service::Webhook;
 use crate::settings::Settings;
@@ -36,6 +37,7 @@ pub struct WebhookLayer(Arc<Receiver>);
 pub(crate) struct Receiver {
     pub(crate) settings: Settings,
     pub(crate) waiting: WaitingRoom,
+    pub(crate) background: Background,
     /// Everything that shutdown waits for.
     pub(crate) tasks: TaskTracker,
 }
@@ -47,7 +49,12 @@ impl WebhookLayer {
     }
 
     pub(crate) fn new(settings: Settings) -> Self {
-        Self(Arc::new(Receiver { settings, waiting: WaitingRoom::default(), tasks: TaskTracker::new() }))
+        Self(Arc::new(Receiver {
+            settings,
+            waiting: WaitingRoom::default(),
+            background: Background::default(),
+            tasks: TaskTracker::new(),
+        }))
     }
 
     pub(crate) const fn receiver(&self) -> &Arc<Receiver> {

@@ -66,10 +66,10 @@
 //! | duplicate while the first one runs | waits up to 10 s for it: 200 if it succeeded, runs itself if it failed; else 503 and `Retry-After` |
 //! | known id with another body | as a duplicate, with a warning and a metric ([`IdReused`]: or as an event of its own, or 409) |
 //! | the client goes away while the handler runs | the handler finishes in the background ([`drain`](WebhookLayer::drain) waits for it) |
-//! | the handler takes longer than the lease (60 s) | the lease is renewed, for up to 10 min |
+//! | the handler takes longer than the lease (60 s) | the lease is renewed, for up to 10 min, unless the handler blocks its thread |
 //! | the process dies | the lease ends; the next delivery is attempt 2 |
 //! | the store is down or takes longer than 2 s at the claim | 503 and `Retry-After` ([`StoreOutage`]: or handled all the same) |
-//! | the store is down at the completion | the handler's answer stands; completing is tried again in the background |
+//! | the store is down at the completion | the handler's answer stands; completing is tried again in the background for 10 min, and meanwhile this process knows the duplicate itself |
 //!
 //! The answer counts as given with its head: a body that the service streams is sent after the event was completed.
 //!
@@ -120,13 +120,15 @@
 //!
 //! - `testing` (off): a clock that tests move, the contract suite for stores, and signed test deliveries.
 //!
-//! Logs go through `tracing`, each with a span that names the event's id and type. No log line, answer, `Debug` or error
-//! holds a secret, a signature or a body.
+//! Logs go through `tracing`; from the claim on, in a span that names the event's id and type. No log line, answer,
+//! `Debug` or error holds a secret, a signature or a body.
 //!
 //! Needs Rust 1.95, the version it is tested with.
 
 mod accept;
 mod answer;
+mod ask;
+mod background;
 mod body;
 mod builder;
 mod claim;
@@ -165,6 +167,8 @@ pub use self::store::{
     StoreError, StoreErrorKind,
 };
 
+/// What [`IdempotencyStore`] is implemented with.
+pub use async_trait::async_trait;
 pub use roomz_protocol::{
     self, Event, EventData, EventId, EventType, PresenceStatus, Secret, Secrets, WorkspaceId,
     WorkspacePresenceChanged,

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use http::Response;
-use roomz_protocol::{Event, EventData, EventId};
+use roomz_protocol::{Event, EventData};
 use tokio::time::Instant;
 
 use crate::answer::Skipped;
@@ -110,8 +110,8 @@ pub(crate) fn id_reused() {
     counter!("roomz_webhook_id_reused_total").increment(1);
 }
 
-pub(crate) fn lost(id: EventId) {
-    tracing::warn!(event.id = %id, "the claim was taken over before it was settled: the event may be handled twice");
+pub(crate) fn lost() {
+    tracing::warn!("the claim was taken over before it was settled: the event may be handled twice");
     counter!("roomz_webhook_lost_total").increment(1);
 }
 
@@ -120,6 +120,32 @@ pub(crate) fn forgotten() {
 }
 
 pub(crate) fn store_error(operation: Operation, error: &StoreError) {
+    tracing::error!(operation = operation.as_str(), "{}", with_causes(error));
+    count_store_error(operation);
+}
+
+/// One more failure of what is tried again in the background.
+pub(crate) fn store_error_again(operation: Operation, error: &StoreError) {
+    tracing::debug!(operation = operation.as_str(), "{}", with_causes(error));
+    count_store_error(operation);
+}
+
+/// The last failure of what was tried again in the background.
+pub(crate) fn gave_up(operation: Operation, error: &StoreError) {
+    tracing::error!(
+        operation = operation.as_str(),
+        "gave up: the store was not told in time, and a redelivery may be handled again: {}",
+        with_causes(error)
+    );
+    count_store_error(operation);
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+fn count_store_error(operation: Operation) {
+    counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(1);
+}
+
+fn with_causes(error: &StoreError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -127,8 +153,7 @@ pub(crate) fn store_error(operation: Operation, error: &StoreError) {
         let _ = write!(text, ": {cause}");
         source = cause.source();
     }
-    tracing::error!(operation = operation.as_str(), "{text}");
-    counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(1);
+    text
 }
 
 /// Counts a handler as running until dropped, and then records for how long it ran.

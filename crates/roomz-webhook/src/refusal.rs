@@ -147,23 +147,31 @@ impl Refusal {
     /// of the metric.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
-        match self.kind {
-            RefusalKind::MethodNotAllowed => "method-not-allowed",
-            RefusalKind::ContentEncoding => "content-encoding",
-            RefusalKind::SignatureMissing => "signature-missing",
-            RefusalKind::SignatureRepeated => "signature-repeated",
-            RefusalKind::SignatureMalformed => "signature-malformed",
-            RefusalKind::BodyTooLarge => "body-too-large",
-            RefusalKind::BodyTimeout => "body-timeout",
-            RefusalKind::BodyBroken => "body-broken",
-            RefusalKind::SignatureMismatch => "signature-mismatch",
-            RefusalKind::EventMalformed => "event-malformed",
-            RefusalKind::EventTooOld => "event-too-old",
-            RefusalKind::EventTooNew => "event-too-new",
-            RefusalKind::IdReused => "id-reused",
-            RefusalKind::InFlight => "in-flight",
-            RefusalKind::StoreUnavailable => "store-unavailable",
-            RefusalKind::HandlerPanicked => "handler-panicked",
+        self.kind.as_str()
+    }
+}
+
+impl RefusalKind {
+    /// The stable name, such as `signature-mismatch`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::ContentEncoding => "content-encoding",
+            Self::SignatureMissing => "signature-missing",
+            Self::SignatureRepeated => "signature-repeated",
+            Self::SignatureMalformed => "signature-malformed",
+            Self::BodyTooLarge => "body-too-large",
+            Self::BodyTimeout => "body-timeout",
+            Self::BodyBroken => "body-broken",
+            Self::SignatureMismatch => "signature-mismatch",
+            Self::EventMalformed => "event-malformed",
+            Self::EventTooOld => "event-too-old",
+            Self::EventTooNew => "event-too-new",
+            Self::IdReused => "id-reused",
+            Self::InFlight => "in-flight",
+            Self::StoreUnavailable => "store-unavailable",
+            Self::HandlerPanicked => "handler-panicked",
         }
     }
 }

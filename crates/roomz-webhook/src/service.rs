@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body::Body;
 use tower::{BoxError, Service, ServiceExt as _};
 use tracing::Instrument as _;
@@ -75,7 +75,7 @@ where
     ReqBody::Error: Into<BoxError>,
     ResBody: Send + 'static,
 {
-    if !is_webhook(&receiver, request.uri()) {
+    if !is_webhook(&receiver, &request) {
         let response = service.oneshot(request.map(WebhookBody::elsewhere)).await?;
         return Ok(response.map(ResponseBody::of_service));
     }
@@ -96,7 +96,7 @@ where
             Err(answer) => return Ok(said(answer)),
         };
         measure::accepted(&event, held.attempt);
-        head.extensions.insert(Delivery::new(event, body.clone(), held.attempt, secret));
+        head.extensions.insert(Delivery::new(&receiver, event, body.clone(), held.attempt, secret));
         let request = Request::from_parts(head, WebhookBody::verified(body));
 
         let outcome = hand_over::run(&receiver, &held, service, request).await;
@@ -125,8 +125,11 @@ where
     RunToEnd::new(work.instrument(span)).await
 }
 
-fn is_webhook(receiver: &Receiver, uri: &Uri) -> bool {
-    receiver.settings.path.as_deref().is_none_or(|path| path == uri.path())
+/// Whether the request is to be looked at: it has the path, and this layer, mounted twice, has not seen it before.
+fn is_webhook<B>(receiver: &Arc<Receiver>, request: &Request<B>) -> bool {
+    let has_path = receiver.settings.path.as_deref().is_none_or(|path| path == request.uri().path());
+    let delivery = request.extensions().get::<Delivery>();
+    has_path && !delivery.is_some_and(|delivery| delivery.is_of(receiver))
 }
 
 fn said<B>(answer: Answer) -> Response<ResponseBody<B>> {
@@ -139,8 +142,8 @@ fn said<B>(answer: Answer) -> Response<ResponseBody<B>> {
 
 /// The future of [`Webhook`].
 ///
-/// Dropping it before the event is claimed ends the request; dropping it afterwards leaves the handler running in
-/// the background.
+/// Dropping it before the delivery is verified ends the request. Dropping it afterwards leaves the rest, the waiting of
+/// a duplicate included, running in the background: a verified event is not given up because its sender was.
 #[must_use = "futures do nothing unless polled"]
 #[allow(clippy::type_complexity)]
 pub struct ResponseFuture<B, E>(Pin<Box<dyn Future<Output = Result<Response<ResponseBody<B>>, E>> + Send>>);

@@ -15,21 +15,12 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 roomz_webhook::store_contract!(with_a_clock_that_is_moved, async {
     let clock = ManualClock::new();
-    Subject::new(MokaStore::new().with_clock(clock.clone()))
-        .with_advance(move |by| clock.advance(by))
-        .with_rounds(5_000)
+    let store = MokaStore::new().with_clock(clock.clone());
+    Subject::new(store.clone()).with_peer(store).with_advance(move |by| clock.advance(by)).with_rounds(5_000)
 });
 
 roomz_webhook::store_contract!(with_the_real_clock, async {
     Subject::new(MokaStore::new()).with_rounds(100)
-});
-
-// As small as it gets, every claim makes room by moving dead ones.
-roomz_webhook::store_contract!(with_room_for_few, async {
-    let clock = ManualClock::new();
-    Subject::new(MokaStore::new().with_max_running(130).with_clock(clock.clone()))
-        .with_advance(move |by| clock.advance(by))
-        .with_rounds(100)
 });
 
 fn key(number: u128) -> ClaimKey {
@@ -99,6 +90,27 @@ async fn dead_claims_make_room_and_their_owners_may_still_settle_them() {
     assert_eq!(claim(&store, 1, live).await, Ok(ClaimState::Done));
     assert_eq!(release(&store, 2, live).await, Settled::Applied);
     assert_eq!(claim(&store, 2, dead).await, Ok(ClaimState::Claimed { attempt: 2 }));
+}
+
+#[tokio::test]
+async fn a_dead_claim_moved_to_make_room_can_be_renewed_and_given_back_by_its_owner() {
+    let clock = ManualClock::new();
+    let store = MokaStore::new().with_max_running(2).with_clock(clock.clone());
+    let (owner, other) = (Owner::random(), Owner::random());
+    for number in [1, 2] {
+        assert_eq!(claim(&store, number, owner).await, Ok(ClaimState::Claimed { attempt: 1 }));
+    }
+    clock.advance(LEASE);
+    assert_eq!(claim(&store, 3, other).await, Ok(ClaimState::Claimed { attempt: 1 }), "moves both");
+    let renewed = IdempotencyStore::renew(&store, &key(1), owner, LEASE).await.unwrap();
+    assert_eq!(renewed, Settled::Applied);
+    assert_eq!(claim(&store, 1, other).await, Ok(ClaimState::InFlight { remaining: LEASE }));
+    let stranger = IdempotencyStore::renew(&store, &key(2), other, LEASE).await.unwrap();
+    assert_eq!(stranger, Settled::Lost);
+    assert_eq!(release(&store, 2, owner).await, Settled::Applied);
+    assert_eq!(release(&store, 2, owner).await, Settled::Lost, "given back once");
+    assert_eq!(release(&store, 3, other).await, Settled::Applied);
+    assert_eq!(claim(&store, 2, other).await, Ok(ClaimState::Claimed { attempt: 2 }));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ roomz_webhook::store_contract!(redb_store, async {
     let clock = ManualClock::new();
     let file = tempfile::NamedTempFile::new().unwrap();
     let store = RedbStore::open(file.path()).unwrap().with_clock(clock.clone());
-    Subject::new(store).with_advance(move |by| clock.advance(by)).with_rounds(50)
+    Subject::new(store.clone()).with_peer(store).with_advance(move |by| clock.advance(by)).with_rounds(50)
 });
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod error;
 mod key;
 mod moka;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,8 +46,9 @@ pub use self::moka::MokaStore;
 ///   not, never by half.
 /// - A store that cannot say answers [`StoreError`]; the caller then does not run the handler.
 ///
-/// The feature `testing` has a suite that checks all of this; see `store_contract!`. The example `custom-store` is a
-/// store of one's own with it.
+/// The feature `testing` has a suite for this, `store_contract!`; give it a second handle on the same data
+/// (`Subject::with_peer`), because two instances are where stores differ. What it cannot check is what a *full* store
+/// does. The example `custom-store` is a store of one's own with it.
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + 'static {
     /// Claims the event for `claim.owner`, if nobody has it.
@@ -81,6 +83,31 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     ///
     /// [`StoreError`] when the store cannot say.
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError>;
+}
+
+/// A shared store is a store.
+#[async_trait]
+impl<T: IdempotencyStore + ?Sized> IdempotencyStore for Arc<T> {
+    async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+        T::claim(self, key, claim).await
+    }
+
+    async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
+        T::renew(self, key, owner, lease).await
+    }
+
+    async fn complete(
+        &self,
+        key: &ClaimKey,
+        owner: Owner,
+        retention: Duration,
+    ) -> Result<Settled, StoreError> {
+        T::complete(self, key, owner, retention).await
+    }
+
+    async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
+        T::release(self, key, owner).await
+    }
 }
 
 /// What a claim asks for.

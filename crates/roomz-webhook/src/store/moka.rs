@@ -218,64 +218,69 @@ impl MokaStore {
             record.attempt = if again { idle.attempt } else { idle.attempt.saturating_add(1) };
             self.inner.idle.invalidate(key);
         }
-        if running.claims.is_empty() || lease_end < running.first_lease_end {
-            running.first_lease_end = lease_end;
-        }
-        running.claims.insert(key.clone(), record);
+        running.insert(key, record);
         let matches = record.fingerprint == claim.fingerprint;
         Ok(Claim::new(ClaimState::Claimed { attempt: record.attempt }, matches))
     }
 
     fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Settled {
-        let lease_end = self.settings.clock.monotonic().saturating_add(lease);
+        let now = self.settings.clock.monotonic();
+        let lease_end = now.saturating_add(lease);
         let mut running = self.lock();
-        match running.claims.get_mut(key) {
-            Some(record) if record.owner == owner => {
-                record.lease_end = lease_end;
-                record.expiry = record.expiry.max(lease_end);
-                running.first_lease_end = running.first_lease_end.min(lease_end);
-                Settled::Applied
-            }
-            _ => Settled::Lost,
+        let Some(mut record) = self.held(&running, key, owner, now) else { return Settled::Lost };
+        record.lease_end = lease_end;
+        record.expiry = record.expiry.max(lease_end);
+        // A dead claim that was moved comes back: its owner was not dead.
+        self.inner.idle.invalidate(key);
+        running.insert(key, record);
+        Settled::Applied
+    }
+
+    /// The claim that this owner may settle: a running one, or a dead one that was moved to make room.
+    fn held(&self, running: &Running, key: &ClaimKey, owner: Owner, now: Duration) -> Option<Record> {
+        match running.claims.get(key) {
+            Some(record) => (record.owner == owner).then_some(*record),
+            None => match self.idle(key, now) {
+                Some(Idle { done: false, owner: Some(held), fingerprint, attempt, expiry }) => (held
+                    == owner)
+                    .then_some(Record { owner, fingerprint, attempt, lease_end: Duration::ZERO, expiry }),
+                _ => None,
+            },
         }
     }
 
     fn complete(&self, key: &ClaimKey, owner: Owner, retention: Duration) -> Settled {
         let now = self.settings.clock.monotonic();
         let mut running = self.lock();
-        match running.claims.get(key) {
-            Some(record) if record.owner == owner => {
-                let idle = Idle { expiry: now.saturating_add(retention), ..record.idle(true) };
-                self.inner.idle.insert(key.clone(), idle);
-                running.claims.remove(key);
-                Settled::Applied
-            }
-            Some(_) => Settled::Lost,
-            None => match self.idle(key, now) {
-                // A completion whose reply got lost, or one whose dead claim was moved to make room.
-                Some(idle) if idle.owner == Some(owner) => {
-                    if !idle.done {
-                        let idle = Idle { done: true, expiry: now.saturating_add(retention), ..idle };
-                        self.inner.idle.insert(key.clone(), idle);
-                    }
-                    Settled::Applied
-                }
-                _ => Settled::Lost,
-            },
+        if let Some(record) = self.held(&running, key, owner, now) {
+            let idle = Idle { expiry: now.saturating_add(retention), ..record.idle(true) };
+            self.inner.idle.insert(key.clone(), idle);
+            running.claims.remove(key);
+            return Settled::Applied;
+        }
+        // A completion whose reply got lost.
+        match self.idle(key, now) {
+            Some(idle) if idle.done && idle.owner == Some(owner) => Settled::Applied,
+            _ => Settled::Lost,
         }
     }
 
     fn release(&self, key: &ClaimKey, owner: Owner) -> Settled {
+        let now = self.settings.clock.monotonic();
         let mut running = self.lock();
-        match running.claims.get(key) {
-            Some(record) if record.owner == owner => {
-                let idle = Idle { owner: None, ..record.idle(false) };
-                self.inner.idle.insert(key.clone(), idle);
-                running.claims.remove(key);
-                Settled::Applied
-            }
-            _ => Settled::Lost,
+        let Some(record) = self.held(&running, key, owner, now) else { return Settled::Lost };
+        self.inner.idle.insert(key.clone(), Idle { owner: None, ..record.idle(false) });
+        running.claims.remove(key);
+        Settled::Applied
+    }
+}
+
+impl Running {
+    fn insert(&mut self, key: &ClaimKey, record: Record) {
+        if self.claims.is_empty() || record.lease_end < self.first_lease_end {
+            self.first_lease_end = record.lease_end;
         }
+        self.claims.insert(key.clone(), record);
     }
 }
 

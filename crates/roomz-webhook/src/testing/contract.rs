@@ -6,10 +6,11 @@
 #![allow(clippy::panic, clippy::missing_panics_doc, reason = "a sentence that does not hold panics")]
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomz_protocol::{EventId, Uuid};
 use tokio::sync::Barrier;
@@ -21,7 +22,8 @@ use crate::store::{
 
 /// Makes one test of each sentence of the contract, in a module of the given name.
 ///
-/// The second argument is a future that makes a [`Subject`](crate::testing::Subject); it is run anew for each test.
+/// The second argument is a future that makes a [`Subject`](crate::testing::Subject); it is run anew for each test. A
+/// new version of this crate may add sentences.
 ///
 /// ```
 /// # struct MyStore(roomz_webhook::MokaStore);
@@ -39,7 +41,9 @@ use crate::store::{
 /// # }
 /// use roomz_webhook::testing::Subject;
 ///
-/// roomz_webhook::store_contract!(my_store, async { Subject::new(MyStore::open().await) });
+/// roomz_webhook::store_contract!(my_store, async { {
+///     Subject::new(MyStore::open().await).with_peer(MyStore::open().await)
+/// });
 /// ```
 #[macro_export]
 macro_rules! store_contract {
@@ -51,12 +55,18 @@ macro_rules! store_contract {
                 the_first_claim_wins_as_attempt_one
                 a_live_claim_is_in_flight_for_everybody_else
                 a_finished_event_is_done_for_everybody
+                an_owner_that_asks_again_after_a_takeover_is_told_to_wait
                 a_finished_event_is_forgotten_after_its_retention_and_not_before
                 the_retention_counts_from_the_completion
                 a_claim_whose_lease_is_over_is_taken_over_as_the_next_attempt
-                an_abandoned_claim_is_forgotten_after_its_retention
+                an_abandoned_claim_is_remembered_for_its_retention_and_then_forgotten
+                a_renewed_claim_outlives_its_retention
+                what_comes_after_the_retention_is_a_new_event
                 a_released_event_is_free_at_once_and_its_attempts_are_counted_on
+                a_released_event_is_remembered_for_its_retention
                 a_renewal_moves_the_end_of_the_lease
+                a_renewal_can_shorten_a_lease
+                the_remaining_time_is_that_of_the_lease_that_runs
                 asking_does_not_prolong_a_lease
                 after_the_lease_the_owner_may_still_settle_if_nobody_took_over
                 a_stranger_can_neither_renew_nor_complete_nor_release
@@ -72,7 +82,9 @@ macro_rules! store_contract {
                 exactly_one_of_many_claims_wins
                 exactly_one_takes_over_when_a_lease_ends
                 exactly_one_takes_over_after_a_release
+                exactly_one_claims_what_has_expired
                 a_completion_and_a_takeover_exclude_each_other
+                a_release_and_a_takeover_exclude_each_other
                 a_renewal_and_a_takeover_exclude_each_other
                 an_operation_dropped_halfway_happened_or_did_not
             }
@@ -109,7 +121,8 @@ pub fn run<F: Future<Output = ()>>(test: F) {
 /// One event, and those who want it.
 #[derive(Clone)]
 struct Case {
-    store: Arc<dyn IdempotencyStore>,
+    stores: Vec<Arc<dyn IdempotencyStore>>,
+    turn: Arc<AtomicUsize>,
     key: ClaimKey,
 }
 
@@ -119,12 +132,26 @@ impl Case {
     }
 
     fn with_key(subject: &Subject, namespace: &str, id: EventId) -> Self {
-        Self { store: subject.store(), key: ClaimKey::new(namespace.into(), id) }
+        Self { stores: subject.stores(), turn: Arc::default(), key: ClaimKey::new(namespace.into(), id) }
+    }
+
+    /// Each instance in turn.
+    fn store(&self) -> &dyn IdempotencyStore {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.stores.len();
+        match self.stores.get(turn) {
+            Some(store) => store,
+            None => panic!("there is no store"),
+        }
+    }
+
+    async fn claim_kept(&self, owner: Owner, lease: Duration, retention: Duration) -> ClaimState {
+        let request = ClaimRequest::new(owner, Fingerprint::of(BODY), lease, retention);
+        ok(self.store().claim(&self.key, &request).await).state
     }
 
     async fn claim_body(&self, owner: Owner, body: &[u8], lease: Duration) -> (ClaimState, bool) {
         let request = ClaimRequest::new(owner, Fingerprint::of(body), lease, LONG);
-        let claim = ok(self.store.claim(&self.key, &request).await);
+        let claim = ok(self.store().claim(&self.key, &request).await);
         (claim.state, claim.fingerprint_matches)
     }
 
@@ -144,15 +171,15 @@ impl Case {
     }
 
     async fn renew(&self, owner: Owner, lease: Duration) -> Settled {
-        ok(self.store.renew(&self.key, owner, lease).await)
+        ok(self.store().renew(&self.key, owner, lease).await)
     }
 
     async fn complete(&self, owner: Owner) -> Settled {
-        ok(self.store.complete(&self.key, owner, LONG).await)
+        ok(self.store().complete(&self.key, owner, LONG).await)
     }
 
     async fn release(&self, owner: Owner) -> Settled {
-        ok(self.store.release(&self.key, owner).await)
+        ok(self.store().release(&self.key, owner).await)
     }
 
     async fn assert_in_flight(&self) {
@@ -248,7 +275,7 @@ pub async fn a_finished_event_is_forgotten_after_its_retention_and_not_before(su
     let case = Case::new(subject);
     let (owner, retention) = (Owner::random(), subject.short() * 2);
     assert_eq!(case.claim(owner).await, claimed(1));
-    assert_eq!(ok(case.store.complete(&case.key, owner, retention).await), Settled::Applied);
+    assert_eq!(ok(case.store().complete(&case.key, owner, retention).await), Settled::Applied);
     subject.pass(retention / 2).await;
     assert_eq!(case.state().await, ClaimState::Done, "half of its retention is left");
     subject.pass(retention * 3 / 4).await;
@@ -259,8 +286,7 @@ pub async fn a_finished_event_is_forgotten_after_its_retention_and_not_before(su
 pub async fn the_retention_counts_from_the_completion(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, unit) = (Owner::random(), subject.short());
-    let request = ClaimRequest::new(owner, Fingerprint::of(BODY), unit, unit * 2);
-    assert_eq!(ok(case.store.claim(&case.key, &request).await).state, claimed(1));
+    assert_eq!(case.claim_kept(owner, unit, unit * 2).await, claimed(1));
     subject.pass(unit * 3 / 2).await;
     assert_eq!(case.complete(owner).await, Settled::Applied);
     subject.pass(unit).await;
@@ -279,13 +305,57 @@ pub async fn a_claim_whose_lease_is_over_is_taken_over_as_the_next_attempt(subje
 }
 
 /// See the name.
-pub async fn an_abandoned_claim_is_forgotten_after_its_retention(subject: &Subject) {
+pub async fn an_owner_that_asks_again_after_a_takeover_is_told_to_wait(subject: &Subject) {
     let case = Case::new(subject);
-    let lease = subject.short();
-    let request = ClaimRequest::new(Owner::random(), Fingerprint::of(BODY), lease, lease * 2);
-    assert_eq!(ok(case.store.claim(&case.key, &request).await).state, claimed(1));
-    subject.pass(lease * 2 + lease / 2).await;
-    assert_eq!(case.state().await, claimed(1), "the attempts are forgotten too");
+    let (stale, new, lease) = (Owner::random(), Owner::random(), subject.short());
+    assert_eq!(case.claim_for(stale, lease).await, claimed(1));
+    subject.pass(lease + lease / 5).await;
+    assert_eq!(case.claim(new).await, claimed(2));
+    let state = case.claim(stale).await;
+    assert!(matches!(state, ClaimState::InFlight { .. }), "two owners at once: {state:?}");
+    assert_eq!(case.complete(new).await, Settled::Applied);
+}
+
+/// See the name.
+pub async fn an_abandoned_claim_is_remembered_for_its_retention_and_then_forgotten(subject: &Subject) {
+    let unit = subject.short();
+    let (remembered, forgotten) = (Case::new(subject), Case::new(subject));
+    assert_eq!(remembered.claim_kept(Owner::random(), unit, unit * 10).await, claimed(1));
+    assert_eq!(forgotten.claim_kept(Owner::random(), unit, unit * 3).await, claimed(1));
+    subject.pass(unit * 4).await;
+    assert_eq!(remembered.state().await, claimed(2), "its lease is long over, but not its retention");
+    assert_eq!(forgotten.state().await, claimed(1), "the attempts are forgotten too");
+}
+
+/// See the name.
+pub async fn a_renewed_claim_outlives_its_retention(subject: &Subject) {
+    let case = Case::new(subject);
+    let (owner, unit) = (Owner::random(), subject.short());
+    assert_eq!(case.claim_kept(owner, unit, unit * 2).await, claimed(1));
+    for _ in 0..4 {
+        subject.pass(unit / 2).await;
+        assert_eq!(case.renew(owner, unit * 2).await, Settled::Applied);
+    }
+    subject.pass(unit / 2).await;
+    case.assert_in_flight().await;
+    assert_eq!(case.complete(owner).await, Settled::Applied);
+}
+
+/// See the name.
+pub async fn what_comes_after_the_retention_is_a_new_event(subject: &Subject) {
+    let unit = subject.short();
+    let (done, abandoned) = (Case::new(subject), Case::new(subject));
+    let owner = Owner::random();
+    assert_eq!(done.claim(owner).await, claimed(1));
+    assert_eq!(ok(done.store().complete(&done.key, owner, unit).await), Settled::Applied);
+    assert_eq!(abandoned.claim_kept(owner, unit, unit).await, claimed(1));
+    subject.pass(unit + unit / 5).await;
+    for case in [done, abandoned] {
+        let new = Owner::random();
+        assert_eq!(case.claim_body(new, OTHER_BODY, LONG).await, (claimed(1), true), "its body is the first");
+        assert_eq!(case.complete(new).await, Settled::Applied);
+        assert_eq!(case.claim_body(new, BODY, LONG).await, (ClaimState::Done, false));
+    }
 }
 
 /// See the name.
@@ -295,6 +365,40 @@ pub async fn a_released_event_is_free_at_once_and_its_attempts_are_counted_on(su
         let owner = Owner::random();
         assert_eq!(case.claim(owner).await, claimed(attempt));
         assert_eq!(case.release(owner).await, Settled::Applied);
+    }
+}
+
+/// See the name.
+pub async fn a_released_event_is_remembered_for_its_retention(subject: &Subject) {
+    let case = Case::new(subject);
+    let (owner, unit) = (Owner::random(), subject.short());
+    assert_eq!(case.claim_kept(owner, unit, unit * 10).await, claimed(1));
+    assert_eq!(case.release(owner).await, Settled::Applied);
+    subject.pass(unit * 4).await;
+    assert_eq!(case.state().await, claimed(2));
+}
+
+/// See the name.
+pub async fn a_renewal_can_shorten_a_lease(subject: &Subject) {
+    let case = Case::new(subject);
+    let (owner, lease) = (Owner::random(), subject.short());
+    assert_eq!(case.claim(owner).await, claimed(1));
+    assert_eq!(case.renew(owner, lease).await, Settled::Applied);
+    subject.pass(lease + lease / 5).await;
+    assert_eq!(case.state().await, claimed(2));
+}
+
+/// See the name.
+pub async fn the_remaining_time_is_that_of_the_lease_that_runs(subject: &Subject) {
+    let case = Case::new(subject);
+    let lease = subject.short();
+    assert_eq!(case.claim_for(Owner::random(), lease).await, claimed(1));
+    subject.pass(lease / 2).await;
+    match case.state().await {
+        ClaimState::InFlight { remaining } => {
+            assert!(remaining <= lease / 2, "{remaining:?} of {lease:?}, half of which has passed");
+        }
+        other => panic!("expected InFlight, found {other:?}"),
     }
 }
 
@@ -448,6 +552,11 @@ pub async fn another_body_is_marked_in_every_state(subject: &Subject) {
     assert_eq!(case.claim_for(owner, lease).await, claimed(1));
     subject.pass(lease + lease / 5).await;
     assert_eq!(case.claim_body(Owner::random(), OTHER_BODY, LONG).await, (claimed(2), false));
+    let (state, matches) = case.claim_body(Owner::random(), BODY, LONG).await;
+    assert!(
+        matches!(state, ClaimState::InFlight { .. }) && matches,
+        "a takeover keeps the first body's mark"
+    );
 }
 
 /// See the name.
@@ -497,6 +606,39 @@ pub async fn exactly_one_takes_over_after_a_release(subject: &Subject) {
 }
 
 /// See the name.
+pub async fn exactly_one_claims_what_has_expired(subject: &Subject) {
+    let unit = subject.short();
+    let mut cases = Vec::new();
+    for round in 0..subject.rounds() {
+        let (case, owner) = (Case::new(subject), Owner::random());
+        assert_eq!(case.claim_kept(owner, unit, unit).await, claimed(1));
+        if round % 2 == 0 {
+            assert_eq!(ok(case.store().complete(&case.key, owner, unit).await), Settled::Applied);
+        }
+        cases.push(case);
+    }
+    subject.pass(unit + unit / 5).await;
+    for case in cases {
+        assert_one_winner(&race(claims(&case)).await, 1);
+    }
+}
+
+/// See the name.
+pub async fn a_release_and_a_takeover_exclude_each_other(subject: &Subject) {
+    for (case, owner) in abandoned(subject).await {
+        let release = {
+            let case = case.clone();
+            async move { Said::Settled(case.release(owner).await) }
+        };
+        let said = race_one_against_claims(&case, release).await;
+        // Released first or taken over first, exactly one of the others has it now, and keeps it.
+        let winners = said.iter().filter(|said| **said == Said::Claim(claimed(2))).count();
+        assert_eq!(winners, 1, "{said:?}");
+        case.assert_in_flight().await;
+    }
+}
+
+/// See the name.
 pub async fn a_completion_and_a_takeover_exclude_each_other(subject: &Subject) {
     for (case, owner) in abandoned(subject).await {
         let completion = {
@@ -528,23 +670,65 @@ pub async fn a_renewal_and_a_takeover_exclude_each_other(subject: &Subject) {
 
 /// See the name.
 pub async fn an_operation_dropped_halfway_happened_or_did_not(subject: &Subject) {
-    for round in 0..subject.rounds().min(300) {
-        let case = Case::new(subject);
-        let (owner, polls) = (Owner::random(), round % 6);
-        drop_after(case.claim(owner), polls).await;
-        assert_eq!(case.claim(owner).await, claimed(1), "a claim dropped after {polls} polls");
+    let measured = Case::new(subject);
+    let start = Instant::now();
+    assert_eq!(measured.state().await, claimed(1));
+    let usual = start.elapsed();
+    // From at once to twice the time that it takes.
+    let after = |round: usize| usual.mul_f64((round % 41) as f64 / 20.0);
+    let rounds = subject.rounds().min(400);
+
+    for round in 0..rounds {
+        let (case, owner) = (Case::new(subject), Owner::random());
+        drop_after(case.claim(owner), after(round)).await;
+        // A stranger sees all of it or nothing; if nothing, the stranger has it, even if the claim arrives late.
+        let holder = match case.claim_body(Owner::random(), BODY, LONG).await {
+            (ClaimState::InFlight { .. }, true) => owner,
+            (ClaimState::Claimed { attempt: 1 }, true) => continue,
+            other => panic!("a claim dropped halfway left {other:?}"),
+        };
+
+        drop_after(case.renew(holder, LONG), after(round + 7)).await;
         case.assert_in_flight().await;
-        drop_after(case.complete(owner), polls).await;
-        assert_eq!(case.complete(owner).await, Settled::Applied, "a completion dropped after {polls} polls");
-        assert_eq!(case.state().await, ClaimState::Done);
+
+        if round % 2 == 0 {
+            drop_after(case.complete(holder), after(round + 13)).await;
+            let state = case.state().await;
+            assert!(matches!(state, ClaimState::Done | ClaimState::InFlight { .. }), "{state:?}");
+            assert_eq!(case.complete(holder).await, Settled::Applied);
+            assert_eq!(case.state().await, ClaimState::Done);
+        } else {
+            drop_after(case.release(holder), after(round + 13)).await;
+            let mut state = case.state().await;
+            if matches!(state, ClaimState::InFlight { .. }) {
+                // Given back now, or a moment ago by the release that was dropped.
+                let _ = case.release(holder).await;
+                state = case.state().await;
+            }
+            assert_eq!(state, claimed(2));
+            case.assert_in_flight().await;
+        }
+    }
+
+    for (round, (case, _)) in abandoned(subject).await.into_iter().take(rounds).enumerate() {
+        drop_after(case.state(), after(round)).await;
+        let (state, matches) = case.claim_body(Owner::random(), BODY, LONG).await;
+        assert!(matches, "a takeover dropped halfway lost the body's mark");
+        assert!(
+            matches!(state, ClaimState::InFlight { .. } | ClaimState::Claimed { attempt: 2 }),
+            "{state:?}"
+        );
+        case.assert_in_flight().await;
     }
 }
 
-/// Polls a future so many times, with a pause in which its answer may come, and drops it.
-async fn drop_after(future: impl Future, polls: usize) {
+/// Drives a future for so long, and drops it.
+async fn drop_after(future: impl Future, time: Duration) {
     let mut future = pin!(future);
-    for _ in 0..polls {
-        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+    let start = Instant::now();
+    loop {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() || start.elapsed() >= time
+        {
             return;
         }
         tokio::task::yield_now().await;
@@ -571,8 +755,8 @@ enum Said {
 }
 
 async fn race_one_against_claims(case: &Case, one: impl Future<Output = Said> + Send + 'static) -> Vec<Said> {
-    let one: std::pin::Pin<Box<dyn Future<Output = Said> + Send>> = Box::pin(one);
-    let others = claims(case).take(2).map(|claim| -> std::pin::Pin<Box<dyn Future<Output = Said> + Send>> {
+    let one: Pin<Box<dyn Future<Output = Said> + Send>> = Box::pin(one);
+    let others = claims(case).take(2).map(|claim| -> Pin<Box<dyn Future<Output = Said> + Send>> {
         Box::pin(async move { Said::Claim(claim.await) })
     });
     race(std::iter::once(one).chain(others)).await

@@ -2,6 +2,7 @@
 //!
 //! A store of your own is checked with three lines in its tests; see [`store_contract!`](crate::store_contract).
 
+#[doc(hidden)]
 pub mod contract;
 mod manual_clock;
 mod subject;

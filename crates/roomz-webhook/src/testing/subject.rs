@@ -7,7 +7,7 @@ use crate::store::IdempotencyStore;
 /// A store under test, and how its time is made to pass.
 #[derive(Clone)]
 pub struct Subject {
-    store: Arc<dyn IdempotencyStore>,
+    stores: Vec<Arc<dyn IdempotencyStore>>,
     advance: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
     rounds: usize,
 }
@@ -16,7 +16,15 @@ impl Subject {
     /// A store whose clock cannot be moved: the suite waits, with leases of half a second where it must.
     #[must_use]
     pub fn new(store: impl IdempotencyStore) -> Self {
-        Self { store: Arc::new(store), advance: None, rounds: 1_000 }
+        Self { stores: vec![Arc::new(store)], advance: None, rounds: 1_000 }
+    }
+
+    /// Another handle on the same data, as a second instance of the receiver has it: a connection of its own, and no
+    /// memory shared with the first. Operations go to each in turn, and races are between them.
+    #[must_use]
+    pub fn with_peer(mut self, store: impl IdempotencyStore) -> Self {
+        self.stores.push(Arc::new(store));
+        self
     }
 
     /// How to move the store's clock. Then nothing waits.
@@ -26,15 +34,15 @@ impl Subject {
         self
     }
 
-    /// How many rounds a race is run. Default: 1000.
+    /// How many rounds a race is run, at least one. Default: 1000.
     #[must_use]
     pub fn with_rounds(mut self, rounds: usize) -> Self {
-        self.rounds = rounds;
+        self.rounds = rounds.max(1);
         self
     }
 
-    pub(crate) fn store(&self) -> Arc<dyn IdempotencyStore> {
-        Arc::clone(&self.store)
+    pub(crate) fn stores(&self) -> Vec<Arc<dyn IdempotencyStore>> {
+        self.stores.clone()
     }
 
     pub(crate) const fn rounds(&self) -> usize {
