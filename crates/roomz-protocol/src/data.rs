@@ -98,6 +98,18 @@ impl fmt::Debug for UnknownData {
 }
 
 /// Why an event's data has no type.
+///
+/// ```
+/// use roomz_protocol::{Event, EventData, UnknownReason};
+///
+/// let event = Event::parse(
+///     br#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4","type":"workspace.presence.changed",
+///          "timestamp":"2024-05-21T08:22:32Z","data":{"workspaceId":"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5"}}"#,
+/// )?;
+/// let EventData::Unknown(unknown) = &event.data else { panic!() };
+/// assert!(matches!(unknown.reason(), UnknownReason::MissingField { field: "data.presenceStatus", .. }));
+/// # Ok::<(), roomz_protocol::ParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownReason {

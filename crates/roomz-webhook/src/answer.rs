@@ -10,6 +10,15 @@ use crate::response::ResponseBody;
 ///
 /// It is in the extensions of the response, and its name in the response's header `roomz-webhook-skipped` and in
 /// its JSON body, so that a person with a terminal sees it too.
+///
+/// ```
+/// use roomz_webhook::Skipped;
+///
+/// let response = Skipped::Ignored.into_response::<bytes::Bytes>();
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(response.headers()["roomz-webhook-skipped"], "ignored");
+/// assert_eq!(response.extensions().get(), Some(&Skipped::Ignored));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Skipped {

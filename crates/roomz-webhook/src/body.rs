@@ -10,6 +10,21 @@ use tower::BoxError;
 
 /// The request body that the service behind the layer gets: the verified bytes of a delivery, or, on another path
 /// than the webhook's, whatever the client streams.
+///
+/// A service is generic over nothing: it takes `Request<WebhookBody>`, and reads the body as any other.
+///
+/// ```
+/// use http_body_util::BodyExt;
+/// use roomz_webhook::WebhookBody;
+///
+/// async fn length(request: http::Request<WebhookBody>) -> Result<usize, tower::BoxError> {
+///     Ok(request.into_body().collect().await?.to_bytes().len())
+/// }
+///
+/// // In a test of it by itself:
+/// let request = http::Request::new(WebhookBody::from(bytes::Bytes::from_static(b"{}")));
+/// # drop(length(request));
+/// ```
 pub struct WebhookBody(Inner);
 
 enum Inner {

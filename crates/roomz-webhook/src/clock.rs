@@ -9,6 +9,14 @@ use roomz_protocol::Timestamp;
 /// This is for what is compared with the time: an event's age, a claim's lease, an id's retention. What *waits* (the
 /// body's deadline, the store's time-out, a duplicate's patience) uses tokio's timers, which `tokio::time::pause`
 /// stops.
+///
+/// ```
+/// use std::time::Duration;
+/// use roomz_webhook::{Clock, SystemClock};
+///
+/// let clock = SystemClock::new();
+/// assert!(clock.monotonic() < Duration::from_secs(1));
+/// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The calendar's time. It may jump; only an event's age is measured with it.
     fn now(&self) -> Timestamp;

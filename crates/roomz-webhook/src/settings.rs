@@ -32,6 +32,17 @@ pub(crate) struct Settings {
 }
 
 /// What becomes of an event that is too old, or too far ahead of the clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use roomz_webhook::{Secret, StaleEvent, WebhookLayer};
+///
+/// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?)
+///     .with_max_age(Duration::from_secs(24 * 60 * 60))
+///     .with_stale_event(StaleEvent::Acknowledge)
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StaleEvent {
@@ -46,6 +57,15 @@ pub enum StaleEvent {
 ///
 /// Whatever is chosen, it is logged as a warning and counted. A redelivery need not be byte-identical: ROOMZ does not
 /// say.
+///
+/// ```
+/// use roomz_webhook::{IdReused, Secret, WebhookLayer};
+///
+/// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?)
+///     .with_id_reused(IdReused::Process)
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdReused {
@@ -59,12 +79,23 @@ pub enum IdReused {
 }
 
 /// What becomes of a delivery when the store is down, or slower than the store time-out, at the claim.
+///
+/// ```
+/// use roomz_webhook::{Secret, StoreOutage, WebhookLayer};
+///
+/// // Rather twice than late.
+/// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?)
+///     .with_store_outage(StoreOutage::Process)
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreOutage {
     /// It is answered 503 with `Retry-After` and not handled. The default.
     #[default]
     Refuse,
-    /// It is handled all the same, as attempt 1. Duplicates are then handled again.
+    /// It is handled all the same, as attempt 1, and the store is told when it is back. Until then other instances
+    /// handle a duplicate again. A duplicate that was already told to wait is still answered 503.
     Process,
 }

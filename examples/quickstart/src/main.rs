@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use roomz_axum::{Secret, WebhookLayer};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 #[allow(clippy::print_stderr, reason = "this is how a program says why it stops")]
@@ -34,18 +33,32 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await.map_err(|error| {
         format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT, port 0 for any free one")
     })?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = stop_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
 
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     let served = serve::serve(listener, quickstart::app(webhook.clone()), stop).await;
     // Handlers whose client went away may still be running.
     tokio::time::timeout(Duration::from_secs(10), webhook.drain()).await?;
     Ok(served?)
+}
+
+/// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Resolves when the process is asked to end.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }

@@ -1,5 +1,6 @@
 //! The program as its user runs it: started as a process, fed by `openssl` and `curl`, which share no code with us.
 
+#![cfg(unix)] // it is stopped with a signal
 #![allow(clippy::unwrap_used, clippy::panic)] // in helpers; a test may
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -46,6 +46,41 @@ pub use self::moka::MokaStore;
 ///   not, never by half.
 /// - A store that cannot say answers [`StoreError`]; the caller then does not run the handler.
 ///
+/// A store around another, here one that counts, passes each operation on:
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+/// use roomz_webhook::{
+///     Claim, ClaimKey, ClaimRequest, IdempotencyStore, Owner, Settled, StoreError, async_trait,
+/// };
+///
+/// struct Counting<S> {
+///     inner: S,
+///     claims: AtomicU64,
+/// }
+///
+/// #[async_trait]
+/// impl<S: IdempotencyStore> IdempotencyStore for Counting<S> {
+///     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+///         self.claims.fetch_add(1, Ordering::Relaxed);
+///         self.inner.claim(key, claim).await
+///     }
+///
+///     async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
+///         self.inner.renew(key, owner, lease).await
+///     }
+///
+///     async fn complete(&self, key: &ClaimKey, owner: Owner, kept: Duration) -> Result<Settled, StoreError> {
+///         self.inner.complete(key, owner, kept).await
+///     }
+///
+///     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
+///         self.inner.release(key, owner).await
+///     }
+/// }
+/// ```
+///
 /// The feature `testing` has a suite for this, `store_contract!`; give it a second handle on the same data
 /// (`Subject::with_peer`), because two instances are where stores differ. What it cannot check is what a *full* store
 /// does. The example `custom-store` is a store of one's own with it.
@@ -111,6 +146,26 @@ impl<T: IdempotencyStore + ?Sized> IdempotencyStore for Arc<T> {
 }
 
 /// What a claim asks for.
+///
+/// ```
+/// use std::time::Duration;
+/// use roomz_webhook::{
+///     ClaimKey, ClaimRequest, ClaimState, EventId, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store: &dyn IdempotencyStore = &MokaStore::new();
+/// let id: EventId = "e6ae112e-2af3-4d72-894b-03435d7afde4".parse()?;
+/// let key = ClaimKey::new("roomz".into(), id);
+/// let (owner, minute, week) = (Owner::random(), Duration::from_secs(60), Duration::from_secs(7 * 24 * 60 * 60));
+///
+/// let claim = store.claim(&key, &ClaimRequest::new(owner, Fingerprint::of(b"{}"), minute, week)).await?;
+/// assert_eq!(claim.state, ClaimState::Claimed { attempt: 1 });
+/// assert_eq!(store.complete(&key, owner, week).await?, Settled::Applied);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClaimRequest {
