@@ -41,7 +41,7 @@ use crate::store::{
 /// # }
 /// use roomz_webhook::testing::Subject;
 ///
-/// roomz_webhook::store_contract!(my_store, async { {
+/// roomz_webhook::store_contract!(my_store, async {
 ///     Subject::new(MyStore::open().await).with_peer(MyStore::open().await)
 /// });
 /// ```
