@@ -729,10 +729,10 @@ async fn a_handler_that_always_finds_something_to_do_cannot_starve_its_lease() {
     let end = done.clone();
     let rig = Rig::with(
         |builder| builder.with_duplicate_wait(Duration::ZERO),
-        move |_| {
+        move |delivery: Delivery| {
             let end = end.clone();
             async move {
-                while !end.load(Ordering::SeqCst) {
+                while delivery.attempt() == 1 && !end.load(Ordering::SeqCst) {
                     tokio::task::consume_budget().await;
                 }
                 OK
