@@ -5,7 +5,6 @@
 mod checks;
 mod claims;
 mod measures;
-mod output;
 mod properties;
 mod settings;
 mod threats;

@@ -1,7 +1,9 @@
 //! No answer, log line, `Debug` or error text holds a secret, an expected MAC or a body.
 
+#![allow(clippy::unwrap_used, clippy::await_holding_lock)] // in helpers; a test may
+
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,15 +43,24 @@ impl<'a> MakeWriter<'a> for Captured {
     }
 }
 
-/// Everything down to TRACE, of every crate, for as long as the guard lives.
-fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
+static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let captured = Captured::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
         .with_writer(captured.clone())
         .finish();
-    (captured, tracing::subscriber::set_default(subscriber))
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    captured
+});
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Everything down to TRACE, of every crate and every thread, of one test at a time. These tests have a process of
+/// their own: what one thread has asked `tracing` for, another cannot be sure to be told.
+fn capture() -> (&'static Captured, MutexGuard<'static, ()>) {
+    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    CAPTURED.0.lock().unwrap().clear();
+    (&CAPTURED, guard)
 }
 
 const SECRET: &str = "secret-canary-5b1c";
