@@ -10,6 +10,7 @@
     reason = "support of tests: not a public API"
 )]
 
+mod servers;
 mod spy;
 mod wire;
 
@@ -36,6 +37,7 @@ use roomz_webhook::{
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
 
+pub use self::servers::{Server, left_out, redis_url};
 pub use self::spy::{Fault, Op, SpyStore};
 pub use self::wire::Wire;
 

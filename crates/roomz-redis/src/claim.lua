@@ -1,0 +1,26 @@
+-- KEYS[1]: the event. ARGV: owner, fingerprint, lease and retention in milliseconds.
+-- Gives what the claim is (0 claimed, 1 in flight, 2 done), the attempt or the remaining milliseconds, and whether the
+-- fingerprint is that of the record.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local owner, fingerprint, lease, retention = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local record = redis.call('HMGET', KEYS[1], 'state', 'owner', 'fingerprint', 'attempt', 'lease_end')
+local state, holder, first, attempt, lease_end =
+    record[1], record[2], record[3], tonumber(record[4]), tonumber(record[5])
+
+if not state then
+    attempt, first = 1, fingerprint
+elseif state == 'done' then
+    return {2, 0, first == fingerprint and 1 or 0}
+elseif state == 'running' and holder == owner then
+    -- The reply to our claim got lost.
+elseif state == 'running' and lease_end > now then
+    return {1, lease_end - now, first == fingerprint and 1 or 0}
+else
+    attempt = attempt + 1
+end
+
+redis.call('HSET', KEYS[1], 'state', 'running', 'owner', owner, 'fingerprint', first,
+    'attempt', attempt, 'lease_end', string.format('%.0f', now + lease))
+redis.call('PEXPIRE', KEYS[1], math.max(lease, retention))
+return {0, attempt, first == fingerprint and 1 or 0}

@@ -1,0 +1,104 @@
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// A server that a test started, in a directory of its own and on a port of its own; it ends with the process.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    directory: PathBuf,
+    port: u16,
+}
+
+impl Server {
+    /// Starts a Redis server with these arguments more. `None` when there is no `redis-server` on the PATH.
+    pub fn redis(arguments: &[&str]) -> Option<Self> {
+        let port = free_port();
+        let directory = std::env::temp_dir().join(format!("roomz-redis-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let process = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(arguments)
+            .current_dir(&directory)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let server = Self { process, directory, port };
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not listen");
+            std::thread::yield_now();
+        }
+        Some(server)
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The URL of a Redis server for tests: that of `ROOMZ_TEST_REDIS`, or one started for this process. `None`, said past
+/// the test runner's capture, when there is neither; `ROOMZ_TESTS=complete` makes that fail instead.
+pub fn redis_url() -> Option<String> {
+    static URL: OnceLock<Option<String>> = OnceLock::new();
+    URL.get_or_init(|| {
+        if let Ok(url) = std::env::var("ROOMZ_TEST_REDIS") {
+            return Some(url);
+        }
+        let Some(server) = Server::redis(&[]) else {
+            left_out(
+                "tests with Redis",
+                "there is no `redis-server` on the PATH and ROOMZ_TEST_REDIS is not set",
+            );
+            return None;
+        };
+        let url = format!("redis://127.0.0.1:{}", server.port());
+        end_with_this_process(server);
+        Some(url)
+    })
+    .clone()
+}
+
+/// Statics are not dropped: a small shell waits for this process to end, however it does.
+fn end_with_this_process(server: Server) {
+    let script = format!(
+        "while kill -0 {} 2>/dev/null; do sleep 1; done; kill -9 {}; rm -rf '{}'",
+        std::process::id(),
+        server.process.id(),
+        server.directory.display()
+    );
+    let watchdog = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    drop(watchdog);
+    std::mem::forget(server);
+}
+
+/// Says that tests are left out, and why.
+pub fn left_out(what: &str, why: &str) {
+    assert!(
+        std::env::var("ROOMZ_TESTS").as_deref() != Ok("complete"),
+        "nothing may be left out here, but {what}: {why}"
+    );
+    let _ = writeln!(std::io::stderr(), "left out: {what}, because {why}");
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
