@@ -8,7 +8,6 @@ use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};
 
 pub use store::RedbStore;
 
-#[allow(clippy::print_stdout, reason = "this is the program's output")]
 async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }

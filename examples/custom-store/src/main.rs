@@ -1,14 +1,15 @@
 //! `ROOMZ_WEBHOOK_SECRET=… cargo run -p custom-store`
 
 use std::error::Error;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use custom_store::RedbStore;
 use roomz_axum::{Secret, WebhookLayer};
 use tokio::net::TcpListener;
 
 #[tokio::main]
-#[allow(clippy::print_stderr, reason = "this is how a program says why it stops")]
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
@@ -19,7 +20,6 @@ async fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "this is the program's output")]
 async fn run() -> Result<(), Box<dyn Error>> {
     let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
     let path = std::env::var("CLAIMS").unwrap_or_else(|_| "claims.redb".to_owned());
@@ -27,12 +27,34 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let webhook = WebhookLayer::builder(secret).with_store(store).build()?;
 
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let listener = TcpListener::bind(address).await?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT"))?;
+    let stop = stop_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
-    let stop = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
     axum::serve(listener, custom_store::app(webhook.clone())).with_graceful_shutdown(stop).await?;
-    webhook.drain().await;
+    tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await.map_err(
+        |_| "stopped while handlers were running; their events are claimed again when their leases end",
+    )?;
     Ok(())
+}
+
+/// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.
+fn stop_signal() -> std::io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Box::pin(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }))
+    }
+    #[cfg(not(unix))]
+    Ok(Box::pin(async {
+        let _ = tokio::signal::ctrl_c().await;
+    }))
 }

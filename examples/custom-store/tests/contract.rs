@@ -1,7 +1,5 @@
 //! The contract, and what this store adds: it survives a restart.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
-
 use axum::body::Body;
 use axum::http::StatusCode;
 use custom_store::RedbStore;

@@ -14,7 +14,6 @@ use tower::{Layer as _, service_fn};
 pub type App<B> = BoxCloneService<Request<B>, Response<roomz_webhook::ResponseBody<Full<Bytes>>>, Infallible>;
 
 /// Runs once for each event on `/webhooks/roomz`, and for every request elsewhere.
-#[allow(clippy::print_stdout, reason = "this is the program's output")]
 async fn handle(request: Request<WebhookBody>) -> Result<Response<Full<Bytes>>, Infallible> {
     let Some(delivery) = request.extensions().get::<Delivery>() else {
         // Not the webhook's path: here is the rest of your server.

@@ -1,7 +1,5 @@
 //! The service, without a socket.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
-
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;

@@ -5,7 +5,6 @@ use axum::routing::post;
 use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};
 
 /// Runs once for each event. When it returns, the event is done; answer with an error status to get it again.
-#[allow(clippy::print_stdout, reason = "this is the program's output")]
 async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use roomz_axum::{Secret, WebhookLayer};
 use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
-#[allow(clippy::print_stderr, reason = "this is how a program says why it stops")]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(std::io::stderr)
         .init();
     match run().await {
@@ -25,7 +25,6 @@ async fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "this is the program's output")]
 async fn run() -> Result<(), Box<dyn Error>> {
     let webhook = WebhookLayer::builder(Secret::from_env("ROOMZ_WEBHOOK_SECRET")?).build()?;
 
@@ -37,9 +36,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("listening on http://{}", listener.local_addr()?);
 
     let served = serve::serve(listener, quickstart::app(webhook.clone()), stop).await;
-    // Handlers whose client went away may still be running.
-    tokio::time::timeout(Duration::from_secs(10), webhook.drain()).await?;
-    Ok(served?)
+    // Handlers whose client went away may still be running. Both waits together stay below the ten seconds that most
+    // supervisors give a process to end.
+    let drained = tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await;
+    if served.is_err() || drained.is_err() {
+        return Err(
+            "stopped while handlers were running; their events are claimed again when their leases end"
+                .into(),
+        );
+    }
+    Ok(())
 }
 
 /// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.

@@ -1,6 +1,7 @@
-//! A server that slow and silent clients cannot exhaust, and that stops without cutting a request off.
+//! A server that gives up on clients that are slow to send a request's head, and that lets requests end when it stops.
 //!
-//! `axum::serve` is shorter, but sets no limit to how long a client may take to send a request's head.
+//! `axum::serve` is shorter, but sets no limit to the head. Neither limits the number of connections: that is for the
+//! proxy in front, or the operating system.
 
 use std::io;
 use std::pin::pin;
@@ -16,7 +17,7 @@ use tokio::net::TcpListener;
 /// How long a client may take to send the head of a request, or keep a connection open between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests may take to end once the server stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Serves until `stop` resolves, then lets the requests that are under way end.
 ///

@@ -1,7 +1,5 @@
 //! The router, without a socket.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
-
 use axum::body::Body;
 use axum::http::StatusCode;
 use roomz_axum::roomz_webhook::testing::TestEvent;

@@ -1,8 +1,6 @@
 //! The program as its user runs it: started as a process, fed by `openssl` and `curl`, which share no code with us.
 
 #![cfg(unix)] // it is stopped with a signal
-#![allow(clippy::unwrap_used, clippy::panic)] // in helpers; a test may
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -56,7 +54,7 @@ impl Drop for Quickstart {
 /// capture; `ROOMZ_TESTS=complete` makes it fail instead.
 fn have(programs: &[&str]) -> bool {
     let missing: Vec<_> =
-        programs.iter().filter(|program| Command::new(program).arg("version").output().is_err()).collect();
+        programs.iter().filter(|program| Command::new(program).arg("--version").output().is_err()).collect();
     if missing.is_empty() {
         return true;
     }

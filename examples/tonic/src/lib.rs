@@ -29,12 +29,10 @@ use generated::presence_server::{Presence, PresenceServer};
 
 /// Asks for every change.
 #[derive(Clone, PartialEq, prost::Message)]
-#[allow(clippy::exhaustive_structs)]
 pub struct WatchRequest {}
 
 /// One change.
 #[derive(Clone, PartialEq, prost::Message)]
-#[allow(clippy::exhaustive_structs)]
 pub struct PresenceChange {
     /// The workspace's id.
     #[prost(string, tag = "1")]

@@ -1,7 +1,5 @@
 //! Both protocols, over one real socket.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
-
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use roomz_axum::roomz_webhook::testing::TestEvent;
