@@ -15,7 +15,7 @@ fn main() {
     let presence = Service::builder()
         .name("Presence")
         .package("example")
-        .comment("Who sits where.")
+        .comment("Which workspace is taken.")
         .method(watch)
         .build();
     Builder::new().compile(&[presence]);

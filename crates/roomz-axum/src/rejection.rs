@@ -94,8 +94,8 @@ impl IntoResponse for MissingLayer {
 impl fmt::Display for MissingLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "no verified delivery: put `roomz_webhook::WebhookLayer` in front of this route, \
-             and if it has a path (`with_path`), let it be this route's",
+            "no verified delivery: put `roomz_webhook::WebhookLayer` in front of this route; if it has a path \
+             (`with_path`), let it be this route's as the layer sees it, without the prefix of a `nest`",
         )
     }
 }

@@ -37,9 +37,9 @@
 //! # How contradictions in the published material are read
 //!
 //! The public specification is version 2024-05-20 of the repository `roomz-io/openapi`. Where its texts, its
-//! examples and the live API disagree, this crate reads what arrives and never guesses:
+//! examples and its history disagree, this crate accepts each spelling and never guesses:
 //!
-//! | field | what arrives | what you get |
+//! | field | accepted | what you get |
 //! |---|---|---|
 //! | `id` | any spelling of a UUID: hyphens or not, either case, `urn:uuid:`, braces | one [`EventId`] |
 //! | `type` | `workspace.presence.changed` | [`EventData::WorkspacePresenceChanged`] |

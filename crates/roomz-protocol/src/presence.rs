@@ -5,7 +5,7 @@ use crate::text::{self, Text};
 
 /// The data of a `workspace.presence.changed` event.
 ///
-/// Source: schema `WorkspacePresenceChanged` of `openapi/spec3.yml`, version 2024-05-20.
+/// Source: schema `WorkspacePresenceChangedEvent` of `openapi/spec3.yml`, version 2024-05-20.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct WorkspacePresenceChanged {

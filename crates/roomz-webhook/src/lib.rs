@@ -28,7 +28,7 @@
 //!
 //! # What is promised
 //!
-//! **No accepted event is lost, and while its id is remembered it takes effect once.** That is at-least-once delivery
+//! **A delivery that was answered 2xx has been handled, and while its id is remembered it takes effect once.** That is at-least-once delivery
 //! with deduplication, not exactly-once: when a process dies after its handler took effect and before the store was
 //! told, the redelivery runs the handler again, with [`Delivery::attempt`] above 1. A handler that must not act twice
 //! writes its effect and the event's id in one transaction of its own.
@@ -105,11 +105,11 @@
 //! |---|---|---|---|
 //! | `verified_total` | counter | `secret`: `0`, `1`, `2`, `3+` | deliveries whose signature matched, by the secret's position |
 //! | `accepted_total` | counter | | events handed to the service |
-//! | `handled_total` | counter | | of these, answered 2xx |
+//! | `handled_total` | counter | | of these, answered 2xx by a handler that ran |
 //! | `released_total` | counter | | of these, given back |
-//! | `skipped_total` | counter | `why`: `duplicate`, `stale`, `ignored` | answered 200 without the handler |
+//! | `skipped_total` | counter | `why`: `duplicate`, `stale`, `ignored` | answered 200 without the handler; `ignored` ones were accepted |
 //! | `refused_total` | counter | `reason` | refusals |
-//! | `unknown_total` | counter | | accepted events without a type for their data |
+//! | `unknown_total` | counter | | accepted events without a type for their data: an alert on it tells when ROOMZ changes something |
 //! | `id_reused_total` | counter | | known ids with another body |
 //! | `lost_total` | counter | | claims taken over before they were settled |
 //! | `store_errors_total` | counter | `operation`: `claim`, `renew`, `complete`, `release` | failures of the store |
@@ -170,7 +170,7 @@ pub use self::store::{
 /// What [`IdempotencyStore`] is implemented with.
 pub use async_trait::async_trait;
 pub use roomz_protocol::{
-    self, Event, EventData, EventId, EventType, PresenceStatus, Secret, Secrets, WorkspaceId,
+    self, Event, EventData, EventId, EventType, PresenceStatus, Secret, Secrets, Timestamp, WorkspaceId,
     WorkspacePresenceChanged,
 };
 

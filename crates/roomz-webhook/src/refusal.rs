@@ -4,7 +4,7 @@ use std::fmt;
 use http::{HeaderName, StatusCode};
 use roomz_protocol::{ParseError, SignatureError};
 
-/// Why a delivery was not handed to the service. It is also in the extensions of the response.
+/// Why a delivery was answered by the layer and not by the service. It is also in the extensions of the response.
 ///
 /// The response is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`, `detail` and
 /// `reason`; the last is [`reason`](Self::reason) and stable.
@@ -74,7 +74,9 @@ enum Detail {
 impl Refusal {
     pub(crate) const fn new(kind: RefusalKind) -> Self {
         let detail = match kind {
-            RefusalKind::MethodNotAllowed => "a webhook is delivered with POST",
+            RefusalKind::MethodNotAllowed => {
+                "a webhook is delivered with POST; if this path is none, mount the layer on the webhook's route only"
+            }
             RefusalKind::ContentEncoding => "send the body as it was signed, without Content-Encoding",
             RefusalKind::BodyTimeout => "the body was not complete in time",
             RefusalKind::BodyBroken => "the connection broke before the body was complete",

@@ -41,7 +41,9 @@ pub use self::moka::MokaStore;
 /// - The record keeps the fingerprint of the body that created it. A claim with another one is answered as ever, and
 ///   marked (see [`Claim::fingerprint_matches`]).
 /// - A record lives for the retention named by the last claim or completion; a running one at least to the end of its
-///   lease. A full store may forget finished and free records, oldest first, never a live claim.
+///   lease. A full store may forget finished and free records, oldest first, never a live claim. Removing what has
+///   expired is the store's own business.
+/// - Durations are kept to the millisecond, or finer.
 /// - The futures may be dropped at any point: the caller's time-out does that. The operation has then happened or
 ///   not, never by half.
 /// - A store that cannot say answers [`StoreError`]; the caller then does not run the handler.

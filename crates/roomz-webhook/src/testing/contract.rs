@@ -3,7 +3,12 @@
 //!
 //! Every function uses ids of its own, so they may run side by side on one database.
 
-#![allow(clippy::panic, clippy::missing_panics_doc, reason = "a sentence that does not hold panics")]
+#![allow(
+    missing_docs,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a sentence that does not hold panics"
+)]
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -48,11 +53,12 @@ use crate::store::{
 /// ```
 #[macro_export]
 macro_rules! store_contract {
-    ($name:ident, $subject:expr) => {
+    ($name:ident, $subject:expr $(,)?) => {
         mod $name {
             use super::*;
 
             $crate::store_contract! { @tests $subject;
+                a_peer_sees_what_the_other_claimed
                 the_first_claim_wins_as_attempt_one
                 a_live_claim_is_in_flight_for_everybody_else
                 a_finished_event_is_done_for_everybody
@@ -62,6 +68,7 @@ macro_rules! store_contract {
                 a_claim_whose_lease_is_over_is_taken_over_as_the_next_attempt
                 an_abandoned_claim_is_remembered_for_its_retention_and_then_forgotten
                 a_renewed_claim_outlives_its_retention
+                a_lease_longer_than_the_retention_is_kept
                 what_comes_after_the_retention_is_a_new_event
                 a_released_event_is_free_at_once_and_its_attempts_are_counted_on
                 a_released_event_is_remembered_for_its_retention
@@ -149,12 +156,12 @@ impl Case {
 
     async fn claim_kept(&self, owner: Owner, lease: Duration, retention: Duration) -> ClaimState {
         let request = ClaimRequest::new(owner, Fingerprint::of(BODY), lease, retention);
-        ok(self.store().claim(&self.key, &request).await).state
+        answer("claim", self.store().claim(&self.key, &request)).await.state
     }
 
     async fn claim_body(&self, owner: Owner, body: &[u8], lease: Duration) -> (ClaimState, bool) {
         let request = ClaimRequest::new(owner, Fingerprint::of(body), lease, LONG);
-        let claim = ok(self.store().claim(&self.key, &request).await);
+        let claim = answer("claim", self.store().claim(&self.key, &request)).await;
         (claim.state, claim.fingerprint_matches)
     }
 
@@ -174,15 +181,15 @@ impl Case {
     }
 
     async fn renew(&self, owner: Owner, lease: Duration) -> Settled {
-        ok(self.store().renew(&self.key, owner, lease).await)
+        answer("renew", self.store().renew(&self.key, owner, lease)).await
     }
 
     async fn complete(&self, owner: Owner) -> Settled {
-        ok(self.store().complete(&self.key, owner, LONG).await)
+        answer("complete", self.store().complete(&self.key, owner, LONG)).await
     }
 
     async fn release(&self, owner: Owner) -> Settled {
-        ok(self.store().release(&self.key, owner).await)
+        answer("release", self.store().release(&self.key, owner)).await
     }
 
     async fn assert_in_flight(&self) {
@@ -195,8 +202,13 @@ fn random_id() -> EventId {
     Uuid::from_bytes(Owner::random().to_bytes()).into()
 }
 
-fn ok<T>(result: Result<T, StoreError>) -> T {
-    result.unwrap_or_else(|error| panic!("the store failed: {error:?}"))
+/// What the store answers, in a time that no store needs.
+async fn answer<T>(operation: &str, asked: impl Future<Output = Result<T, StoreError>>) -> T {
+    match tokio::time::timeout(Duration::from_secs(30), asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => panic!("`{operation}` failed: {error:?}"),
+        Err(_) => panic!("`{operation}` did not answer in 30 s"),
+    }
 }
 
 const fn claimed(attempt: u32) -> ClaimState {
@@ -240,13 +252,36 @@ fn assert_one_winner(states: &[ClaimState], attempt: u32) {
     assert_eq!((winners, waiting), (1, RACERS - 1), "one must win as attempt {attempt}: {states:?}");
 }
 
-/// See the name.
+pub async fn a_peer_sees_what_the_other_claimed(subject: &Subject) {
+    let stores = subject.stores();
+    for store in &stores {
+        let case = Case { stores: vec![Arc::clone(store)], ..Case::new(subject) };
+        assert_eq!(case.claim(Owner::random()).await, claimed(1));
+        for peer in &stores {
+            let peer = Case { stores: vec![Arc::clone(peer)], ..case.clone() };
+            let state = peer.state().await;
+            assert!(
+                matches!(state, ClaimState::InFlight { .. }),
+                "a peer must be a handle on the same data, but does not see the claim: {state:?}"
+            );
+        }
+    }
+}
+
+pub async fn a_lease_longer_than_the_retention_is_kept(subject: &Subject) {
+    let case = Case::new(subject);
+    let (owner, unit) = (Owner::random(), subject.short());
+    assert_eq!(case.claim_kept(owner, LONG, unit).await, claimed(1));
+    subject.pass(unit * 2).await;
+    case.assert_in_flight().await;
+    assert_eq!(case.complete(owner).await, Settled::Applied);
+}
+
 pub async fn the_first_claim_wins_as_attempt_one(subject: &Subject) {
     let case = Case::new(subject);
     assert_eq!(case.claim(Owner::random()).await, claimed(1));
 }
 
-/// See the name.
 pub async fn a_live_claim_is_in_flight_for_everybody_else(subject: &Subject) {
     let case = Case::new(subject);
     assert_eq!(case.claim(Owner::random()).await, claimed(1));
@@ -261,7 +296,6 @@ pub async fn a_live_claim_is_in_flight_for_everybody_else(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn a_finished_event_is_done_for_everybody(subject: &Subject) {
     let case = Case::new(subject);
     let owner = Owner::random();
@@ -273,19 +307,20 @@ pub async fn a_finished_event_is_done_for_everybody(subject: &Subject) {
     assert_eq!(case.claim(owner).await, ClaimState::Done, "for its owner too");
 }
 
-/// See the name.
 pub async fn a_finished_event_is_forgotten_after_its_retention_and_not_before(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, retention) = (Owner::random(), subject.short() * 2);
     assert_eq!(case.claim(owner).await, claimed(1));
-    assert_eq!(ok(case.store().complete(&case.key, owner, retention).await), Settled::Applied);
+    assert_eq!(
+        answer("complete", case.store().complete(&case.key, owner, retention)).await,
+        Settled::Applied
+    );
     subject.pass(retention / 2).await;
     assert_eq!(case.state().await, ClaimState::Done, "half of its retention is left");
     subject.pass(retention * 3 / 4).await;
     assert_eq!(case.state().await, claimed(1), "asking does not prolong the retention");
 }
 
-/// See the name.
 pub async fn the_retention_counts_from_the_completion(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, unit) = (Owner::random(), subject.short());
@@ -296,7 +331,6 @@ pub async fn the_retention_counts_from_the_completion(subject: &Subject) {
     assert_eq!(case.state().await, ClaimState::Done);
 }
 
-/// See the name.
 pub async fn a_claim_whose_lease_is_over_is_taken_over_as_the_next_attempt(subject: &Subject) {
     let case = Case::new(subject);
     let lease = subject.short();
@@ -307,7 +341,6 @@ pub async fn a_claim_whose_lease_is_over_is_taken_over_as_the_next_attempt(subje
     }
 }
 
-/// See the name.
 pub async fn an_owner_that_asks_again_after_a_takeover_is_told_to_wait(subject: &Subject) {
     let case = Case::new(subject);
     let (stale, new, lease) = (Owner::random(), Owner::random(), subject.short());
@@ -319,7 +352,6 @@ pub async fn an_owner_that_asks_again_after_a_takeover_is_told_to_wait(subject: 
     assert_eq!(case.complete(new).await, Settled::Applied);
 }
 
-/// See the name.
 pub async fn an_abandoned_claim_is_remembered_for_its_retention_and_then_forgotten(subject: &Subject) {
     let unit = subject.short();
     let (remembered, forgotten) = (Case::new(subject), Case::new(subject));
@@ -330,7 +362,6 @@ pub async fn an_abandoned_claim_is_remembered_for_its_retention_and_then_forgott
     assert_eq!(forgotten.state().await, claimed(1), "the attempts are forgotten too");
 }
 
-/// See the name.
 pub async fn a_renewed_claim_outlives_its_retention(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, unit) = (Owner::random(), subject.short());
@@ -344,13 +375,12 @@ pub async fn a_renewed_claim_outlives_its_retention(subject: &Subject) {
     assert_eq!(case.complete(owner).await, Settled::Applied);
 }
 
-/// See the name.
 pub async fn what_comes_after_the_retention_is_a_new_event(subject: &Subject) {
     let unit = subject.short();
     let (done, abandoned) = (Case::new(subject), Case::new(subject));
     let owner = Owner::random();
     assert_eq!(done.claim(owner).await, claimed(1));
-    assert_eq!(ok(done.store().complete(&done.key, owner, unit).await), Settled::Applied);
+    assert_eq!(answer("complete", done.store().complete(&done.key, owner, unit)).await, Settled::Applied);
     assert_eq!(abandoned.claim_kept(owner, unit, unit).await, claimed(1));
     subject.pass(unit + unit / 5).await;
     for case in [done, abandoned] {
@@ -361,7 +391,6 @@ pub async fn what_comes_after_the_retention_is_a_new_event(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn a_released_event_is_free_at_once_and_its_attempts_are_counted_on(subject: &Subject) {
     let case = Case::new(subject);
     for attempt in 1..=3 {
@@ -371,7 +400,6 @@ pub async fn a_released_event_is_free_at_once_and_its_attempts_are_counted_on(su
     }
 }
 
-/// See the name.
 pub async fn a_released_event_is_remembered_for_its_retention(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, unit) = (Owner::random(), subject.short());
@@ -381,7 +409,6 @@ pub async fn a_released_event_is_remembered_for_its_retention(subject: &Subject)
     assert_eq!(case.state().await, claimed(2));
 }
 
-/// See the name.
 pub async fn a_renewal_can_shorten_a_lease(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, lease) = (Owner::random(), subject.short());
@@ -391,7 +418,6 @@ pub async fn a_renewal_can_shorten_a_lease(subject: &Subject) {
     assert_eq!(case.state().await, claimed(2));
 }
 
-/// See the name.
 pub async fn the_remaining_time_is_that_of_the_lease_that_runs(subject: &Subject) {
     let case = Case::new(subject);
     let lease = subject.short();
@@ -405,7 +431,6 @@ pub async fn the_remaining_time_is_that_of_the_lease_that_runs(subject: &Subject
     }
 }
 
-/// See the name.
 pub async fn a_renewal_moves_the_end_of_the_lease(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, lease) = (Owner::random(), subject.short());
@@ -420,7 +445,6 @@ pub async fn a_renewal_moves_the_end_of_the_lease(subject: &Subject) {
     assert_eq!(case.state().await, claimed(2), "the renewed lease ends too");
 }
 
-/// See the name.
 pub async fn asking_does_not_prolong_a_lease(subject: &Subject) {
     let case = Case::new(subject);
     let lease = subject.short();
@@ -431,7 +455,6 @@ pub async fn asking_does_not_prolong_a_lease(subject: &Subject) {
     assert_eq!(case.state().await, claimed(2));
 }
 
-/// See the name.
 pub async fn after_the_lease_the_owner_may_still_settle_if_nobody_took_over(subject: &Subject) {
     let (lease, owner) = (subject.short(), Owner::random());
     let cases: Vec<_> = (0..3).map(|_| Case::new(subject)).collect();
@@ -448,7 +471,6 @@ pub async fn after_the_lease_the_owner_may_still_settle_if_nobody_took_over(subj
     renewed.assert_in_flight().await;
 }
 
-/// See the name.
 pub async fn a_stranger_can_neither_renew_nor_complete_nor_release(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, stranger, lease) = (Owner::random(), Owner::random(), subject.short());
@@ -462,7 +484,6 @@ pub async fn a_stranger_can_neither_renew_nor_complete_nor_release(subject: &Sub
     assert_eq!(case.state().await, claimed(2), "and the stranger's renewal moved nothing");
 }
 
-/// See the name.
 pub async fn a_stale_owner_has_lost(subject: &Subject) {
     let case = Case::new(subject);
     let (stale, new, lease) = (Owner::random(), Owner::random(), subject.short());
@@ -478,7 +499,6 @@ pub async fn a_stale_owner_has_lost(subject: &Subject) {
     assert_eq!(case.state().await, ClaimState::Done);
 }
 
-/// See the name.
 pub async fn what_was_never_claimed_cannot_be_settled(subject: &Subject) {
     let case = Case::new(subject);
     let owner = Owner::random();
@@ -488,7 +508,6 @@ pub async fn what_was_never_claimed_cannot_be_settled(subject: &Subject) {
     assert_eq!(case.state().await, claimed(1), "nothing was written");
 }
 
-/// See the name.
 pub async fn a_finished_event_can_be_neither_renewed_nor_released(subject: &Subject) {
     let case = Case::new(subject);
     let owner = Owner::random();
@@ -499,7 +518,6 @@ pub async fn a_finished_event_can_be_neither_renewed_nor_released(subject: &Subj
     assert_eq!(case.state().await, ClaimState::Done);
 }
 
-/// See the name.
 pub async fn a_released_event_can_be_settled_by_nobody(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, next) = (Owner::random(), Owner::random());
@@ -512,7 +530,6 @@ pub async fn a_released_event_can_be_settled_by_nobody(subject: &Subject) {
     case.assert_in_flight().await;
 }
 
-/// See the name.
 pub async fn a_claim_whose_reply_was_lost_is_claimed_again(subject: &Subject) {
     let case = Case::new(subject);
     let (owner, lease) = (Owner::random(), subject.short());
@@ -525,7 +542,6 @@ pub async fn a_claim_whose_reply_was_lost_is_claimed_again(subject: &Subject) {
     assert_eq!(case.complete(owner).await, Settled::Applied);
 }
 
-/// See the name.
 pub async fn a_completion_whose_reply_was_lost_is_applied_again(subject: &Subject) {
     let case = Case::new(subject);
     let owner = Owner::random();
@@ -536,7 +552,6 @@ pub async fn a_completion_whose_reply_was_lost_is_applied_again(subject: &Subjec
     assert_eq!(case.state().await, ClaimState::Done);
 }
 
-/// See the name.
 pub async fn another_body_is_marked_in_every_state(subject: &Subject) {
     let case = Case::new(subject);
     let owner = Owner::random();
@@ -562,7 +577,6 @@ pub async fn another_body_is_marked_in_every_state(subject: &Subject) {
     );
 }
 
-/// See the name.
 pub async fn namespaces_do_not_see_each_other(subject: &Subject) {
     let id = random_id();
     for namespace in ["one", "two", "one:two", "one/two", "{one}", "ONE", "ünë", "one "] {
@@ -573,7 +587,6 @@ pub async fn namespaces_do_not_see_each_other(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn ids_that_differ_in_one_bit_are_two_events(subject: &Subject) {
     let id = random_id().as_uuid().as_u128();
     for bit in 0..128 {
@@ -582,7 +595,6 @@ pub async fn ids_that_differ_in_one_bit_are_two_events(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn exactly_one_of_many_claims_wins(subject: &Subject) {
     for _ in 0..subject.rounds() {
         let case = Case::new(subject);
@@ -590,14 +602,12 @@ pub async fn exactly_one_of_many_claims_wins(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn exactly_one_takes_over_when_a_lease_ends(subject: &Subject) {
     for case in abandoned(subject).await {
         assert_one_winner(&race(claims(&case.0)).await, 2);
     }
 }
 
-/// See the name.
 pub async fn exactly_one_takes_over_after_a_release(subject: &Subject) {
     for _ in 0..subject.rounds() {
         let case = Case::new(subject);
@@ -608,7 +618,6 @@ pub async fn exactly_one_takes_over_after_a_release(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn exactly_one_claims_what_has_expired(subject: &Subject) {
     let unit = subject.short();
     let mut cases = Vec::new();
@@ -616,7 +625,10 @@ pub async fn exactly_one_claims_what_has_expired(subject: &Subject) {
         let (case, owner) = (Case::new(subject), Owner::random());
         assert_eq!(case.claim_kept(owner, unit, unit).await, claimed(1));
         if round % 2 == 0 {
-            assert_eq!(ok(case.store().complete(&case.key, owner, unit).await), Settled::Applied);
+            assert_eq!(
+                answer("complete", case.store().complete(&case.key, owner, unit)).await,
+                Settled::Applied
+            );
         }
         cases.push(case);
     }
@@ -626,7 +638,6 @@ pub async fn exactly_one_claims_what_has_expired(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn a_release_and_a_takeover_exclude_each_other(subject: &Subject) {
     for (case, owner) in abandoned(subject).await {
         let release = {
@@ -641,7 +652,6 @@ pub async fn a_release_and_a_takeover_exclude_each_other(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn a_completion_and_a_takeover_exclude_each_other(subject: &Subject) {
     for (case, owner) in abandoned(subject).await {
         let completion = {
@@ -657,7 +667,6 @@ pub async fn a_completion_and_a_takeover_exclude_each_other(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn a_renewal_and_a_takeover_exclude_each_other(subject: &Subject) {
     for (case, owner) in abandoned(subject).await {
         let renewal = {
@@ -671,7 +680,6 @@ pub async fn a_renewal_and_a_takeover_exclude_each_other(subject: &Subject) {
     }
 }
 
-/// See the name.
 pub async fn an_operation_dropped_halfway_happened_or_did_not(subject: &Subject) {
     let measured = Case::new(subject);
     let start = Instant::now();

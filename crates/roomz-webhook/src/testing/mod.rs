@@ -1,6 +1,6 @@
 //! For tests: a clock that you move, the suite that every store must pass, and deliveries signed as ROOMZ would.
 //!
-//! A store of your own is checked with three lines in its tests; see [`store_contract!`](crate::store_contract).
+//! A store of your own is checked with a few lines in its tests; see [`store_contract!`](crate::store_contract).
 
 #[doc(hidden)]
 pub mod contract;
