@@ -35,6 +35,8 @@ pub enum Fault {
     WrittenLate(Duration),
     /// It panics.
     Panics,
+    /// There is no room.
+    Full,
 }
 
 /// The moka store, watched, and broken on demand.
@@ -100,6 +102,7 @@ impl SpyStore {
             None => operation.await,
             Some(Fault::Fails) => Err(StoreError::unavailable("broken on purpose")),
             Some(Fault::Hangs | Fault::WrittenLate(_)) => std::future::pending().await,
+            Some(Fault::Full) => Err(StoreError::full()),
             Some(Fault::Panics) => panic!("on purpose"),
             Some(Fault::WrittenButFails) => {
                 let _ = operation.await;

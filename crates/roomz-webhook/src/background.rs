@@ -1,38 +1,41 @@
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::store::ClaimKey;
+use tokio::sync::Semaphore;
+
+use crate::store::{ClaimKey, Fingerprint};
 
 /// How many claims may be given back in the background that nobody knows to be there.
 const MOST_ORPHANS: usize = 1_000;
+/// How many settlements are tried again at the same time, so that a store that comes back is not run down.
+const TURNS: usize = 32;
 
 /// What this process knows and could not yet tell the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Background {
-    /// Spares the lock to those who ask while the store is well, which is nearly always.
-    handled_count: AtomicUsize,
-    handled: Mutex<HashSet<ClaimKey>>,
+    handled: Mutex<HashMap<ClaimKey, Fingerprint>>,
     orphans: Mutex<HashSet<ClaimKey>>,
+    pub(crate) turns: Semaphore,
 }
 
 impl Background {
+    pub(crate) fn new() -> Self {
+        Self { handled: Mutex::default(), orphans: Mutex::default(), turns: Semaphore::new(TURNS) }
+    }
+
     /// The event was handled, and the store will be told.
-    pub(crate) fn handled(&self, key: &ClaimKey) {
-        if lock(&self.handled).insert(key.clone()) {
-            self.handled_count.fetch_add(1, Ordering::SeqCst);
-        }
+    pub(crate) fn handled(&self, key: &ClaimKey, fingerprint: Fingerprint) {
+        lock(&self.handled).insert(key.clone(), fingerprint);
     }
 
     /// The store knows, or never will.
     pub(crate) fn told(&self, key: &ClaimKey) {
-        if lock(&self.handled).remove(key) {
-            self.handled_count.fetch_sub(1, Ordering::SeqCst);
-        }
+        lock(&self.handled).remove(key);
     }
 
-    pub(crate) fn is_handled(&self, key: &ClaimKey) -> bool {
-        self.handled_count.load(Ordering::SeqCst) > 0 && lock(&self.handled).contains(key)
+    /// With which body the event was handled, if the store may not know that it was.
+    pub(crate) fn handled_body(&self, key: &ClaimKey) -> Option<Fingerprint> {
+        lock(&self.handled).get(key).copied()
     }
 
     /// Whether a claim that may be there is to be given back: one for each event and a thousand in all, so that an
@@ -47,6 +50,6 @@ impl Background {
     }
 }
 
-fn lock(keys: &Mutex<HashSet<ClaimKey>>) -> MutexGuard<'_, HashSet<ClaimKey>> {
+fn lock<T>(keys: &Mutex<T>) -> MutexGuard<'_, T> {
     keys.lock().unwrap_or_else(PoisonError::into_inner)
 }

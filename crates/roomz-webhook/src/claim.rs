@@ -55,11 +55,6 @@ enum Told {
     OtherBody,
 }
 
-/// Somebody else has it.
-struct InFlight {
-    remaining: Duration,
-}
-
 struct Claimant<'a> {
     receiver: &'a Arc<Receiver>,
     key: &'a ClaimKey,
@@ -69,20 +64,18 @@ struct Claimant<'a> {
 
 impl Claimant<'_> {
     async fn claim(&mut self) -> Result<Told, Answer> {
-        if self.receiver.background.is_handled(self.key) {
-            return Ok(Told::Done);
-        }
-        match self.ask().await {
-            Ok(answer) => match self.understand(answer).await? {
-                Ok(told) => Ok(told),
-                Err(InFlight { .. }) => self.wait().await,
-            },
+        let answer = match self.ask().await {
+            Ok(answer) => answer,
             // Only here nothing is known of the event: who was told to wait knows that somebody has it.
             Err(error) if self.receiver.settings.store_outage == StoreOutage::Process => {
                 measure::store_error(Operation::Claim, &error);
-                Ok(Told::Ours(self.held(1, true)))
+                return Ok(Told::Ours(self.held(1, true)));
             }
-            Err(error) => Err(self.outage(&error)),
+            Err(error) => return Err(self.outage(&error)),
+        };
+        match self.understand(answer).await? {
+            Some(told) => Ok(told),
+            None => self.wait().await,
         }
     }
 
@@ -91,45 +84,40 @@ impl Claimant<'_> {
         let patience_ends = Instant::now() + receiver.settings.duplicate_wait;
         let seat = receiver.waiting.enter(self.key);
         let mut poll = POLL.0;
-        loop {
+        while Instant::now() < patience_ends {
             // From here on the bell is heard, so that a settlement between asking and waiting is not missed.
             let bell = seat.bell();
-            if receiver.background.is_handled(self.key) {
-                return Ok(Told::Done);
-            }
             let answer = self.ask().await.map_err(|error| self.outage(&error))?;
-            let remaining = match self.understand(answer).await? {
-                Ok(told) => return Ok(told),
-                Err(InFlight { remaining }) => remaining,
-            };
-            let now = Instant::now();
-            if now >= patience_ends {
-                return Err(refused_for_now(receiver, RefusalKind::InFlight));
+            if let Some(told) = self.understand(answer).await? {
+                return Ok(told);
             }
-            // A lease that ends sooner is taken over sooner, but not asked for in a tight loop.
-            let pause = poll.min(remaining.max(POLL.0));
             tokio::select! {
                 () = bell => {}
-                () = sleep_until(patience_ends.min(now + pause)) => poll = (poll * 2).min(POLL.1),
+                () = sleep_until(patience_ends.min(Instant::now() + poll)) => poll = (poll * 2).min(POLL.1),
             }
         }
+        Err(refused_for_now(receiver, RefusalKind::InFlight))
     }
 
     async fn ask(&self) -> Result<Claim, StoreError> {
+        if let Some(body) = self.receiver.background.handled_body(self.key) {
+            return Ok(Claim::new(ClaimState::Done, body == self.request.fingerprint));
+        }
         let settings = &self.receiver.settings;
         ask(settings, settings.store.claim(self.key, &self.request)).await
     }
 
-    async fn understand(&mut self, claim: Claim) -> Result<Result<Told, InFlight>, Answer> {
+    /// `None`: somebody else has it.
+    async fn understand(&mut self, claim: Claim) -> Result<Option<Told>, Answer> {
         if !claim.fingerprint_matches
             && let Some(told) = self.other_body(claim.state).await?
         {
-            return Ok(Ok(told));
+            return Ok(Some(told));
         }
         Ok(match claim.state {
-            ClaimState::Claimed { attempt } => Ok(Told::Ours(self.held(attempt, false))),
-            ClaimState::Done => Ok(Told::Done),
-            ClaimState::InFlight { remaining } => Err(InFlight { remaining }),
+            ClaimState::Claimed { attempt } => Some(Told::Ours(self.held(attempt, false))),
+            ClaimState::Done => Some(Told::Done),
+            ClaimState::InFlight { .. } => None,
         })
     }
 

@@ -52,7 +52,7 @@ impl WebhookLayer {
         Self(Arc::new(Receiver {
             settings,
             waiting: WaitingRoom::default(),
-            background: Background::default(),
+            background: Background::new(),
             tasks: TaskTracker::new(),
         }))
     }

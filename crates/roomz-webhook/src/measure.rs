@@ -132,11 +132,11 @@ pub(crate) fn store_error_again(operation: Operation, error: &StoreError) {
 
 /// The last failure of what was tried again in the background.
 pub(crate) fn gave_up(operation: Operation, error: &StoreError) {
-    tracing::error!(
-        operation = operation.as_str(),
-        "gave up: the store was not told in time, and a redelivery may be handled again: {}",
-        with_causes(error)
-    );
+    let then = match operation {
+        Operation::Complete => "handled, but the store does not know it: a redelivery is handled again",
+        _ => "not given back: the event is free when its lease ends",
+    };
+    tracing::error!(operation = operation.as_str(), "gave up, {then}: {}", with_causes(error));
     count_store_error(operation);
 }
 

@@ -95,7 +95,7 @@ pub enum StoreOutage {
     /// It is answered 503 with `Retry-After` and not handled. The default.
     #[default]
     Refuse,
-    /// It is handled all the same, as attempt 1, and the store is told when it is back. Until then other instances
-    /// handle a duplicate again. A duplicate that was already told to wait is still answered 503.
+    /// It is handled all the same, as attempt 1, and the store is told when it is back. Until then a
+    /// duplicate may be handled again, here while the first one runs and elsewhere. A duplicate that was already told to wait is still answered 503.
     Process,
 }

@@ -32,6 +32,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT"))?;
     let stop = stop_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
+    // Without limits of its own: see `quickstart` for a server that has them.
     axum::serve(listener, custom_store::app(webhook.clone())).with_graceful_shutdown(stop).await?;
     tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await.map_err(
         |_| "stopped while handlers were running; their events are claimed again when their leases end",

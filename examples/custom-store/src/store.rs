@@ -67,8 +67,13 @@ impl RedbStore {
         let change = move || -> Result<T, redb::Error> {
             let transaction = database.begin_write()?;
             let now = clock.now().as_millisecond();
-            let answer = change_in(&transaction, &key, now, decide)?;
-            transaction.commit()?;
+            let (answer, changed) = change_in(&transaction, &key, now, decide)?;
+            // Without a change there is nothing to wait for the disk for.
+            if changed {
+                transaction.commit()?
+            } else {
+                transaction.abort()?
+            }
             Ok(answer)
         };
         let done = tokio::task::spawn_blocking(change).await.map_err(StoreError::unavailable)?;
@@ -81,7 +86,7 @@ fn change_in<T>(
     key: &ClaimKey,
     now: i64,
     decide: impl FnOnce(Option<Record>, i64) -> (T, Option<Record>),
-) -> Result<T, redb::Error> {
+) -> Result<(T, bool), redb::Error> {
     let mut claims = transaction.open_table(CLAIMS)?;
     let key = (key.namespace(), key.id().as_uuid().as_u128());
     let found = claims.get(key)?.map(|record| record.value()).filter(|(.., expiry)| *expiry > now);
@@ -89,7 +94,7 @@ fn change_in<T>(
     if let Some(record) = write {
         claims.insert(key, record)?;
     }
-    Ok(answer)
+    Ok((answer, write.is_some()))
 }
 
 fn millis(duration: Duration) -> i64 {

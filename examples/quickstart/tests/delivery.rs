@@ -82,7 +82,18 @@ fn sign_with_openssl(body: &str) -> String {
 
 fn curl(url: &str, signature: &str, body: &str) -> (String, String) {
     let output = Command::new("curl")
-        .args(["-s", "-i", "-H", &format!("Roomz-Signature: {signature}"), "--data-binary", body])
+        .args([
+            "-s",
+            "-i",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "30",
+            "-H",
+            &format!("Roomz-Signature: {signature}"),
+            "--data-binary",
+            body,
+        ])
         .arg(format!("{url}/webhooks/roomz"))
         .output()
         .unwrap();

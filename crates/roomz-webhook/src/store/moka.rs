@@ -201,7 +201,9 @@ impl MokaStore {
             }
             record.lease_end = lease_end;
             record.expiry = expiry;
-            return Ok(Claim::new(ClaimState::Claimed { attempt: record.attempt }, matches));
+            let attempt = record.attempt;
+            running.first_lease_end = running.first_lease_end.min(lease_end);
+            return Ok(Claim::new(ClaimState::Claimed { attempt }, matches));
         }
 
         let idle = self.idle(key, now);
