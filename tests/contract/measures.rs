@@ -70,3 +70,35 @@ async fn everything_that_happens_is_counted_under_its_name() {
     );
     assert_eq!(counted, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_claim_a_renewal_that_fails_and_what_is_skipped_are_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let rig = Rig::with(
+        |builder| {
+            let minute = std::time::Duration::from_secs(60);
+            builder.with_lease_ceiling(minute).with_duplicate_wait(std::time::Duration::ZERO)
+        },
+        async |delivery| {
+            let seconds = if delivery.attempt() == 1 { 100 } else { 1 };
+            tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+            Ok(StatusCode::OK)
+        },
+    );
+    rig.store.break_next(Op::Renew, Fault::Fails, 1);
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(rig.deliver(&event), async {
+        tokio::time::sleep(std::time::Duration::from_secs(70)).await;
+        rig.deliver(&event).await
+    });
+    assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK));
+    rig.store.break_next(Op::Complete, Fault::Fails, 2);
+    rig.deliver(&TestEvent::busy()).await;
+    rig.layer.drain().await;
+    let counted = counters(&snapshotter);
+    assert_eq!(counted.get("lost_total"), Some(&1.0));
+    assert_eq!(counted.get("store_errors_total{operation=renew}"), Some(&1.0));
+    assert_eq!(counted.get("store_errors_total{operation=complete}"), Some(&2.0), "each try");
+}

@@ -1,5 +1,7 @@
 //! A handler and a router: what you copy. The server around it is in `serve.rs`.
 
+pub mod serve;
+
 use axum::Router;
 use axum::routing::post;
 use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};

@@ -1,7 +1,5 @@
 //! `ROOMZ_WEBHOOK_SECRET=… cargo run -p quickstart`
 
-mod serve;
-
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,7 +33,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let stop = stop_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
 
-    let served = serve::serve(listener, quickstart::app(webhook.clone()), stop).await;
+    let served = quickstart::serve::serve(listener, quickstart::app(webhook.clone()), stop).await;
     // Handlers whose client went away may still be running. Both waits together stay below the ten seconds that most
     // supervisors give a process to end.
     let drained = tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await;

@@ -22,11 +22,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 /// Serves until `stop` resolves, then lets the requests that are under way end.
 ///
 /// Fails when requests were still under way at the end of the stop time-out.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    app: Router,
-    stop: impl Future<Output = ()>,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
     let mut server = http1::Builder::new();
     // Without a timer hyper has no time-outs at all.
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

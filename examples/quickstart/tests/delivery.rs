@@ -32,10 +32,19 @@ impl Quickstart {
         Self { process, output, url }
     }
 
-    /// Ends the program as a service manager does, and gives what it printed since it listened.
-    fn stop(mut self) -> Vec<String> {
+    /// Asks the program to end, as a service manager does.
+    fn terminate(&self) {
         let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
         assert!(kill.success());
+    }
+
+    /// Ends the program, and gives what it printed since it listened.
+    fn stop(self) -> Vec<String> {
+        self.terminate();
+        self.ended()
+    }
+
+    fn ended(mut self) -> Vec<String> {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
         assert!(self.process.wait().unwrap().success());
@@ -170,4 +179,35 @@ fn another_path_is_404_and_another_method_405() {
         assert_eq!(answer.get(9..12), Some(status), "{answer}");
     }
     assert!(quickstart.stop().is_empty());
+}
+
+#[test]
+fn a_request_that_is_under_way_when_it_stops_is_still_answered() {
+    let quickstart = Quickstart::start();
+    let address = quickstart.url.strip_prefix("http://").unwrap().to_owned();
+    let signature = roomz_axum::Secret::new(SECRET).unwrap().sign(BODY.as_bytes()).to_base64();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let (most, last) = BODY.split_at(BODY.len() - 1);
+    write!(
+        stream,
+        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nroomz-signature: {signature}\r\n\
+         content-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        BODY.len()
+    )
+    .unwrap();
+    // The server asks for the body: the request has reached the layer.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&go_on));
+    stream.write_all(most.as_bytes()).unwrap();
+    quickstart.terminate();
+    while TcpStream::connect(&address).is_ok() {
+        std::thread::yield_now();
+    }
+    stream.write_all(last.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(quickstart.ended().len(), 1, "and its line is printed");
 }
