@@ -28,8 +28,9 @@
 //!
 //! # What is promised
 //!
-//! **A delivery that was answered 2xx has been handled, and while its id is remembered it takes effect once.** That is at-least-once delivery
-//! with deduplication, not exactly-once: when a process dies after its handler took effect and before the store was
+//! **No accepted event is lost, and while its id is remembered it takes effect once.** Accepted is what was answered
+//! 2xx: its handler has run, or was skipped for a reason in the table below. That is at-least-once delivery with
+//! deduplication, not exactly-once: when a process dies after its handler took effect and before the store was
 //! told, the redelivery runs the handler again, with [`Delivery::attempt`] above 1. A handler that must not act twice
 //! writes its effect and the event's id in one transaction of its own.
 //!
