@@ -16,7 +16,11 @@ pub struct Server {
 impl Server {
     /// Starts a Redis server with these arguments more. `None` when there is no `redis-server` on the PATH.
     pub fn redis(arguments: &[&str]) -> Option<Self> {
-        let port = free_port();
+        Self::redis_on(free_port(), arguments)
+    }
+
+    /// The same on this port, such as that of a server that was killed.
+    pub fn redis_on(port: u16, arguments: &[&str]) -> Option<Self> {
         let directory = std::env::temp_dir().join(format!("roomz-redis-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let process = Command::new("redis-server")
@@ -34,6 +38,12 @@ impl Server {
             std::thread::yield_now();
         }
         Some(server)
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
     /// The port it listens on.
