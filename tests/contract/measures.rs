@@ -102,3 +102,20 @@ async fn a_lost_claim_a_renewal_that_fails_and_what_is_skipped_are_counted() {
     assert_eq!(counted.get("store_errors_total{operation=renew}"), Some(&1.0));
     assert_eq!(counted.get("store_errors_total{operation=complete}"), Some(&2.0), "each try");
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_body_that_waits_is_counted_once_however_often_it_asks() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let rig = Rig::handling(async |_| {
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        Ok(StatusCode::OK)
+    });
+    let event = TestEvent::busy();
+    let other = event.clone().with("note", 1);
+    let (first, second) = tokio::join!(rig.deliver(&event), rig.deliver(&other));
+    assert_eq!((first.status, second.status, rig.runs()), (StatusCode::OK, StatusCode::OK, 1));
+    assert!(rig.store.calls(Op::Claim) > 5, "it asked again and again");
+    assert_eq!(counters(&snapshotter).get("id_reused_total"), Some(&1.0));
+}
