@@ -17,9 +17,9 @@
 //! # How a claim is kept
 //!
 //! One hash for each event, under `roomz:NAMESPACE:ID` (see [`with_prefix`](RedisStoreBuilder::with_prefix)), changed by two
-//! small Lua scripts, each of which touches that one key: atomic on a single server, and on the node of a cluster that
-//! owns the key. The key's time to live is the retention. Leases are measured with the server's clock (`TIME`); a jump
-//! of that clock moves them.
+//! small Lua scripts, each of which touches that one key and is atomic. The key's time to live is the retention. Leases
+//! are measured with the server's clock (`TIME`); a jump of that clock moves them. One server, or one with replicas: the
+//! client of this version does not follow the redirections of a cluster.
 //!
 //! An operation is one round trip. A connection is shared by all requests and re-established in the background when it
 //! breaks; what was under way then fails, and the layer answers 503 with `Retry-After`.
@@ -28,16 +28,17 @@
 //!
 //! | setting | effect |
 //! |---|---|
-//! | `maxmemory-policy` other than `noeviction` | the server may drop **live claims and handled ids** under memory pressure: duplicates run again. Use `noeviction`: a full server then refuses, and the layer answers 503. One id takes about 200 bytes |
+//! | `maxmemory-policy` other than `noeviction` | the server may drop **live claims and handled ids** under memory pressure: duplicates run again. Use `noeviction`: a full server then refuses, and the layer answers 503. One id takes about 300 bytes (Redis 7.0) |
 //! | no persistence | a restart of the server forgets everything, as the memory store does |
 //! | RDB snapshots | a crash forgets what came after the last snapshot |
 //! | AOF, `appendfsync everysec` | a crash forgets about the last second |
 //! | AOF, `appendfsync always` | a crash forgets nothing that was answered |
-//! | replicas with fail-over (Sentinel, cluster) | replication is asynchronous: a fail-over forgets what had not been replicated. `WAIT` is not used, as it would not prevent that |
+//! | replicas with fail-over | replication is asynchronous: a fail-over forgets what had not been replicated. `WAIT` is not used, as it would not prevent that |
 //!
 //! What is forgotten is handled again when it is delivered again: at-least-once, as everywhere.
 //!
-//! Redis 6 or later, and Valkey, by their version at connecting. Features: `tls` (off) for `rediss://`.
+//! Tested with Redis 7.0. Needs the commands of Redis 6, which Valkey has too; an older version is refused at connecting.
+//! Feature: `tls` (off) for `rediss://`.
 //!
 //! Needs Rust 1.95, the version it is tested with.
 
