@@ -37,7 +37,7 @@ use roomz_webhook::{
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
 
-pub use self::servers::{Server, left_out, redis_url};
+pub use self::servers::{Server, left_out, postgres_url, redis_url};
 pub use self::spy::{Fault, Op, SpyStore};
 pub use self::wire::Wire;
 

@@ -1,6 +1,6 @@
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -38,6 +38,55 @@ impl Server {
             std::thread::yield_now();
         }
         Some(server)
+    }
+
+    /// Starts a PostgreSQL server with these settings (`name=value`) more; its user and database are `postgres`, and it asks
+    /// for no password. `None` when `initdb` and `postgres` are neither on the PATH nor where Debian has them.
+    pub fn postgres(settings: &[&str]) -> Option<Self> {
+        let (initdb, postgres) = (postgres_program("initdb")?, postgres_program("postgres")?);
+        let port = free_port();
+        let directory = std::env::temp_dir().join(format!("roomz-postgres-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let made = as_nobody(&initdb)
+            .args(["--auth", "trust", "--username", "postgres", "--encoding", "UTF8", "--no-sync", "--pgdata"])
+            .arg(&directory)
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        Some(Self::postgres_in(&postgres, directory, port, settings))
+    }
+
+    fn postgres_in(program: &Path, directory: PathBuf, port: u16, settings: &[&str]) -> Self {
+        let mut command = as_nobody(program);
+        command.args(["-p", &port.to_string(), "-h", "127.0.0.1", "-D"]).arg(&directory);
+        for setting in [&["unix_socket_directories=", "fsync=on", "max_connections=200"], settings].concat() {
+            command.args(["-c", setting]);
+        }
+        let process =
+            command.current_dir(&directory).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let server = Self { process, directory, port };
+        let start = Instant::now();
+        while !server.postgres_is_ready() {
+            assert!(start.elapsed() < Duration::from_secs(20), "postgres does not get ready");
+        }
+        server
+    }
+
+    /// It listens before it is ready.
+    fn postgres_is_ready(&self) -> bool {
+        let program = postgres_program("pg_isready").unwrap();
+        let mut command = Command::new(program);
+        let command = command.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        command.status().unwrap().success()
+    }
+
+    /// The URL of a PostgreSQL server.
+    pub fn postgres_url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
     /// Sends it a signal, such as `STOP`.
@@ -80,6 +129,53 @@ pub fn redis_url() -> Option<String> {
         Some(url)
     })
     .clone()
+}
+
+/// The URL of a PostgreSQL server for tests: that of `ROOMZ_TEST_POSTGRES`, or one started for this process, as
+/// [`redis_url`].
+pub fn postgres_url() -> Option<String> {
+    static URL: OnceLock<Option<String>> = OnceLock::new();
+    URL.get_or_init(|| {
+        if let Ok(url) = std::env::var("ROOMZ_TEST_POSTGRES") {
+            return Some(url);
+        }
+        let Some(server) = Server::postgres(&[]) else {
+            left_out(
+                "tests with PostgreSQL",
+                "there is no `postgres` on the PATH and ROOMZ_TEST_POSTGRES is not set",
+            );
+            return None;
+        };
+        let url = server.postgres_url();
+        end_with_this_process(server);
+        Some(url)
+    })
+    .clone()
+}
+
+/// PostgreSQL refuses to run as root.
+const NOBODY: u32 = 65_534;
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn as_nobody(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let nobody = NOBODY.to_string();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]).arg(program);
+    command
+}
+
+/// On the PATH, or where Debian keeps the servers of each version.
+fn postgres_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let debian = debian.filter_map(|version| Some(version.ok()?.path().join("bin")));
+    std::env::split_paths(&path).chain(debian).map(|directory| directory.join(name)).find(|file| file.is_file())
 }
 
 /// Statics are not dropped: a small shell waits for this process to end, however it does.
