@@ -19,11 +19,14 @@ macro_rules! statements {
     (now: $now:literal, skip_locked: $skip_locked:literal) => {
         Statements {
             // Insert or take over, in one statement: the row is locked before it is looked at. No row comes back when
-            // somebody else has it.
+            // somebody else has it. NOT EXISTS decides nothing; it spares a duplicate the lock, and with it the disk.
             claim: concat!(
                 "INSERT INTO roomz_claims \
                  (namespace, event_id, state, owner, fingerprint, attempt, lease_end, expires) \
-                 VALUES ($1, $2, 0, $3, $4, 1, ", $now, " + $5, ", $now, " + $6) \
+                 SELECT $1, $2, 0, $3, $4, 1, ", $now, " + $5, ", $now, " + $6 \
+                 WHERE NOT EXISTS (SELECT 1 FROM roomz_claims \
+                   WHERE namespace = $1 AND event_id = $2 AND expires > ", $now, " \
+                   AND (state = 2 OR (state = 0 AND owner <> $3 AND lease_end > ", $now, "))) \
                  ON CONFLICT (namespace, event_id) DO UPDATE SET \
                    state = 0, \
                    owner = excluded.owner, \
