@@ -1,4 +1,5 @@
 //! What the whole-stack tests share: a receiver whose store is watched and can be broken, and ways to deliver to it.
+//! For faults under load: receivers in processes of their own, a sender, and a network that breaks.
 
 #![allow(
     clippy::exhaustive_structs,
@@ -10,6 +11,9 @@
     reason = "support of tests: not a public API"
 )]
 
+pub mod fleet;
+pub mod proxy;
+pub mod sender;
 mod servers;
 mod spy;
 mod wire;

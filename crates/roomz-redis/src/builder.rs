@@ -1,10 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManagerConfig;
 use redis::{Client, ErrorKind, RedisError, ServerErrorKind};
 
 use crate::error::{ConnectError, ConnectErrorKind};
+use crate::link::Link;
 use crate::store::RedisStore;
 
 /// Collects the settings of a [`RedisStore`].
@@ -73,16 +74,16 @@ impl RedisStoreBuilder {
             .set_response_timeout(Some(self.response_timeout))
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_secs(1));
-        let mut connection =
-            ConnectionManager::new_with_config(client, config).await.map_err(connect_error)?;
+        let patience = self.connect_timeout + self.response_timeout;
+        let link = Link::connect(client, config, patience).await.map_err(connect_error)?;
 
-        let info: String =
-            redis::cmd("INFO").arg("server").query_async(&mut connection).await.map_err(connect_error)?;
+        let info = redis::cmd("INFO").arg("server").query_async::<String>(&mut link.manager()).await;
+        let info = info.map_err(connect_error)?;
         let version = version(&info);
         if version.split('.').next().and_then(|major| major.parse().ok()).is_none_or(|major: u32| major < 6) {
             return Err(ConnectError::too_old(version.to_owned()));
         }
-        let store = RedisStore::new(connection, self.prefix);
+        let store = RedisStore::new(link, self.prefix);
         store.try_out().await.map_err(|error| ConnectError::new(ConnectErrorKind::Refused, error))?;
         Ok(store)
     }

@@ -22,7 +22,8 @@
 //! client of this version does not follow the redirections of a cluster.
 //!
 //! An operation is one round trip. A connection is shared by all requests and re-established in the background when it
-//! breaks; what was under way then fails, and the layer answers 503 with `Retry-After`.
+//! breaks, or when nothing comes back through it for as long as connecting and answering may take together (3.5 s by
+//! default); what was under way then fails, and the layer answers 503 with `Retry-After`.
 //!
 //! # What the server's settings mean for the promise
 //!
@@ -44,6 +45,7 @@
 
 mod builder;
 mod error;
+mod link;
 mod store;
 
 pub use self::builder::RedisStoreBuilder;

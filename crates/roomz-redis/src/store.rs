@@ -2,7 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::ConnectionManager;
 use redis::{RedisError, Script};
 use roomz_webhook::{
     Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
@@ -11,13 +10,14 @@ use roomz_webhook::{
 
 use crate::builder::RedisStoreBuilder;
 use crate::error::ConnectError;
+use crate::link::Link;
 
 /// Claims in Redis or Valkey.
 ///
 /// A clone is the same store on the same connection.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: ConnectionManager,
+    link: Arc<Link>,
     prefix: Arc<str>,
     scripts: Arc<Scripts>,
 }
@@ -42,12 +42,12 @@ impl RedisStore {
         RedisStoreBuilder::new(url)
     }
 
-    pub(crate) fn new(connection: ConnectionManager, prefix: String) -> Self {
+    pub(crate) fn new(link: Link, prefix: String) -> Self {
         let scripts = Scripts {
             claim: Script::new(include_str!("claim.lua")),
             settle: Script::new(include_str!("settle.lua")),
         };
-        Self { connection, prefix: prefix.into(), scripts: Arc::new(scripts) }
+        Self { link: Arc::new(link), prefix: prefix.into(), scripts: Arc::new(scripts) }
     }
 
     /// Claims and forgets an event that nobody has, to see that the server lets us.
@@ -66,16 +66,13 @@ impl RedisStore {
     }
 
     async fn claim_raw(&self, key: &str, claim: &ClaimRequest) -> Result<(u8, u64, u8), RedisError> {
-        let mut connection = self.connection.clone();
-        self.scripts
-            .claim
-            .key(key)
+        let mut script = self.scripts.claim.key(key);
+        script
             .arg(&claim.owner.to_bytes())
             .arg(&claim.fingerprint.to_bytes())
             .arg(millis(claim.lease))
-            .arg(millis(claim.retention))
-            .invoke_async(&mut connection)
-            .await
+            .arg(millis(claim.retention));
+        self.link.invoke(&script).await
     }
 
     async fn settle_raw(
@@ -85,15 +82,9 @@ impl RedisStore {
         owner: Owner,
         duration: Duration,
     ) -> Result<u8, RedisError> {
-        let mut connection = self.connection.clone();
-        self.scripts
-            .settle
-            .key(key)
-            .arg(operation)
-            .arg(&owner.to_bytes())
-            .arg(millis(duration))
-            .invoke_async(&mut connection)
-            .await
+        let mut script = self.scripts.settle.key(key);
+        script.arg(operation).arg(&owner.to_bytes()).arg(millis(duration));
+        self.link.invoke(&script).await
     }
 
     async fn settle(

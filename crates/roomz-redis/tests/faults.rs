@@ -9,6 +9,7 @@ use axum::routing::post;
 use axum::{Router, http::StatusCode};
 use roomz_axum::{Event, Secret, WebhookLayer};
 use roomz_redis::RedisStore;
+use roomz_tests::proxy::{Network, Proxy};
 use roomz_tests::{Server, redis_url};
 use roomz_webhook::testing::TestEvent;
 use tower::ServiceExt as _;
@@ -22,9 +23,12 @@ struct Receiver {
 
 impl Receiver {
     async fn on(server: &Server) -> Self {
-        let url = format!("redis://127.0.0.1:{}", server.port());
-        let store =
-            RedisStore::builder(&url).with_response_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
+        Self::at(&format!("redis://127.0.0.1:{}", server.port())).await
+    }
+
+    async fn at(url: &str) -> Self {
+        let builder = RedisStore::builder(url).with_connect_timeout(STORE_TIMEOUT);
+        let store = builder.with_response_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
         let secret = Secret::new("the webhook secret").unwrap();
         let builder = WebhookLayer::builder(secret.clone()).with_store(store);
         let layer = builder.with_store_timeout(STORE_TIMEOUT).build().unwrap();
@@ -126,4 +130,33 @@ async fn a_full_server_is_503_and_forgets_nothing() {
     }
     assert!(accepted > 100, "{accepted}");
     assert_eq!(receiver.deliver(&first).await, (StatusCode::OK, true), "what it knows it still says");
+}
+
+#[tokio::test]
+async fn a_connection_that_the_network_forgets_is_replaced() {
+    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
+    let proxy = Proxy::start(server.address()).await;
+    let receiver = Receiver::at(&format!("redis://{}", proxy.address())).await;
+    let event = TestEvent::busy();
+    proxy.set(Network::Forgets);
+    assert_eq!(receiver.deliver(&event).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    proxy.set(Network::Passes);
+    assert!(!receiver.deliver_until_accepted(&event).await);
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_for_a_while_is_tried_again() {
+    let with_password = |port, password| Server::redis_on(port, &["--requirepass", password]).unwrap();
+    let Some(server) = Server::redis(&["--requirepass", "right"]) else { return drop(redis_url()) };
+    let port = server.port();
+    let receiver = Receiver::at(&format!("redis://:right@127.0.0.1:{port}")).await;
+    drop(server);
+    let server = with_password(port, "other");
+    let event = TestEvent::busy();
+    for _ in 0..3 {
+        assert_eq!(receiver.deliver(&event).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    drop(server);
+    let _server = with_password(port, "right");
+    assert!(!receiver.deliver_until_accepted(&event).await);
 }

@@ -1,12 +1,12 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
 use crate::store::{ClaimKey, Fingerprint};
 
-/// How many claims may be given back in the background that nobody knows to be there.
-const MOST_ORPHANS: usize = 1_000;
+/// How many claims may be given back in the background that nobody knows to be there: in all, and of one event.
+const MOST_ORPHANS: (usize, usize) = (1_000, 8);
 /// How many settlements are tried again at the same time, so that a store that comes back is not run down.
 const TURNS: usize = 32;
 
@@ -14,8 +14,14 @@ const TURNS: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Background {
     handled: Mutex<HashMap<ClaimKey, Fingerprint>>,
-    orphans: Mutex<HashSet<ClaimKey>>,
+    orphans: Mutex<Orphans>,
     pub(crate) turns: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Orphans {
+    of: HashMap<ClaimKey, usize>,
+    all: usize,
 }
 
 impl Background {
@@ -38,18 +44,29 @@ impl Background {
         lock(&self.handled).get(key).copied()
     }
 
-    /// Whether a claim that may be there is to be given back: one for each event and a thousand in all, so that an
-    /// outage under load does not end in a storm. What is not given back is free when its lease ends.
+    /// Whether a claim that may be there is to be given back. Their number is bounded, so that an outage under load does
+    /// not end in a storm; what is not given back is free when its lease ends. Each delivery of an event may leave one.
     pub(crate) fn adopt_orphan(&self, key: &ClaimKey) -> bool {
         let mut orphans = lock(&self.orphans);
-        orphans.len() < MOST_ORPHANS && orphans.insert(key.clone())
+        let of_key = orphans.of.get(key).copied().unwrap_or_default();
+        if orphans.all >= MOST_ORPHANS.0 || of_key >= MOST_ORPHANS.1 {
+            return false;
+        }
+        orphans.all += 1;
+        orphans.of.insert(key.clone(), of_key + 1);
+        true
     }
 
     pub(crate) fn release_orphan(&self, key: &ClaimKey) {
-        lock(&self.orphans).remove(key);
+        let mut orphans = lock(&self.orphans);
+        orphans.all = orphans.all.saturating_sub(1);
+        match orphans.of.get_mut(key) {
+            Some(of_key @ 2..) => *of_key -= 1,
+            _ => drop(orphans.of.remove(key)),
+        }
     }
 }
 
-fn lock<T>(keys: &Mutex<T>) -> MutexGuard<'_, T> {
-    keys.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(known: &Mutex<T>) -> MutexGuard<'_, T> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,101 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, ErrorKind, FromRedisValue, RedisError, ScriptInvocation};
+
+/// A connection that is given up when nothing comes through it any more.
+///
+/// The manager replaces a connection that breaks. It keeps one that only falls silent, because the network forgot it
+/// say, until the operating system gives up, which takes a quarter of an hour; and it keeps a login that was refused
+/// for ever.
+pub(crate) struct Link {
+    client: Client,
+    config: ConnectionManagerConfig,
+    /// Long enough to connect and to be answered, so that a slow connection is not given up for ever anew.
+    patience: Duration,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    manager: ConnectionManager,
+    number: u64,
+    heard: Instant,
+    silent_since: Option<Instant>,
+    given_up: bool,
+}
+
+impl Link {
+    pub(crate) async fn connect(
+        client: Client,
+        config: ConnectionManagerConfig,
+        patience: Duration,
+    ) -> Result<Self, RedisError> {
+        let manager = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
+        let heard = Instant::now();
+        let current = Current { manager, number: 0, heard, silent_since: None, given_up: false };
+        Ok(Self { client, config, patience, current: Mutex::new(current) })
+    }
+
+    pub(crate) fn manager(&self) -> ConnectionManager {
+        self.current().manager.clone()
+    }
+
+    pub(crate) async fn invoke<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, RedisError> {
+        let (mut manager, number) = self.live()?;
+        // It may be dropped before it is answered: the caller has a time-out of its own.
+        let mut question = Question { link: self, number, asked: Instant::now(), answered: false };
+        let answer = script.invoke_async(&mut manager).await;
+        question.answered = answer.as_ref().err().is_none_or(is_answer);
+        answer
+    }
+
+    fn live(&self) -> Result<(ConnectionManager, u64), RedisError> {
+        let mut current = self.current();
+        if current.given_up {
+            *current = Current {
+                manager: ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())?,
+                number: current.number + 1,
+                heard: Instant::now(),
+                silent_since: None,
+                given_up: false,
+            };
+        }
+        Ok((current.manager.clone(), current.number))
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the server said so. A refused login is no answer to what was asked.
+fn is_answer(error: &RedisError) -> bool {
+    !matches!(error.kind(), ErrorKind::Io | ErrorKind::AuthenticationFailed) && error.code() != Some("NOAUTH")
+}
+
+struct Question<'a> {
+    link: &'a Link,
+    number: u64,
+    asked: Instant,
+    answered: bool,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        let mut current = self.link.current();
+        if current.number != self.number {
+            return;
+        }
+        if self.answered {
+            (current.heard, current.silent_since, current.given_up) = (Instant::now(), None, false);
+            return;
+        }
+        let asked = self.asked.max(current.heard);
+        let since = *current.silent_since.get_or_insert(asked);
+        current.given_up = since.elapsed() >= self.link.patience;
+    }
+}

@@ -1,0 +1,57 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use roomz_sql::sqlx::{Connection as _, Executor as _, SqliteConnection};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
+
+use super::{Backend, Trouble};
+
+/// A file that all receivers have open.
+pub(crate) struct Sqlite {
+    directory: PathBuf,
+    /// Holds the lock that a writer needs.
+    locking: Option<SqliteConnection>,
+}
+
+impl Backend for Sqlite {
+    const NAME: &'static str = "sqlite";
+
+    fn start() -> Option<Self> {
+        let name = format!("roomz-sqlite-{}-{:016x}", std::process::id(), rand::random::<u64>());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        Some(Self { directory, locking: None })
+    }
+
+    fn url(&self, _: Option<SocketAddr>) -> String {
+        format!("sqlite://{}", self.directory.join("claims.db").display())
+    }
+
+    fn address(&self) -> SocketAddr {
+        panic!("a file listens nowhere")
+    }
+
+    fn begin(&mut self, trouble: Trouble, _: Duration) {
+        assert_eq!(trouble, Trouble::Paused, "a file can have no other");
+        let url = self.url(None);
+        self.locking = Some(block_in_place(|| {
+            Handle::current().block_on(async {
+                let mut connection = SqliteConnection::connect(&url).await.unwrap();
+                connection.execute("BEGIN IMMEDIATE").await.unwrap();
+                connection
+            })
+        }));
+    }
+
+    fn end(&mut self, _: Trouble) {
+        self.locking = None;
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}

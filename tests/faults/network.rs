@@ -1,0 +1,20 @@
+//! The network between the receivers and the store's server fails.
+
+use roomz_tests::proxy::{Network, Proxy};
+use tokio::time::sleep;
+
+use crate::backend::Backend;
+use crate::outcome::Reruns;
+use crate::scenario::{FAULT, Scenario, settings};
+
+pub(crate) async fn fails<B: Backend>(name: &'static str, network: Network) {
+    let Some(backend) = B::start() else { return };
+    let proxy = Proxy::start(backend.address()).await;
+    let url = backend.url(Some(proxy.address()));
+    let mut scenario = Scenario::start((name, B::NAME), &url, 2, settings()).await;
+    proxy.set(network);
+    sleep(FAULT).await;
+    proxy.set(Network::Passes);
+    scenario.goes_on().await;
+    scenario.finish(Reruns::Never).await;
+}

@@ -1,0 +1,105 @@
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::{Program, Server, directory, end_with_this_process, free_port, left_out};
+
+const POSTGRES: Program = Program {
+    name: "postgres",
+    command: || command("postgres"),
+    // It says so in the last line of this file, whose first is its process id.
+    is_ready: |directory, id| {
+        std::fs::read_to_string(directory.join("postmaster.pid")).is_ok_and(|text| {
+            let mut lines = text.lines().map(str::trim);
+            lines.next() == Some(&id.to_string()) && lines.next_back() == Some("ready")
+        })
+    },
+};
+
+/// It refuses to run as root.
+const NOBODY: u32 = 65_534;
+
+impl Server {
+    /// Starts a PostgreSQL server with these settings (`name=value`) more; its user and database are `postgres`, and it
+    /// asks for no password. `None` when there is none on the PATH, nor where Debian has it.
+    pub fn postgres(settings: &[&str]) -> Option<Self> {
+        let (mut initdb, port) = (command("initdb")?, free_port());
+        let directory = directory("postgres", port);
+        if is_root() {
+            std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let made = initdb
+            .args([
+                "--auth",
+                "trust",
+                "--username",
+                "postgres",
+                "--encoding",
+                "UTF8",
+                "--no-sync",
+                "--pgdata",
+            ])
+            .arg(&directory)
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+
+        let data = directory.to_str().unwrap().to_owned();
+        let mut arguments: Vec<_> =
+            ["-p", &port.to_string(), "-h", "127.0.0.1", "-D", &data].map(str::to_owned).into();
+        for setting in [&["unix_socket_directories=", "max_connections=200"], settings].concat() {
+            arguments.extend(["-c".to_owned(), setting.to_owned()]);
+        }
+        let mut server = Self::spawn(POSTGRES, directory, port, arguments)?;
+        server.insist();
+        Some(server)
+    }
+
+    /// The URL of a PostgreSQL server.
+    pub fn postgres_url(&self) -> String {
+        format!("postgres://postgres@{}/postgres", self.address())
+    }
+}
+
+/// The URL of a PostgreSQL server for tests: that of `ROOMZ_TEST_POSTGRES`, or one started for this process, as
+/// [`redis_url`](super::redis_url).
+pub fn postgres_url() -> Option<String> {
+    static URL: OnceLock<Option<String>> = OnceLock::new();
+    URL.get_or_init(|| {
+        if let Ok(url) = std::env::var("ROOMZ_TEST_POSTGRES") {
+            return Some(url);
+        }
+        let Some(server) = Server::postgres(&[]) else {
+            left_out(
+                "tests with PostgreSQL",
+                "there is no `postgres` on the PATH and ROOMZ_TEST_POSTGRES is not set",
+            );
+            return None;
+        };
+        let url = server.postgres_url();
+        end_with_this_process(server);
+        Some(url)
+    })
+    .clone()
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// A program of PostgreSQL: on the PATH, or where Debian keeps those of each version.
+fn command(name: &str) -> Option<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = debian.map(|version| version.path().join("bin"));
+    let mut files = std::env::split_paths(&path).chain(debian).map(|directory| directory.join(name));
+    let program: PathBuf = files.find(|file| file.is_file())?;
+    if !is_root() {
+        return Some(Command::new(program));
+    }
+    let nobody = NOBODY.to_string();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]).arg(program);
+    Some(command)
+}
