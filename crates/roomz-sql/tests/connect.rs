@@ -11,7 +11,7 @@ use roomz_sql::sqlx::{
     self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, SqlitePool,
 };
 use roomz_sql::{ConnectError, ConnectErrorKind, MIGRATIONS, SqlStore};
-use roomz_tests::{Server, postgres_url};
+use roomz_tests::postgres_url;
 use roomz_webhook::testing::Subject;
 use tokio::sync::Barrier;
 
@@ -209,20 +209,6 @@ async fn what_the_store_ran_is_kept_apart_from_the_applications_migrations() {
     let ran: i64 =
         sqlx::query_scalar("SELECT count(*) FROM roomz_migrations").fetch_one(&pool).await.unwrap();
     assert_eq!(ran, i64::try_from(MIGRATIONS.len()).unwrap());
-}
-
-#[tokio::test]
-async fn a_server_of_its_own_time_limits_what_waits_for_a_lock() {
-    let Some(server) = Server::postgres(&[]) else { return drop(postgres_url()) };
-    let url = server.postgres_url();
-    let store = SqlStore::builder(url.as_str()).with_response_timeout(SHORT).connect().await.unwrap();
-    let mut other = PgConnection::connect(&url).await.unwrap();
-    let mut transaction = other.begin().await.unwrap();
-    transaction.execute("LOCK TABLE roomz_claims").await.unwrap();
-    let error = store.purge().await.unwrap_err();
-    assert!(format!("{error:?}").contains("57014"), "cancelled by the server: {error:?}");
-    transaction.rollback().await.unwrap();
-    assert_eq!(store.purge().await.unwrap(), 0);
 }
 
 // Pools as users have them: default time-outs and tests before use, many connections, stricter transactions.
