@@ -40,12 +40,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The error and what caused it.
+/// The error and what caused it, which says in turn what caused that.
 fn with_source(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error} ({})", with_source(source)),
-        None => error.to_string(),
-    }
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error} ({source})"))
 }
 
 /// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.
