@@ -2,16 +2,28 @@
 //!
 //! The commands and what they print are in the README, and in `roomz COMMAND --help`.
 //!
-//! A command is one file of its name.
+//! A command is one file of its name. `send` and `replay` share [`deliver`] (connections, pace, retries), which takes
+//! deliveries from a [`deliver::Source`], hands them to [`client`], and counts the answers in a [`tally::Tally`] that
+//! [`report`] shows.
 
+mod answer;
 mod args;
+mod client;
+mod deliver;
 mod diagnose;
 mod failure;
 mod input;
 mod json_forms;
 mod out;
+mod plan;
+mod progress;
+mod report;
+mod retry;
 mod secret;
+mod send;
 mod sign;
+mod tally;
+mod target;
 mod text;
 mod usage;
 mod verify;
@@ -39,6 +51,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Send(args) => runtime()?.block_on(send::run(&args)),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Completions { shell } => {
@@ -47,4 +60,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
             out::write(&script)
         }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}; see the limits of this user")))
 }

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // in helpers; a test may
 
+mod retry;
+mod send;
 mod sign;
 mod support;
+mod terminal;
+mod tls;
 mod verify;
