@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use http::StatusCode;
 use roomz_protocol::{EventId, Timestamp, WorkspaceId};
 
 const EXIT_CODES: &str = "\
@@ -34,6 +35,10 @@ pub(crate) enum Command {
     Sign(SignArgs),
     /// Say whether a signature is that of a body, and why not
     Verify(VerifyArgs),
+    /// Receive deliveries, print them, and save them to a file
+    Listen(ListenArgs),
+    /// Send saved deliveries again, byte for byte
+    Replay(ReplayArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  roomz completions bash > ~/.local/share/bash-completion/completions/roomz"
@@ -171,6 +176,59 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  roomz listen --secret-file secret
+  roomz listen --listen 0.0.0.0:8080 --path /hook --save deliveries.jsonl
+  roomz listen --status 503
+
+Answers 200 to what is rightly signed, or to everything where there is no secret, and 401 to the rest. Duplicates are not
+recognised. Ctrl-C or SIGTERM stops it.")]
+pub(crate) struct ListenArgs {
+    /// Address to listen on; port 0 takes any free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
+    pub(crate) listen: String,
+    /// Path that takes deliveries; others are answered 404
+    #[arg(long, default_value = "/webhooks/roomz", value_parser = path)]
+    pub(crate) path: String,
+    /// Append each delivery to this file, one JSON object per line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) save: Option<PathBuf>,
+    /// Answer everything on the path with this status
+    #[arg(long, value_name = "CODE", value_parser = status)]
+    pub(crate) status: Option<StatusCode>,
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+    /// Print one JSON object for each delivery, as --save writes it, with the member verified
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  roomz replay deliveries.jsonl http://127.0.0.1:3000/webhooks/roomz
+  roomz replay deliveries.jsonl http://127.0.0.1:3000/webhooks/roomz --resign --secret-file secret
+
+Bodies, and without --resign the signatures, are those of the file; the path is that of the URL. Ends with 1 when a
+delivery was not answered 2xx.")]
+pub(crate) struct ReplayArgs {
+    /// File that `roomz listen --save` wrote
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Where the receiver takes deliveries
+    #[arg(value_hint = ValueHint::Url)]
+    pub(crate) url: String,
+    /// Sign the bodies anew, with the secret
+    #[arg(long)]
+    pub(crate) resign: bool,
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+    #[command(flatten)]
+    pub(crate) deliver: DeliverArgs,
+}
+
 fn fraction(text: &str) -> Result<f64, &'static str> {
     let number: f64 = text.parse().unwrap_or(f64::NAN);
     if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("give a number from 0 to 1, such as 0.2") }
@@ -199,4 +257,16 @@ fn some_seconds(text: &str) -> Result<Duration, &'static str> {
 
 fn event_id(text: &str) -> Result<String, String> {
     text.parse::<EventId>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn path(text: &str) -> Result<String, &'static str> {
+    let plain =
+        text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+    if plain { Ok(text.to_owned()) } else { Err("give a path that begins with /, such as /webhooks/roomz") }
+}
+
+fn status(text: &str) -> Result<StatusCode, &'static str> {
+    let status = text.parse::<StatusCode>().ok();
+    let final_one = status.filter(|status| (200..600).contains(&status.as_u16()));
+    final_one.ok_or("give a status from 200 to 599, such as 503")
 }

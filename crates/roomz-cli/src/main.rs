@@ -14,13 +14,18 @@ mod diagnose;
 mod failure;
 mod input;
 mod json_forms;
+mod listen;
 mod out;
 mod plan;
 mod progress;
+mod replay;
 mod report;
 mod retry;
+mod save_file;
+mod saved;
 mod secret;
 mod send;
+mod shown;
 mod sign;
 mod tally;
 mod target;
@@ -54,6 +59,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Send(args) => runtime()?.block_on(send::run(&args)),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Listen(args) => runtime()?.block_on(listen::run(&args)),
+        Command::Replay(args) => runtime()?.block_on(replay::run(&args)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "roomz", &mut script);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // in helpers; a test may
 
+mod listen;
+mod replay;
 mod retry;
 mod send;
 mod sign;
