@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // in helpers; a test may
 
+mod bad_input;
+mod help;
 mod listen;
+mod output;
 mod replay;
 mod retry;
 mod send;
