@@ -105,7 +105,8 @@ fn read_leniently(text: &[u8]) -> Option<(Reason, Vec<u8>)> {
             (Reason::new("altered", text), bytes)
         }
     } else {
-        let bytes = url.decode(bare).ok()?;
+        // Any word could be URL-safe base64; of another length it is not worth naming.
+        let bytes = url.decode(bare).ok().filter(|bytes| [32, 48, 64].contains(&bytes.len()))?;
         let padded = if bare.ends_with(b"=") { "" } else { ", unpadded" };
         let text = format!(
             "the signature is URL-safe base64 (`-` and `_`{padded}): use the standard alphabet, `+` and `/`"

@@ -68,6 +68,7 @@ fn the_wrong_length_is_told_in_bytes_and_characters() {
     let right = STANDARD.encode(sha512(SECRET, BODY));
     verify(BODY, &right[..40]).fails(1, &["30 bytes", "40 characters instead of 88"]);
     verify(BODY, "").fails(1, &["has 0 characters instead of the 88"]);
+    verify(BODY, "_short_").fails(1, &["has 7 characters instead of the 88"]);
     verify(BODY, "no base64!").fails(1, &["has 10 characters instead of the 88"]);
 }
 
