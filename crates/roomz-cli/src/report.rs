@@ -184,6 +184,7 @@ fn duration(microseconds: u128) -> String {
 fn advice(outcome: &str) -> &'static str {
     match outcome.split(' ').next().unwrap_or_default() {
         _ if outcome.ends_with("forged one") => "the receiver must answer 401 to a wrong signature",
+        _ if outcome.contains("Too many open files") => "raise `ulimit -n`, or lower --connections",
         "401" => "compare the secret with the receiver's",
         "404" | "405" => "see the path of the URL",
         "503" => "see the receiver's log, and try --retry",

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::TcpListener;
 
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use roomz_axum::Secret;
 
@@ -226,6 +228,18 @@ fn the_rate_is_kept() {
 }
 
 #[test]
+fn more_connections_than_files_may_be_open_are_advised_about() {
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listening.local_addr().unwrap());
+    // Nobody answers: all connections are open at the same time.
+    let arguments = format!("send {url} --count 100 --connections 100 --timeout 0.3");
+    let script = format!("ulimit -n 40; exec {} {arguments}", env!("CARGO_BIN_EXE_roomz"));
+    let mut bash = std::process::Command::new("bash");
+    let ran = finish(bash.args(["-c", &script]).env("ROOMZ_WEBHOOK_SECRET", SECRET), b"");
+    ran.fails(1, &["Too many open files", "raise `ulimit -n`, or lower --connections"]);
+}
+
+#[test]
 fn as_many_connections_are_open_as_asked_for() {
     // Nobody is answered before all four are there.
     let barrier = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
@@ -241,8 +255,6 @@ fn as_many_connections_are_open_as_asked_for() {
     let ran = with_secret(&["send", &receiver.url, "--count", "4", "--connections", "4", "--timeout", "20"]);
     ran.succeeds();
 }
-
-use axum::response::{IntoResponse, Response};
 
 /// A body that ends when it is so.
 fn async_answer(mut is_so: impl FnMut() -> bool + Send + 'static) -> Response {
