@@ -88,7 +88,7 @@ pub(crate) struct DeliverArgs {
 #[command(after_help = "\
 Examples:
   roomz send http://127.0.0.1:3000/webhooks/roomz --secret-file secret
-  roomz send http://127.0.0.1:3000/webhooks/roomz --count 10000 --connections 64 --duplicates 0.1 --forged 0.05
+  roomz send http://127.0.0.1:3000/hook --count 10000 --connections 64 --duplicates 0.1 --forged 0.1
   roomz send https://staging.example.com/webhooks/roomz --count 600 --rate 10 --retry --json
   roomz send http://127.0.0.1:3000/webhooks/roomz --body delivery.json
 
