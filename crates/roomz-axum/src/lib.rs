@@ -48,17 +48,14 @@
 //!
 //! ```
 //! use std::collections::HashMap;
-//! use roomz_axum::{PresenceStatus, Timestamp, WorkspaceId, WorkspacePresenceChanged, roomz_webhook};
+//! use roomz_axum::{Latest, PresenceStatus, WorkspaceId, WorkspacePresenceChanged, roomz_webhook};
 //!
-//! type Floor = HashMap<WorkspaceId, (Timestamp, PresenceStatus)>;
+//! type Floor = HashMap<WorkspaceId, Latest<PresenceStatus>>;
 //!
 //! /// ROOMZ promises no order: an older event does not overwrite a newer one.
-//! fn apply(floor: &mut Floor, event: &roomz_webhook::Event<WorkspacePresenceChanged>) {
-//!     let known = floor.get(&event.data.workspace_id);
-//!     if known.is_none_or(|(when, _)| *when < event.timestamp) {
-//!         let news = (event.timestamp, event.data.presence_status.clone());
-//!         floor.insert(event.data.workspace_id, news);
-//!     }
+//! fn apply(floor: &mut Floor, event: roomz_webhook::Event<WorkspacePresenceChanged>) {
+//!     let workspace = floor.entry(event.data.workspace_id).or_default();
+//!     workspace.apply(event.id, event.timestamp, event.data.presence_status);
 //! }
 //! ```
 //!
@@ -101,8 +98,9 @@ pub use self::event::Event;
 pub use self::rejection::{EventRejection, MissingLayer, OtherEvent};
 
 pub use roomz_webhook::{
-    self, BuildError, EventData, EventId, EventType, MokaStore, PresenceStatus, Refusal, RefusalKind, Secret,
-    Secrets, Skipped, Timestamp, WebhookLayer, WebhookLayerBuilder, WorkspaceId, WorkspacePresenceChanged,
+    self, Applied, BuildError, EventData, EventId, EventType, Latest, MokaStore, PresenceStatus, Refusal,
+    RefusalKind, Secret, Secrets, Skipped, Timestamp, WebhookLayer, WebhookLayerBuilder, WorkspaceId,
+    WorkspacePresenceChanged,
 };
 
 #[cfg(feature = "testing")]

@@ -12,8 +12,8 @@ use crate::text::Text;
 /// `Event` is an event of any type; `Event<WorkspacePresenceChanged>` is one whose type is settled
 /// (see [`typed`](Self::typed)).
 ///
-/// ROOMZ does not promise an order: an older event may arrive after a newer one for the same workspace. Compare
-/// [`timestamp`](Self::timestamp) before you overwrite what you know.
+/// ROOMZ does not promise an order: an older event may arrive after a newer one for the same workspace.
+/// [`Latest`](crate::Latest) keeps what is newest by [`timestamp`](Self::timestamp).
 ///
 /// Source: `openapi/spec3.yml` of the public repository `roomz-io/openapi`, version 2024-05-20.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -171,8 +171,8 @@ pub use self::store::{
 /// What [`IdempotencyStore`] is implemented with.
 pub use async_trait::async_trait;
 pub use roomz_protocol::{
-    self, Event, EventData, EventId, EventType, PresenceStatus, Secret, Secrets, Timestamp, WorkspaceId,
-    WorkspacePresenceChanged,
+    self, Applied, Event, EventData, EventId, EventType, Latest, PresenceStatus, Secret, Secrets, Timestamp,
+    WorkspaceId, WorkspacePresenceChanged,
 };
 
 /// The example of the README.
