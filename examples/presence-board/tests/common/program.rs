@@ -1,0 +1,93 @@
+//! The program as its user runs it, and deliveries to it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use roomz_axum::testing::TestEvent;
+use roomz_axum::{Secret, Timestamp, WorkspaceId};
+
+/// The secret of every test.
+pub fn secret() -> Secret {
+    Secret::new("the webhook secret").unwrap()
+}
+
+/// The running program, killed when dropped.
+pub struct Program {
+    process: Child,
+    _output: BufReader<ChildStdout>,
+    pub url: String,
+}
+
+impl Program {
+    /// Starts it with the secret of every test and these arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut process = command().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let url = line.trim_end().strip_prefix("listening on ").expect(&line).to_owned();
+        Self { process, _output: output, url }
+    }
+
+    /// `HOST:PORT`
+    pub fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    /// Asks it to end, as a service manager does, and gives how and how quickly it did.
+    pub fn stop(mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
+        assert!(kill.success());
+        (self.process.wait().unwrap(), start.elapsed())
+    }
+
+    /// Delivers an event, rightly signed, and gives the status of the answer.
+    pub fn deliver(&self, event: &TestEvent) -> u16 {
+        self.deliver_as(event, &secret())
+    }
+
+    /// The same, signed with this secret.
+    pub fn deliver_as(&self, event: &TestEvent, secret: &Secret) -> u16 {
+        let body = event.body();
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let signature = secret.sign(&body).to_base64();
+        let length = body.len();
+        write!(
+            stream,
+            "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             roomz-signature: {signature}\r\ncontent-length: {length}\r\n\r\n"
+        )
+        .unwrap();
+        stream.write_all(&body).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.get(9..12).expect(&answer).parse().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The program with the secret of every test, quiet unless `RUST_LOG` says otherwise.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_presence-board"));
+    command.env("ROOMZ_WEBHOOK_SECRET", "the webhook secret");
+    if std::env::var_os("RUST_LOG").is_none() {
+        command.env("RUST_LOG", "error");
+    }
+    command
+}
+
+/// A presence change of a workspace, some minutes ago.
+pub fn change(workspace: WorkspaceId, minutes_ago: u64, status: &str) -> TestEvent {
+    let timestamp = Timestamp::now() - Duration::from_secs(60 * minutes_ago);
+    TestEvent::presence(status).with_workspace_id(workspace).with_timestamp(timestamp)
+}
