@@ -1,5 +1,7 @@
 //! The newest value stays, whatever the order of arrival and however often events come.
 
+#![allow(clippy::unwrap_used)] // in helpers; a test may
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use roomz_protocol::{Applied, EventId, Latest, Timestamp, Uuid};
