@@ -68,7 +68,12 @@ function snapshot(all) {
     known.tile.remove();
     workspaces.delete(id);
   }
-  all.workspaces.forEach(place);
+  for (const workspace of all.workspaces) {
+    // Moved to the end, each in its turn: the order is that of the names, which may have changed.
+    const tile = place(workspace);
+    tile.parentElement.append(tile);
+    byId('floors').append(tile.closest('section'));
+  }
   for (const [name, floor] of floors) {
     if (floor.list.childElementCount > 0) continue;
     floor.section.remove();

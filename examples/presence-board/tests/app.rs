@@ -8,6 +8,9 @@ use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use presence_board::board::Board;
 use presence_board::names::Names;
+use presence_board::serve::serve;
+use roomz_axum::roomz_webhook::Event;
+use roomz_axum::roomz_webhook::roomz_protocol::Uuid;
 use roomz_axum::testing::TestEvent;
 use roomz_axum::{Secret, Timestamp, WebhookLayer, WorkspaceId};
 use serde_json::{Value, json};
@@ -217,6 +220,37 @@ async fn when_the_board_is_closed_streams_end_and_deliveries_are_still_taken() {
     assert_eq!(rig.events().await.next().await, None);
     assert_eq!(rig.deliver(&change(DESK, 1, "Busy")).await, 200);
     assert_eq!(rig.presence(DESK).await.0, "Busy");
+}
+
+/// The display whose network cable was pulled. In a paused runtime the six seconds are not waited for.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_reads_nothing_holds_up_the_stop_for_six_seconds_at_most() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let rig = Rig::new();
+    // A snapshot that is longer than what the system takes off the server's hands.
+    for number in 0..60_000_u128 {
+        let workspace = WorkspaceId::from_uuid(Uuid::from_u128(number));
+        let event = TestEvent::presence(&"x".repeat(64)).with_workspace_id(workspace);
+        rig.board.apply(&Event::parse(&event.body()).unwrap());
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let board = rig.board.clone();
+    let served = tokio::spawn(serve(listener, rig.app.clone(), async move {
+        let _ = stopped.await;
+        board.close();
+    }));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    stream.read_u8().await.unwrap();
+    let start = tokio::time::Instant::now();
+    stop.send(()).unwrap();
+    assert!(served.await.unwrap().is_err());
+    assert_eq!(start.elapsed().as_secs(), 6);
 }
 
 #[tokio::test]
