@@ -97,12 +97,17 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The error and what caused it.
+/// The error and what caused it, where that says anything more.
 fn with_source(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error} ({})", with_source(source)),
-        None => error.to_string(),
+    let (mut text, mut source) = (error.to_string(), error.source());
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text} ({more})");
+        }
+        source = cause.source();
     }
+    text
 }
 
 /// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.

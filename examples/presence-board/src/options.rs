@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// A board that takes ROOMZ webhooks and shows in the browser which workspace is free.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version)]
 pub(crate) struct Options {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
