@@ -107,6 +107,22 @@ async fn the_page_shows_changes_but_not_late_or_forged_ones_and_recovers_when_th
     browser.quit().await;
 }
 
+/// A cable that was pulled closes nothing: only the silence tells. The page's clock is moved, not waited for.
+#[tokio::test]
+async fn a_connection_that_has_gone_silent_is_given_up_for_a_new_one() {
+    let Some(browser) = Browser::start("a silent connection in a browser").await else { return };
+    let board = board("127.0.0.1:0");
+    browser.page.goto(&board.url).await.unwrap();
+    is_live(&browser).await;
+    let now = "(() => { const now = Date.now; Date.now = () => now() + 46_000; })()";
+    browser.value(now).await;
+    browser.until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
+    is_live(&browser).await;
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
+    browser.until(&format!("{}.querySelector('time').textContent === '3 min'", tile(AARE))).await;
+    browser.quit().await;
+}
+
 #[tokio::test]
 async fn markup_in_an_event_is_shown_as_text() {
     let Some(browser) = Browser::start("markup in an event in a browser").await else { return };
@@ -300,7 +316,8 @@ fn show(board: &Program) {
     assert_eq!((board.deliver(&late), board.deliver(&late)), (200, 200));
 }
 
-/// Writes `page.png`, and the same in the dark and on a phone into the directory for what tests leave behind.
+/// Writes `page.png`, and the same in the dark, on a phone and without its server into the directory for what tests
+/// leave behind.
 #[tokio::test]
 #[ignore = "writes examples/presence-board/page.png"]
 async fn picture() {
@@ -319,10 +336,18 @@ async fn picture() {
         browser.page.goto(&board.url).await.unwrap();
         is_live(&browser).await;
         counts(&browser, "handled", 24).await;
-        let png = browser.page.screenshot_as_png().await.unwrap();
-        assert!(png.len() <= 200 * 1024, "{} bytes", png.len());
-        std::fs::write(&file, png).unwrap();
-        println!("{}", file.display());
+        shoot(&browser, &file).await;
     }
+    browser.size(1280, 800).await;
+    drop(board);
+    browser.until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
+    shoot(&browser, &elsewhere.join("page-reconnecting.png")).await;
     browser.quit().await;
+}
+
+async fn shoot(browser: &Browser, file: &Path) {
+    let png = browser.page.screenshot_as_png().await.unwrap();
+    assert!(png.len() <= 200 * 1024, "{} bytes", png.len());
+    std::fs::write(file, png).unwrap();
+    println!("{}", file.display());
 }

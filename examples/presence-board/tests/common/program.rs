@@ -86,8 +86,9 @@ pub fn command() -> Command {
     command
 }
 
-/// A presence change of a workspace, some minutes ago.
+/// A presence change of a workspace, some minutes ago; and some seconds, so that the minutes shown are these even where
+/// the two clocks differ by how long a snapshot was on its way.
 pub fn change(workspace: WorkspaceId, minutes_ago: u64, status: &str) -> TestEvent {
-    let timestamp = Timestamp::now() - Duration::from_secs(60 * minutes_ago);
+    let timestamp = Timestamp::now() - Duration::from_secs(60 * minutes_ago + 20);
     TestEvent::presence(status).with_workspace_id(workspace).with_timestamp(timestamp)
 }
