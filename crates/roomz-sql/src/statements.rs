@@ -16,7 +16,7 @@ pub(crate) const RUNNING: i64 = 0;
 pub(crate) const DONE: i64 = 2;
 
 macro_rules! statements {
-    (now: $now:literal, skip_locked: $skip_locked:literal) => {
+    (now: $now:literal, lock: $lock:literal) => {
         Statements {
             // Insert or take over, in one statement: the row is locked before it is looked at. No row comes back when
             // somebody else has it. NOT EXISTS decides nothing; it spares a duplicate the lock, and with it the disk.
@@ -67,11 +67,11 @@ macro_rules! statements {
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state = 0 AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"
             ),
-            // The time is looked at twice: what was chosen may have been claimed anew before it is removed.
+            // What is chosen is locked, so that it cannot be claimed anew before it is removed.
             purge: concat!(
-                "DELETE FROM roomz_claims WHERE expires <= ", $now, " AND (namespace, event_id) IN \
+                "DELETE FROM roomz_claims WHERE (namespace, event_id) IN \
                  (SELECT namespace, event_id FROM roomz_claims WHERE expires <= ", $now, " \
-                 ORDER BY expires LIMIT $1", $skip_locked, ") \
+                 ORDER BY expires LIMIT $1", $lock, ") \
                  RETURNING attempt, lease_end, TRUE"
             ),
         }
@@ -82,11 +82,11 @@ macro_rules! statements {
 #[cfg(feature = "postgres")]
 pub(crate) const POSTGRES: Statements = statements! {
     now: "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)",
-    skip_locked: " FOR UPDATE SKIP LOCKED"
+    lock: " FOR UPDATE SKIP LOCKED"
 };
 
 #[cfg(feature = "sqlite")]
 pub(crate) const SQLITE: Statements = statements! {
     now: "CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)",
-    skip_locked: ""
+    lock: ""
 };
