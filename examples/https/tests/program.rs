@@ -1,0 +1,114 @@
+//! The program as its user runs it.
+
+mod fixture;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+
+use fixture::Fixture;
+use roomz_axum::testing::TestEvent;
+
+fn program(fixture: &Fixture) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_https"));
+    program
+        .env("ROOMZ_WEBHOOK_SECRET", "the webhook secret")
+        .env("CERTIFICATE", fixture.certificate())
+        .env("KEY", fixture.key())
+        .env("LISTEN", "127.0.0.1:0")
+        .env_remove("RUST_LOG");
+    program
+}
+
+/// What the program says when it cannot start.
+fn refusal(mut program: Command) -> String {
+    let output = program.output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The running program, killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(unix)] // it is stopped with a signal
+#[tokio::test]
+async fn a_delivery_is_one_line_and_a_signal_ends_it() {
+    let fixture = Fixture::new();
+    let pair = fixture.write_new();
+    let mut running = Running(program(&fixture).stdout(Stdio::piped()).spawn().unwrap());
+    let mut output = BufReader::new(running.0.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening on https://").unwrap().parse().unwrap();
+
+    let (mut client, shown) = fixture.client(address).await;
+    assert!(shown == pair);
+    assert_eq!(client.deliver(&TestEvent::busy(), &fixture.secret).await, (200, None));
+
+    let kill = Command::new("kill").arg("-TERM").arg(running.0.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert!(running.0.wait().unwrap().success());
+    assert!(rest.lines().count() == 1 && rest.contains("Busy"), "{rest}");
+}
+
+#[test]
+fn without_a_certificate_it_stops_and_says_what_to_set() {
+    let fixture = Fixture::new();
+    for variable in ["CERTIFICATE", "KEY"] {
+        let mut program = program(&fixture);
+        program.env_remove(variable);
+        let error = refusal(program);
+        let start = format!("https: the environment variable {variable} is not set: set it to the PEM file");
+        assert!(error.starts_with(&start) && error.lines().count() == 1, "{error}");
+    }
+}
+
+#[cfg(unix)] // whose words for a missing file these are
+#[test]
+fn files_that_cannot_be_used_are_an_error_of_one_line_that_names_them() {
+    let fixture = Fixture::new();
+    let (old, new) = (fixture.issue(), fixture.issue());
+    let (certificate, key) = (fixture.certificate(), fixture.key());
+    assert_eq!(
+        refusal(program(&fixture)),
+        format!(
+            "https: cannot read {certificate:?}: No such file or directory (os error 2); \
+             set CERTIFICATE to a PEM file\n"
+        )
+    );
+    for (in_certificate, in_key, error) in [
+        (
+            old.key.as_str(),
+            old.key.as_str(),
+            format!(
+                "there is no certificate in {certificate:?}; CERTIFICATE must be the PEM file of the chain"
+            ),
+        ),
+        (
+            &old.certificate[..200],
+            &old.key,
+            format!("{certificate:?} is broken PEM; write the certificate and its chain again"),
+        ),
+        (
+            &old.certificate,
+            &old.certificate,
+            format!("there is no key in {key:?}; KEY must be a PEM file, not encrypted"),
+        ),
+        (
+            &old.certificate,
+            &new.key,
+            format!("{key:?} is not the key of the first certificate in {certificate:?}; set both to a pair"),
+        ),
+    ] {
+        fixture.write(in_certificate, in_key);
+        assert_eq!(refusal(program(&fixture)), format!("https: {error}\n"));
+    }
+}
