@@ -21,9 +21,10 @@
 //! are measured with the server's clock (`TIME`); a jump of that clock moves them. One server, or one with replicas: the
 //! client of this version does not follow the redirections of a cluster.
 //!
-//! An operation is one round trip. A connection is shared by all requests and re-established in the background when it
-//! breaks, or when nothing comes back through it for as long as connecting and answering may take together (3.5 s by
-//! default); what was under way then fails, and the layer answers 503 with `Retry-After`.
+//! An operation is one round trip. A connection is shared by all requests. When it breaks, it is made again and the
+//! operation repeated once, so that a connection that was closed while it was idle costs no delivery. It is also made again
+//! when nothing comes back through it for as long as connecting and answering may take together (3.5 s by default). What
+//! fails all the same is answered 503 with `Retry-After` by the layer.
 //!
 //! # What the server's settings mean for the promise
 //!

@@ -48,7 +48,12 @@ impl Link {
         let (mut manager, number) = self.live()?;
         // It may be dropped before it is answered: the caller has a time-out of its own.
         let mut question = Question { link: self, number, asked: Instant::now(), answered: false };
-        let answer = script.invoke_async(&mut manager).await;
+        let mut answer = script.invoke_async(&mut manager).await;
+        if answer.as_ref().is_err_and(is_broken) {
+            // The other side closed it while it was idle, which is found out by its use; it is being made again. Every
+            // operation may be repeated by its owner.
+            answer = script.invoke_async(&mut manager).await;
+        }
         question.answered = answer.as_ref().err().is_none_or(is_answer);
         answer
     }
@@ -70,6 +75,10 @@ impl Link {
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error() && !error.is_timeout() && !error.is_connection_refusal()
 }
 
 /// Whether the server said so. A refused login is no answer to what was asked.

@@ -145,6 +145,16 @@ async fn a_connection_that_the_network_forgets_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_server_closed_while_it_was_idle_costs_no_delivery() {
+    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
+    let receiver = Receiver::on(&server).await;
+    for _ in 0..100 {
+        assert_eq!(server.redis_command("CLIENT KILL TYPE normal"), ":1");
+        assert_eq!(receiver.deliver(&TestEvent::busy()).await, (StatusCode::OK, false));
+    }
+}
+
+#[tokio::test]
 async fn a_login_that_is_refused_for_a_while_is_tried_again() {
     let with_password = |port, password| Server::redis_on(port, &["--requirepass", password]).unwrap();
     let Some(server) = Server::redis(&["--requirepass", "right"]) else { return drop(redis_url()) };
