@@ -1,15 +1,11 @@
 //! A handler, a router, and the store that the instances of the function share.
 
-mod store;
-
 use std::error::Error;
 
 use axum::Router;
 use axum::routing::post;
 use roomz_axum::{Event, Secret, WebhookLayer, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
-
-use store::Thawing;
 
 /// Runs once for each event. When it returns, the event is done; answer with an error status to get it again.
 ///
@@ -22,7 +18,7 @@ async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
 pub async fn webhook(secret: Secret, store: Option<&str>) -> Result<WebhookLayer, Box<dyn Error>> {
     let webhook = WebhookLayer::builder(secret);
     let webhook = match store {
-        Some(url) => webhook.with_store(Thawing(RedisStore::connect(url).await?)),
+        Some(url) => webhook.with_store(RedisStore::connect(url).await?),
         None => webhook,
     };
     Ok(webhook.build()?)
