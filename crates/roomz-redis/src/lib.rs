@@ -39,7 +39,8 @@
 //!
 //! What is forgotten is handled again when it is delivered again: at-least-once, as everywhere.
 //!
-//! Tested with Redis 7.0. Needs the commands of Redis 6, which Valkey has too; an older version is refused at connecting.
+//! Tested with Redis 6.0, 6.2, 7.0, 7.2 and 8.0, and Valkey 8.0, 8.1 and 9.1. An older version than Redis 6 is refused at
+//! connecting.
 //! Feature: `tls` (off) for `rediss://`.
 //!
 //! Needs Rust 1.95, the version it is tested with.

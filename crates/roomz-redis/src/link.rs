@@ -17,9 +17,19 @@ pub(crate) struct Link {
     current: Mutex<Current>,
 }
 
+/// Whether an operation may be asked again when its connection broke. It may have been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// By its owner, it may.
+    Harmless,
+    /// A second time it would be answered otherwise.
+    Never,
+}
+
 struct Current {
     manager: ConnectionManager,
     number: u64,
+    made: Instant,
     heard: Instant,
     silent_since: Option<Instant>,
     given_up: bool,
@@ -32,8 +42,9 @@ impl Link {
         patience: Duration,
     ) -> Result<Self, RedisError> {
         let manager = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
-        let heard = Instant::now();
-        let current = Current { manager, number: 0, heard, silent_since: None, given_up: false };
+        let now = Instant::now();
+        let current =
+            Current { manager, number: 0, made: now, heard: now, silent_since: None, given_up: false };
         Ok(Self { client, config, patience, current: Mutex::new(current) })
     }
 
@@ -44,17 +55,19 @@ impl Link {
     pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
+        repeat: Repeat,
     ) -> Result<T, RedisError> {
         let (mut manager, number) = self.live()?;
         // It may be dropped before it is answered: the caller has a time-out of its own.
-        let mut question = Question { link: self, number, asked: Instant::now(), answered: false };
+        let mut question =
+            Question { link: self, number, asked: Instant::now(), answered: false, demoted: false };
         let mut answer = script.invoke_async(&mut manager).await;
-        if answer.as_ref().is_err_and(is_broken) {
-            // The other side closed it while it was idle, which is found out by its use; it is being made again. Every
-            // operation may be repeated by its owner.
+        if repeat == Repeat::Harmless && answer.as_ref().is_err_and(is_broken) {
+            // The other side closed it while it was idle, which is found out by its use; it is being made again.
             answer = script.invoke_async(&mut manager).await;
         }
         question.answered = answer.as_ref().err().is_none_or(is_answer);
+        question.demoted = answer.as_ref().is_err_and(is_demoted);
         answer
     }
 
@@ -64,6 +77,7 @@ impl Link {
             *current = Current {
                 manager: ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())?,
                 number: current.number + 1,
+                made: Instant::now(),
                 heard: Instant::now(),
                 silent_since: None,
                 given_up: false,
@@ -86,11 +100,17 @@ fn is_answer(error: &RedisError) -> bool {
     !matches!(error.kind(), ErrorKind::Io | ErrorKind::AuthenticationFailed) && error.code() != Some("NOAUTH")
 }
 
+/// Whether the server was the master once: the address may lead to another one by now.
+fn is_demoted(error: &RedisError) -> bool {
+    matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+}
+
 struct Question<'a> {
     link: &'a Link,
     number: u64,
     asked: Instant,
     answered: bool,
+    demoted: bool,
 }
 
 impl Drop for Question<'_> {
@@ -99,8 +119,13 @@ impl Drop for Question<'_> {
         if current.number != self.number {
             return;
         }
+        if self.demoted {
+            // Not at once, in case it is the only one there is.
+            current.given_up = current.made.elapsed() >= self.link.patience;
+            return;
+        }
         if self.answered {
-            (current.heard, current.silent_since, current.given_up) = (Instant::now(), None, false);
+            (current.heard, current.silent_since) = (Instant::now(), None);
             return;
         }
         let asked = self.asked.max(current.heard);

@@ -10,7 +10,7 @@ use roomz_webhook::{
 
 use crate::builder::RedisStoreBuilder;
 use crate::error::ConnectError;
-use crate::link::Link;
+use crate::link::{Link, Repeat};
 
 /// Claims in Redis or Valkey.
 ///
@@ -72,7 +72,7 @@ impl RedisStore {
             .arg(&claim.fingerprint.to_bytes())
             .arg(millis(claim.lease))
             .arg(millis(claim.retention));
-        self.link.invoke(&script).await
+        self.link.invoke(&script, Repeat::Harmless).await
     }
 
     async fn settle_raw(
@@ -84,7 +84,9 @@ impl RedisStore {
     ) -> Result<u8, RedisError> {
         let mut script = self.scripts.settle.key(key);
         script.arg(operation).arg(&owner.to_bytes()).arg(millis(duration));
-        self.link.invoke(&script).await
+        // Repeated, a release would be told that nobody holds the claim.
+        let repeat = if operation == "release" { Repeat::Never } else { Repeat::Harmless };
+        self.link.invoke(&script, repeat).await
     }
 
     async fn settle(

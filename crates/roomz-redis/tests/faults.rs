@@ -155,6 +155,21 @@ async fn a_connection_that_the_server_closed_while_it_was_idle_costs_no_delivery
 }
 
 #[tokio::test]
+async fn a_server_that_may_not_write_any_more_is_looked_for_anew() {
+    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
+    let receiver = Receiver::on(&server).await;
+    // As after a fail-over whose old master is still there: the address may lead to another one by now.
+    let id_of_newest = || server.redis_command("CLIENT ID").trim_start_matches(':').parse::<u64>().unwrap();
+    assert_eq!(server.redis_command("REPLICAOF 127.0.0.1 1"), "+OK");
+    let (before, start, mut ours) = (id_of_newest(), Instant::now(), 0);
+    while id_of_newest() == before + ours + 1 {
+        ours += 1;
+        assert_eq!(receiver.deliver(&TestEvent::busy()).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(start.elapsed() < Duration::from_secs(20), "the same connection for ever");
+    }
+}
+
+#[tokio::test]
 async fn a_login_that_is_refused_for_a_while_is_tried_again() {
     let with_password = |port, password| Server::redis_on(port, &["--requirepass", password]).unwrap();
     let Some(server) = Server::redis(&["--requirepass", "right"]) else { return drop(redis_url()) };

@@ -32,6 +32,13 @@ pub enum ConnectErrorKind {
         /// The version needed at least.
         least: (u32, u32),
     },
+    /// The URL asks for encryption (`sslmode`), which needs the feature `tls`, or it failed.
+    Tls,
+    /// A pooler shares connections between transactions, which prepared statements do not survive.
+    Pooler,
+    /// The pool's transactions are stricter than `READ COMMITTED`, so that claims of one event would fail instead of
+    /// waiting for each other.
+    Isolation,
     /// A table or a column is missing, or is not as the store made it.
     Schema,
     /// The database lets this user not do what a store must, or cannot be written.
@@ -51,6 +58,8 @@ impl ConnectError {
         let kind = match &error {
             sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => ConnectErrorKind::Url,
             sqlx::Error::Database(error) => database_kind(error.as_ref()),
+            sqlx::Error::Tls(_) => ConnectErrorKind::Tls,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => ConnectErrorKind::Schema,
             _ => ConnectErrorKind::Unreachable,
         };
         Self { kind, source: Some(error.into()) }
@@ -78,8 +87,11 @@ fn database_kind(error: &dyn sqlx::error::DatabaseError) -> ConnectErrorKind {
     }
     match code {
         "28000" | "28P01" | "3D000" => ConnectErrorKind::Login,
-        "42P01" | "42P07" | "42703" | "42804" | "42883" | "42P10" => ConnectErrorKind::Schema,
-        "53300" | "57P01" | "57P02" | "57P03" => ConnectErrorKind::Unreachable,
+        "26000" | "42P05" => ConnectErrorKind::Pooler,
+        "3F000" | "23502" | "42P01" | "42P07" | "42703" | "42804" | "42883" | "42P10" => {
+            ConnectErrorKind::Schema
+        }
+        "53300" | "55P03" | "57014" | "57P01" | "57P02" | "57P03" => ConnectErrorKind::Unreachable,
         _ => ConnectErrorKind::Refused,
     }
 }
@@ -95,8 +107,8 @@ impl fmt::Display for ConnectError {
                 "the URL of the SQL store must begin with postgres:// (feature `postgres`) or sqlite: (feature `sqlite`)",
             ),
             ConnectErrorKind::Unreachable => f.write_str(
-                "the database of the SQL store's URL cannot be reached: see that the server runs and takes \
-                 connections, and that host and port are right",
+                "the database of the SQL store cannot be reached, or did not answer in time: see that the server runs and \
+                 takes connections, that host and port are right, and that nobody holds a lock on `roomz_claims`",
             ),
             ConnectErrorKind::File => f.write_str(
                 "the file of the SQL store's URL cannot be opened: its directory must exist and be writable, and the \
@@ -108,9 +120,22 @@ impl fmt::Display for ConnectError {
             ConnectErrorKind::TooOld { product, found, least: (major, minor) } => {
                 write!(f, "the SQL store's {product} has version {found:?}: {major}.{minor} or later is needed")
             }
+            ConnectErrorKind::Tls => f.write_str(
+                "the SQL store's connection cannot be encrypted as `sslmode` asks: enable the feature `tls`, and see that \
+                 the server has a certificate that can be verified",
+            ),
+            ConnectErrorKind::Pooler => f.write_str(
+                "the SQL store is behind a pooler that shares connections between transactions: give it a direct address, \
+                 or one that keeps a connection for a session",
+            ),
+            ConnectErrorKind::Isolation => f.write_str(
+                "the SQL store's pool has a `default_transaction_isolation` stricter than `read committed`: give the store a \
+                 URL, or a pool of its own",
+            ),
             ConnectErrorKind::Schema => f.write_str(
                 "the tables of the SQL store are missing or not as it made them: run the scripts of \
-                 `roomz_sql::MIGRATIONS`, or let the store do so with `with_migrations(true)`",
+                 `roomz_sql::MIGRATIONS`, or let the store do so with `with_migrations(true)`; if `roomz_claims` was \
+                 dropped, drop `roomz_migrations` too",
             ),
             ConnectErrorKind::Refused => f.write_str(
                 "the database refused what the SQL store does: the user needs SELECT, INSERT, UPDATE and DELETE on \

@@ -18,7 +18,7 @@
 //! # }
 //! ```
 //!
-//! With SQLite, `sqlite:///var/lib/floors/claims.db` instead: one machine, any number of processes, and no server.
+//! With SQLite, `sqlite:///var/lib/floors/claims.db` instead: one machine, a few processes, and no server.
 //!
 //! # How a claim is kept
 //!
@@ -39,7 +39,6 @@
 //! | `synchronous_commit = off` | a crash forgets up to some tenths of a second |
 //! | `fsync = off` | a crash of the machine may forget or break anything |
 //! | a fail-over to a replica | forgets what had not been replicated, unless `synchronous_standby_names` waits for it |
-//! | a pooler that shares connections between transactions | needs a pool of yours with `statement_cache_capacity(0)` |
 //!
 //! | SQLite | effect |
 //! |---|---|
@@ -51,11 +50,19 @@
 //!
 //! # When the database is slow or away
 //!
-//! A statement has 1.5 s ([`with_response_timeout`](SqlStoreBuilder::with_response_timeout)), on the server too, then the
-//! layer answers 503 with `Retry-After`. A connection that did not answer is closed, not put back. A broken one is
-//! replaced within the same operation, because each operation may be repeated by its owner.
+//! A statement has 1.5 s on the server ([`with_response_timeout`](SqlStoreBuilder::with_response_timeout)) and an
+//! operation a quarter more in all; then the layer answers 503 with `Retry-After`. A connection that did not answer is
+//! closed, not put back. One that broke is replaced within the same operation.
 //!
-//! Tested with PostgreSQL 15 and the SQLite 3.51 that is compiled in. PostgreSQL older than 13 is refused at connecting.
+//! # Limits
+//!
+//! - A pooler that shares connections between transactions is refused at connecting; one that keeps a connection for a
+//!   session is fine.
+//! - A pool of yours must have `READ COMMITTED` transactions, which is PostgreSQL's default.
+//! - The table is found by the `search_path`: instances whose paths differ have different tables.
+//! - SQLite is not fair to its writers: a few processes are well served, many may see a 503.
+//!
+//! Tested with PostgreSQL 13 to 18, and the SQLite 3.51 that is compiled in. PostgreSQL older than 13 is refused at connecting.
 //!
 //! | feature | |
 //! |---|---|

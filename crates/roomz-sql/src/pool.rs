@@ -1,11 +1,23 @@
+use std::time::Duration;
+
+use roomz_webhook::StoreError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Error};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::statements::Statements;
 
+/// Connections, and how long one operation may take with them.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    pub(crate) connections: Connections,
+    pub(crate) limit: Duration,
+}
+
 /// The databases that are compiled in.
 #[derive(Clone, Debug)]
-pub(crate) enum Pool {
+pub(crate) enum Connections {
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
     #[cfg(feature = "sqlite")]
@@ -17,9 +29,9 @@ macro_rules! with_pool {
     ($pool:expr, $inner:ident => $body:expr) => {
         match $pool {
             #[cfg(feature = "postgres")]
-            $crate::pool::Pool::Postgres($inner) => $body,
+            $crate::pool::Connections::Postgres($inner) => $body,
             #[cfg(feature = "sqlite")]
-            $crate::pool::Pool::Sqlite($inner) => $body,
+            $crate::pool::Connections::Sqlite($inner) => $body,
         }
     };
 }
@@ -52,63 +64,87 @@ macro_rules! ask {
 }
 pub(crate) use ask;
 
+/// Whether an operation may be asked again when its connection broke. It may have been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// By its owner, it may.
+    Harmless,
+    /// A second time it would be answered otherwise.
+    Never,
+}
+
 impl Pool {
     pub(crate) fn statements(&self) -> &'static Statements {
-        match self {
+        match self.connections {
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => &crate::statements::POSTGRES,
+            Connections::Postgres(_) => &crate::statements::POSTGRES,
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => &crate::statements::SQLITE,
+            Connections::Sqlite(_) => &crate::statements::SQLITE,
         }
     }
 
-    /// Asks, and asks again on another connection where that is sure to be harmless: every operation may be repeated by
-    /// its owner.
-    pub(crate) async fn ask(&self, statement: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
-        with_pool!(self, pool => {
+    pub(crate) async fn ask(
+        &self,
+        statement: &'static str,
+        values: &[Value<'_>],
+        repeat: Repeat,
+    ) -> Result<Vec<Row>, StoreError> {
+        match timeout(self.limit, self.ask_until_answered(statement, values, repeat)).await {
+            Ok(answer) => answer.map_err(StoreError::unavailable),
+            Err(_) => Err(StoreError::timed_out()),
+        }
+    }
+
+    async fn ask_until_answered(
+        &self,
+        statement: &'static str,
+        values: &[Value<'_>],
+        repeat: Repeat,
+    ) -> Result<Vec<Row>, Error> {
+        with_pool!(&self.connections, pool => {
             // After a restart of the server every connection is broken, each found out by its use.
             let mut tries_left = pool.options().get_max_connections() + 1;
             loop {
-                let mut lent = Lent::from(pool.acquire().await?);
+                let mut lent = Lent { connection: pool.acquire().await?, limit: self.limit, sound: false };
                 let rows = ask!(&mut *lent.connection, statement, values);
-                lent.sound = matches!(rows, Ok(_) | Err(Error::Database(_)));
+                let broken = rows.as_ref().is_err_and(is_broken);
+                lent.sound = !broken;
                 drop(lent);
-                match rows {
-                    Err(error) if tries_left > 0 && is_passing(&error) => tries_left -= 1,
-                    rows => break rows,
+                if !broken || repeat == Repeat::Never || tries_left == 0 {
+                    break rows;
                 }
+                tries_left -= 1;
             }
         })
     }
 }
 
-fn is_passing(error: &Error) -> bool {
+/// Whether another connection may do better: the server ended this one, or it leads to one that may not write any more.
+fn is_broken(error: &Error) -> bool {
     match error {
-        Error::Io(_) => true,
-        // Serialization failure, deadlock (where the user's pool asks for more than READ COMMITTED); the server ends.
-        Error::Database(error) => {
-            matches!(error.code().as_deref(), Some("40001" | "40P01" | "57P01" | "57P02" | "57P03"))
-        }
-        _ => false,
+        Error::Database(error) => error.code().is_some_and(|code| {
+            code.len() == 5 && (code.starts_with("57P") || code.starts_with("08") || code == "25006")
+        }),
+        _ => true,
     }
 }
 
-/// A connection that is closed unless it answered: the pool would wait for a silent one without end.
+/// A connection that goes back to its pool when it answered, and is closed when it did not.
 struct Lent<D: Database> {
     connection: PoolConnection<D>,
+    limit: Duration,
     sound: bool,
-}
-
-impl<D: Database> From<PoolConnection<D>> for Lent<D> {
-    fn from(connection: PoolConnection<D>) -> Self {
-        Self { connection, sound: false }
-    }
 }
 
 impl<D: Database> Drop for Lent<D> {
     fn drop(&mut self) {
-        if !self.sound {
-            self.connection.close_on_drop();
+        match Handle::try_current() {
+            // The pool asks whether the connection is well before it takes it back, and would wait for the answer
+            // without end.
+            Ok(runtime) if self.sound => {
+                drop(runtime.spawn(timeout(self.limit, self.connection.return_to_pool())));
+            }
+            _ => self.connection.close_on_drop(),
         }
     }
 }

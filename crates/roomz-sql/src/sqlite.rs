@@ -6,7 +6,7 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
 use crate::builder::SqlStoreBuilder;
 use crate::error::{ConnectError, ConnectErrorKind};
-use crate::pool::Pool;
+use crate::pool::Connections;
 use crate::prepare;
 use crate::statements::SQLITE;
 
@@ -14,10 +14,7 @@ use crate::statements::SQLITE;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 impl SqlStoreBuilder {
-    pub(crate) async fn open_sqlite(&self, url: &str) -> Result<Pool, ConnectError> {
-        if url.contains(":memory:") || url.contains("mode=memory") {
-            return Err(ConnectError::new(ConnectErrorKind::Url));
-        }
+    pub(crate) async fn open_sqlite(&self, url: &str) -> Result<Connections, ConnectError> {
         let options = SqliteConnectOptions::from_str(url).map_err(ConnectError::from_sqlx)?;
         let options = options
             .create_if_missing(!url.contains("mode="))
@@ -43,11 +40,11 @@ impl SqlStoreBuilder {
         self.take_sqlite(pool).await
     }
 
-    pub(crate) async fn take_sqlite(&self, pool: SqlitePool) -> Result<Pool, ConnectError> {
+    pub(crate) async fn take_sqlite(&self, pool: SqlitePool) -> Result<Connections, ConnectError> {
         let mut connection = pool.acquire().await.map_err(ConnectError::from_sqlx)?;
         self.prepare_sqlite(&mut connection).await?;
         drop(connection);
-        Ok(Pool::Sqlite(pool))
+        Ok(Connections::Sqlite(pool))
     }
 
     async fn prepare_sqlite(&self, connection: &mut SqliteConnection) -> Result<(), ConnectError> {
@@ -56,6 +53,15 @@ impl SqlStoreBuilder {
             .await
             .map_err(ConnectError::from_sqlx)?;
         prepare::require_version("SQLite", &version, (3, 42))?;
+        // A database in memory, or in a temporary file, is lost with its connection.
+        let file: Option<String> =
+            sqlx::query_scalar("SELECT file FROM pragma_database_list WHERE name = 'main'")
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(ConnectError::from_sqlx)?;
+        if file.is_none_or(|file| file.is_empty()) {
+            return Err(ConnectError::new(ConnectErrorKind::Url));
+        }
         match prepare::try_out!(connection, "BEGIN IMMEDIATE", SQLITE) {
             Err(error) if self.migrations && error.kind() == &ConnectErrorKind::Schema => {
                 prepare::migrate!(connection, "BEGIN IMMEDIATE", [] as [&str; 0])?;

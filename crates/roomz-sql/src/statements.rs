@@ -13,10 +13,12 @@ pub(crate) struct Statements {
 /// `state` of a row.
 pub(crate) const RUNNING: i64 = 0;
 /// `state` of a row.
+pub(crate) const FREE: i64 = 1;
+/// `state` of a row.
 pub(crate) const DONE: i64 = 2;
 
 macro_rules! statements {
-    (now: $now:literal, lock: $lock:literal) => {
+    (now: $now:literal, clock: $clock:literal, lock: $lock:literal) => {
         Statements {
             // Insert or take over, in one statement: the row is locked before it is looked at. No row comes back when
             // somebody else has it. NOT EXISTS decides nothing; it spares a duplicate the lock, and with it the disk.
@@ -35,8 +37,8 @@ macro_rules! statements {
                    attempt = CASE WHEN roomz_claims.expires <= ", $now, " THEN 1 \
                      WHEN roomz_claims.state = 0 AND roomz_claims.owner = excluded.owner \
                      THEN roomz_claims.attempt ELSE roomz_claims.attempt + 1 END, \
-                   lease_end = excluded.lease_end, \
-                   expires = excluded.expires \
+                   lease_end = ", $clock, " + $5, \
+                   expires = ", $clock, " + $6 \
                  WHERE roomz_claims.expires <= ", $now, " \
                    OR roomz_claims.state = 1 \
                    OR (roomz_claims.state = 0 AND roomz_claims.owner = excluded.owner) \
@@ -78,15 +80,18 @@ macro_rules! statements {
     };
 }
 
-// The time at which the statement began, so that it is the same wherever the statement asks for it.
+// `now` is the time at which the statement began, so that it is the same wherever the statement asks for it. A lease is
+// counted from the time at which it is written, which is later when the row was locked.
 #[cfg(feature = "postgres")]
 pub(crate) const POSTGRES: Statements = statements! {
     now: "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)",
+    clock: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
     lock: " FOR UPDATE SKIP LOCKED"
 };
 
 #[cfg(feature = "sqlite")]
 pub(crate) const SQLITE: Statements = statements! {
     now: "CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)",
+    clock: "CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)",
     lock: ""
 };

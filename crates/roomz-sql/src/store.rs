@@ -8,8 +8,8 @@ use roomz_webhook::{
 use crate::builder::SqlStoreBuilder;
 use crate::database::Database;
 use crate::error::ConnectError;
-use crate::pool::{Pool, Value};
-use crate::statements::{DONE, RUNNING};
+use crate::pool::{Pool, Repeat, Value};
+use crate::statements::{DONE, FREE, RUNNING};
 
 /// How many rows one statement of a purge removes, so that it holds no lock for long.
 const PURGE_BATCH: i64 = 1_000;
@@ -64,7 +64,7 @@ impl SqlStore {
         let (statement, batch) = (self.pool.statements().purge, [Value::Number(PURGE_BATCH)]);
         let mut removed = 0;
         loop {
-            match self.pool.ask(statement, &batch).await.map_err(StoreError::unavailable)?.len() {
+            match self.pool.ask(statement, &batch, Repeat::Harmless).await?.len() {
                 0 => return Ok(removed),
                 rows => removed += rows as u64,
             }
@@ -92,7 +92,7 @@ impl SqlStore {
                     tracing::warn!(cause, "expired claims could not be removed: {error}");
                 }
             }
-            tokio::time::sleep(interval).await;
+            tokio::time::sleep(interval.max(Duration::from_millis(1))).await;
         }
     }
 
@@ -106,13 +106,14 @@ impl SqlStore {
         let (id, owner) = (id(key), owner.to_bytes());
         let values = [Value::Text(key.namespace()), Value::Bytes(&id), Value::Bytes(&owner)];
         let rows = match duration {
-            None => self.pool.ask(statement, &values).await,
+            // Repeated, it would be told that nobody holds the claim.
+            None => self.pool.ask(statement, &values, Repeat::Never).await?,
             Some(duration) => {
                 let [namespace, id, owner] = values;
-                self.pool.ask(statement, &[namespace, id, owner, Value::Number(millis(duration))]).await
+                let values = [namespace, id, owner, Value::Number(millis(duration))];
+                self.pool.ask(statement, &values, Repeat::Harmless).await?
             }
         };
-        let rows = rows.map_err(StoreError::unavailable)?;
         Ok(if rows.is_empty() { Settled::Lost } else { Settled::Applied })
     }
 }
@@ -138,20 +139,25 @@ impl IdempotencyStore for SqlStore {
         loop {
             let values =
                 [namespace, id, Value::Bytes(&owner), fingerprint, Value::Number(lease), Value::Number(kept)];
-            let won = self.pool.ask(statements.claim, &values).await.map_err(StoreError::unavailable)?;
+            let won = self.pool.ask(statements.claim, &values, Repeat::Harmless).await?;
             if let [(attempt, _, matches)] = won[..] {
                 let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
                 return Ok(Claim::new(ClaimState::Claimed { attempt }, matches));
             }
             let values = [namespace, id, fingerprint];
-            let seen = self.pool.ask(statements.look, &values).await.map_err(StoreError::unavailable)?;
+            let seen = self.pool.ask(statements.look, &values, Repeat::Harmless).await?;
             match seen[..] {
                 [(DONE, _, matches)] => return Ok(Claim::new(ClaimState::Done, matches)),
                 [(RUNNING, remaining @ 1.., matches)] => {
                     let remaining = Duration::from_millis(remaining.unsigned_abs());
                     return Ok(Claim::new(ClaimState::InFlight { remaining }, matches));
                 }
-                _ => {}
+                [] | [(FREE | RUNNING, ..)] => {}
+                _ => {
+                    return Err(StoreError::unavailable(
+                        "a newer version wrote a state that is not known here",
+                    ));
+                }
             }
         }
     }

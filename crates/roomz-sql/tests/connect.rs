@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomz_sql::sqlx::postgres::PgPoolOptions;
 use roomz_sql::sqlx::sqlite::SqlitePoolOptions;
 use roomz_sql::sqlx::{
     self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, SqlitePool,
@@ -15,7 +14,7 @@ use roomz_tests::postgres_url;
 use roomz_webhook::testing::Subject;
 use tokio::sync::Barrier;
 
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_millis(800);
 
 async fn refused(url: &str) -> (ConnectErrorKind, String) {
     shown(&SqlStore::builder(url).with_connect_timeout(SHORT).connect().await.unwrap_err())
@@ -49,7 +48,11 @@ async fn a_wrong_url_is_an_error_that_does_not_repeat_it() {
     for url in [
         "postgres://canary:canary@127.0.0.1:port/floors",
         "postgres://canary@[/floors",
+        "postgres://127.0.0.1/floors?sslpassword=canary:",
+        "sqlite:",
+        "sqlite://?mode=rwc",
         "sqlite::memory:",
+        "sqlite:%3Amemory%3A",
         "sqlite:floors.db?mode=memory",
         "sqlite:floors.db?mode=canary",
     ] {
@@ -125,7 +128,8 @@ async fn a_user_who_may_not_write_is_an_error_that_says_what_is_needed() {
     let (_, host) = url.split_once('@').unwrap();
     let as_user = format!("postgres://{user}@{host}");
 
-    // May not create the table; then may not write to it; then may.
+    // May not create the table; then may not write to it; then may. Before PostgreSQL 15 everybody may create.
+    admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.unwrap();
     let (kind, text) = refused(&as_user).await;
     assert_eq!(kind, ConnectErrorKind::Refused, "{text}");
     SqlStore::connect(url.as_str()).await.unwrap();
@@ -211,14 +215,62 @@ async fn what_the_store_ran_is_kept_apart_from_the_applications_migrations() {
     assert_eq!(ran, i64::try_from(MIGRATIONS.len()).unwrap());
 }
 
-// Pools as users have them: default time-outs and tests before use, many connections, stricter transactions.
-roomz_webhook::store_contract!(on_a_strict_postgres_pool, async {
-    let url = format!("{}?options=-c%20default_transaction_isolation%3Dserializable", postgres_url()?);
-    let pool = async || PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
-    let (one, other) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
-    Some(Subject::new(one.unwrap()).with_peer(other.unwrap()).with_rounds(100))
-});
+#[tokio::test]
+async fn a_pool_of_stricter_transactions_is_refused_and_says_why() {
+    let Some(url) = new_database().await else { return };
+    for level in ["serializable", "repeatable%5C%20read"] {
+        let url = format!("{url}?options=-c%20default_transaction_isolation%3D{level}");
+        let pool = PgPool::connect(&url).await.unwrap();
+        let (kind, text) = shown(&SqlStore::connect(pool).await.unwrap_err());
+        assert_eq!(kind, ConnectErrorKind::Isolation, "{text}");
+        assert!(text.contains("read committed"), "{text}");
+    }
+}
 
+#[cfg(not(feature = "tls"))]
+#[tokio::test]
+async fn encryption_without_its_feature_is_an_error_that_names_it() {
+    let Some(url) = new_database().await else { return };
+    let (kind, text) = refused(&format!("{url}?sslmode=require")).await;
+    assert_eq!(kind, ConnectErrorKind::Tls, "{text}");
+    assert!(text.contains("`tls`"), "{text}");
+}
+
+#[tokio::test]
+async fn a_locked_table_is_an_error_in_time() {
+    let Some(url) = new_database().await else { return };
+    SqlStore::connect(url.as_str()).await.unwrap();
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut transaction = other.begin().await.unwrap();
+    transaction.execute("LOCK TABLE roomz_claims").await.unwrap();
+    let (kind, text) = refused(&url).await;
+    assert_eq!(kind, ConnectErrorKind::Unreachable, "{text}");
+    assert!(text.contains("lock"), "{text}");
+}
+
+#[tokio::test]
+async fn a_table_that_was_dropped_without_its_history_is_an_error_that_names_both() {
+    let Some(url) = new_database().await else { return };
+    SqlStore::connect(url.as_str()).await.unwrap();
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    admin.execute("DROP TABLE roomz_claims").await.unwrap();
+    let (kind, text) = refused(&url).await;
+    assert_eq!(kind, ConnectErrorKind::Schema, "{text}");
+    admin.execute("DROP TABLE roomz_migrations").await.unwrap();
+    SqlStore::connect(url.as_str()).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_time_is_too_short_or_too_long() {
+    let directory = tempfile::tempdir().unwrap();
+    for url in [Some(file(&directory)), new_database().await].into_iter().flatten() {
+        let builder = SqlStore::builder(url.as_str()).with_connect_timeout(Duration::MAX);
+        builder.with_response_timeout(Duration::MAX).connect().await.unwrap();
+        let _ = SqlStore::builder(url.as_str()).with_response_timeout(Duration::ZERO).connect().await;
+    }
+}
+
+// A pool as users have it: default time-outs, tests before use, many connections.
 roomz_webhook::store_contract!(on_a_plain_sqlite_pool, async {
     static FILE: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
     let url = format!("{}?mode=rwc", file(FILE.get_or_init(|| tempfile::tempdir().unwrap())));
