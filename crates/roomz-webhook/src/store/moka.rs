@@ -241,7 +241,10 @@ impl MokaStore {
     /// The claim that this owner may settle: a running one, or a dead one that was moved to make room.
     fn held(&self, running: &Running, key: &ClaimKey, owner: Owner, now: Duration) -> Option<Record> {
         match running.claims.get(key) {
-            Some(record) => (record.owner == owner).then_some(*record),
+            Some(record) => {
+                let known = record.lease_end > now || record.expiry > now;
+                (known && record.owner == owner).then_some(*record)
+            }
             None => match self.idle(key, now) {
                 Some(Idle { done: false, owner: Some(held), fingerprint, attempt, expiry }) => (held
                     == owner)
