@@ -7,8 +7,7 @@ use redis::{Client, ErrorKind, FromRedisValue, RedisError, ScriptInvocation};
 /// A connection that is given up when nothing comes through it any more.
 ///
 /// The manager replaces a connection that breaks. It keeps one that only falls silent, because the network forgot it
-/// say, until the operating system gives up, which takes a quarter of an hour; and it keeps a login that was refused
-/// for ever.
+/// say, until the operating system gives up; and it keeps a login that was refused for ever.
 pub(crate) struct Link {
     client: Client,
     config: ConnectionManagerConfig,

@@ -125,6 +125,8 @@ fn is_broken(error: &Error) -> bool {
         Error::Database(error) => error.code().is_some_and(|code| {
             code.len() == 5 && (code.starts_with("57P") || code.starts_with("08") || code == "25006")
         }),
+        // What came cannot be read, which it will not be from another either.
+        Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => false,
         _ => true,
     }
 }

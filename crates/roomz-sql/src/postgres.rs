@@ -48,7 +48,7 @@ impl SqlStoreBuilder {
         self.prepare_postgres(&mut connection).await?;
         let _ = connection.close().await;
 
-        let limit = format!("{}ms", self.response_timeout.as_millis().max(1));
+        let limit = format!("{}ms", self.response_timeout.as_millis());
         let named = options.get_application_name().is_some();
         let options = if named { options } else { options.application_name("roomz") };
         let options = options.options([
