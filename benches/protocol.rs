@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use roomz_benches::secret;
 use roomz_protocol::testing::TestEvent;
 use roomz_protocol::{Event, Secret, Secrets, Signature};
-use roomz_webhook::Fingerprint;
+use roomz_webhook::store::Fingerprint;
 
 fn protocol(c: &mut Criterion) {
     let body = TestEvent::busy().body();

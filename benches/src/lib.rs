@@ -10,7 +10,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use roomz_protocol::testing::{TestEvent, signed_request};
 use roomz_protocol::{Event, Secret, Secrets, Signature};
-use roomz_webhook::{Delivery, MokaStore, WebhookBody, WebhookLayer};
+use roomz_webhook::store::MokaStore;
+use roomz_webhook::{Delivery, WebhookBody, WebhookLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt, service_fn};
 
@@ -98,7 +99,7 @@ pub fn layer() -> App {
 
 /// The layer with a store that is full of other ids, so that each new one pushes an old one out.
 pub fn layer_at_capacity() -> App {
-    with_store(MokaStore::new().with_capacity(1_000))
+    with_store(MokaStore::builder().with_capacity(1_000).build())
 }
 
 fn with_store(store: MokaStore) -> App {

@@ -13,7 +13,7 @@ use roomz_protocol::Timestamp;
 use roomz_protocol::testing::signed_request;
 use roomz_tests::{Rig, secret};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{RefusalKind, Secret, Secrets, Skipped, StaleEvent, WebhookLayer};
+use roomz_webhook::{RejectionKind, Secret, Secrets, Skipped, StalePolicy, WebhookLayer};
 use tokio::time::Instant;
 use tower::{BoxError, ServiceExt as _};
 
@@ -219,9 +219,11 @@ async fn row_6_the_signature_is_compared_under_every_secret_and_the_matching_one
     let layer = WebhookLayer::builder(Secrets::new(secrets.clone()).unwrap()).build().unwrap();
     let app = axum::Router::new().route(
         "/",
-        axum::routing::post(async move |roomz_axum::Delivery(delivery): roomz_axum::Delivery| {
-            seen.lock().unwrap().push(delivery.secret_position());
-        })
+        axum::routing::post(
+            async move |roomz_axum::WebhookDelivery(delivery): roomz_axum::WebhookDelivery| {
+                seen.lock().unwrap().push(delivery.secret_position());
+            },
+        )
         .layer(layer),
     );
     for secret in &secrets {
@@ -290,7 +292,11 @@ async fn row_8_with_a_maximum_age_older_and_newer_events_are_refused_before_the_
         Rig::with(
             move |builder| {
                 let clock = roomz_webhook::testing::ManualClock::at(now);
-                builder.with_max_age(MAX_AGE).with_clock_skew(SKEW).with_stale_event(policy).with_clock(clock)
+                builder
+                    .with_max_age(MAX_AGE)
+                    .with_clock_skew(SKEW)
+                    .with_stale_policy(policy)
+                    .with_clock(clock)
             },
             async |_| Ok(StatusCode::OK),
         )
@@ -306,14 +312,14 @@ async fn row_8_with_a_maximum_age_older_and_newer_events_are_refused_before_the_
     ];
     for (timestamp, refused) in cases {
         let event = TestEvent::busy().with_timestamp(timestamp);
-        let rig = aged(StaleEvent::Refuse);
+        let rig = aged(StalePolicy::Reject);
         let expected = refused.map_or((200, String::new()), |reason| (400, reason.to_owned()));
         let answer = rig.deliver(&event).await;
         let short = if answer.status == 200 { (200, String::new()) } else { answer.short() };
         assert_eq!(short, expected, "{timestamp}");
         assert_eq!(rig.store.all_calls() > 0, refused.is_none());
 
-        let rig = aged(StaleEvent::Acknowledge);
+        let rig = aged(StalePolicy::Acknowledge);
         let answer = rig.deliver(&event).await;
         assert_eq!((answer.status, answer.skipped), (StatusCode::OK, refused.map(|_| Skipped::Stale)));
         assert_eq!(rig.runs(), usize::from(refused.is_none()));
@@ -396,7 +402,7 @@ async fn a_refusal_is_a_problem_with_a_stable_reason_also_in_the_extensions() {
         })
     );
     let refusal = answer.refusal.unwrap();
-    assert_eq!(refusal.kind(), RefusalKind::SignatureMissing);
+    assert_eq!(refusal.kind(), RejectionKind::SignatureMissing);
     assert_eq!((refusal.status(), refusal.reason()), (answer.status, "signature-missing"));
 }
 

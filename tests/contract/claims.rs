@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::{StatusCode, header};
 use roomz_tests::{Fault, Op, Rig, until};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, IdReused, Skipped, StoreOutage};
+use roomz_webhook::{Delivery, IdReusePolicy, Skipped, StoreFailurePolicy};
 use tokio::sync::{Barrier, Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceExt as _};
@@ -206,7 +206,7 @@ async fn the_same_id_with_another_body_is_a_duplicate_by_default() {
 
 #[tokio::test]
 async fn the_same_id_with_another_body_can_be_an_event_of_its_own() {
-    let rig = Rig::with(|builder| builder.with_id_reused(IdReused::Process), async |_| OK);
+    let rig = Rig::with(|builder| builder.with_id_reuse_policy(IdReusePolicy::Process), async |_| OK);
     let event = TestEvent::busy();
     let other = event.clone().with("note", 1);
     for skipped in [None, Some(Skipped::Duplicate)] {
@@ -219,7 +219,7 @@ async fn the_same_id_with_another_body_can_be_an_event_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn the_same_id_with_another_body_can_be_refused() {
     let rig = Rig::with(
-        |builder| builder.with_id_reused(IdReused::Refuse),
+        |builder| builder.with_id_reuse_policy(IdReusePolicy::Reject),
         async |delivery| {
             sleep(Duration::from_secs(1)).await;
             Ok(if delivery.attempt() == 1 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK })
@@ -238,12 +238,12 @@ async fn the_same_id_with_another_body_can_be_refused() {
 
 #[tokio::test]
 async fn when_another_body_comes_between_two_tries_both_take_effect_once() {
-    for policy in [IdReused::Process, IdReused::Refuse] {
+    for policy in [IdReusePolicy::Process, IdReusePolicy::Reject] {
         let effects = Arc::new(Mutex::new(Vec::new()));
         let seen = effects.clone();
         let tries = Arc::new(AtomicUsize::new(0));
         let rig = Rig::with(
-            |builder| builder.with_id_reused(policy),
+            |builder| builder.with_id_reuse_policy(policy),
             move |delivery: Delivery| {
                 let first = tries.fetch_add(1, Ordering::SeqCst) == 0;
                 if !first {
@@ -257,7 +257,7 @@ async fn when_another_body_comes_between_two_tries_both_take_effect_once() {
         let other = event.clone().with("note", 1);
         assert_eq!(rig.deliver(&event).await.status, 500);
         for _ in 0..2 {
-            let expected = if policy == IdReused::Process { 200 } else { 409 };
+            let expected = if policy == IdReusePolicy::Process { 200 } else { 409 };
             assert_eq!(rig.deliver(&other).await.status, expected, "{policy:?}");
         }
         for _ in 0..2 {
@@ -266,7 +266,7 @@ async fn when_another_body_comes_between_two_tries_both_take_effect_once() {
         let mut effects = effects.lock().unwrap().clone();
         effects.sort_unstable();
         let mut expected = vec![event.body().len()];
-        if policy == IdReused::Process {
+        if policy == IdReusePolicy::Process {
             expected.push(other.body().len());
         }
         assert_eq!(effects, expected, "{policy:?}");
@@ -390,15 +390,15 @@ async fn after_a_dead_process_the_next_delivery_is_attempt_two_when_the_lease_en
     let event = TestEvent::busy();
     // Another process claimed the event and died: its claim is in the store, and nobody renews it.
     let id = roomz_protocol::Event::parse(&event.body()).unwrap().id;
-    let claim = roomz_webhook::ClaimRequest::new(
-        roomz_webhook::Owner::random(),
-        roomz_webhook::Fingerprint::of(&event.body()),
+    let claim = roomz_webhook::store::ClaimRequest::new(
+        roomz_webhook::store::Owner::random(),
+        roomz_webhook::store::Fingerprint::of(&event.body()),
         LEASE,
         LEASE * 1_000,
     );
-    let key = roomz_webhook::ClaimKey::new("roomz".into(), id);
-    let claimed = roomz_webhook::IdempotencyStore::claim(&rig.store, &key, &claim).await.unwrap();
-    assert_eq!(claimed.state, roomz_webhook::ClaimState::Claimed { attempt: 1 });
+    let key = roomz_webhook::store::ClaimKey::new("roomz".into(), id);
+    let claimed = roomz_webhook::store::IdempotencyStore::claim(&rig.store, &key, &claim).await.unwrap();
+    assert_eq!(claimed.state, roomz_webhook::store::ClaimState::claimed(1));
 
     assert_eq!(rig.deliver(&event).await.short(), (503, "in-flight".into()), "its lease still runs");
     sleep(LEASE - Duration::from_secs(12)).await;
@@ -442,7 +442,7 @@ async fn a_claim_that_was_written_although_its_reply_got_lost_is_given_back() {
 async fn a_store_that_is_down_can_be_passed_over_by_policy() {
     for fault in [Fault::Fails, Fault::Hangs, Fault::WrittenButFails, Fault::WrittenButHangs] {
         let rig = Rig::with(
-            |builder| builder.with_store_outage(StoreOutage::Process),
+            |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
             async |delivery| {
                 assert_eq!(delivery.attempt(), 1);
                 OK
@@ -516,7 +516,7 @@ async fn a_full_store_is_503_and_forgets_no_live_claim() {
             OK
         }
     };
-    let store = roomz_webhook::MokaStore::new().with_max_running(4);
+    let store = roomz_webhook::store::MokaStore::builder().with_max_in_flight(4).build();
     let rig = Rig::with(|builder| builder.with_store(store), handler);
     let events: Vec<_> = (0..4).map(|_| TestEvent::busy()).collect();
     let running: Vec<_> = events
@@ -586,7 +586,7 @@ async fn a_service_that_was_not_asked_whether_it_is_ready_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_finds_an_event_that_another_process_finishes_by_asking_again() {
     // Two layers on one store are two processes as far as waiting goes: the bell of one is not heard in the other.
-    let store = roomz_webhook::MokaStore::new().with_clock(roomz_tests::TokioClock::new());
+    let store = roomz_webhook::store::MokaStore::builder().with_clock(roomz_tests::TokioClock::new()).build();
     let one = Rig::with(
         {
             let store = store.clone();
@@ -612,9 +612,9 @@ async fn a_duplicate_finds_an_event_that_another_process_finishes_by_asking_agai
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_while_a_duplicate_waits_never_runs_what_is_known_to_be_running() {
-    for policy in [StoreOutage::Refuse, StoreOutage::Process] {
+    for policy in [StoreFailurePolicy::FailClosed, StoreFailurePolicy::FailOpen] {
         let rig = Rig::with(
-            |builder| builder.with_store_outage(policy),
+            |builder| builder.with_store_failure_policy(policy),
             async |_| {
                 sleep(Duration::from_secs(9)).await;
                 OK
@@ -639,7 +639,8 @@ async fn an_outage_while_a_duplicate_waits_never_runs_what_is_known_to_be_runnin
 
 #[tokio::test(start_paused = true)]
 async fn an_event_processed_during_an_outage_is_remembered_when_the_store_is_back() {
-    let rig = Rig::with(|builder| builder.with_store_outage(StoreOutage::Process), async |_| OK);
+    let rig =
+        Rig::with(|builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen), async |_| OK);
     for op in [Op::Claim, Op::Complete] {
         rig.store.break_next(op, Fault::Fails, 3);
     }
@@ -766,7 +767,7 @@ async fn a_handler_that_always_finds_something_to_do_cannot_starve_its_lease() {
 async fn a_layer_mounted_twice_looks_once() {
     let layer = roomz_webhook::WebhookLayer::builder(roomz_tests::secret()).build().unwrap();
     let app = axum::Router::new()
-        .route("/", axum::routing::post(async |_: roomz_axum::Event| "handled").layer(layer.clone()))
+        .route("/", axum::routing::post(async |_: roomz_axum::WebhookEvent| "handled").layer(layer.clone()))
         .layer(layer);
     let event = TestEvent::busy();
     for skipped in [None, Some(Skipped::Duplicate)] {
@@ -778,15 +779,15 @@ async fn a_layer_mounted_twice_looks_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_known_here_to_be_handled_is_known_with_its_body() {
-    for policy in [IdReused::Acknowledge, IdReused::Process, IdReused::Refuse] {
-        let rig = Rig::with(|builder| builder.with_id_reused(policy), async |_| OK);
+    for policy in [IdReusePolicy::Acknowledge, IdReusePolicy::Process, IdReusePolicy::Reject] {
+        let rig = Rig::with(|builder| builder.with_id_reuse_policy(policy), async |_| OK);
         rig.store.break_next(Op::Complete, Fault::Fails, 3);
         let event = TestEvent::busy();
         assert_eq!(rig.deliver(&event).await.status, 200);
         let other = rig.deliver(&event.clone().with("note", 1)).await;
         let expected = match policy {
-            IdReused::Process => (200, None, 2),
-            IdReused::Refuse => (409, None, 1),
+            IdReusePolicy::Process => (200, None, 2),
+            IdReusePolicy::Reject => (409, None, 1),
             _ => (200, Some(Skipped::Duplicate), 1),
         };
         assert_eq!((other.status.as_u16(), other.skipped, rig.runs()), expected, "{policy:?}");
@@ -840,7 +841,7 @@ async fn two_outages_on_one_event_are_both_cleaned_up() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_fails_during_an_outage_leaves_a_claim_that_lands_late_free() {
     let (_, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
-    let rig = Rig::with(|builder| builder.with_store_outage(StoreOutage::Process), handler);
+    let rig = Rig::with(|builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen), handler);
     rig.store.break_next(Op::Claim, Fault::WrittenLate(Duration::from_secs(3)), 1);
     let event = TestEvent::busy();
     assert_eq!(rig.deliver(&event).await.status, 500);
@@ -850,7 +851,7 @@ async fn a_handler_that_fails_during_an_outage_leaves_a_claim_that_lands_late_fr
 
 #[tokio::test(start_paused = true)]
 async fn an_event_processed_during_an_outage_is_completed_even_if_another_runs_it_meanwhile_and_fails() {
-    let rig = Rig::with(|builder| builder.with_store_outage(StoreOutage::Process), {
+    let rig = Rig::with(|builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen), {
         let runs = Arc::new(AtomicUsize::new(0));
         move |_: Delivery| {
             let first = runs.fetch_add(1, Ordering::SeqCst) == 0;
@@ -875,10 +876,10 @@ async fn an_event_processed_during_an_outage_is_completed_even_if_another_runs_i
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_does_not_complete_the_event_of_another_body() {
-    for policy in [IdReused::Process, IdReused::Refuse] {
+    for policy in [IdReusePolicy::Process, IdReusePolicy::Reject] {
         let (_, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
         let settings = move |builder: roomz_webhook::WebhookLayerBuilder| {
-            builder.with_store_outage(StoreOutage::Process).with_id_reused(policy)
+            builder.with_store_failure_policy(StoreFailurePolicy::FailOpen).with_id_reuse_policy(policy)
         };
         let rig = Rig::with(settings, handler);
         let event = TestEvent::busy();

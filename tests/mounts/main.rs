@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper_util::service::TowerToHyperService;
-use roomz_axum::{Delivery, Event};
+use roomz_axum::{WebhookDelivery, WebhookEvent};
 use roomz_tests::secret;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{WebhookBody, WebhookLayer};
@@ -30,7 +30,7 @@ fn layer_for_a_path() -> WebhookLayer {
     WebhookLayer::builder(secret()).with_path("/hook").build().unwrap()
 }
 
-async fn handler(_: Event, _: Delivery, _: Bytes) {}
+async fn handler(_: WebhookEvent, _: WebhookDelivery, _: Bytes) {}
 
 async fn accepts(app: Router) {
     let signed: Request<axum::body::Body> = TestEvent::busy().request("/hook", &secret());
@@ -62,7 +62,7 @@ async fn axum_handler() {
 
 #[tokio::test]
 async fn axum_with_state() {
-    async fn stateful(_: axum::extract::State<u8>, _: Event) {}
+    async fn stateful(_: axum::extract::State<u8>, _: WebhookEvent) {}
     accepts(Router::new().route("/hook", post(stateful).layer(layer())).with_state(7)).await;
 }
 

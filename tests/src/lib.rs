@@ -33,10 +33,10 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use roomz_protocol::Timestamp;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{
-    Clock, Delivery, MokaStore, Refusal, ResponseBody, Secret, Skipped, WebhookBody, WebhookLayer,
-    WebhookLayerBuilder,
+    Clock, Delivery, Rejection, ResponseBody, Secret, Skipped, WebhookBody, WebhookLayer, WebhookLayerBuilder,
 };
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
@@ -90,7 +90,7 @@ pub struct Answered {
     /// The body.
     pub text: String,
     /// From the extensions.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Rejection>,
     /// From the extensions.
     pub skipped: Option<Skipped>,
 }
@@ -146,7 +146,7 @@ impl Rig {
         F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
     {
         let clock = TokioClock::new();
-        let store = SpyStore::new(MokaStore::new().with_clock(TokioClock::new()));
+        let store = SpyStore::new(MokaStore::builder().with_clock(TokioClock::new()).build());
         let builder = WebhookLayer::builder(secret()).with_store(store.clone()).with_clock(clock);
         let layer = settings(builder).build().unwrap();
         let runs = Arc::new(AtomicUsize::new(0));

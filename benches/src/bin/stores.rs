@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 use roomz_tests::{postgres_url, redis_url};
-use roomz_webhook::{ClaimKey, ClaimRequest, EventId, Fingerprint, IdempotencyStore, MokaStore, Owner};
+use roomz_webhook::EventId;
+use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore, MokaStore, Owner};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -11,9 +11,9 @@ use crate::rejection::{EventRejection, OtherEvent};
 /// running the handler.
 ///
 /// ```
-/// use roomz_axum::{Event, EventData};
+/// use roomz_axum::{EventData, WebhookEvent};
 ///
-/// async fn every_type(Event(event): Event) {
+/// async fn every_type(WebhookEvent(event): WebhookEvent) {
 ///     match event.data {
 ///         EventData::WorkspacePresenceChanged(change) => println!("{:?}", change.presence_status),
 ///         EventData::Unknown(unknown) => println!("{}: {}", event.event_type, unknown.reason()),
@@ -23,9 +23,9 @@ use crate::rejection::{EventRejection, OtherEvent};
 /// ```
 #[allow(clippy::exhaustive_structs, reason = "taken apart in a handler's arguments")]
 #[derive(Clone, Debug)]
-pub struct Event<T = EventData>(pub roomz_protocol::Event<T>);
+pub struct WebhookEvent<T = EventData>(pub roomz_protocol::Event<T>);
 
-impl<T: Payload, S: Send + Sync> FromRequestParts<S> for Event<T> {
+impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
     type Rejection = EventRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, EventRejection> {

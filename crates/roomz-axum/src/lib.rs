@@ -3,9 +3,9 @@
 //!
 //! ```rust
 //! use axum::{Router, routing::post};
-//! use roomz_axum::{Event, Secret, WebhookLayer, WorkspacePresenceChanged};
+//! use roomz_axum::{Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 //!
-//! async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
+//! async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
 //!     println!("{} is {}", event.data.workspace_id, event.data.presence_status);
 //! }
 //!
@@ -53,7 +53,7 @@
 //! type Floor = HashMap<WorkspaceId, Latest<PresenceStatus>>;
 //!
 //! /// ROOMZ promises no order: an older event does not overwrite a newer one.
-//! fn apply(floor: &mut Floor, event: roomz_webhook::Event<WorkspacePresenceChanged>) {
+//! fn apply(floor: &mut Floor, event: roomz_axum::Event<WorkspacePresenceChanged>) {
 //!     let workspace = floor.entry(event.data.workspace_id).or_default();
 //!     workspace.apply(event.id, event.timestamp, event.data.presence_status);
 //! }
@@ -68,12 +68,12 @@
 //! # async fn test() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, body::Body, routing::post};
 //! use roomz_axum::testing::TestEvent;
-//! use roomz_axum::{Event, Secret, WebhookLayer};
+//! use roomz_axum::{Secret, WebhookEvent, WebhookLayer};
 //! use tower::ServiceExt; // for `oneshot`
 //!
 //! let secret = Secret::new("any secret")?;
 //! let webhook = WebhookLayer::builder(secret.clone()).build()?;
-//! let app = Router::new().route("/hook", post(async |_: Event| "done").layer(webhook));
+//! let app = Router::new().route("/hook", post(async |_: WebhookEvent| "done").layer(webhook));
 //!
 //! let response = app.oneshot(TestEvent::busy().request::<Body>("/hook", &secret)).await?;
 //! assert_eq!(response.status(), 200);
@@ -93,14 +93,14 @@ mod delivery;
 mod event;
 mod rejection;
 
-pub use self::delivery::Delivery;
-pub use self::event::Event;
+pub use self::delivery::WebhookDelivery;
+pub use self::event::WebhookEvent;
 pub use self::rejection::{EventRejection, MissingLayer, OtherEvent};
 
 pub use roomz_webhook::{
-    self, Applied, BuildError, EventData, EventId, EventType, Latest, MokaStore, PresenceStatus, Refusal,
-    RefusalKind, Secret, Secrets, Skipped, Timestamp, WebhookLayer, WebhookLayerBuilder, WorkspaceId,
-    WorkspacePresenceChanged,
+    self, BuildError, Delivery, Event, EventData, EventId, EventType, Latest, LatestOutcome, PresenceStatus,
+    Rejection, RejectionKind, Secret, Secrets, Skipped, Timestamp, WebhookLayer, WebhookLayerBuilder,
+    WorkspaceId, WorkspacePresenceChanged, store,
 };
 
 #[cfg(feature = "testing")]

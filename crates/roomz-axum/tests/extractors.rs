@@ -7,9 +7,9 @@ use axum::body::{Body, Bytes};
 use axum::routing::post;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use roomz_axum::roomz_webhook::Skipped;
-use roomz_axum::roomz_webhook::testing::TestEvent;
-use roomz_axum::{Delivery, Event, Secret, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::Skipped;
+use roomz_axum::testing::TestEvent;
+use roomz_axum::{Secret, WebhookDelivery, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use tower::ServiceExt as _;
 
 fn secret() -> Secret {
@@ -32,9 +32,9 @@ fn app<H: axum::handler::Handler<T, ()>, T: 'static>(handler: H) -> Router {
 #[tokio::test]
 async fn gives_the_whole_event_one_type_and_the_delivery_with_the_same_bytes() {
     let app = app(
-        async |Event(any): Event,
-               Event(change): Event<WorkspacePresenceChanged>,
-               Delivery(delivery): Delivery,
+        async |WebhookEvent(any): WebhookEvent,
+               WebhookEvent(change): WebhookEvent<WorkspacePresenceChanged>,
+               WebhookDelivery(delivery): WebhookDelivery,
                body: Bytes| {
             assert_eq!(any.id, change.id);
             assert_eq!(any.id, delivery.event().id);
@@ -51,7 +51,7 @@ async fn gives_the_whole_event_one_type_and_the_delivery_with_the_same_bytes() {
 
 #[tokio::test]
 async fn an_event_of_another_type_is_acknowledged_and_not_run() {
-    let app = app(async |_: Event<WorkspacePresenceChanged>| -> StatusCode { unreachable!() });
+    let app = app(async |_: WebhookEvent<WorkspacePresenceChanged>| -> StatusCode { unreachable!() });
     for event in [TestEvent::busy().with_type("workspace.booked"), TestEvent::busy().with("data", ())] {
         let (status, skipped, text) = deliver(&app, &event).await;
         assert_eq!((status, skipped), (StatusCode::OK, Some(Skipped::Ignored)));
@@ -63,7 +63,7 @@ async fn an_event_of_another_type_is_acknowledged_and_not_run() {
 
 #[tokio::test]
 async fn every_event_reaches_a_handler_of_all_types() {
-    let app = app(async |Event(event): Event| event.event_type.to_string());
+    let app = app(async |WebhookEvent(event): WebhookEvent| event.event_type.to_string());
     let (status, skipped, text) = deliver(&app, &TestEvent::busy().with_type("workspace.booked")).await;
     assert_eq!((status, skipped, text.as_str()), (StatusCode::OK, None, "workspace.booked"));
 }
@@ -71,9 +71,9 @@ async fn every_event_reaches_a_handler_of_all_types() {
 #[tokio::test]
 async fn without_the_layer_the_answer_is_500_and_names_it() {
     for app in [
-        Router::new().route("/", post(async |_: Event| ())),
-        Router::new().route("/", post(async |_: Event<WorkspacePresenceChanged>| ())),
-        Router::new().route("/", post(async |_: Delivery| ())),
+        Router::new().route("/", post(async |_: WebhookEvent| ())),
+        Router::new().route("/", post(async |_: WebhookEvent<WorkspacePresenceChanged>| ())),
+        Router::new().route("/", post(async |_: WebhookDelivery| ())),
     ] {
         let (status, _, text) = deliver(&app, &TestEvent::busy()).await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -84,7 +84,7 @@ async fn without_the_layer_the_answer_is_500_and_names_it() {
 #[tokio::test]
 async fn on_another_path_than_the_layers_the_answer_is_500_too() {
     let layer = WebhookLayer::builder(secret()).with_path("/webhooks/roomz").build().unwrap();
-    let app = Router::new().route("/", post(async |_: Event| ())).layer(layer);
+    let app = Router::new().route("/", post(async |_: WebhookEvent| ())).layer(layer);
     let (status, _, text) = deliver(&app, &TestEvent::busy()).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(text.contains("with_path"), "{text}");

@@ -5,7 +5,7 @@ use crate::event_type::EventType;
 use crate::id::EventId;
 use crate::parse;
 use crate::parse_error::ParseError;
-use crate::text::Text;
+use crate::text::UntrustedText;
 
 /// One event, as ROOMZ delivers it.
 ///
@@ -26,7 +26,7 @@ pub struct Event<T = EventData> {
     /// When it happened, as the sender says.
     pub timestamp: Timestamp,
     /// The `apiVersion`, if the sender gave one; a JSON number is taken as its text.
-    pub api_version: Option<Text>,
+    pub api_version: Option<UntrustedText>,
     /// What happened.
     pub data: T,
 }

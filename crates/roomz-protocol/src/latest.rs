@@ -13,11 +13,11 @@ use crate::id::EventId;
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use roomz_protocol::{Applied, Event, Latest, PresenceStatus, WorkspaceId, WorkspacePresenceChanged};
+/// use roomz_protocol::{LatestOutcome, Event, Latest, PresenceStatus, WorkspaceId, WorkspacePresenceChanged};
 ///
 /// type Building = HashMap<WorkspaceId, Latest<PresenceStatus>>;
 ///
-/// fn apply(building: &mut Building, event: Event<WorkspacePresenceChanged>) -> Applied {
+/// fn apply(building: &mut Building, event: Event<WorkspacePresenceChanged>) -> LatestOutcome {
 ///     let workspace = building.entry(event.data.workspace_id).or_default();
 ///     workspace.apply(event.id, event.timestamp, event.data.presence_status)
 /// }
@@ -32,8 +32,8 @@ use crate::id::EventId;
 /// let (sat_down, left) =
 ///     (event("03435d7afde4", "08:22:32", "Busy"), event("61c0ffee1234", "09:05:00", "Free"));
 /// let workspace = left.data.workspace_id;
-/// assert_eq!(apply(&mut building, left), Applied::Newest);
-/// assert_eq!(apply(&mut building, sat_down), Applied::Late);
+/// assert_eq!(apply(&mut building, left), LatestOutcome::Newest);
+/// assert_eq!(apply(&mut building, sat_down), LatestOutcome::Late);
 /// assert_eq!(building[&workspace].value(), Some(&PresenceStatus::Free));
 /// ```
 ///
@@ -53,8 +53,8 @@ struct Entry<T> {
 
 /// What [`Latest::apply`] did with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Applied {
+#[allow(clippy::exhaustive_enums, reason = "an event is newer, older, or the same")]
+pub enum LatestOutcome {
     /// It is the newest so far: its value is the one kept now.
     Newest,
     /// A newer event is known already: nothing changed.
@@ -72,30 +72,30 @@ impl<T> Latest<T> {
 
     /// Keeps the value if its event is newer than what is known.
     ///
-    /// The repetition of an event that is not the newest any more is [`Applied::Late`]: older ids are not remembered.
+    /// The repetition of an event that is not the newest any more is [`LatestOutcome::Late`]: older ids are not remembered.
     ///
     /// ```
-    /// use roomz_protocol::{Applied, EventId, Latest, Timestamp, Uuid};
+    /// use roomz_protocol::{LatestOutcome, EventId, Latest, Timestamp, Uuid};
     ///
     /// let [first, second] = [1, 2].map(|id| EventId::from_uuid(Uuid::from_u128(id)));
     /// let [eight, nine] = [8, 9].map(|hour| Timestamp::from_second(hour * 60 * 60).unwrap());
     ///
     /// let mut desk = Latest::new();
-    /// assert_eq!(desk.apply(second, nine, "free"), Applied::Newest);
-    /// assert_eq!(desk.apply(second, nine, "free"), Applied::Duplicate);
-    /// assert_eq!(desk.apply(first, eight, "busy"), Applied::Late);
+    /// assert_eq!(desk.apply(second, nine, "free"), LatestOutcome::Newest);
+    /// assert_eq!(desk.apply(second, nine, "free"), LatestOutcome::Duplicate);
+    /// assert_eq!(desk.apply(first, eight, "busy"), LatestOutcome::Late);
     /// assert_eq!((desk.value(), desk.timestamp()), (Some(&"free"), Some(nine)));
     /// ```
-    pub fn apply(&mut self, id: EventId, timestamp: Timestamp, value: T) -> Applied {
+    pub fn apply(&mut self, id: EventId, timestamp: Timestamp, value: T) -> LatestOutcome {
         if let Some(newest) = &self.newest {
             match (timestamp, id).cmp(&(newest.timestamp, newest.id)) {
-                std::cmp::Ordering::Less => return Applied::Late,
-                std::cmp::Ordering::Equal => return Applied::Duplicate,
+                std::cmp::Ordering::Less => return LatestOutcome::Late,
+                std::cmp::Ordering::Equal => return LatestOutcome::Duplicate,
                 std::cmp::Ordering::Greater => {}
             }
         }
         self.newest = Some(Entry { timestamp, id, value });
-        Applied::Newest
+        LatestOutcome::Newest
     }
 
     /// The value of the newest event; `None` before the first.

@@ -90,13 +90,13 @@ pub use self::data::{EventData, Payload, UnknownData, UnknownReason};
 pub use self::event::Event;
 pub use self::event_type::EventType;
 pub use self::id::{EventId, ParseIdError, WorkspaceId};
-pub use self::latest::{Applied, Latest};
+pub use self::latest::{Latest, LatestOutcome};
 pub use self::parse_error::{ParseError, ParseErrorKind};
 pub use self::presence::{PresenceStatus, WorkspacePresenceChanged};
 pub use self::secret::Secret;
 pub use self::secret_error::{SecretError, SecretErrorKind};
 pub use self::signature::{Signature, SignatureError};
-pub use self::text::Text;
+pub use self::text::UntrustedText;
 pub use self::verifier::{NoSecret, Secrets, SignatureMismatch, Verifier};
 
 /// The instant type of [`Event::timestamp`], from the `jiff` crate.

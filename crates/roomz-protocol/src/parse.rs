@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::event_type::EventType;
 use crate::parse_error::{ParseError, ParseErrorKind};
 use crate::presence::{PresenceStatus, WorkspacePresenceChanged};
-use crate::text::Text;
+use crate::text::UntrustedText;
 use crate::timestamp;
 
 pub(crate) fn event(body: &[u8]) -> Result<Event, ParseError> {
@@ -109,10 +109,10 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// `apiVersion` has no JSON type in the specification; it is not worth refusing an event for.
-fn text_or_number(value: &RawValue) -> Option<Text> {
+fn text_or_number(value: &RawValue) -> Option<UntrustedText> {
     match value.get().as_bytes().first()? {
-        b'"' => text(value).map(|text| Text::new(&text)),
-        b'-' | b'0'..=b'9' => Some(Text::new(value.get())),
+        b'"' => text(value).map(|text| UntrustedText::new(&text)),
+        b'-' | b'0'..=b'9' => Some(UntrustedText::new(value.get())),
         _ => None,
     }
 }

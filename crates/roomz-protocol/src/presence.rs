@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::id::WorkspaceId;
-use crate::text::{self, Text};
+use crate::text::{self, UntrustedText};
 
 /// The data of a `workspace.presence.changed` event.
 ///
@@ -37,7 +37,7 @@ pub enum PresenceStatus {
     ///
     /// To give such a text a variant of its own is a breaking change of this crate, so that what you match here does
     /// not silently go elsewhere.
-    Other(Text),
+    Other(UntrustedText),
 }
 
 impl PresenceStatus {
@@ -49,7 +49,7 @@ impl PresenceStatus {
         } else if text.eq_ignore_ascii_case("busy") {
             Self::Busy
         } else {
-            Self::Other(Text::new(text))
+            Self::Other(UntrustedText::new(text))
         }
     }
 

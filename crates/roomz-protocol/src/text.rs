@@ -3,7 +3,7 @@ use std::fmt::{self, Write};
 /// How many characters of foreign text are displayed.
 const SHOWN: usize = 64;
 
-/// Text from the body of a delivery, as it came: of any length and with any characters.
+/// UntrustedText from the body of a delivery, as it came: of any length and with any characters.
 ///
 /// `Display` and `Debug` are safe for logs: everything but printable ASCII, and `"` and `\`, is escaped, and the text is
 /// cut to 64 characters. [`as_str`](Self::as_str) gives it as it came.
@@ -16,9 +16,9 @@ const SHOWN: usize = 64;
 /// assert_eq!(text.to_string(), r"Away\u{1b}[2J");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Text(Box<str>);
+pub struct UntrustedText(Box<str>);
 
-impl Text {
+impl UntrustedText {
     pub(crate) fn new(text: &str) -> Self {
         Self(text.into())
     }
@@ -30,13 +30,13 @@ impl Text {
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for UntrustedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_escaped(f, &self.0)
     }
 }
 
-impl fmt::Debug for Text {
+impl fmt::Debug for UntrustedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_quoted(f, &self.0)
     }

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use roomz_protocol::testing::TestEvent;
 use roomz_protocol::{
-    Event, EventData, EventType, ParseErrorKind, PresenceStatus, Text, UnknownReason,
+    Event, EventData, EventType, ParseErrorKind, PresenceStatus, UnknownReason, UntrustedText,
     WorkspacePresenceChanged,
 };
 
@@ -45,7 +45,7 @@ fn reads_the_published_example() {
     assert_eq!(event.id.to_string(), "e6ae112e-2af3-4d72-894b-03435d7afde4");
     assert_eq!(event.event_type, EventType::WORKSPACE_PRESENCE_CHANGED);
     assert_eq!(event.timestamp.to_string(), "2024-05-21T08:22:32.452Z");
-    assert_eq!(event.api_version.as_ref().map(Text::as_str), Some("1.0"));
+    assert_eq!(event.api_version.as_ref().map(UntrustedText::as_str), Some("1.0"));
     let change = event.typed::<WorkspacePresenceChanged>().unwrap().data;
     assert_eq!(change.workspace_id.to_string(), "e6ae112e-2af3-4d72-894b-03435d7afde4");
     assert_eq!(change.presence_status, PresenceStatus::Busy);
@@ -148,7 +148,7 @@ fn the_api_version_is_optional_and_tolerates_a_number() {
         ("{}", None),
     ] {
         let found = parse(&PUBLISHED.replace(r#""1.0""#, json)).unwrap().api_version;
-        assert_eq!(found.as_ref().map(Text::as_str), expected, "{json}");
+        assert_eq!(found.as_ref().map(UntrustedText::as_str), expected, "{json}");
     }
 }
 

@@ -4,7 +4,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomz_protocol::{Applied, EventId, Latest, Timestamp, Uuid};
+use roomz_protocol::{EventId, Latest, LatestOutcome, Timestamp, Uuid};
 
 fn id(number: u128) -> EventId {
     EventId::from_uuid(Uuid::from_u128(number))
@@ -24,9 +24,9 @@ fn before_the_first_event_nothing_is_known() {
 #[test]
 fn a_newer_event_replaces_and_a_late_one_does_not() {
     let mut latest = Latest::new();
-    assert_eq!(latest.apply(id(1), at(10), "busy"), Applied::Newest);
-    assert_eq!(latest.apply(id(2), at(30), "free"), Applied::Newest);
-    assert_eq!(latest.apply(id(3), at(20), "busy"), Applied::Late);
+    assert_eq!(latest.apply(id(1), at(10), "busy"), LatestOutcome::Newest);
+    assert_eq!(latest.apply(id(2), at(30), "free"), LatestOutcome::Newest);
+    assert_eq!(latest.apply(id(3), at(20), "busy"), LatestOutcome::Late);
     assert_eq!((latest.value(), latest.timestamp(), latest.id()), (Some(&"free"), Some(at(30)), Some(id(2))));
 }
 
@@ -34,7 +34,7 @@ fn a_newer_event_replaces_and_a_late_one_does_not() {
 fn the_id_does_not_outweigh_the_time() {
     let mut latest = Latest::new();
     latest.apply(id(u128::MAX), at(10), "busy");
-    assert_eq!(latest.apply(id(0), at(11), "free"), Applied::Newest);
+    assert_eq!(latest.apply(id(0), at(11), "free"), LatestOutcome::Newest);
     assert_eq!(latest.value(), Some(&"free"));
 }
 
@@ -53,16 +53,16 @@ fn at_the_same_time_the_higher_id_stays_in_either_order() {
 fn times_that_differ_by_a_nanosecond_are_two() {
     let mut latest = Latest::new();
     latest.apply(id(2), Timestamp::from_nanosecond(7).unwrap(), "older");
-    assert_eq!(latest.apply(id(1), Timestamp::from_nanosecond(8).unwrap(), "newer"), Applied::Newest);
+    assert_eq!(latest.apply(id(1), Timestamp::from_nanosecond(8).unwrap(), "newer"), LatestOutcome::Newest);
 }
 
 #[test]
 fn the_repetition_of_the_newest_is_a_duplicate_and_that_of_an_older_one_is_late() {
     let mut latest = Latest::new();
     latest.apply(id(1), at(10), "busy");
-    assert_eq!(latest.apply(id(1), at(10), "busy"), Applied::Duplicate);
+    assert_eq!(latest.apply(id(1), at(10), "busy"), LatestOutcome::Duplicate);
     latest.apply(id(2), at(20), "free");
-    assert_eq!(latest.apply(id(1), at(10), "busy"), Applied::Late);
+    assert_eq!(latest.apply(id(1), at(10), "busy"), LatestOutcome::Late);
     assert_eq!(latest.value(), Some(&"free"));
 }
 
@@ -89,8 +89,8 @@ proptest! {
             let (id, timestamp, value) = events[arrival];
             let before = latest.clone();
             let applied = latest.apply(id, timestamp, value);
-            prop_assert_eq!(applied == Applied::Newest, latest != before);
-            prop_assert_eq!(applied == Applied::Duplicate, before.id() == Some(id));
+            prop_assert_eq!(applied == LatestOutcome::Newest, latest != before);
+            prop_assert_eq!(applied == LatestOutcome::Duplicate, before.id() == Some(id));
         }
         prop_assert_eq!((latest.id(), latest.timestamp(), latest.value()), (Some(newest.0), Some(newest.1), Some(&newest.2)));
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{RedisError, Script};
-use roomz_webhook::{
+use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
     async_trait,
 };
@@ -115,8 +115,8 @@ impl IdempotencyStore for RedisStore {
         let (state, number, matches) =
             self.claim_raw(&self.key(key), claim).await.map_err(StoreError::unavailable)?;
         let state = match state {
-            0 => ClaimState::Claimed { attempt: u32::try_from(number).unwrap_or(u32::MAX) },
-            1 => ClaimState::InFlight { remaining: Duration::from_millis(number) },
+            0 => ClaimState::claimed(u32::try_from(number).unwrap_or(u32::MAX)),
+            1 => ClaimState::in_flight(Duration::from_millis(number)),
             _ => ClaimState::Done,
         };
         Ok(Claim::new(state, matches == 1))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::routing::post;
 use axum::{Router, http::StatusCode};
-use roomz_axum::{Event, Secret, WebhookLayer};
+use roomz_axum::{Secret, WebhookEvent, WebhookLayer};
 use roomz_redis::RedisStore;
 use roomz_tests::proxy::{Network, Proxy};
 use roomz_tests::{Server, redis_url};
@@ -32,7 +32,7 @@ impl Receiver {
         let secret = Secret::new("the webhook secret").unwrap();
         let builder = WebhookLayer::builder(secret.clone()).with_store(store);
         let layer = builder.with_store_timeout(STORE_TIMEOUT).build().unwrap();
-        let app = Router::new().route("/", post(async |_: Event| "handled").layer(layer));
+        let app = Router::new().route("/", post(async |_: WebhookEvent| "handled").layer(layer));
         Self { app, secret }
     }
 
@@ -105,7 +105,7 @@ async fn a_server_that_dies_between_claim_and_completion_does_not_change_the_ans
     let builder = WebhookLayer::builder(secret.clone()).with_store(store);
     let layer = builder.with_store_timeout(STORE_TIMEOUT).build().unwrap();
     let victim = server.clone();
-    let handler = async move |_: Event| drop(victim.lock().unwrap().take());
+    let handler = async move |_: WebhookEvent| drop(victim.lock().unwrap().take());
     let app = Router::new().route("/", post(handler).layer(layer));
     let receiver = Receiver { app, secret };
     let event = TestEvent::busy();

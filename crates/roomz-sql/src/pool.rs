@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use roomz_webhook::StoreError;
+use roomz_webhook::store::StoreError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Error};
 use tokio::runtime::Handle;

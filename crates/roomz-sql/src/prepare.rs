@@ -67,7 +67,7 @@ macro_rules! try_out {
             use $crate::pool::{Value, ask};
 
             let mut transaction = $connection.begin_with($begin).await?;
-            let (bits, minute) = (roomz_webhook::Owner::random().to_bytes(), Value::Number(60_000));
+            let (bits, minute) = (roomz_webhook::store::Owner::random().to_bytes(), Value::Number(60_000));
             let key = [Value::Text("roomz try-out"), Value::Bytes(&bits), Value::Bytes(&bits)];
             let [namespace, id, owner] = key;
             for (statement, values) in [

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use roomz_webhook::{
+use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, IdempotencyStore, Owner, Settled, StoreError, async_trait,
 };
 
@@ -142,7 +142,7 @@ impl IdempotencyStore for SqlStore {
             let won = self.pool.ask(statements.claim, &values, Repeat::Harmless).await?;
             if let [(attempt, _, matches)] = won[..] {
                 let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-                return Ok(Claim::new(ClaimState::Claimed { attempt }, matches));
+                return Ok(Claim::new(ClaimState::claimed(attempt), matches));
             }
             let values = [namespace, id, fingerprint];
             let seen = self.pool.ask(statements.look, &values, Repeat::Harmless).await?;
@@ -150,7 +150,7 @@ impl IdempotencyStore for SqlStore {
                 [(DONE, _, matches)] => return Ok(Claim::new(ClaimState::Done, matches)),
                 [(RUNNING, remaining @ 1.., matches)] => {
                     let remaining = Duration::from_millis(remaining.unsigned_abs());
-                    return Ok(Claim::new(ClaimState::InFlight { remaining }, matches));
+                    return Ok(Claim::new(ClaimState::in_flight(remaining), matches));
                 }
                 [] | [(FREE | RUNNING, ..)] => {}
                 _ => {

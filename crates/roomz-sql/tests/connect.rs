@@ -36,7 +36,7 @@ async fn new_database() -> Option<String> {
 }
 
 fn rand_name() -> String {
-    format!("{:032x}", u128::from_be_bytes(roomz_webhook::Owner::random().to_bytes()))
+    format!("{:032x}", u128::from_be_bytes(roomz_webhook::store::Owner::random().to_bytes()))
 }
 
 fn file(directory: &tempfile::TempDir) -> String {

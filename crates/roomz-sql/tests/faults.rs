@@ -8,7 +8,7 @@ use roomz_sql::SqlStore;
 use roomz_sql::sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 use roomz_tests::proxy::{Network, Proxy};
 use roomz_tests::{Server, postgres_url};
-use roomz_webhook::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner, StoreError};
+use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner, StoreError};
 
 const SHORT: Duration = Duration::from_millis(300);
 const HOUR: Duration = Duration::from_secs(60 * 60);

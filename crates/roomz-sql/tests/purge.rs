@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use roomz_sql::{SqlStore, sqlx};
 use roomz_tests::postgres_url;
-use roomz_webhook::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled};
+use roomz_webhook::store::{
+    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled,
+};
 use tokio::sync::Barrier;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -66,7 +68,7 @@ async fn all_that_has_expired_is_removed_in_batches_and_nothing_else() {
         let (one, other) = tokio::join!(store.purge(), peer.purge());
         assert_eq!(one.unwrap() + other.unwrap() + store.purge().await.unwrap(), expired);
         assert_eq!(claim(store, &done, Owner::random(), HOUR).await, ClaimState::Done);
-        assert_eq!(claim(store, &running, Owner::random(), HOUR).await, ClaimState::Claimed { attempt: 2 });
+        assert_eq!(claim(store, &running, Owner::random(), HOUR).await, ClaimState::claimed(2));
         assert_eq!(store.purge().await.unwrap(), 0);
     }
 }
@@ -89,7 +91,7 @@ async fn a_purge_never_removes_what_is_claimed_anew_at_the_same_moment() {
             barrier.wait().await;
             let request = ClaimRequest::new(new, Fingerprint::of(b"new"), HOUR, HOUR);
             let claimed = case.store.claim(&key, &request).await.unwrap().state;
-            assert_eq!(claimed, ClaimState::Claimed { attempt: 1 });
+            assert_eq!(claimed, ClaimState::claimed(1));
             purge.await.unwrap();
             let settled = case.store.complete(&key, new, HOUR).await.unwrap();
             assert_eq!(settled, Settled::Applied, "the new claim was removed in round {round}");

@@ -4,7 +4,7 @@ use http_body::Body;
 use roomz_protocol::Event;
 
 use crate::answer::Answer;
-use crate::refusal::Refusal;
+use crate::refusal::Rejection;
 use crate::settings::Settings;
 use crate::{fresh, head, measure, read};
 
@@ -23,7 +23,7 @@ where
     let signature = head::check(head, settings)?;
     let (body, secret) = read::verified(body, &signature, settings).await?;
     measure::verified(secret);
-    let event = Event::parse(&body).map_err(Refusal::event_malformed)?;
+    let event = Event::parse(&body).map_err(Rejection::event_malformed)?;
     fresh::check(&event, settings)?;
     Ok(Accepted { event, body, secret })
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
-use crate::refusal::{Refusal, RefusalKind};
+use crate::refusal::{Rejection, RejectionKind};
 use crate::response::ResponseBody;
 
 /// Why a delivery was answered 200 although its handler did not run.
@@ -75,12 +75,12 @@ impl fmt::Display for Skipped {
 /// What the layer says itself, instead of the service.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Refused { refusal: Refusal, retry_after: Option<HeaderValue> },
+    Refused { refusal: Rejection, retry_after: Option<HeaderValue> },
     Skipped(Skipped),
 }
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for Answer {
+    fn from(refusal: Rejection) -> Self {
         Self::Refused { refusal, retry_after: None }
     }
 }
@@ -102,7 +102,7 @@ impl Answer {
 }
 
 /// RFC 9457. `about:blank` says that the problem is what the status says; `reason` is the finer name.
-fn problem(refusal: Refusal, retry_after: Option<HeaderValue>) -> Response<Bytes> {
+fn problem(refusal: Rejection, retry_after: Option<HeaderValue>) -> Response<Bytes> {
     let status = refusal.status();
     let text = serde_json::json!({
         "type": "about:blank",
@@ -125,10 +125,10 @@ fn problem(refusal: Refusal, retry_after: Option<HeaderValue>) -> Response<Bytes
 }
 
 /// The headers that RFC 9110 asks for with these statuses.
-fn status_headers(headers: &mut HeaderMap, kind: RefusalKind, status: StatusCode) {
+fn status_headers(headers: &mut HeaderMap, kind: RejectionKind, status: StatusCode) {
     let header = match kind {
-        RefusalKind::MethodNotAllowed => (header::ALLOW, "POST"),
-        RefusalKind::ContentEncoding => (header::ACCEPT_ENCODING, "identity"),
+        RejectionKind::MethodNotAllowed => (header::ALLOW, "POST"),
+        RejectionKind::ContentEncoding => (header::ACCEPT_ENCODING, "identity"),
         _ if status == StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Roomz-Signature"),
         _ => return,
     };

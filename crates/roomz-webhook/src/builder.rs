@@ -7,10 +7,10 @@ use http::HeaderName;
 use http::uri::PathAndQuery;
 use roomz_protocol::Secrets;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::layer::WebhookLayer;
-use crate::settings::{IdReused, Settings, StaleEvent, StoreOutage};
-use crate::store::{IdempotencyStore, MokaStore};
+use crate::settings::{IdReusePolicy, Settings, StalePolicy, StoreFailurePolicy};
+use crate::store::IdempotencyStore;
 
 /// No setting is longer than this, so that no sum of two overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -35,29 +35,7 @@ pub struct WebhookLayerBuilder {
 
 impl WebhookLayerBuilder {
     pub(crate) fn new(secrets: Secrets) -> Self {
-        Self {
-            settings: Settings {
-                secrets,
-                store: Arc::new(MokaStore::new()),
-                clock: Arc::new(SystemClock::new()),
-                path: None,
-                namespace: Arc::from("roomz"),
-                signature_header: HeaderName::from_static(roomz_protocol::SIGNATURE_HEADER),
-                body_limit: 256 * 1024,
-                body_timeout: Duration::from_secs(10),
-                max_age: None,
-                clock_skew: Duration::from_secs(5 * 60),
-                stale_event: StaleEvent::Refuse,
-                id_reused: IdReused::Acknowledge,
-                store_outage: StoreOutage::Refuse,
-                store_timeout: Duration::from_secs(2),
-                lease: Duration::from_secs(60),
-                lease_ceiling: Duration::from_secs(10 * 60),
-                duplicate_wait: Duration::from_secs(10),
-                retention: Duration::from_secs(7 * 24 * 60 * 60),
-                retry_after: Duration::from_secs(5),
-            },
-        }
+        Self { settings: Settings::new(secrets) }
     }
 
     /// Where claims are kept. Default: a [`MokaStore`] of this layer's own, in memory.
@@ -120,21 +98,21 @@ impl WebhookLayerBuilder {
         self
     }
 
-    /// What becomes of an event that is too old or too new. Default: [`StaleEvent::Refuse`].
-    pub fn with_stale_event(mut self, policy: StaleEvent) -> Self {
-        self.settings.stale_event = policy;
+    /// What becomes of an event that is too old or too new. Default: [`StalePolicy::Reject`].
+    pub fn with_stale_policy(mut self, policy: StalePolicy) -> Self {
+        self.settings.stale_policy = policy;
         self
     }
 
-    /// What becomes of a known id with another body. Default: [`IdReused::Acknowledge`].
-    pub fn with_id_reused(mut self, policy: IdReused) -> Self {
-        self.settings.id_reused = policy;
+    /// What becomes of a known id with another body. Default: [`IdReusePolicy::Acknowledge`].
+    pub fn with_id_reuse_policy(mut self, policy: IdReusePolicy) -> Self {
+        self.settings.id_reuse_policy = policy;
         self
     }
 
-    /// What becomes of a delivery while the store is down. Default: [`StoreOutage::Refuse`].
-    pub fn with_store_outage(mut self, policy: StoreOutage) -> Self {
-        self.settings.store_outage = policy;
+    /// What becomes of a delivery while the store is down. Default: [`StoreFailurePolicy::FailClosed`].
+    pub fn with_store_failure_policy(mut self, policy: StoreFailurePolicy) -> Self {
+        self.settings.store_failure_policy = policy;
         self
     }
 
@@ -229,7 +207,7 @@ impl WebhookLayerBuilder {
         if s.namespace.is_empty() {
             return Err(BuildErrorKind::EmptyNamespace.into());
         }
-        Ok(WebhookLayer::new(self.settings))
+        Ok(WebhookLayer::from_settings(self.settings))
     }
 }
 

@@ -9,8 +9,8 @@ use crate::answer::{Answer, Skipped};
 use crate::ask::ask;
 use crate::layer::Receiver;
 use crate::measure::{self, Operation};
-use crate::refusal::{Refusal, RefusalKind};
-use crate::settings::{IdReused, StoreOutage};
+use crate::refusal::{Rejection, RejectionKind};
+use crate::settings::{IdReusePolicy, StoreFailurePolicy};
 use crate::settle::{self, Settlement};
 use crate::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, Owner, StoreError, StoreErrorKind,
@@ -67,7 +67,7 @@ impl Claimant<'_> {
         let answer = match self.ask().await {
             Ok(answer) => answer,
             // Only here nothing is known of the event: who was told to wait knows that somebody has it.
-            Err(error) if self.receiver.settings.store_outage == StoreOutage::Process => {
+            Err(error) if self.receiver.settings.store_failure_policy == StoreFailurePolicy::FailOpen => {
                 measure::store_error(Operation::Claim, &error);
                 return Ok(Told::Ours(self.held(1, true)));
             }
@@ -96,7 +96,7 @@ impl Claimant<'_> {
                 () = sleep_until(patience_ends.min(Instant::now() + poll)) => poll = (poll * 2).min(POLL.1),
             }
         }
-        Err(refused_for_now(receiver, RefusalKind::InFlight))
+        Err(refused_for_now(receiver, RejectionKind::InFlight))
     }
 
     async fn ask(&self) -> Result<Claim, StoreError> {
@@ -126,8 +126,8 @@ impl Claimant<'_> {
         if !std::mem::replace(&mut self.warned, true) {
             measure::id_reused();
         }
-        let policy = self.receiver.settings.id_reused;
-        if policy == IdReused::Acknowledge {
+        let policy = self.receiver.settings.id_reuse_policy;
+        if policy == IdReusePolicy::Acknowledge {
             return Ok(None);
         }
         if let ClaimState::Claimed { attempt } = state {
@@ -135,8 +135,8 @@ impl Claimant<'_> {
             settle::settle(self.receiver, self.held(attempt, false), Settlement::Release).await;
         }
         match policy {
-            IdReused::Refuse => Err(Refusal::new(RefusalKind::IdReused).into()),
-            IdReused::Process | IdReused::Acknowledge => Ok(Some(Told::OtherBody)),
+            IdReusePolicy::Reject => Err(Rejection::new(RejectionKind::IdReused).into()),
+            IdReusePolicy::Process | IdReusePolicy::Acknowledge => Ok(Some(Told::OtherBody)),
         }
     }
 
@@ -147,7 +147,7 @@ impl Claimant<'_> {
         if error.kind() != StoreErrorKind::Full {
             settle::in_background(self.receiver, self.held(1, true), Settlement::Release);
         }
-        refused_for_now(self.receiver, RefusalKind::StoreUnavailable)
+        refused_for_now(self.receiver, RejectionKind::StoreUnavailable)
     }
 
     fn held(&self, attempt: u32, unconfirmed: bool) -> Held {
@@ -155,7 +155,7 @@ impl Claimant<'_> {
     }
 }
 
-fn refused_for_now(receiver: &Receiver, kind: RefusalKind) -> Answer {
+fn refused_for_now(receiver: &Receiver, kind: RejectionKind) -> Answer {
     let seconds = receiver.settings.retry_after.as_secs_f64().ceil() as u64;
-    Answer::Refused { refusal: Refusal::new(kind), retry_after: Some(HeaderValue::from(seconds.max(1))) }
+    Answer::Refused { refusal: Rejection::new(kind), retry_after: Some(HeaderValue::from(seconds.max(1))) }
 }

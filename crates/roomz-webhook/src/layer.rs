@@ -43,12 +43,27 @@ pub(crate) struct Receiver {
 }
 
 impl WebhookLayer {
-    /// Begins a layer that accepts what is signed with this secret, or one of these.
+    /// Creates a layer with the default settings for one secret, or for several during a rotation.
+    ///
+    /// Use [`builder`](Self::builder) to change a setting.
+    ///
+    /// ```
+    /// use roomz_webhook::{Secret, WebhookLayer};
+    ///
+    /// let layer = WebhookLayer::new(Secret::new("the webhook secret")?);
+    /// # Ok::<(), roomz_webhook::roomz_protocol::SecretError>(())
+    /// ```
+    #[must_use]
+    pub fn new(secrets: impl Into<Secrets>) -> Self {
+        Self::from_settings(Settings::new(secrets.into()))
+    }
+
+    /// Creates a builder with the default settings, to change some of them.
     pub fn builder(secrets: impl Into<Secrets>) -> WebhookLayerBuilder {
         WebhookLayerBuilder::new(secrets.into())
     }
 
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn from_settings(settings: Settings) -> Self {
         Self(Arc::new(Receiver {
             settings,
             waiting: WaitingRoom::default(),

@@ -54,7 +54,7 @@
 //! | 9 | the event can be claimed | see below |
 //! | 10 | the service | its own answer |
 //!
-//! Refusals are `application/problem+json` with a stable `reason` ([`RefusalKind`] lists them), and the [`Refusal`] is
+//! Refusals are `application/problem+json` with a stable `reason` ([`RejectionKind`] lists them), and the [`Rejection`] is
 //! in the response's extensions. They are answers, not errors: the service's error type passes through unchanged.
 //!
 //! # What becomes of an event
@@ -65,11 +65,11 @@
 //! | the handler answers anything else, fails, or panics | the event is given back, then its answer (500 for a panic); a redelivery runs again |
 //! | duplicate of a handled event | 200 with `roomz-webhook-skipped: duplicate`, handler not run |
 //! | duplicate while the first one runs | waits up to 10 s for it: 200 if it succeeded, runs itself if it failed; else 503 and `Retry-After` |
-//! | known id with another body | as a duplicate, with a warning and a metric ([`IdReused`]: or as an event of its own, or 409) |
+//! | known id with another body | as a duplicate, with a warning and a metric ([`IdReusePolicy`]: or as an event of its own, or 409) |
 //! | the client goes away while the handler runs | the handler finishes in the background ([`drain`](WebhookLayer::drain) waits for it) |
 //! | the handler takes longer than the lease (60 s) | the lease is renewed, for up to 10 min, unless the handler blocks its thread |
 //! | the process dies | the lease ends; the next delivery is attempt 2 |
-//! | the store is down or takes longer than 2 s at the claim | 503 and `Retry-After` ([`StoreOutage`]: or handled all the same) |
+//! | the store is down or takes longer than 2 s at the claim | 503 and `Retry-After` ([`StoreFailurePolicy`]: or handled all the same) |
 //! | the store is down at the completion | the handler's answer stands; completing is tried again in the background for 10 min, and meanwhile this process knows the duplicate itself |
 //!
 //! The answer counts as given with its head: a body that the service streams is sent after the event was completed.
@@ -94,8 +94,8 @@
 //!
 //! # The store
 //!
-//! [`MokaStore`], the default, is this process's memory: forgotten on restart, not shared, at most 100 000 handled ids
-//! for 7 days. For anything else implement [`IdempotencyStore`]; the feature `testing` has the suite to test it with,
+//! [`MokaStore`](store::MokaStore), the default, is this process's memory: forgotten on restart, not shared, at most 100 000 handled ids
+//! for 7 days. For anything else implement [`IdempotencyStore`](store::IdempotencyStore); the feature `testing` has the suite to test it with,
 //! and the example `custom-store` is one.
 //!
 //! # Features
@@ -109,12 +109,12 @@
 //! | `handled_total` | counter | | of these, answered 2xx by a handler that ran |
 //! | `released_total` | counter | | of these, given back |
 //! | `skipped_total` | counter | `why`: `duplicate`, `stale`, `ignored` | answered 200 without the handler; `ignored` ones were accepted |
-//! | `refused_total` | counter | `reason` | refusals |
+//! | `rejected_total` | counter | `reason` | refusals |
 //! | `unknown_total` | counter | | accepted events without a type for their data: an alert on it tells when ROOMZ changes something |
 //! | `id_reused_total` | counter | | known ids with another body |
 //! | `lost_total` | counter | | claims taken over before they were settled |
 //! | `store_errors_total` | counter | `operation`: `claim`, `renew`, `complete`, `release` | failures of the store |
-//! | `forgotten_total` | counter | | ids that the moka store dropped before their time |
+//! | `evicted_early_total` | counter | | ids that the moka store dropped before their time |
 //! | `in_flight` | gauge | | handlers running |
 //! | `event_age_seconds` | histogram | | arrival minus the event's timestamp |
 //! | `handling_seconds` | histogram | | time in the service |
@@ -148,7 +148,7 @@ mod response;
 mod service;
 mod settings;
 mod settle;
-mod store;
+pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod waiting;
@@ -159,20 +159,13 @@ pub use self::builder::{BuildError, BuildErrorKind, WebhookLayerBuilder};
 pub use self::clock::{Clock, SystemClock};
 pub use self::delivery::Delivery;
 pub use self::layer::WebhookLayer;
-pub use self::refusal::{Refusal, RefusalKind};
+pub use self::refusal::{Rejection, RejectionKind};
 pub use self::response::ResponseBody;
 pub use self::service::{ResponseFuture, Webhook};
-pub use self::settings::{IdReused, StaleEvent, StoreOutage};
-pub use self::store::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled,
-    StoreError, StoreErrorKind,
-};
-
-/// What [`IdempotencyStore`] is implemented with.
-pub use async_trait::async_trait;
+pub use self::settings::{IdReusePolicy, StalePolicy, StoreFailurePolicy};
 pub use roomz_protocol::{
-    self, Applied, Event, EventData, EventId, EventType, Latest, PresenceStatus, Secret, Secrets, Timestamp,
-    WorkspaceId, WorkspacePresenceChanged,
+    self, Event, EventData, EventId, EventType, Latest, LatestOutcome, PresenceStatus, Secret, Secrets,
+    Timestamp, WorkspaceId, WorkspacePresenceChanged,
 };
 
 /// The example of the README.

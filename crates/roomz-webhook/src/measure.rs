@@ -10,7 +10,7 @@ use roomz_protocol::{Event, EventData};
 use tokio::time::Instant;
 
 use crate::answer::Skipped;
-use crate::refusal::Refusal;
+use crate::refusal::Rejection;
 use crate::store::StoreError;
 
 #[cfg(feature = "metrics")]
@@ -100,9 +100,13 @@ pub(crate) fn released(why: &dyn fmt::Display) {
     counter!("roomz_webhook_released_total").increment(1);
 }
 
-pub(crate) fn refused(refusal: &Refusal) {
-    tracing::info!(status = refusal.status().as_u16(), reason = refusal.reason(), "refused: {refusal}");
-    counter!("roomz_webhook_refused_total", "reason" => refusal.reason()).increment(1);
+pub(crate) fn rejected(rejection: &Rejection) {
+    tracing::info!(
+        status = rejection.status().as_u16(),
+        reason = rejection.reason(),
+        "rejected: {rejection}"
+    );
+    counter!("roomz_webhook_rejected_total", "reason" => rejection.reason()).increment(1);
 }
 
 pub(crate) fn id_reused() {
@@ -115,8 +119,8 @@ pub(crate) fn lost() {
     counter!("roomz_webhook_lost_total").increment(1);
 }
 
-pub(crate) fn forgotten() {
-    counter!("roomz_webhook_forgotten_total").increment(1);
+pub(crate) fn evicted_early() {
+    counter!("roomz_webhook_evicted_early_total").increment(1);
 }
 
 pub(crate) fn store_error(operation: Operation, error: &StoreError) {

@@ -5,7 +5,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use roomz_protocol::Signature;
 
-use crate::refusal::{Refusal, RefusalKind};
+use crate::refusal::{Rejection, RejectionKind};
 use crate::settings::Settings;
 
 /// Checks 5 and 6: reads the body within the limit and the deadline, and verifies it while it arrives. Gives the
@@ -14,21 +14,21 @@ pub(crate) async fn verified<B>(
     body: B,
     signature: &Signature,
     settings: &Settings,
-) -> Result<(Bytes, usize), Refusal>
+) -> Result<(Bytes, usize), Rejection>
 where
     B: Body<Data = Bytes>,
 {
     // One deadline for the whole body: with one for each frame, a byte a second would last for ever.
     tokio::time::timeout(settings.body_timeout, read(body, signature, settings))
         .await
-        .unwrap_or_else(|_| Err(Refusal::new(RefusalKind::BodyTimeout)))
+        .unwrap_or_else(|_| Err(Rejection::new(RejectionKind::BodyTimeout)))
 }
 
-async fn read<B>(body: B, signature: &Signature, settings: &Settings) -> Result<(Bytes, usize), Refusal>
+async fn read<B>(body: B, signature: &Signature, settings: &Settings) -> Result<(Bytes, usize), Rejection>
 where
     B: Body<Data = Bytes>,
 {
-    let too_large = || Refusal::body_too_large(settings.body_limit);
+    let too_large = || Rejection::body_too_large(settings.body_limit);
     let mut body = pin!(body);
     if body.size_hint().lower() > settings.body_limit as u64 {
         return Err(too_large());
@@ -36,7 +36,7 @@ where
     let mut verifier = settings.secrets.verifier();
     let mut received = Received::Nothing;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal::new(RefusalKind::BodyBroken))?;
+        let frame = frame.map_err(|_| Rejection::new(RejectionKind::BodyBroken))?;
         let Ok(data) = frame.into_data() else { continue };
         if received.len() + data.len() > settings.body_limit {
             return Err(too_large());
@@ -44,7 +44,7 @@ where
         verifier.update(&data);
         received = received.and(data);
     }
-    let secret = verifier.verify(signature).map_err(|_| Refusal::new(RefusalKind::SignatureMismatch))?;
+    let secret = verifier.verify(signature).map_err(|_| Rejection::new(RejectionKind::SignatureMismatch))?;
     Ok((received.into_bytes(), secret))
 }
 

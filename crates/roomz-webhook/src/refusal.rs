@@ -10,23 +10,23 @@ use roomz_protocol::{ParseError, SignatureError};
 /// `reason`; the last is [`reason`](Self::reason) and stable.
 ///
 /// ```
-/// use roomz_webhook::{Refusal, RefusalKind};
+/// use roomz_webhook::{Rejection, RejectionKind};
 ///
 /// fn is_a_forgery<B>(response: &http::Response<B>) -> bool {
-///     let refusal = response.extensions().get::<Refusal>();
-///     refusal.is_some_and(|refusal| refusal.kind() == RefusalKind::SignatureMismatch)
+///     let refusal = response.extensions().get::<Rejection>();
+///     refusal.is_some_and(|refusal| refusal.kind() == RejectionKind::SignatureMismatch)
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Refusal {
-    kind: RefusalKind,
+pub struct Rejection {
+    kind: RejectionKind,
     detail: Detail,
 }
 
 /// What kind of refusal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum RefusalKind {
+pub enum RejectionKind {
     /// 405: the method is not POST.
     MethodNotAllowed,
     /// 415: the body is compressed.
@@ -71,55 +71,55 @@ enum Detail {
     Parse(ParseError),
 }
 
-impl Refusal {
-    pub(crate) const fn new(kind: RefusalKind) -> Self {
+impl Rejection {
+    pub(crate) const fn new(kind: RejectionKind) -> Self {
         let detail = match kind {
-            RefusalKind::MethodNotAllowed => {
+            RejectionKind::MethodNotAllowed => {
                 "a webhook is delivered with POST; if this path is none, mount the layer on the webhook's route only"
             }
-            RefusalKind::ContentEncoding => "send the body as it was signed, without Content-Encoding",
-            RefusalKind::BodyTimeout => "the body was not complete in time",
-            RefusalKind::BodyBroken => "the connection broke before the body was complete",
-            RefusalKind::SignatureMismatch => {
+            RejectionKind::ContentEncoding => "send the body as it was signed, without Content-Encoding",
+            RejectionKind::BodyTimeout => "the body was not complete in time",
+            RejectionKind::BodyBroken => "the connection broke before the body was complete",
+            RejectionKind::SignatureMismatch => {
                 "the signature is not that of the body under any of the receiver's secrets: compare the secrets, and \
                  see that nothing on the way rewrites the body"
             }
-            RefusalKind::EventTooOld => "the event's timestamp is older than this receiver accepts",
-            RefusalKind::EventTooNew => "the event's timestamp is further ahead than this receiver accepts",
-            RefusalKind::IdReused => "an event with this id and another body has been received",
-            RefusalKind::InFlight => "the same event is being handled; deliver it again later",
-            RefusalKind::StoreUnavailable => {
+            RejectionKind::EventTooOld => "the event's timestamp is older than this receiver accepts",
+            RejectionKind::EventTooNew => "the event's timestamp is further ahead than this receiver accepts",
+            RejectionKind::IdReused => "an event with this id and another body has been received",
+            RejectionKind::InFlight => "the same event is being handled; deliver it again later",
+            RejectionKind::StoreUnavailable => {
                 "the receiver cannot say whether it has handled this event; deliver it again later"
             }
-            RefusalKind::HandlerPanicked => "the receiver failed; deliver the event again later",
+            RejectionKind::HandlerPanicked => "the receiver failed; deliver the event again later",
             _ => "",
         };
         Self { kind, detail: Detail::Plain(detail) }
     }
 
     pub(crate) const fn signature_missing(header: HeaderName) -> Self {
-        Self { kind: RefusalKind::SignatureMissing, detail: Detail::NoHeader(header) }
+        Self { kind: RejectionKind::SignatureMissing, detail: Detail::NoHeader(header) }
     }
 
     pub(crate) const fn signature_repeated(header: HeaderName, found: usize) -> Self {
-        Self { kind: RefusalKind::SignatureRepeated, detail: Detail::Headers(header, found) }
+        Self { kind: RejectionKind::SignatureRepeated, detail: Detail::Headers(header, found) }
     }
 
     pub(crate) const fn signature_malformed(error: SignatureError) -> Self {
-        Self { kind: RefusalKind::SignatureMalformed, detail: Detail::Signature(error) }
+        Self { kind: RejectionKind::SignatureMalformed, detail: Detail::Signature(error) }
     }
 
     pub(crate) const fn body_too_large(limit: usize) -> Self {
-        Self { kind: RefusalKind::BodyTooLarge, detail: Detail::Limit(limit) }
+        Self { kind: RejectionKind::BodyTooLarge, detail: Detail::Limit(limit) }
     }
 
     pub(crate) const fn event_malformed(error: ParseError) -> Self {
-        Self { kind: RefusalKind::EventMalformed, detail: Detail::Parse(error) }
+        Self { kind: RejectionKind::EventMalformed, detail: Detail::Parse(error) }
     }
 
     /// What kind of refusal it is.
     #[must_use]
-    pub const fn kind(&self) -> RefusalKind {
+    pub const fn kind(&self) -> RejectionKind {
         self.kind
     }
 
@@ -127,21 +127,21 @@ impl Refusal {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self.kind {
-            RefusalKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            RefusalKind::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            RefusalKind::SignatureMissing
-            | RefusalKind::SignatureRepeated
-            | RefusalKind::SignatureMalformed
-            | RefusalKind::SignatureMismatch => StatusCode::UNAUTHORIZED,
-            RefusalKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            RefusalKind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            RefusalKind::BodyBroken
-            | RefusalKind::EventMalformed
-            | RefusalKind::EventTooOld
-            | RefusalKind::EventTooNew => StatusCode::BAD_REQUEST,
-            RefusalKind::IdReused => StatusCode::CONFLICT,
-            RefusalKind::InFlight | RefusalKind::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            RefusalKind::HandlerPanicked => StatusCode::INTERNAL_SERVER_ERROR,
+            RejectionKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            RejectionKind::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            RejectionKind::SignatureMissing
+            | RejectionKind::SignatureRepeated
+            | RejectionKind::SignatureMalformed
+            | RejectionKind::SignatureMismatch => StatusCode::UNAUTHORIZED,
+            RejectionKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            RejectionKind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            RejectionKind::BodyBroken
+            | RejectionKind::EventMalformed
+            | RejectionKind::EventTooOld
+            | RejectionKind::EventTooNew => StatusCode::BAD_REQUEST,
+            RejectionKind::IdReused => StatusCode::CONFLICT,
+            RejectionKind::InFlight | RejectionKind::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectionKind::HandlerPanicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -153,7 +153,7 @@ impl Refusal {
     }
 }
 
-impl RefusalKind {
+impl RejectionKind {
     /// The stable name, such as `signature-mismatch`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -179,7 +179,7 @@ impl RefusalKind {
 }
 
 /// What was wrong and what to do, for a person. It never holds a secret, a signature or a part of the body.
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.detail {
             Detail::Plain(text) => f.write_str(text),
@@ -194,4 +194,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl Error for Refusal {}
+impl Error for Rejection {}

@@ -19,7 +19,7 @@ use crate::detach::RunToEnd;
 use crate::hand_over::{self, Panicked};
 use crate::layer::Receiver;
 use crate::measure;
-use crate::refusal::{Refusal, RefusalKind};
+use crate::refusal::{Rejection, RejectionKind};
 use crate::response::ResponseBody;
 use crate::settle::{self, Settlement};
 
@@ -116,7 +116,7 @@ where
             }
             Err(Panicked) => {
                 measure::released(&"panicked");
-                (Settlement::Release, Ok(said(Refusal::new(RefusalKind::HandlerPanicked).into())))
+                (Settlement::Release, Ok(said(Rejection::new(RejectionKind::HandlerPanicked).into())))
             }
         };
         settle::settle(&receiver, held, settlement).await;
@@ -134,7 +134,7 @@ fn is_webhook<B>(receiver: &Arc<Receiver>, request: &Request<B>) -> bool {
 
 fn said<B>(answer: Answer) -> Response<ResponseBody<B>> {
     match &answer {
-        Answer::Refused { refusal, .. } => measure::refused(refusal),
+        Answer::Refused { refusal, .. } => measure::rejected(refusal),
         Answer::Skipped(skipped) => measure::skipped(*skipped),
     }
     answer.into_response()

@@ -4,8 +4,8 @@ use std::time::Duration;
 use http::HeaderName;
 use roomz_protocol::Secrets;
 
-use crate::clock::Clock;
-use crate::store::IdempotencyStore;
+use crate::clock::{Clock, SystemClock};
+use crate::store::{IdempotencyStore, MokaStore};
 
 /// What the builder has checked.
 #[derive(Clone)]
@@ -20,9 +20,9 @@ pub(crate) struct Settings {
     pub(crate) body_timeout: Duration,
     pub(crate) max_age: Option<Duration>,
     pub(crate) clock_skew: Duration,
-    pub(crate) stale_event: StaleEvent,
-    pub(crate) id_reused: IdReused,
-    pub(crate) store_outage: StoreOutage,
+    pub(crate) stale_policy: StalePolicy,
+    pub(crate) id_reuse_policy: IdReusePolicy,
+    pub(crate) store_failure_policy: StoreFailurePolicy,
     pub(crate) store_timeout: Duration,
     pub(crate) lease: Duration,
     pub(crate) lease_ceiling: Duration,
@@ -31,24 +31,50 @@ pub(crate) struct Settings {
     pub(crate) retry_after: Duration,
 }
 
+impl Settings {
+    pub(crate) fn new(secrets: Secrets) -> Self {
+        Self {
+            secrets,
+            store: Arc::new(MokaStore::new()),
+            clock: Arc::new(SystemClock::new()),
+            path: None,
+            namespace: Arc::from("roomz"),
+            signature_header: HeaderName::from_static(roomz_protocol::SIGNATURE_HEADER),
+            body_limit: 256 * 1024,
+            body_timeout: Duration::from_secs(10),
+            max_age: None,
+            clock_skew: Duration::from_secs(5 * 60),
+            stale_policy: StalePolicy::Reject,
+            id_reuse_policy: IdReusePolicy::Acknowledge,
+            store_failure_policy: StoreFailurePolicy::FailClosed,
+            store_timeout: Duration::from_secs(2),
+            lease: Duration::from_secs(60),
+            lease_ceiling: Duration::from_secs(10 * 60),
+            duplicate_wait: Duration::from_secs(10),
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+            retry_after: Duration::from_secs(5),
+        }
+    }
+}
+
 /// What becomes of an event that is too old, or too far ahead of the clock.
 ///
 /// ```
 /// use std::time::Duration;
-/// use roomz_webhook::{Secret, StaleEvent, WebhookLayer};
+/// use roomz_webhook::{Secret, StalePolicy, WebhookLayer};
 ///
 /// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?)
 ///     .with_max_age(Duration::from_secs(24 * 60 * 60))
-///     .with_stale_event(StaleEvent::Acknowledge)
+///     .with_stale_policy(StalePolicy::Acknowledge)
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum StaleEvent {
+pub enum StalePolicy {
     /// It is refused with 400. The default.
     #[default]
-    Refuse,
+    Reject,
     /// It is answered 200 and not handled.
     Acknowledge,
 }
@@ -59,43 +85,43 @@ pub enum StaleEvent {
 /// say.
 ///
 /// ```
-/// use roomz_webhook::{IdReused, Secret, WebhookLayer};
+/// use roomz_webhook::{IdReusePolicy, Secret, WebhookLayer};
 ///
 /// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?)
-///     .with_id_reused(IdReused::Process)
+///     .with_id_reuse_policy(IdReusePolicy::Process)
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum IdReused {
+pub enum IdReusePolicy {
     /// It is a duplicate like any other. The default.
     #[default]
     Acknowledge,
     /// It is an event of its own, handled once.
     Process,
     /// It is refused with 409.
-    Refuse,
+    Reject,
 }
 
 /// What becomes of a delivery when the store is down, or slower than the store time-out, at the claim.
 ///
 /// ```
-/// use roomz_webhook::{Secret, StoreOutage, WebhookLayer};
+/// use roomz_webhook::{Secret, StoreFailurePolicy, WebhookLayer};
 ///
 /// // Rather twice than late.
 /// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?)
-///     .with_store_outage(StoreOutage::Process)
+///     .with_store_failure_policy(StoreFailurePolicy::FailOpen)
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum StoreOutage {
+pub enum StoreFailurePolicy {
     /// It is answered 503 with `Retry-After` and not handled. The default.
     #[default]
-    Refuse,
+    FailClosed,
     /// It is handled all the same, as attempt 1, and the store is told when it is back. Until then a
     /// duplicate may be handled again, here while the first one runs and elsewhere. A duplicate that was already told to wait is still answered 503.
-    Process,
+    FailOpen,
 }

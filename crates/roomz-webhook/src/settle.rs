@@ -8,7 +8,7 @@ use crate::ask::ask;
 use crate::claim::Held;
 use crate::layer::Receiver;
 use crate::measure::{self, Operation};
-use crate::settings::IdReused;
+use crate::settings::IdReusePolicy;
 use crate::store::{ClaimState, Settled, StoreError};
 
 /// How long to wait before a settlement is tried again: from, and up to.
@@ -129,7 +129,7 @@ async fn once(receiver: &Receiver, held: &Held, settlement: Settlement) -> Resul
             ClaimState::InFlight { .. } => return Ok(Settled::Lost),
             ClaimState::Claimed { .. } => {}
         }
-        if !claim.fingerprint_matches && settings.id_reused != IdReused::Acknowledge {
+        if !claim.fingerprint_matches && settings.id_reuse_policy != IdReusePolicy::Acknowledge {
             // What is known under this id is another event, which was not handled.
             let _ = ask(settings, store.release(key, owner)).await?;
             return Ok(Settled::Applied);

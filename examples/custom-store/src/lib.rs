@@ -4,11 +4,11 @@ mod store;
 
 use axum::Router;
 use axum::routing::post;
-use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 
 pub use store::RedbStore;
 
-async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
+async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redb::{Database, ReadableTable as _, TableDefinition, WriteTransaction};
-use roomz_webhook::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, Clock, IdempotencyStore, Owner, Settled, StoreError,
-    SystemClock,
+use roomz_webhook::store::{
+    Claim, ClaimKey, ClaimRequest, ClaimState, IdempotencyStore, Owner, Settled, StoreError,
 };
+use roomz_webhook::{Clock, SystemClock};
 
 type Key<'a> = (&'a str, u128);
 /// State, owner, fingerprint, attempt, end of the lease, end of the record (in ms since 1970).
@@ -110,7 +110,7 @@ impl IdempotencyStore for RedbStore {
             let running = |fingerprint, attempt| {
                 let expiry = now.saturating_add(retention.max(lease));
                 let record = (RUNNING, me, fingerprint, attempt, now.saturating_add(lease), expiry);
-                (Claim::new(ClaimState::Claimed { attempt }, fingerprint == body), Some(record))
+                (Claim::new(ClaimState::claimed(attempt), fingerprint == body), Some(record))
             };
             let Some((state, owner, fingerprint, attempt, lease_end, _)) = found else {
                 return running(body, 1);
@@ -120,7 +120,7 @@ impl IdempotencyStore for RedbStore {
                 RUNNING if owner == me => running(fingerprint, attempt),
                 RUNNING if lease_end > now => {
                     let remaining = Duration::from_millis(lease_end.abs_diff(now));
-                    (Claim::new(ClaimState::InFlight { remaining }, fingerprint == body), None)
+                    (Claim::new(ClaimState::in_flight(remaining), fingerprint == body), None)
                 }
                 _ => running(fingerprint, attempt.saturating_add(1)),
             }

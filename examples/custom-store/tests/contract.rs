@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::StatusCode;
 use custom_store::RedbStore;
-use roomz_axum::roomz_webhook::Skipped;
+use roomz_axum::Skipped;
 use roomz_axum::{Secret, WebhookLayer};
 use roomz_webhook::testing::{ManualClock, Subject, TestEvent};
 use tower::ServiceExt as _;

@@ -4,13 +4,13 @@ use std::error::Error;
 
 use axum::Router;
 use axum::routing::post;
-use roomz_axum::{Event, Secret, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
 
 /// Runs once for each event. When it returns, the event is done; answer with an error status to get it again.
 ///
 /// Do everything before you return: what a task of your own would do afterwards is frozen with the instance.
-async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
+async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 

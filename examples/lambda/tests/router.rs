@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use event::{FUNCTION_URL, HTTP_API, base64, plain, secret};
 use roomz_axum::testing::TestEvent;
-use roomz_axum::{Refusal, RefusalKind, Secret, Skipped};
+use roomz_axum::{Rejection, RejectionKind, Secret, Skipped};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -59,8 +59,8 @@ async fn a_body_that_was_rewritten_on_its_way_is_refused() {
     event["headers"]["content-length"] = json!(event["body"].as_str().unwrap().len().to_string());
     let answer = invoke(&router().await, &event).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    let refusal = answer.extensions().get::<Refusal>().unwrap();
-    assert_eq!(refusal.kind(), RefusalKind::SignatureMismatch);
+    let refusal = answer.extensions().get::<Rejection>().unwrap();
+    assert_eq!(refusal.kind(), RejectionKind::SignatureMismatch);
 }
 
 /// API Gateway joins headers of the same name with commas.

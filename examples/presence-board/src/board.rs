@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use roomz_axum::roomz_webhook::Event;
-use roomz_axum::{Applied, EventData, Latest, PresenceStatus, RefusalKind, Timestamp, WorkspaceId};
+use roomz_axum::Event;
+use roomz_axum::{EventData, Latest, LatestOutcome, PresenceStatus, RejectionKind, Timestamp, WorkspaceId};
 use tokio::sync::broadcast;
 
 use crate::names::Names;
@@ -52,13 +52,13 @@ impl Board {
         };
         let workspace = state.building.entry(change.workspace_id).or_default();
         let kind = match workspace.apply(event.id, event.timestamp, change.presence_status.clone()) {
-            Applied::Newest => Kind::Changed,
-            Applied::Late => {
+            LatestOutcome::Newest => Kind::Changed,
+            LatestOutcome::Late => {
                 metrics::counter!("presence_board_late_total").increment(1);
                 Kind::Late
             }
             // Its first handler died before the store was told.
-            _ => Kind::Duplicate,
+            LatestOutcome::Duplicate => Kind::Duplicate,
         };
         // Displayed, a status of unknown text is cut and has no control characters.
         let mut seen = Seen::of(kind, change.presence_status.to_string());
@@ -73,7 +73,7 @@ impl Board {
     }
 
     /// Takes note of a refusal.
-    pub fn refused(&self, kind: RefusalKind) {
+    pub fn refused(&self, kind: RejectionKind) {
         let mut state = self.lock();
         *state.stats.refused.entry(kind.as_str()).or_default() += 1;
         state.tell(Seen::of(Kind::Refused, kind.as_str().to_owned()), None);

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use roomz_axum::{Event, Refusal, Skipped, WebhookLayer};
+use roomz_axum::{Rejection, Skipped, WebhookEvent, WebhookLayer};
 
 use crate::board::Board;
 
@@ -36,14 +36,14 @@ pub fn app(board: Board, webhook: WebhookLayer, figures: PrometheusHandle) -> Ro
 
 /// Runs once for each event. `Event` and not `Event<WorkspacePresenceChanged>`, so that the board shows what it
 /// cannot read instead of passing it over.
-async fn presence(State(board): State<Board>, Event(event): Event) {
+async fn presence(State(board): State<Board>, WebhookEvent(event): WebhookEvent) {
     board.apply(&event);
 }
 
 /// Counts what did not come to the handler; the layer leaves word of it in the response.
 async fn count(State(board): State<Board>, response: Response) -> Response {
     let said = response.extensions();
-    if let Some(refusal) = said.get::<Refusal>() {
+    if let Some(refusal) = said.get::<Rejection>() {
         board.refused(refusal.kind());
     } else if said.get() == Some(&Skipped::Duplicate) {
         board.duplicate();

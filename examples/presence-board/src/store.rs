@@ -4,8 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomz_axum::MokaStore;
-use roomz_axum::roomz_webhook::IdempotencyStore;
+use roomz_axum::store::IdempotencyStore;
+use roomz_axum::store::MokaStore;
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use presence_board::board::Board;
 use presence_board::names::Names;
 use presence_board::serve::serve;
-use roomz_axum::roomz_webhook::Event;
+use roomz_axum::Event;
 use roomz_axum::roomz_webhook::roomz_protocol::Uuid;
 use roomz_axum::testing::TestEvent;
 use roomz_axum::{Secret, Timestamp, WebhookLayer, WorkspaceId};

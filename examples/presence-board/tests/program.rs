@@ -169,7 +169,7 @@ fn the_metrics_are_those_of_the_layer_and_the_board() {
         &get(&board, "/metrics"),
         &[
             "roomz_webhook_handled_total 2\n",
-            "roomz_webhook_refused_total{reason=\"signature-mismatch\"} 1\n",
+            "roomz_webhook_rejected_total{reason=\"signature-mismatch\"} 1\n",
             "presence_board_late_total 1\n",
         ],
     );

@@ -4,10 +4,10 @@ pub mod serve;
 
 use axum::Router;
 use axum::routing::post;
-use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 
 /// Runs once for each event. When it returns, the event is done; answer with an error status to get it again.
-async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
+async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 

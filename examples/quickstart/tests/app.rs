@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use roomz_axum::roomz_webhook::testing::TestEvent;
+use roomz_axum::testing::TestEvent;
 use roomz_axum::{Secret, WebhookLayer};
 use tower::ServiceExt as _;
 

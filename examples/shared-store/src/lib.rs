@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
-use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
-use roomz_webhook::IdempotencyStore;
+use roomz_webhook::store::IdempotencyStore;
 
 /// Connects to the store of this URL. A receiver that has settled on one kind needs one of the two arms.
 pub async fn store(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error>> {
@@ -23,7 +23,7 @@ pub async fn store(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error
     }
 }
 
-async fn presence(Event(event): Event<WorkspacePresenceChanged>) {
+async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 

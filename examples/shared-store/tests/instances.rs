@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use roomz_axum::roomz_webhook::Skipped;
-use roomz_axum::roomz_webhook::testing::TestEvent;
+use roomz_axum::Skipped;
+use roomz_axum::testing::TestEvent;
 use roomz_axum::{Secret, WebhookLayer};
 use roomz_tests::{postgres_url, redis_url};
 use tower::ServiceExt as _;

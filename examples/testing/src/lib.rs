@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use roomz_axum::{Delivery, Event, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{WebhookDelivery, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 
 pub use plan::{Change, FloorPlan, MemoryPlan, Unavailable};
 
@@ -16,8 +16,8 @@ pub use plan::{Change, FloorPlan, MemoryPlan, Unavailable};
 /// delivers it again.
 async fn presence(
     State(plan): State<Arc<dyn FloorPlan>>,
-    Delivery(delivery): Delivery,
-    Event(event): Event<WorkspacePresenceChanged>,
+    WebhookDelivery(delivery): WebhookDelivery,
+    WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>,
 ) -> Result<(), StatusCode> {
     let change = Change {
         workspace: event.data.workspace_id,

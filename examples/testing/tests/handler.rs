@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use fixture::{Fixture, PATH};
+use roomz_axum::store::MokaStore;
 use roomz_axum::testing::{ManualClock, TestEvent, signed_request};
-use roomz_axum::{MokaStore, PresenceStatus, RefusalKind, Secret, Skipped, Timestamp, WorkspaceId};
+use roomz_axum::{PresenceStatus, RejectionKind, Secret, Skipped, Timestamp, WorkspaceId};
 
 /// The workspace of these tests.
 fn desk() -> WorkspaceId {
@@ -41,8 +42,8 @@ async fn a_forged_event_is_refused_and_the_handler_is_not_run() {
     let forger = Secret::new("a guess").unwrap();
     let answer = app.send(TestEvent::busy().request(PATH, &forger)).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    let refusal = answer.extensions().get::<roomz_axum::Refusal>().unwrap();
-    assert_eq!(refusal.kind(), RefusalKind::SignatureMismatch);
+    let refusal = answer.extensions().get::<roomz_axum::Rejection>().unwrap();
+    assert_eq!(refusal.kind(), RejectionKind::SignatureMismatch);
     assert!(app.plan.runs().is_empty());
 }
 
@@ -93,7 +94,7 @@ async fn an_event_that_is_older_than_the_maximum_age_is_refused() {
 #[tokio::test]
 async fn an_event_that_is_delivered_again_after_the_retention_is_handled_again() {
     let clock = ManualClock::new();
-    let app = Fixture::with(|layer| layer.with_store(MokaStore::new().with_clock(clock.clone())));
+    let app = Fixture::with(|layer| layer.with_store(MokaStore::builder().with_clock(clock.clone()).build()));
     let event = TestEvent::busy();
     app.deliver(&event).await;
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use axum::extract::State;
 use axum::routing::post;
-use roomz_axum::{Event, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::{Stream, StreamExt as _};
@@ -45,7 +45,10 @@ pub struct PresenceChange {
 type Changes = broadcast::Sender<PresenceChange>;
 
 /// The webhook's handler.
-async fn changed(State(changes): State<Changes>, Event(event): Event<WorkspacePresenceChanged>) {
+async fn changed(
+    State(changes): State<Changes>,
+    WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>,
+) {
     let change = PresenceChange {
         workspace_id: event.data.workspace_id.to_string(),
         status: event.data.presence_status.as_str().to_owned(),

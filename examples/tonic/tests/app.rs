@@ -2,7 +2,7 @@
 
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
-use roomz_axum::roomz_webhook::testing::TestEvent;
+use roomz_axum::testing::TestEvent;
 use roomz_axum::{Secret, WebhookLayer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;

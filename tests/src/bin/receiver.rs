@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
-use roomz_axum::{Delivery, WebhookLayer};
+use roomz_axum::{WebhookDelivery, WebhookLayer};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 use roomz_tests::secret;
-use roomz_webhook::IdempotencyStore;
+use roomz_webhook::store::IdempotencyStore;
 use tokio::net::TcpListener;
 
 /// How long a store may be out of reach when the process starts.
@@ -57,7 +57,7 @@ async fn main() {
 }
 
 /// The line in the log is the effect: one write, which a kill leaves whole or not there.
-async fn handle(State(handler): State<Arc<Handler>>, Delivery(delivery): Delivery) {
+async fn handle(State(handler): State<Arc<Handler>>, WebhookDelivery(delivery): WebhookDelivery) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     let (id, attempt, process) = (delivery.event().id, delivery.attempt(), std::process::id());
     let line = format!("{id} {attempt} {now} {process}\n");

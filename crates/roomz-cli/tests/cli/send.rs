@@ -17,7 +17,7 @@ fn one_event_is_delivered_as_roomz_would() {
     let seen = receiver.seen();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].headers["content-type"], "application/json");
-    let event = roomz_axum::roomz_webhook::Event::parse(&seen[0].body).unwrap();
+    let event = roomz_axum::Event::parse(&seen[0].body).unwrap();
     assert_eq!(receiver.handled(), HashMap::from([(event.id.to_string(), 1)]));
     let keys = ["id", "type", "timestamp", "apiVersion", "data"];
     assert!(keys.iter().all(|key| seen[0].json().get(key).is_some()));

@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http::{HeaderMap, StatusCode};
-use roomz_axum::{Event, Secret, WebhookLayer};
+use roomz_axum::{Secret, WebhookEvent, WebhookLayer};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -142,7 +142,7 @@ impl Receiver {
     pub(crate) fn real() -> Self {
         let handled = Arc::<Mutex<HashMap<String, u32>>>::default();
         let by_handler = Arc::clone(&handled);
-        let handler = move |Event(event): Event| {
+        let handler = move |WebhookEvent(event): WebhookEvent| {
             let handled = Arc::clone(&by_handler);
             async move { *handled.lock().unwrap().entry(event.id.to_string()).or_default() += 1 }
         };

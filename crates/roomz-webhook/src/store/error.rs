@@ -27,7 +27,7 @@ impl StoreError {
     /// The store cannot be reached, or failed.
     ///
     /// ```
-    /// use roomz_webhook::{StoreError, StoreErrorKind};
+    /// use roomz_webhook::store::{StoreError, StoreErrorKind};
     ///
     /// let error = StoreError::unavailable(std::io::Error::other("connection reset"));
     /// assert_eq!(error.kind(), StoreErrorKind::Unavailable);

@@ -73,7 +73,7 @@ impl Fingerprint {
     /// The fingerprint of a body.
     ///
     /// ```
-    /// use roomz_webhook::Fingerprint;
+    /// use roomz_webhook::store::Fingerprint;
     ///
     /// assert_ne!(Fingerprint::of(b"{}"), Fingerprint::of(b"{ }"));
     /// ```

@@ -7,11 +7,11 @@ mod moka;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::key::{ClaimKey, Fingerprint, Owner};
-pub use self::moka::MokaStore;
+pub use self::moka::{MokaStore, MokaStoreBuilder};
+/// The macro that [`IdempotencyStore`] is implemented with.
+pub use async_trait::async_trait;
 
 /// Remembers which events are being handled and which have been, for one process or for many.
 ///
@@ -53,9 +53,7 @@ pub use self::moka::MokaStore;
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use std::time::Duration;
-/// use roomz_webhook::{
-///     Claim, ClaimKey, ClaimRequest, IdempotencyStore, Owner, Settled, StoreError, async_trait,
-/// };
+/// use roomz_webhook::store::{Claim, ClaimKey, ClaimRequest, IdempotencyStore, Owner, Settled, StoreError, async_trait};
 ///
 /// struct Counting<S> {
 ///     inner: S,
@@ -151,9 +149,8 @@ impl<T: IdempotencyStore + ?Sized> IdempotencyStore for Arc<T> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use roomz_webhook::{
-///     ClaimKey, ClaimRequest, ClaimState, EventId, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled,
-/// };
+/// use roomz_webhook::EventId;
+/// use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -213,17 +210,33 @@ impl Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimState {
     /// The caller has it: run the handler, then complete or release.
+    #[non_exhaustive]
     Claimed {
         /// 1 for the first claim; more when an earlier one was given back or died.
         attempt: u32,
     },
     /// Somebody else has it.
+    #[non_exhaustive]
     InFlight {
         /// How long their lease still lasts.
         remaining: Duration,
     },
     /// It has been handled.
     Done,
+}
+
+impl ClaimState {
+    /// [`Claimed`](Self::Claimed) with this attempt, counted from 1.
+    #[must_use]
+    pub const fn claimed(attempt: u32) -> Self {
+        Self::Claimed { attempt }
+    }
+
+    /// [`InFlight`](Self::InFlight) with the rest of the owner's lease.
+    #[must_use]
+    pub const fn in_flight(remaining: Duration) -> Self {
+        Self::InFlight { remaining }
+    }
 }
 
 /// The answer to `renew`, `complete` and `release`.

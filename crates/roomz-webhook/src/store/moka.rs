@@ -16,7 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::measure;
 
 const DEFAULT_CAPACITY: u64 = 100_000;
-const DEFAULT_MAX_RUNNING: usize = 100_000;
+const DEFAULT_MAX_IN_FLIGHT: usize = 100_000;
 
 /// The default store: in this process's memory, **forgotten on restart**, not shared with other instances, and it
 /// remembers at most 100 000 finished ids.
@@ -28,34 +28,107 @@ const DEFAULT_MAX_RUNNING: usize = 100_000;
 ///   [`StoreError`] of the kind [`Full`](super::StoreErrorKind::Full), and the sender gets 503.
 /// - Ids that nobody works on (finished ones, and failed ones with their attempt) are kept in a [moka] cache that
 ///   drops the least recently used, never refuses a new one, and counts what it drops before its time
-///   ([`forgotten`](Self::forgotten)). One costs about 450 bytes: 45 MB when full.
+///   ([`evicted_early`](Self::evicted_early)). One costs about 450 bytes: 45 MB when full.
 /// - A clone is the same store: give one to several layers to let them share it.
 ///
 /// ```
-/// use roomz_webhook::{MokaStore, Secret, WebhookLayer};
+/// use roomz_webhook::{Secret, WebhookLayer};
+/// use roomz_webhook::store::MokaStore;
 ///
-/// let store = MokaStore::new().with_capacity(1_000_000);
+/// let store = MokaStore::builder().with_capacity(1_000_000).build();
 /// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?).with_store(store).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct MokaStore {
-    settings: Settings,
     inner: Arc<Inner>,
 }
 
-#[derive(Clone)]
-struct Settings {
+/// Builds a [`MokaStore`]. Every setting has a default.
+///
+/// ```
+/// use roomz_webhook::store::MokaStore;
+///
+/// let store = MokaStore::builder().with_capacity(1_000_000).with_max_in_flight(10_000).build();
+/// # drop(store);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "call `build` to get the store"]
+pub struct MokaStoreBuilder {
     capacity: u64,
-    max_running: usize,
+    max_in_flight: usize,
     clock: Arc<dyn Clock>,
 }
 
+impl MokaStoreBuilder {
+    /// Sets how many finished and released ids are remembered. Default: 100 000. Zero counts as 1.
+    ///
+    /// Raise it when [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 450 bytes.
+    ///
+    /// ```
+    /// # use roomz_webhook::store::MokaStore;
+    /// let store = MokaStore::builder().with_capacity(1_000_000).build();
+    /// ```
+    pub fn with_capacity(mut self, capacity: u64) -> Self {
+        self.capacity = capacity.max(1);
+        self
+    }
+
+    /// Sets how many claims may be in flight at once. Default: 100 000. Zero counts as 1.
+    ///
+    /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer answers with
+    /// 503. Lower it to bound memory.
+    ///
+    /// ```
+    /// # use roomz_webhook::store::MokaStore;
+    /// let store = MokaStore::builder().with_max_in_flight(1_000).build();
+    /// ```
+    pub fn with_max_in_flight(mut self, claims: usize) -> Self {
+        self.max_in_flight = claims.max(1);
+        self
+    }
+
+    /// Sets the clock for leases and retention. Default: [`SystemClock`]. Set it in tests.
+    ///
+    /// ```
+    /// # use roomz_webhook::{SystemClock, store::MokaStore};
+    /// let store = MokaStore::builder().with_clock(SystemClock::new()).build();
+    /// ```
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Creates the store, which is empty.
+    #[must_use]
+    pub fn build(self) -> MokaStore {
+        let evicted_early = Arc::new(AtomicU64::new(0));
+        let idle = Cache::builder()
+            .max_capacity(self.capacity)
+            // moka's default policy (TinyLFU) rejects new keys when the cache is full, and a duplicate would run.
+            .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener({
+                let evicted_early = Arc::clone(&evicted_early);
+                let clock = Arc::clone(&self.clock);
+                move |_, idle: Idle, cause| {
+                    if cause == RemovalCause::Size && idle.expiry > clock.monotonic() {
+                        evicted_early.fetch_add(1, Ordering::Relaxed);
+                        measure::evicted_early();
+                    }
+                }
+            })
+            .build();
+        let inner = Inner { settings: self, running: Mutex::default(), idle, evicted_early };
+        MokaStore { inner: Arc::new(inner) }
+    }
+}
+
 struct Inner {
+    settings: MokaStoreBuilder,
     running: Mutex<Running>,
     /// Ids that nobody works on. Its operations run under the lock above, which makes a move between the two atomic.
     idle: Cache<ClaimKey, Idle>,
-    forgotten: Arc<AtomicU64>,
+    evicted_early: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -85,66 +158,28 @@ struct Idle {
 }
 
 impl MokaStore {
-    /// An empty store with the default bounds.
+    /// Creates an empty store with the default settings.
     #[must_use]
     pub fn new() -> Self {
-        Self::build(Settings {
+        Self::builder().build()
+    }
+
+    /// Creates a builder with the default settings.
+    pub fn builder() -> MokaStoreBuilder {
+        MokaStoreBuilder {
             capacity: DEFAULT_CAPACITY,
-            max_running: DEFAULT_MAX_RUNNING,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             clock: Arc::new(SystemClock::new()),
-        })
+        }
     }
 
-    /// How many ids that nobody works on are remembered. Default: 100 000; at least 1 is.
+    /// Returns how many ids were evicted before their retention ended, since the store was created.
     ///
-    /// Gives an empty store.
+    /// If it is above 0, raise the capacity or shorten the retention. The metric
+    /// `roomz_webhook_evicted_early_total` counts the same.
     #[must_use]
-    pub fn with_capacity(self, capacity: u64) -> Self {
-        Self::build(Settings { capacity: capacity.max(1), ..self.settings })
-    }
-
-    /// How many claims may run at the same time. Default: 100 000; at least 1 may.
-    ///
-    /// Gives an empty store.
-    #[must_use]
-    pub fn with_max_running(self, max_running: usize) -> Self {
-        Self::build(Settings { max_running: max_running.max(1), ..self.settings })
-    }
-
-    /// Where leases and retention take their time from. Default: [`SystemClock`].
-    ///
-    /// Gives an empty store.
-    #[must_use]
-    pub fn with_clock(self, clock: impl Clock) -> Self {
-        Self::build(Settings { clock: Arc::new(clock), ..self.settings })
-    }
-
-    /// How many ids were dropped for want of room before their retention had ended, since this store was made.
-    ///
-    /// More than 0 means: raise the capacity, or shorten the retention.
-    #[must_use]
-    pub fn forgotten(&self) -> u64 {
-        self.inner.forgotten.load(Ordering::Relaxed)
-    }
-
-    fn build(settings: Settings) -> Self {
-        let forgotten = Arc::new(AtomicU64::new(0));
-        let idle = Cache::builder()
-            .max_capacity(settings.capacity)
-            // moka's default (TinyLFU) refuses new keys when the cache is full: the one thing that must not happen.
-            .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener({
-                let forgotten = Arc::clone(&forgotten);
-                let clock = Arc::clone(&settings.clock);
-                move |_, idle: Idle, cause| {
-                    if cause == RemovalCause::Size && idle.expiry > clock.monotonic() {
-                        forgotten.fetch_add(1, Ordering::Relaxed);
-                        measure::forgotten();
-                    }
-                }
-            })
-            .build();
-        Self { settings, inner: Arc::new(Inner { running: Mutex::default(), idle, forgotten }) }
+    pub fn evicted_early(&self) -> u64 {
+        self.inner.evicted_early.load(Ordering::Relaxed)
     }
 
     /// A panic cannot leave the map by half: the lock is good even when poisoned.
@@ -162,7 +197,7 @@ impl MokaStore {
 
     /// Moves claims whose lease is over, if there can be any, to where they can be evicted.
     fn make_room(&self, running: &mut Running, now: Duration) -> Result<(), StoreError> {
-        if running.claims.len() < self.settings.max_running {
+        if running.claims.len() < self.inner.settings.max_in_flight {
             return Ok(());
         }
         if running.first_lease_end <= now {
@@ -176,11 +211,15 @@ impl MokaStore {
             running.first_lease_end =
                 running.claims.values().map(|record| record.lease_end).min().unwrap_or_default();
         }
-        if running.claims.len() < self.settings.max_running { Ok(()) } else { Err(StoreError::full()) }
+        if running.claims.len() < self.inner.settings.max_in_flight {
+            Ok(())
+        } else {
+            Err(StoreError::full())
+        }
     }
 
     fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        let now = self.settings.clock.monotonic();
+        let now = self.inner.settings.clock.monotonic();
         let lease_end = now.saturating_add(claim.lease);
         let expiry = now.saturating_add(claim.retention);
         let mut running = self.lock();
@@ -226,7 +265,7 @@ impl MokaStore {
     }
 
     fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Settled {
-        let now = self.settings.clock.monotonic();
+        let now = self.inner.settings.clock.monotonic();
         let lease_end = now.saturating_add(lease);
         let mut running = self.lock();
         let Some(mut record) = self.held(&running, key, owner, now) else { return Settled::Lost };
@@ -255,7 +294,7 @@ impl MokaStore {
     }
 
     fn complete(&self, key: &ClaimKey, owner: Owner, retention: Duration) -> Settled {
-        let now = self.settings.clock.monotonic();
+        let now = self.inner.settings.clock.monotonic();
         let mut running = self.lock();
         if let Some(record) = self.held(&running, key, owner, now) {
             let idle = Idle { expiry: now.saturating_add(retention), ..record.idle(true) };
@@ -271,7 +310,7 @@ impl MokaStore {
     }
 
     fn release(&self, key: &ClaimKey, owner: Owner) -> Settled {
-        let now = self.settings.clock.monotonic();
+        let now = self.inner.settings.clock.monotonic();
         let mut running = self.lock();
         let Some(record) = self.held(&running, key, owner, now) else { return Settled::Lost };
         self.inner.idle.insert(key.clone(), Idle { owner: None, ..record.idle(false) });
@@ -338,8 +377,8 @@ impl Default for MokaStore {
 impl fmt::Debug for MokaStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MokaStore")
-            .field("capacity", &self.settings.capacity)
-            .field("max_running", &self.settings.max_running)
+            .field("capacity", &self.inner.settings.capacity)
+            .field("max_in_flight", &self.inner.settings.max_in_flight)
             .finish_non_exhaustive()
     }
 }

@@ -11,10 +11,11 @@ use crate::clock::Clock;
 /// ```
 /// use std::time::Duration;
 /// use roomz_webhook::testing::ManualClock;
-/// use roomz_webhook::{Clock, MokaStore};
+/// use roomz_webhook::Clock;
+/// use roomz_webhook::store::MokaStore;
 ///
 /// let clock = ManualClock::new();
-/// let store = MokaStore::new().with_clock(clock.clone());
+/// let store = MokaStore::builder().with_clock(clock.clone()).build();
 /// let before = clock.monotonic();
 /// clock.advance(Duration::from_secs(60)); // every lease is over
 /// assert_eq!(clock.monotonic() - before, Duration::from_secs(60));

@@ -28,18 +28,18 @@ pub use self::time::*;
 /// server to test with, the tests do nothing.
 ///
 /// ```
-/// # struct MyStore(roomz_webhook::MokaStore);
-/// # impl MyStore { async fn open() -> Self { Self(roomz_webhook::MokaStore::new()) } }
+/// # struct MyStore(roomz_webhook::store::MokaStore);
+/// # impl MyStore { async fn open() -> Self { Self(roomz_webhook::store::MokaStore::new()) } }
 /// # #[async_trait::async_trait]
-/// # impl roomz_webhook::IdempotencyStore for MyStore {
-/// #     async fn claim(&self, k: &roomz_webhook::ClaimKey, c: &roomz_webhook::ClaimRequest)
-/// #         -> Result<roomz_webhook::Claim, roomz_webhook::StoreError> { todo!() }
-/// #     async fn renew(&self, k: &roomz_webhook::ClaimKey, o: roomz_webhook::Owner, l: std::time::Duration)
-/// #         -> Result<roomz_webhook::Settled, roomz_webhook::StoreError> { todo!() }
-/// #     async fn complete(&self, k: &roomz_webhook::ClaimKey, o: roomz_webhook::Owner, r: std::time::Duration)
-/// #         -> Result<roomz_webhook::Settled, roomz_webhook::StoreError> { todo!() }
-/// #     async fn release(&self, k: &roomz_webhook::ClaimKey, o: roomz_webhook::Owner)
-/// #         -> Result<roomz_webhook::Settled, roomz_webhook::StoreError> { todo!() }
+/// # impl roomz_webhook::store::IdempotencyStore for MyStore {
+/// #     async fn claim(&self, k: &roomz_webhook::store::ClaimKey, c: &roomz_webhook::store::ClaimRequest)
+/// #         -> Result<roomz_webhook::store::Claim, roomz_webhook::store::StoreError> { todo!() }
+/// #     async fn renew(&self, k: &roomz_webhook::store::ClaimKey, o: roomz_webhook::store::Owner, l: std::time::Duration)
+/// #         -> Result<roomz_webhook::store::Settled, roomz_webhook::store::StoreError> { todo!() }
+/// #     async fn complete(&self, k: &roomz_webhook::store::ClaimKey, o: roomz_webhook::store::Owner, r: std::time::Duration)
+/// #         -> Result<roomz_webhook::store::Settled, roomz_webhook::store::StoreError> { todo!() }
+/// #     async fn release(&self, k: &roomz_webhook::store::ClaimKey, o: roomz_webhook::store::Owner)
+/// #         -> Result<roomz_webhook::store::Settled, roomz_webhook::store::StoreError> { todo!() }
 /// # }
 /// use roomz_webhook::testing::Subject;
 ///
