@@ -85,7 +85,7 @@
 //!
 //! # Features
 //!
-//! `metrics` and `testing` (off): those of [`roomz_webhook`].
+//! `metrics`, `signal` and `testing` (off): those of [`roomz_webhook`].
 //!
 //! Needs Rust 1.95, the version it is tested with.
 
@@ -103,6 +103,8 @@ pub use roomz_webhook::{
     WorkspaceId, WorkspacePresenceChanged, store,
 };
 
+#[cfg(feature = "signal")]
+pub use roomz_webhook::shutdown_signal;
 #[cfg(feature = "testing")]
 pub use roomz_webhook::testing;
 

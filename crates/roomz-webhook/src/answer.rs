@@ -102,7 +102,7 @@ impl Answer {
 }
 
 /// RFC 9457. `about:blank` says that the problem is what the status says; `reason` is the finer name.
-fn problem(refusal: Rejection, retry_after: Option<HeaderValue>) -> Response<Bytes> {
+pub(crate) fn problem(refusal: Rejection, retry_after: Option<HeaderValue>) -> Response<Bytes> {
     let status = refusal.status();
     let text = serde_json::json!({
         "type": "about:blank",

@@ -119,6 +119,7 @@
 //! | `event_age_seconds` | histogram | | arrival minus the event's timestamp |
 //! | `handling_seconds` | histogram | | time in the service |
 //!
+//! - `signal` (off): [`shutdown_signal`], for the graceful shutdown of a server.
 //! - `testing` (off): a clock that tests move, the contract suite for stores, and signed test deliveries.
 //!
 //! Logs go through `tracing`; from the claim on, in a span that names the event's id and type. No log line, answer,
@@ -148,6 +149,8 @@ mod response;
 mod service;
 mod settings;
 mod settle;
+#[cfg(feature = "signal")]
+mod signal;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -163,6 +166,8 @@ pub use self::refusal::{Rejection, RejectionKind};
 pub use self::response::ResponseBody;
 pub use self::service::{ResponseFuture, Webhook};
 pub use self::settings::{IdReusePolicy, StalePolicy, StoreFailurePolicy};
+#[cfg(feature = "signal")]
+pub use self::signal::shutdown_signal;
 pub use roomz_protocol::{
     self, Event, EventData, EventId, EventType, Latest, LatestOutcome, PresenceStatus, Secret, Secrets,
     Timestamp, WorkspaceId, WorkspacePresenceChanged,

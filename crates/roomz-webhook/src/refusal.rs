@@ -1,8 +1,11 @@
 use std::error::Error;
 use std::fmt;
 
-use http::{HeaderName, StatusCode};
+use bytes::Bytes;
+use http::{HeaderName, Response, StatusCode};
 use roomz_protocol::{ParseError, SignatureError};
+
+use crate::answer::problem;
 
 /// Why a delivery was answered by the layer and not by the service. It is also in the extensions of the response.
 ///
@@ -59,6 +62,8 @@ pub enum RejectionKind {
     StoreUnavailable,
     /// 500: the handler panicked.
     HandlerPanicked,
+    /// 500: an extractor found no delivery, because the layer is not in front of the route.
+    MissingLayer,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +77,17 @@ enum Detail {
 }
 
 impl Rejection {
-    pub(crate) const fn new(kind: RejectionKind) -> Self {
+    /// Creates a rejection with the general text of its kind, for an extractor or a receiver without the layer.
+    ///
+    /// ```
+    /// use roomz_webhook::{Rejection, RejectionKind};
+    ///
+    /// let response = Rejection::new(RejectionKind::MissingLayer).into_response::<bytes::Bytes>();
+    /// assert_eq!(response.status(), 500);
+    /// assert_eq!(response.headers()["content-type"], "application/problem+json");
+    /// ```
+    #[must_use]
+    pub const fn new(kind: RejectionKind) -> Self {
         let detail = match kind {
             RejectionKind::MethodNotAllowed => {
                 "a webhook is delivered with POST; if this path is none, mount the layer on the webhook's route only"
@@ -92,7 +107,15 @@ impl Rejection {
                 "the receiver cannot say whether it has handled this event; deliver it again later"
             }
             RejectionKind::HandlerPanicked => "the receiver failed; deliver the event again later",
-            _ => "",
+            RejectionKind::MissingLayer => {
+                "no verified delivery: add `roomz_webhook::WebhookLayer` to this route; if the layer has a path \
+                 (`with_path`), it must be this route's path as the layer sees it, without the prefix of a `nest`"
+            }
+            RejectionKind::SignatureMissing => "there is no signature header",
+            RejectionKind::SignatureRepeated => "there is more than one signature header",
+            RejectionKind::SignatureMalformed => "the signature is not 88 characters of standard base64",
+            RejectionKind::BodyTooLarge => "the body is longer than the limit",
+            RejectionKind::EventMalformed => "the body is not a ROOMZ event",
         };
         Self { kind, detail: Detail::Plain(detail) }
     }
@@ -141,8 +164,14 @@ impl Rejection {
             | RejectionKind::EventTooNew => StatusCode::BAD_REQUEST,
             RejectionKind::IdReused => StatusCode::CONFLICT,
             RejectionKind::InFlight | RejectionKind::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            RejectionKind::HandlerPanicked => StatusCode::INTERNAL_SERVER_ERROR,
+            RejectionKind::HandlerPanicked | RejectionKind::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// Converts this rejection into its response: `application/problem+json`, with this value in the extensions.
+    #[must_use]
+    pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
+        problem(self, None).map(B::from)
     }
 
     /// The stable name of the kind, such as `signature-mismatch`: the member `reason` of the answer and the label
@@ -174,6 +203,7 @@ impl RejectionKind {
             Self::InFlight => "in-flight",
             Self::StoreUnavailable => "store-unavailable",
             Self::HandlerPanicked => "handler-panicked",
+            Self::MissingLayer => "missing-layer",
         }
     }
 }
