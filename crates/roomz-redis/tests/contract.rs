@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roomz_redis::{ConnectErrorKind, RedisStore};
 use roomz_tests::{Server, redis_url};
-use roomz_webhook::testing::Subject;
+use roomz_webhook::testing::StoreUnderTest;
 
 async fn store() -> Option<RedisStore> {
     Some(RedisStore::connect(&redis_url()?).await.unwrap())
@@ -15,7 +15,7 @@ async fn store() -> Option<RedisStore> {
 // Two connections are two instances.
 roomz_webhook::store_contract!(redis, async {
     let (one, other) = (store().await?, store().await?);
-    Some(Subject::new(one).with_peer(other).with_rounds(2_000))
+    Some(StoreUnderTest::new(one).with_peer(other).with_rounds(2_000))
 });
 
 async fn refused(url: &str) -> (ConnectErrorKind, String) {

@@ -11,7 +11,7 @@ use roomz_sql::sqlx::{
 };
 use roomz_sql::{ConnectError, ConnectErrorKind, MIGRATIONS, SqlStore};
 use roomz_tests::postgres_url;
-use roomz_webhook::testing::Subject;
+use roomz_webhook::testing::StoreUnderTest;
 use tokio::sync::Barrier;
 
 const SHORT: Duration = Duration::from_millis(800);
@@ -276,5 +276,5 @@ roomz_webhook::store_contract!(on_a_plain_sqlite_pool, async {
     let url = format!("{}?mode=rwc", file(FILE.get_or_init(|| tempfile::tempdir().unwrap())));
     let pool = async || SqlitePoolOptions::new().max_connections(4).connect(&url).await.unwrap();
     let (one, other) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
-    Subject::new(one.unwrap()).with_peer(other.unwrap()).with_rounds(100)
+    StoreUnderTest::new(one.unwrap()).with_peer(other.unwrap()).with_rounds(100)
 });

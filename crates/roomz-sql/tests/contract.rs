@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use roomz_sql::SqlStore;
 use roomz_tests::postgres_url;
-use roomz_webhook::testing::Subject;
+use roomz_webhook::testing::StoreUnderTest;
 
 /// Well above what a busy machine takes for a few statements that wait for the disk.
 const LEASE: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ async fn postgres() -> Option<SqlStore> {
 // Two pools are two instances.
 roomz_webhook::store_contract!(on_postgres, async {
     let (one, other) = (postgres().await?, postgres().await?);
-    Some(Subject::new(one).with_peer(other).with_rounds(1_000).with_short_lease(LEASE))
+    Some(StoreUnderTest::new(one).with_peer(other).with_rounds(1_000).with_short_lease(LEASE))
 });
 
 async fn sqlite() -> SqlStore {
@@ -29,5 +29,5 @@ async fn sqlite() -> SqlStore {
 }
 
 roomz_webhook::store_contract!(on_sqlite, async {
-    Subject::new(sqlite().await).with_peer(sqlite().await).with_rounds(1_000).with_short_lease(LEASE)
+    StoreUnderTest::new(sqlite().await).with_peer(sqlite().await).with_rounds(1_000).with_short_lease(LEASE)
 });

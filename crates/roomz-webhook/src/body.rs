@@ -6,22 +6,25 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
-use tower::BoxError;
 
-/// The request body that the service behind the layer gets: the verified bytes of a delivery, or, on another path
-/// than the webhook's, whatever the client streams.
+/// A boxed error, the same type as tower's and axum's `BoxError`.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The request body that the inner service receives.
 ///
-/// A service is generic over nothing: it takes `Request<WebhookBody>`, and reads the body as any other.
+/// For a delivery it holds the verified bytes. For a request on another path (see
+/// [`with_path`](crate::WebhookLayerBuilder::with_path)) it streams what the client sends. Services need no body type
+/// parameter: they take `Request<WebhookBody>`.
 ///
 /// ```
 /// use http_body_util::BodyExt;
 /// use roomz_webhook::WebhookBody;
 ///
-/// async fn length(request: http::Request<WebhookBody>) -> Result<usize, tower::BoxError> {
+/// async fn length(request: http::Request<WebhookBody>) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
 ///     Ok(request.into_body().collect().await?.to_bytes().len())
 /// }
 ///
-/// // In a test of it by itself:
+/// // In a unit test of the service:
 /// let request = http::Request::new(WebhookBody::from(bytes::Bytes::from_static(b"{}")));
 /// # drop(length(request));
 /// ```
@@ -37,7 +40,7 @@ impl WebhookBody {
         Self(Inner::Buffered(Full::new(bytes)))
     }
 
-    pub(crate) fn elsewhere<B>(body: B) -> Self
+    pub(crate) fn streaming<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -46,7 +49,7 @@ impl WebhookBody {
     }
 }
 
-/// For testing a service by itself. A body is no proof: that is the [`Delivery`](crate::Delivery) in the extensions.
+/// For unit tests of a service. A body proves nothing; the proof is the [`Delivery`](crate::Delivery) in the extensions.
 impl From<Bytes> for WebhookBody {
     fn from(bytes: Bytes) -> Self {
         Self::verified(bytes)

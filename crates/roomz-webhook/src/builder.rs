@@ -1,21 +1,26 @@
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use http::uri::PathAndQuery;
 use roomz_protocol::Secrets;
 
+use crate::build_error::BuildError;
 use crate::clock::Clock;
+use crate::config::{Config, IdReusePolicy, StalePolicy, StoreFailurePolicy};
 use crate::layer::WebhookLayer;
-use crate::settings::{IdReusePolicy, Settings, StalePolicy, StoreFailurePolicy};
 use crate::store::IdempotencyStore;
 
-/// No setting is longer than this, so that no sum of two overflows.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+impl WebhookLayer {
+    /// Creates a builder with the default settings.
+    ///
+    /// Pass one [`Secret`](crate::Secret), or several [`Secrets`] during a rotation.
+    pub fn builder(secrets: impl Into<Secrets>) -> WebhookLayerBuilder {
+        WebhookLayerBuilder { config: Config::new(secrets.into()) }
+    }
+}
 
-/// Collects the settings of a [`WebhookLayer`]; each has a safe default.
+/// Builds a [`WebhookLayer`]. Every setting has a safe default.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,207 +31,340 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 ///     .with_max_age(Duration::from_secs(60 * 60))
 ///     .with_body_limit(64 * 1024)
 ///     .build()?;
+/// # drop(layer);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "call `build` to get the layer"]
 pub struct WebhookLayerBuilder {
-    settings: Settings,
+    config: Config,
 }
 
 impl WebhookLayerBuilder {
-    pub(crate) fn new(secrets: Secrets) -> Self {
-        Self { settings: Settings::new(secrets) }
-    }
-
-    /// Where claims are kept. Default: a [`MokaStore`] of this layer's own, in memory.
+    /// Sets the store for claims. Default: a new [`MokaStore`](crate::store::MokaStore), in memory.
     ///
-    /// A store that is chosen at run time is passed as `Arc<dyn IdempotencyStore>`.
+    /// Set a shared store when several instances receive events, or when a restart must not forget handled ids. For a
+    /// store chosen at run time, pass an `Arc<dyn IdempotencyStore>`.
+    ///
+    /// ```
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// use roomz_webhook::store::MokaStore;
+    ///
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let store = MokaStore::builder().with_capacity(1_000_000).build();
+    /// let layer = WebhookLayer::builder(secret).with_store(store).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_store(mut self, store: impl IdempotencyStore) -> Self {
-        self.settings.store = Arc::new(store);
+        self.config.store = Arc::new(store);
         self
     }
 
-    /// Takes only requests with exactly this path, such as `/webhooks/roomz`, for deliveries; all others pass to the
-    /// service unread and streaming. Default: every request is a delivery.
+    /// Sets the path of the webhook. Default: none; every request is a delivery.
     ///
-    /// For a layer around a whole server. The path is compared as it arrives here: undecoded, without the query, and
-    /// without a prefix that a router has cut off. A request that is spelled otherwise passes through *unverified*; an
-    /// extractor of `roomz-axum`, or your look into the extensions for a [`Delivery`](crate::Delivery), then finds
-    /// none.
+    /// Set it when the layer is around a whole server or router. Requests with another path pass to the service
+    /// unverified, with a streaming body. The path is compared as the layer sees it: not decoded, without the query, and
+    /// without a prefix that a router removed. An extractor of `roomz-axum` finds no delivery in a request that passed
+    /// unverified, and answers 500.
+    ///
+    /// ```
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_path("/webhooks/roomz").build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_path(mut self, path: &str) -> Self {
-        self.settings.path = Some(path.into());
+        self.config.path = Some(path.into());
         self
     }
 
-    /// Keeps events apart in a store that several receivers share. Default: `roomz`.
+    /// Sets the namespace of this layer's claims in the store. Default: `roomz`.
+    ///
+    /// Set it when receivers of different webhooks, such as staging and production, share one store.
+    ///
+    /// ```
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_namespace("staging").build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_namespace(mut self, namespace: &str) -> Self {
-        self.settings.namespace = namespace.into();
+        self.config.namespace = namespace.into();
         self
     }
 
-    /// The header that carries the signature. Default: `roomz-signature`.
+    /// Sets the name of the signature header. Default: `roomz-signature`.
+    ///
+    /// Set it only when a proxy renames the header. The first draft of ROOMZ's documentation said `X-Roomz-Signature`.
+    ///
+    /// ```
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let header = http::HeaderName::from_static("x-roomz-signature");
+    /// let layer = WebhookLayer::builder(secret).with_signature_header(header).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_signature_header(mut self, header: HeaderName) -> Self {
-        self.settings.signature_header = header;
+        self.config.signature_header = header;
         self
     }
 
-    /// How long a body may be, in bytes. Default: 262 144 (256 KiB).
+    /// Sets the maximum length of a body, in bytes. Default: 262 144 (256 KiB).
+    ///
+    /// Lower it to bound memory: each request buffers its body. An event of ROOMZ has about 250 bytes.
+    ///
+    /// ```
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_body_limit(16 * 1024).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
-        self.settings.body_limit = bytes;
+        self.config.body_limit = bytes;
         self
     }
 
-    /// How long reading a whole body may take. Default: 10 s.
+    /// Sets the deadline for reading a whole body. Default: 10 s.
+    ///
+    /// Lower it when slow clients hold too many connections.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_body_timeout(Duration::from_secs(5)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_body_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.body_timeout = timeout;
+        self.config.body_timeout = timeout;
         self
     }
 
-    /// How old an event may be, by its own timestamp. Default: any age.
+    /// Sets the maximum age of an event, by its own timestamp. Default: none.
     ///
-    /// ROOMZ signs no time but this one, so without it a captured delivery verifies for ever, and only the store
-    /// knows it again. It is off because neither the schedule of retries nor the clocks of sensors are documented: an
-    /// event that is refused for its age is lost.
+    /// Set it to limit replays: ROOMZ signs no other time, so without it a captured delivery stays valid, and only the
+    /// store recognises it. It is off because ROOMZ documents neither its retry schedule nor its clocks, and an event
+    /// rejected for its age is lost.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// let layer = WebhookLayer::builder(secret).with_max_age(day).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_max_age(mut self, age: Duration) -> Self {
-        self.settings.max_age = Some(age);
+        self.config.max_age = Some(age);
         self
     }
 
-    /// How far ahead of this clock an event may be dated; only looked at with a maximum age. Default: 5 min.
-    pub fn with_clock_skew(mut self, skew: Duration) -> Self {
-        self.settings.clock_skew = skew;
-        self
-    }
-
-    /// What becomes of an event that is too old or too new. Default: [`StalePolicy::Reject`].
-    pub fn with_stale_policy(mut self, policy: StalePolicy) -> Self {
-        self.settings.stale_policy = policy;
-        self
-    }
-
-    /// What becomes of a known id with another body. Default: [`IdReusePolicy::Acknowledge`].
-    pub fn with_id_reuse_policy(mut self, policy: IdReusePolicy) -> Self {
-        self.settings.id_reuse_policy = policy;
-        self
-    }
-
-    /// What becomes of a delivery while the store is down. Default: [`StoreFailurePolicy::FailClosed`].
-    pub fn with_store_failure_policy(mut self, policy: StoreFailurePolicy) -> Self {
-        self.settings.store_failure_policy = policy;
-        self
-    }
-
-    /// How long one operation of the store may take. Default: 2 s.
-    pub fn with_store_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.store_timeout = timeout;
-        self
-    }
-
-    /// For how long a claim lasts when its process dies; it is renewed while the handler runs. Default: 60 s.
-    pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = lease;
-        self
-    }
-
-    /// For how long a claim is renewed at most. Default: 10 min.
-    pub fn with_lease_ceiling(mut self, ceiling: Duration) -> Self {
-        self.settings.lease_ceiling = ceiling;
-        self
-    }
-
-    /// How long a duplicate waits for the delivery that is being handled, before it is answered 503. Default: 10 s;
-    /// zero does not wait.
+    /// Sets how far in the future an event's timestamp may be. Default: 5 min. Used only with a maximum age.
     ///
-    /// ROOMZ waits 30 s for an answer (subject to change): stay well below.
+    /// Raise it when the clocks of ROOMZ and this machine differ by more.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret)
+    ///     .with_max_age(Duration::from_secs(60 * 60))
+    ///     .with_clock_skew(Duration::from_secs(60))
+    ///     .build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_clock_skew(mut self, skew: Duration) -> Self {
+        self.config.clock_skew = skew;
+        self
+    }
+
+    /// Sets what happens to an event that is too old or too new. Default: [`StalePolicy::Reject`].
+    ///
+    /// Used only with a maximum age. Set [`StalePolicy::Acknowledge`] when the sender must not see a failed delivery.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, StalePolicy, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret)
+    ///     .with_max_age(Duration::from_secs(60 * 60))
+    ///     .with_stale_policy(StalePolicy::Acknowledge)
+    ///     .build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_stale_policy(mut self, policy: StalePolicy) -> Self {
+        self.config.stale_policy = policy;
+        self
+    }
+
+    /// Sets what happens to a known id with another body. Default: [`IdReusePolicy::Acknowledge`].
+    ///
+    /// ```
+    /// # use roomz_webhook::{IdReusePolicy, Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_id_reuse_policy(IdReusePolicy::Reject).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_id_reuse_policy(mut self, policy: IdReusePolicy) -> Self {
+        self.config.id_reuse_policy = policy;
+        self
+    }
+
+    /// Sets what happens to a delivery when the store fails at the claim. Default: [`StoreFailurePolicy::FailClosed`].
+    ///
+    /// Set [`StoreFailurePolicy::FailOpen`] when a repeated event is better than a late one.
+    ///
+    /// ```
+    /// # use roomz_webhook::{Secret, StoreFailurePolicy, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret)
+    ///     .with_store_failure_policy(StoreFailurePolicy::FailOpen)
+    ///     .build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_store_failure_policy(mut self, policy: StoreFailurePolicy) -> Self {
+        self.config.store_failure_policy = policy;
+        self
+    }
+
+    /// Sets the timeout of one store operation. Default: 2 s.
+    ///
+    /// The lease must be at least three times as long, so that a renewal that times out can be repeated.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_store_timeout(Duration::from_millis(500)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_store_timeout(mut self, timeout: Duration) -> Self {
+        self.config.store_timeout = timeout;
+        self
+    }
+
+    /// Sets the lease of a claim: how long an event stays claimed after its process died. Default: 60 s.
+    ///
+    /// The lease is renewed while the handler runs, every third of it. Lower it to recover faster; raise it when handlers
+    /// block their thread or processes are suspended.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_lease(Duration::from_secs(30)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.config.lease = lease;
+        self
+    }
+
+    /// Sets how long a claim is renewed at most. Default: 10 min.
+    ///
+    /// After that, a redelivery may run beside a handler that hangs. It is also how long a completion is retried while the
+    /// store is down.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_lease_ceiling(Duration::from_secs(60 * 60)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_lease_ceiling(mut self, ceiling: Duration) -> Self {
+        self.config.lease_ceiling = ceiling;
+        self
+    }
+
+    /// Sets how long a duplicate waits for the delivery in flight before it is answered 503. Default: 10 s.
+    ///
+    /// With zero, a duplicate does not wait. Stay well below 30 s, after which ROOMZ gives up (subject to change).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_duplicate_wait(Duration::ZERO).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_duplicate_wait(mut self, wait: Duration) -> Self {
-        self.settings.duplicate_wait = wait;
+        self.config.duplicate_wait = wait;
         self
     }
 
-    /// For how long a handled event's id is remembered. Default: 7 days.
+    /// Sets how long the id of a handled event is remembered. Default: 7 days.
+    ///
+    /// It must cover `with_max_age` plus `with_clock_skew`. Lower it to save memory in the store.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// let layer = WebhookLayer::builder(secret).with_retention(day).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_retention(mut self, retention: Duration) -> Self {
-        self.settings.retention = retention;
+        self.config.retention = retention;
         self
     }
 
-    /// What `Retry-After` says with a 503, rounded up to seconds. Default: 5 s.
-    pub fn with_retry_after(mut self, pause: Duration) -> Self {
-        self.settings.retry_after = pause;
+    /// Sets the `Retry-After` of a 503. Default: 5 s. Rounded up to whole seconds, at least one.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_retry_after(Duration::from_secs(30)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.config.retry_after = delay;
         self
     }
 
-    /// Where an event's age is measured. Default: [`SystemClock`].
+    /// Sets the clock that measures an event's age. Default: [`SystemClock`](crate::SystemClock). Set it in tests.
+    ///
+    /// ```
+    /// # use roomz_webhook::{Secret, SystemClock, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_clock(SystemClock::new()).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = Arc::new(clock);
+        self.config.clock = Arc::new(clock);
         self
     }
 
-    /// The layer.
+    /// Creates the layer.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when a setting cannot work: zero where time or room is needed, longer than ten years, a
-    /// retention shorter than the window in which an event is accepted, a lease shorter than three store time-outs
-    /// or longer than its ceiling, a path that no request has, or an empty namespace.
+    /// [`BuildError`] when a setting cannot work: a zero limit or timeout, a duration above ten years, a retention
+    /// shorter than the window in which events are accepted, a lease shorter than three store timeouts or longer than its
+    /// ceiling, a path that no request has, or an empty namespace.
     pub fn build(self) -> Result<WebhookLayer, BuildError> {
-        let s = &self.settings;
-        let durations = [
-            ("body_timeout", s.body_timeout, false),
-            ("max_age", s.max_age.unwrap_or(Duration::from_secs(1)), false),
-            ("clock_skew", s.clock_skew, true),
-            ("store_timeout", s.store_timeout, false),
-            ("lease", s.lease, false),
-            ("lease_ceiling", s.lease_ceiling, false),
-            ("duplicate_wait", s.duplicate_wait, true),
-            ("retention", s.retention, false),
-            ("retry_after", s.retry_after, true),
-        ];
-        for (setting, value, may_be_zero) in durations {
-            if value == Duration::ZERO && !may_be_zero {
-                return Err(BuildErrorKind::Zero { setting }.into());
-            }
-            if value > LONGEST {
-                return Err(BuildErrorKind::TooLong { setting, value }.into());
-            }
-        }
-        if s.body_limit == 0 {
-            return Err(BuildErrorKind::Zero { setting: "body_limit" }.into());
-        }
-        // A renewal that hangs must leave time for another.
-        at_least(("lease", s.lease), ("three times store_timeout", s.store_timeout * 3))?;
-        at_least(("lease_ceiling", s.lease_ceiling), ("lease", s.lease))?;
-        at_least(("retention", s.retention), ("lease_ceiling", s.lease_ceiling))?;
-        if let Some(max_age) = s.max_age {
-            at_least(("retention", s.retention), ("max_age + clock_skew", max_age + s.clock_skew))?;
-        }
-        if let Some(path) = &s.path
-            && !is_path(path)
-        {
-            return Err(BuildErrorKind::Path { path: path.to_string() }.into());
-        }
-        if s.namespace.is_empty() {
-            return Err(BuildErrorKind::EmptyNamespace.into());
-        }
-        Ok(WebhookLayer::from_settings(self.settings))
+        self.config.validate()?;
+        Ok(WebhookLayer::from_config(self.config))
     }
-}
-
-/// Whether a request can have this path. A pattern of a router, which would match nothing, is none.
-fn is_path(path: &str) -> bool {
-    let parsed = path.parse::<PathAndQuery>();
-    path.starts_with('/')
-        && !path.contains(['{', '}', '*', '#'])
-        && parsed.is_ok_and(|parsed| parsed.path() == path && parsed.query().is_none())
-}
-
-fn at_least(
-    (setting, value): (&'static str, Duration),
-    (other, minimum): (&'static str, Duration),
-) -> Result<(), BuildError> {
-    if value < minimum {
-        return Err(BuildErrorKind::TooShort { setting, value, other, minimum }.into());
-    }
-    Ok(())
 }
 
 impl fmt::Debug for WebhookLayerBuilder {
@@ -234,90 +372,3 @@ impl fmt::Debug for WebhookLayerBuilder {
         f.debug_struct("WebhookLayerBuilder").finish_non_exhaustive()
     }
 }
-
-/// A layer cannot work with these settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildError(BuildErrorKind);
-
-impl BuildError {
-    /// Which setting, and why.
-    #[must_use]
-    pub const fn kind(&self) -> &BuildErrorKind {
-        &self.0
-    }
-}
-
-impl From<BuildErrorKind> for BuildError {
-    fn from(kind: BuildErrorKind) -> Self {
-        Self(kind)
-    }
-}
-
-/// Why a layer cannot work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildErrorKind {
-    /// A setting is zero that needs time or room.
-    #[non_exhaustive]
-    Zero {
-        /// The setting.
-        setting: &'static str,
-    },
-    /// A setting is longer than ten years.
-    #[non_exhaustive]
-    TooLong {
-        /// The setting.
-        setting: &'static str,
-        /// Its value.
-        value: Duration,
-    },
-    /// A setting is shorter than another one needs it to be.
-    #[non_exhaustive]
-    TooShort {
-        /// The setting.
-        setting: &'static str,
-        /// Its value.
-        value: Duration,
-        /// The other setting, or sum of settings.
-        other: &'static str,
-        /// Its value: the least that would do.
-        minimum: Duration,
-    },
-    /// The path is none that a request can have: it does not begin with `/`, has a query or fragment or characters
-    /// that a URI cannot have, or is a router's pattern.
-    #[non_exhaustive]
-    Path {
-        /// The path.
-        path: String,
-    },
-    /// The namespace has no characters.
-    EmptyNamespace,
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            BuildErrorKind::Zero { setting } => {
-                write!(f, "`with_{setting}` is zero: give a value above zero")
-            }
-            BuildErrorKind::TooLong { setting, value } => {
-                write!(f, "`with_{setting}` is {value:?}: the longest is ten years")
-            }
-            BuildErrorKind::TooShort { setting, value, other, minimum } => write!(
-                f,
-                "`with_{setting}` is {value:?}, which is shorter than {other} ({minimum:?}): make it at least as long"
-            ),
-            BuildErrorKind::Path { path } => {
-                write!(
-                    f,
-                    "`with_path` is {path:?}: give a path as a request has it, such as \"/webhooks/roomz\""
-                )
-            }
-            BuildErrorKind::EmptyNamespace => {
-                f.write_str("`with_namespace` is empty: give a name, such as `roomz`")
-            }
-        }
-    }
-}
-
-impl Error for BuildError {}

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use roomz_protocol::Timestamp;
 
-/// Where the time comes from, so that tests can move it.
+/// A source of time, so that tests can control it.
 ///
-/// This is for what is compared with the time: an event's age, a claim's lease, an id's retention. What *waits* (the
-/// body's deadline, the store's time-out, a duplicate's patience) uses tokio's timers, which `tokio::time::pause`
-/// stops.
+/// It is used for comparisons: an event's age, a claim's lease, an id's retention. Waiting (the body's deadline, the
+/// store timeout, the duplicate wait) uses tokio's timers, which `tokio::time::pause` controls.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,15 +16,19 @@ use roomz_protocol::Timestamp;
 /// let clock = SystemClock::new();
 /// assert!(clock.monotonic() < Duration::from_secs(1));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a clock",
+    label = "expected `SystemClock`, or a type that implements `roomz_webhook::Clock`",
+    note = "in tests, use `roomz_webhook::testing::ManualClock` (feature `testing`)"
+)]
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The calendar's time. It may jump; only an event's age is measured with it.
+    /// Returns the calendar time. It may jump. Only an event's age is measured with it.
     fn now(&self) -> Timestamp;
 
-    /// The time since some moment in the past. It must never go back.
+    /// Returns the time since a fixed moment in the past. It must never decrease.
     fn monotonic(&self) -> Duration;
 }
 
-/// A shared clock is a clock.
 impl<T: Clock + ?Sized> Clock for Arc<T> {
     fn now(&self) -> Timestamp {
         T::now(self)
@@ -36,14 +39,14 @@ impl<T: Clock + ?Sized> Clock for Arc<T> {
     }
 }
 
-/// The operating system's clocks: the default.
+/// The operating system's clocks. The default.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     start: Instant,
 }
 
 impl SystemClock {
-    /// The operating system's clocks.
+    /// Creates a clock whose monotonic time starts at zero.
     #[must_use]
     pub fn new() -> Self {
         Self { start: Instant::now() }

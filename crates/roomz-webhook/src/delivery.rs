@@ -4,12 +4,12 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use roomz_protocol::Event;
 
-use crate::layer::Receiver;
+use crate::state::Shared;
 
-/// A verified delivery: the event, its bytes, and how it came here. It is in the extensions of the request.
+/// A verified and claimed delivery: the event, its bytes and the attempt.
 ///
-/// Only the layer makes one, after the signature was verified and the event claimed: whoever holds one need not ask
-/// whether that was done. Cloning is cheap.
+/// The layer puts it into the request's extensions. Only the layer can create one, so it proves that the signature was
+/// verified and the event was claimed. Cloning is cheap.
 ///
 /// ```
 /// use roomz_webhook::{Delivery, WebhookBody};
@@ -20,7 +20,7 @@ use crate::layer::Receiver;
 /// }
 /// ```
 ///
-/// It cannot be made elsewhere:
+/// It cannot be created outside the layer:
 ///
 /// ```compile_fail,E0451
 /// # fn forge(real: roomz_webhook::Delivery) -> roomz_webhook::Delivery {
@@ -43,46 +43,41 @@ struct Inner {
     body: Bytes,
     attempt: u32,
     secret: usize,
-    /// Weak: who keeps a delivery does not keep the store.
-    receiver: Weak<Receiver>,
+    /// Weak, so that a delivery that is kept does not keep the store open.
+    shared: Weak<Shared>,
 }
 
 impl Delivery {
-    pub(crate) fn new(
-        receiver: &Arc<Receiver>,
-        event: Event,
-        body: Bytes,
-        attempt: u32,
-        secret: usize,
-    ) -> Self {
-        let receiver = Arc::downgrade(receiver);
-        Self(Arc::new(Inner { event, body, attempt, secret, receiver }))
+    pub(crate) fn new(shared: &Arc<Shared>, event: Event, body: Bytes, attempt: u32, secret: usize) -> Self {
+        let shared = Arc::downgrade(shared);
+        Self(Arc::new(Inner { event, body, attempt, secret, shared }))
     }
 
-    pub(crate) fn is_of(&self, receiver: &Arc<Receiver>) -> bool {
-        std::ptr::eq(self.0.receiver.as_ptr(), Arc::as_ptr(receiver))
+    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
+        std::ptr::eq(self.0.shared.as_ptr(), Arc::as_ptr(shared))
     }
 
-    /// The event.
+    /// Returns the event.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.0.event
     }
 
-    /// The bytes that were signed: the event as JSON, with the fields that [`Event`] ignores.
+    /// Returns the signed bytes: the event as JSON, including the fields that [`Event`] ignores.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.0.body
     }
 
-    /// How often this event was claimed, this time included: more than 1 when an earlier attempt failed or died. What
-    /// such an attempt did before it ended may have taken effect.
+    /// Returns how often this event was claimed, counted from 1.
+    ///
+    /// Above 1, an earlier attempt failed or its process died. What that attempt did may have taken effect.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt
     }
 
-    /// Which secret the signature matched: its position in the list given to the layer, from 0.
+    /// Returns the position of the secret that matched, counted from 0 in the order given to the layer.
     #[must_use]
     pub fn secret_position(&self) -> usize {
         self.0.secret

@@ -2,24 +2,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use roomz_protocol::Secrets;
-use tokio_util::task::TaskTracker;
-use tower::Layer;
+use tower_layer::Layer;
 
-use crate::background::Background;
-use crate::builder::WebhookLayerBuilder;
+use crate::config::Config;
 use crate::service::Webhook;
-use crate::settings::Settings;
-use crate::waiting::WaitingRoom;
+use crate::state::Shared;
 
-/// The layer that lets only verified, new events through to the service behind it.
+/// A tower [`Layer`] that passes only verified, new events to the service behind it.
 ///
-/// A clone is the same receiver: it shares the store, the waiting duplicates and [`drain`](Self::drain).
+/// A clone shares everything with the original: the store, the waiting duplicates and [`drain`](Self::drain). To use one
+/// receiver on several routes of one handler, clone the layer.
 ///
 /// ```
 /// use roomz_webhook::{Delivery, Secret, WebhookBody, WebhookLayer};
 /// use tower::{ServiceBuilder, service_fn};
 ///
-/// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?).build()?;
+/// let layer = WebhookLayer::new(Secret::new("the webhook secret")?);
 /// let service = ServiceBuilder::new().layer(layer).service(service_fn(
 ///     |request: http::Request<WebhookBody>| async move {
 ///         let delivery = request.extensions().get::<Delivery>();
@@ -31,49 +29,51 @@ use crate::waiting::WaitingRoom;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct WebhookLayer(Arc<Receiver>);
-
-/// What all requests of one layer share.
-pub(crate) struct Receiver {
-    pub(crate) settings: Settings,
-    pub(crate) waiting: WaitingRoom,
-    pub(crate) background: Background,
-    /// Everything that shutdown waits for.
-    pub(crate) tasks: TaskTracker,
-}
+#[must_use = "a layer does nothing until it wraps a service"]
+pub struct WebhookLayer(Arc<Shared>);
 
 impl WebhookLayer {
-    /// Creates a layer with the default settings for one secret, or for several during a rotation.
+    /// Creates a layer with the default settings.
     ///
-    /// Use [`builder`](Self::builder) to change a setting.
+    /// Pass one [`Secret`](crate::Secret), or several [`Secrets`] during a rotation. To change a setting, use
+    /// [`builder`](Self::builder).
     ///
     /// ```
     /// use roomz_webhook::{Secret, WebhookLayer};
     ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let layer = WebhookLayer::new(Secret::new("the webhook secret")?);
-    /// # Ok::<(), roomz_webhook::roomz_protocol::SecretError>(())
+    /// # drop(layer);
+    /// # Ok(())
+    /// # }
     /// ```
-    #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
-        Self::from_settings(Settings::new(secrets.into()))
+        Self::from_config(Config::new(secrets.into()))
     }
 
-    /// Creates a builder with the default settings, to change some of them.
-    pub fn builder(secrets: impl Into<Secrets>) -> WebhookLayerBuilder {
-        WebhookLayerBuilder::new(secrets.into())
+    pub(crate) fn from_config(config: Config) -> Self {
+        Self(Arc::new(Shared::new(config)))
     }
 
-    pub(crate) fn from_settings(settings: Settings) -> Self {
-        Self(Arc::new(Receiver {
-            settings,
-            waiting: WaitingRoom::default(),
-            background: Background::new(),
-            tasks: TaskTracker::new(),
-        }))
-    }
-
-    pub(crate) const fn receiver(&self) -> &Arc<Receiver> {
-        &self.0
+    /// Waits until every running handler and every background settlement has ended.
+    ///
+    /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried for up to ten
+    /// minutes. What does not finish in time is claimed again when its lease ends.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # async fn shutdown(layer: roomz_webhook::WebhookLayer) {
+    /// // After the server has stopped:
+    /// if tokio::time::timeout(Duration::from_secs(25), layer.drain()).await.is_err() {
+    ///     eprintln!("some handlers are still running; their events will be claimed again");
+    /// }
+    /// # }
+    /// ```
+    pub async fn drain(&self) {
+        let tasks = &self.0.tasks;
+        tasks.close();
+        tasks.wait().await;
     }
 }
 
@@ -88,8 +88,8 @@ impl<S> Layer<S> for WebhookLayer {
 impl fmt::Debug for WebhookLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookLayer")
-            .field("path", &self.0.settings.path)
-            .field("namespace", &self.0.settings.namespace)
+            .field("path", &self.0.config.path)
+            .field("namespace", &self.0.config.namespace)
             .finish_non_exhaustive()
     }
 }

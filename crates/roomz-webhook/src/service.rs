@@ -1,38 +1,34 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tower::{BoxError, Service, ServiceExt as _};
+use roomz_protocol::Event;
+use tower_service::Service;
 use tracing::Instrument as _;
 
-use crate::accept::{Accepted, accept};
-use crate::answer::Answer;
-use crate::body::WebhookBody;
-use crate::claim;
+use crate::body::{BoxError, WebhookBody};
+use crate::claim::{self, HandlerPanicked, Settlement};
 use crate::delivery::Delivery;
-use crate::detach::RunToEnd;
-use crate::hand_over::{self, Panicked};
-use crate::layer::Receiver;
-use crate::measure;
-use crate::refusal::{Rejection, RejectionKind};
-use crate::response::ResponseBody;
-use crate::settle::{self, Settlement};
+use crate::future::{ResponseFuture, RunToCompletion};
+use crate::response::{EarlyResponse, Rejection, RejectionKind, ResponseBody};
+use crate::state::Shared;
+use crate::telemetry;
+use crate::verify::{body, freshness, head};
 
-/// The service that [`WebhookLayer`](crate::WebhookLayer) makes.
+/// The service that [`WebhookLayer`](crate::WebhookLayer) creates.
 #[derive(Clone)]
+#[must_use = "a service does nothing until it is called"]
 pub struct Webhook<S> {
-    receiver: Arc<Receiver>,
+    shared: Arc<Shared>,
     service: S,
 }
 
 impl<S> Webhook<S> {
-    pub(crate) const fn new(receiver: Arc<Receiver>, service: S) -> Self {
-        Self { receiver, service }
+    pub(crate) const fn new(shared: Arc<Shared>, service: S) -> Self {
+        Self { shared, service }
     }
 }
 
@@ -49,21 +45,21 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<ResBody, S::Error>;
 
-    /// Always ready: what is refused needs no service, so the service is asked when its turn comes.
+    /// Always ready: a rejection needs no inner service, so the inner service is polled when it is called.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let receiver = Arc::clone(&self.receiver);
+        let shared = Arc::clone(&self.shared);
         let service = self.service.clone();
-        ResponseFuture(Box::pin(receive(receiver, service, request)))
+        ResponseFuture::new(receive(shared, service, request))
     }
 }
 
-/// A request's whole way.
+/// The whole path of a request: checks 1 to 8, the claim, the inner service, the settlement.
 async fn receive<S, ReqBody, ResBody>(
-    receiver: Arc<Receiver>,
+    shared: Arc<Shared>,
     service: S,
     request: Request<ReqBody>,
 ) -> Result<Response<ResponseBody<ResBody>>, S::Error>
@@ -75,91 +71,83 @@ where
     ReqBody::Error: Into<BoxError>,
     ResBody: Send + 'static,
 {
-    if !is_webhook(&receiver, &request) {
-        let response = service.oneshot(request.map(WebhookBody::elsewhere)).await?;
-        return Ok(response.map(ResponseBody::of_service));
+    if !is_delivery(&shared, &request) {
+        let response = claim::call_when_ready(service, request.map(WebhookBody::streaming)).await?;
+        return Ok(response.map(ResponseBody::from_service));
     }
+    let config = &shared.config;
+    let (mut parts, body) = request.into_parts();
 
-    let (mut head, body) = request.into_parts();
-    let Accepted { event, body, secret } = match accept(&head, body, &receiver.settings).await {
-        Ok(accepted) => accepted,
-        Err(answer) => return Ok(said(answer)),
+    // Checks 1 to 8. Nothing unsigned reaches the store.
+    let verified = async {
+        let signature = head::check(&parts, config)?;
+        let (body, secret) = body::read_and_verify(body, &signature, config).await?;
+        telemetry::verified(secret);
+        let event = Event::parse(&body).map_err(Rejection::event_malformed)?;
+        freshness::check(&event, config)?;
+        Ok((body, secret, event))
+    };
+    let (body, secret, event) = match verified.await {
+        Ok(verified) => verified,
+        Err(early) => return Ok(respond_early(early)),
     };
 
-    // From the claim on the work is done to its end, whether the client waits for it or not.
-    let span = tracing::info_span!("roomz_webhook", event.id = %event.id, event.r#type = %event.event_type);
-    let task = receiver.tasks.token();
+    // From the claim on, the work is finished even if the client disconnects.
+    let span = telemetry::delivery_span(&event);
+    let token = shared.tasks.token();
     let work = async move {
-        let _task = task;
-        let held = match claim::claim(&receiver, event.id, &body).await {
+        let _token = token;
+
+        // Check 9: the claim.
+        let held = match claim::acquire(&shared, event.id, &body).await {
             Ok(held) => held,
-            Err(answer) => return Ok(said(answer)),
+            Err(early) => return Ok(respond_early(early)),
         };
-        measure::accepted(&event, held.attempt);
-        head.extensions.insert(Delivery::new(&receiver, event, body.clone(), held.attempt, secret));
-        let request = Request::from_parts(head, WebhookBody::verified(body));
+        telemetry::accepted(&event, held.attempt);
 
-        let outcome = hand_over::run(&receiver, &held, service, request).await;
+        // Check 10: the inner service gets the same bytes, and the proof in the extensions.
+        parts.extensions.insert(Delivery::new(&shared, event, body.clone(), held.attempt, secret));
+        let request = Request::from_parts(parts, WebhookBody::verified(body));
+        let outcome = claim::run(&shared, &held, service, request).await;
 
+        // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
         let (settlement, response) = match outcome {
             Ok(Ok(response)) if response.status().is_success() => {
-                measure::handled(&response);
-                (Settlement::Complete, Ok(response.map(ResponseBody::of_service)))
+                telemetry::completed(&response);
+                (Settlement::Complete, Ok(response.map(ResponseBody::from_service)))
             }
             Ok(Ok(response)) => {
-                measure::released(&format_args!("answered {}", response.status()));
-                (Settlement::Release, Ok(response.map(ResponseBody::of_service)))
+                telemetry::released("handler answered with an error status", Some(response.status()));
+                (Settlement::Release, Ok(response.map(ResponseBody::from_service)))
             }
             Ok(Err(error)) => {
-                measure::released(&"failed");
+                telemetry::released("handler failed", None);
                 (Settlement::Release, Err(error))
             }
-            Err(Panicked) => {
-                measure::released(&"panicked");
-                (Settlement::Release, Ok(said(Rejection::new(RejectionKind::HandlerPanicked).into())))
+            Err(HandlerPanicked) => {
+                telemetry::released("handler panicked", None);
+                (Settlement::Release, Ok(respond_early(RejectionKind::HandlerPanicked.into())))
             }
         };
-        settle::settle(&receiver, held, settlement).await;
+        claim::settle(&shared, held, settlement).await;
         response
     };
-    RunToEnd::new(work.instrument(span)).await
+    RunToCompletion::new(work.instrument(span)).await
 }
 
-/// Whether the request is to be looked at: it has the path, and this layer, mounted twice, has not seen it before.
-fn is_webhook<B>(receiver: &Arc<Receiver>, request: &Request<B>) -> bool {
-    let has_path = receiver.settings.path.as_deref().is_none_or(|path| path == request.uri().path());
+/// Returns whether this layer handles the request: the path matches, and the same layer, mounted twice, has not handled it.
+fn is_delivery<B>(shared: &Arc<Shared>, request: &Request<B>) -> bool {
+    let path_matches = shared.config.path.as_deref().is_none_or(|path| path == request.uri().path());
     let delivery = request.extensions().get::<Delivery>();
-    has_path && !delivery.is_some_and(|delivery| delivery.is_of(receiver))
+    path_matches && !delivery.is_some_and(|delivery| delivery.belongs_to(shared))
 }
 
-fn said<B>(answer: Answer) -> Response<ResponseBody<B>> {
-    match &answer {
-        Answer::Refused { refusal, .. } => measure::rejected(refusal),
-        Answer::Skipped(skipped) => measure::skipped(*skipped),
+fn respond_early<B>(early: EarlyResponse) -> Response<ResponseBody<B>> {
+    match &early {
+        EarlyResponse::Rejected { rejection, .. } => telemetry::rejected(rejection),
+        EarlyResponse::Skipped(skipped) => telemetry::skipped(*skipped),
     }
-    answer.into_response()
-}
-
-/// The future of [`Webhook`].
-///
-/// Dropping it before the delivery is verified ends the request. Dropping it afterwards leaves the rest, the waiting of
-/// a duplicate included, running in the background: a verified event is not given up because its sender was.
-#[must_use = "futures do nothing unless polled"]
-#[allow(clippy::type_complexity)]
-pub struct ResponseFuture<B, E>(Pin<Box<dyn Future<Output = Result<Response<ResponseBody<B>>, E>> + Send>>);
-
-impl<B, E> Future for ResponseFuture<B, E> {
-    type Output = Result<Response<ResponseBody<B>>, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl<B, E> fmt::Debug for ResponseFuture<B, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
+    early.into_response()
 }
 
 impl<S: fmt::Debug> fmt::Debug for Webhook<S> {

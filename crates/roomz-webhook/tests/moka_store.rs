@@ -8,7 +8,7 @@ use roomz_webhook::store::{
     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled,
     StoreErrorKind,
 };
-use roomz_webhook::testing::{ManualClock, Subject};
+use roomz_webhook::testing::{ManualClock, StoreUnderTest};
 
 const LEASE: Duration = Duration::from_secs(60);
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -16,11 +16,14 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 roomz_webhook::store_contract!(with_a_clock_that_is_moved, async {
     let clock = ManualClock::new();
     let store = MokaStore::builder().with_clock(clock.clone()).build();
-    Subject::new(store.clone()).with_peer(store).with_advance(move |by| clock.advance(by)).with_rounds(5_000)
+    StoreUnderTest::new(store.clone())
+        .with_peer(store)
+        .with_advance(move |by| clock.advance(by))
+        .with_rounds(5_000)
 });
 
 roomz_webhook::store_contract!(with_the_real_clock, async {
-    Subject::new(MokaStore::new()).with_rounds(100)
+    StoreUnderTest::new(MokaStore::new()).with_rounds(100)
 });
 
 fn key(number: u128) -> ClaimKey {

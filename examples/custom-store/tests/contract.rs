@@ -5,14 +5,17 @@ use axum::http::StatusCode;
 use custom_store::RedbStore;
 use roomz_axum::Skipped;
 use roomz_axum::{Secret, WebhookLayer};
-use roomz_webhook::testing::{ManualClock, Subject, TestEvent};
+use roomz_webhook::testing::{ManualClock, StoreUnderTest, TestEvent};
 use tower::ServiceExt as _;
 
 roomz_webhook::store_contract!(redb_store, async {
     let clock = ManualClock::new();
     let file = tempfile::NamedTempFile::new().unwrap();
     let store = RedbStore::open(file.path()).unwrap().with_clock(clock.clone());
-    Subject::new(store.clone()).with_peer(store).with_advance(move |by| clock.advance(by)).with_rounds(50)
+    StoreUnderTest::new(store.clone())
+        .with_peer(store)
+        .with_advance(move |by| clock.advance(by))
+        .with_rounds(50)
 });
 
 #[tokio::test]

@@ -1,30 +1,29 @@
 use std::error::Error;
 use std::fmt;
 
-/// A store could not say or do what it was asked.
+/// A store operation failed. Its outcome may be unknown.
 ///
-/// The layer answers 503 with `Retry-After`, so the error's text goes to the log only. Keep passwords out of the
-/// source's text all the same.
-#[derive(Debug)]
+/// The layer answers 503 with `Retry-After` and writes the error's text, with its sources, to the log. Keep passwords
+/// out of the text of the source.
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// Why a store failed.
+/// The kind of a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// It cannot be reached, or it failed; the error's `source()` says how.
+    /// The store cannot be reached, or the operation failed. The error's `source()` says how.
     Unavailable,
-    /// It did not answer in time.
+    /// The store did not reply within the store timeout.
     TimedOut,
-    /// It has no room for another live claim.
+    /// The store has no room for another live claim.
     Full,
 }
 
 impl StoreError {
-    /// The store cannot be reached, or failed.
+    /// Creates an error of the kind [`Unavailable`](StoreErrorKind::Unavailable).
     ///
     /// ```
     /// use roomz_webhook::store::{StoreError, StoreErrorKind};
@@ -36,19 +35,21 @@ impl StoreError {
         Self { kind: StoreErrorKind::Unavailable, source: Some(source.into()) }
     }
 
-    /// The store has no room for another live claim.
+    /// Creates an error of the kind [`Full`](StoreErrorKind::Full).
     #[must_use]
     pub const fn full() -> Self {
         Self { kind: StoreErrorKind::Full, source: None }
     }
 
-    /// The store did not answer in time. The layer says this of a store; a store need not.
+    /// Creates an error of the kind [`TimedOut`](StoreErrorKind::TimedOut).
+    ///
+    /// The layer has its own timeout; a store needs none.
     #[must_use]
     pub const fn timed_out() -> Self {
         Self { kind: StoreErrorKind::TimedOut, source: None }
     }
 
-    /// Why it failed.
+    /// Returns the kind.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
@@ -59,9 +60,22 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the idempotency store is unavailable",
-            StoreErrorKind::TimedOut => "the idempotency store did not answer in time",
+            StoreErrorKind::TimedOut => "the idempotency store did not reply in time",
             StoreErrorKind::Full => "the idempotency store has no room for another live claim",
         })
+    }
+}
+
+/// The same text as `Display`, followed by the sources, because an error that `main` returns is printed with `Debug`.
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = self.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use roomz_protocol::{EventId, Uuid};
 use sha2::{Digest as _, Sha256};
 
-/// What a record is found by: a namespace and an event's id.
+/// The key of a record: a namespace and an event id.
 ///
-/// The namespace keeps receivers apart that share a store but not their events, such as staging and production.
+/// The namespace separates receivers that share a store but not their events, such as staging and production.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimKey {
     namespace: Arc<str>,
@@ -14,63 +14,64 @@ pub struct ClaimKey {
 }
 
 impl ClaimKey {
-    /// The key of an event in a namespace.
+    /// Creates the key of an event in a namespace.
     #[must_use]
     pub const fn new(namespace: Arc<str>, id: EventId) -> Self {
         Self { namespace, id }
     }
 
-    /// The namespace.
+    /// Returns the namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The event's id.
+    /// Returns the event id.
     #[must_use]
     pub const fn id(&self) -> EventId {
         self.id
     }
 
-    /// The key of another body with the same id, which is then an event of its own.
-    pub(crate) fn of_other_body(&self, fingerprint: Fingerprint) -> Self {
+    /// Returns the key under which a second body with the same id is claimed as another event.
+    pub(crate) fn with_body(&self, fingerprint: Fingerprint) -> Self {
         let id = self.id.as_uuid().as_u128() ^ u128::from_be_bytes(fingerprint.0);
         Self { namespace: Arc::clone(&self.namespace), id: Uuid::from_u128(id).into() }
     }
 }
 
-/// Who holds a claim: 128 random bits, new for each delivery.
+/// The holder of a claim: 128 random bits, new for each delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(u128);
 
 impl Owner {
-    /// A new owner.
+    /// Creates a random owner.
     #[must_use]
     pub fn random() -> Self {
         Self(rand::random())
     }
 
-    /// The bits, for storing them.
+    /// Returns the bytes, for a store to keep.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
     }
 
-    /// An owner read back.
+    /// Restores an owner from the bytes that a store kept.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
     }
 }
 
-/// Tells two bodies apart that carry the same id: the first 128 bits of the body's SHA-256.
+/// The fingerprint of a body: the first 128 bits of its SHA-256.
 ///
-/// It does not depend on a secret, so that it stays the same while secrets are rotated and gives nothing away.
+/// It distinguishes two bodies with the same id. It does not depend on a secret, so it survives a rotation of secrets and
+/// reveals nothing about them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a body.
+    /// Computes the fingerprint of a body.
     ///
     /// ```
     /// use roomz_webhook::store::Fingerprint;
@@ -85,13 +86,13 @@ impl Fingerprint {
         Self(first)
     }
 
-    /// The bits, for storing them.
+    /// Returns the bytes, for a store to keep.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 
-    /// A fingerprint read back.
+    /// Restores a fingerprint from the bytes that a store kept.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

@@ -9,27 +9,22 @@ use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
-};
-use crate::clock::{Clock, SystemClock};
-use crate::measure;
+use super::error::StoreError;
+use super::idempotency::{Claim, ClaimRequest, ClaimState, IdempotencyStore, Settled};
+use super::key::{ClaimKey, Fingerprint, Owner};
+use crate::clock::Clock;
+use crate::telemetry;
 
-const DEFAULT_CAPACITY: u64 = 100_000;
-const DEFAULT_MAX_IN_FLIGHT: usize = 100_000;
-
-/// The default store: in this process's memory, **forgotten on restart**, not shared with other instances, and it
-/// remembers at most 100 000 finished ids.
+/// The default store: in memory, **forgotten on restart**, not shared between instances, at most 100 000 handled ids.
 ///
-/// A delivery that is repeated after a restart, to another instance, or after 100 000 newer ids runs its handler
-/// again. When that matters, use a store that is shared and durable.
+/// A duplicate runs its handler again after a restart, on another instance, or after 100 000 newer ids. If that matters,
+/// use a shared, durable store.
 ///
-/// - Running claims are kept apart from what may be evicted: at most 100 000 of them; more is a
-///   [`StoreError`] of the kind [`Full`](super::StoreErrorKind::Full), and the sender gets 503.
-/// - Ids that nobody works on (finished ones, and failed ones with their attempt) are kept in a [moka] cache that
-///   drops the least recently used, never refuses a new one, and counts what it drops before its time
-///   ([`evicted_early`](Self::evicted_early)). One costs about 450 bytes: 45 MB when full.
-/// - A clone is the same store: give one to several layers to let them share it.
+/// - Live claims are never evicted. At most 100 000 may be in flight; one more is a [`StoreError`] of the kind
+///   [`Full`](super::StoreErrorKind::Full), which the layer answers with 503.
+/// - Done and released ids are in a [moka] cache that evicts the least recently used. Evictions before the end of the
+///   retention are counted ([`evicted_early`](Self::evicted_early)). One id takes about 450 bytes, a full cache 45 MB.
+/// - A clone shares the claims. Give clones to several layers to share one store.
 ///
 /// ```
 /// use roomz_webhook::{Secret, WebhookLayer};
@@ -44,97 +39,26 @@ pub struct MokaStore {
     inner: Arc<Inner>,
 }
 
-/// Builds a [`MokaStore`]. Every setting has a default.
-///
-/// ```
-/// use roomz_webhook::store::MokaStore;
-///
-/// let store = MokaStore::builder().with_capacity(1_000_000).with_max_in_flight(10_000).build();
-/// # drop(store);
-/// ```
 #[derive(Clone, Debug)]
-#[must_use = "call `build` to get the store"]
-pub struct MokaStoreBuilder {
-    capacity: u64,
-    max_in_flight: usize,
-    clock: Arc<dyn Clock>,
-}
-
-impl MokaStoreBuilder {
-    /// Sets how many finished and released ids are remembered. Default: 100 000. Zero counts as 1.
-    ///
-    /// Raise it when [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 450 bytes.
-    ///
-    /// ```
-    /// # use roomz_webhook::store::MokaStore;
-    /// let store = MokaStore::builder().with_capacity(1_000_000).build();
-    /// ```
-    pub fn with_capacity(mut self, capacity: u64) -> Self {
-        self.capacity = capacity.max(1);
-        self
-    }
-
-    /// Sets how many claims may be in flight at once. Default: 100 000. Zero counts as 1.
-    ///
-    /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer answers with
-    /// 503. Lower it to bound memory.
-    ///
-    /// ```
-    /// # use roomz_webhook::store::MokaStore;
-    /// let store = MokaStore::builder().with_max_in_flight(1_000).build();
-    /// ```
-    pub fn with_max_in_flight(mut self, claims: usize) -> Self {
-        self.max_in_flight = claims.max(1);
-        self
-    }
-
-    /// Sets the clock for leases and retention. Default: [`SystemClock`]. Set it in tests.
-    ///
-    /// ```
-    /// # use roomz_webhook::{SystemClock, store::MokaStore};
-    /// let store = MokaStore::builder().with_clock(SystemClock::new()).build();
-    /// ```
-    pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Creates the store, which is empty.
-    #[must_use]
-    pub fn build(self) -> MokaStore {
-        let evicted_early = Arc::new(AtomicU64::new(0));
-        let idle = Cache::builder()
-            .max_capacity(self.capacity)
-            // moka's default policy (TinyLFU) rejects new keys when the cache is full, and a duplicate would run.
-            .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener({
-                let evicted_early = Arc::clone(&evicted_early);
-                let clock = Arc::clone(&self.clock);
-                move |_, idle: Idle, cause| {
-                    if cause == RemovalCause::Size && idle.expiry > clock.monotonic() {
-                        evicted_early.fetch_add(1, Ordering::Relaxed);
-                        measure::evicted_early();
-                    }
-                }
-            })
-            .build();
-        let inner = Inner { settings: self, running: Mutex::default(), idle, evicted_early };
-        MokaStore { inner: Arc::new(inner) }
-    }
+pub(super) struct Settings {
+    pub(super) capacity: u64,
+    pub(super) max_in_flight: usize,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 struct Inner {
-    settings: MokaStoreBuilder,
-    running: Mutex<Running>,
-    /// Ids that nobody works on. Its operations run under the lock above, which makes a move between the two atomic.
+    settings: Settings,
+    in_flight: Mutex<InFlight>,
+    /// Done and released ids, and claims whose lease ended. It is used only under the lock of `in_flight`, so that moving a
+    /// record between the two is atomic.
     idle: Cache<ClaimKey, Idle>,
     evicted_early: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
-struct Running {
+struct InFlight {
     claims: HashMap<ClaimKey, Record>,
-    /// No lease ends before this: looking for dead claims earlier is in vain.
+    /// No lease ends before this time, so a search for ended leases before it finds nothing.
     first_lease_end: Duration,
 }
 
@@ -150,7 +74,7 @@ struct Record {
 #[derive(Clone, Copy)]
 struct Idle {
     done: bool,
-    /// Who may still settle it: not after a release.
+    /// The owner who may still settle it. `None` after a release.
     owner: Option<Owner>,
     fingerprint: Fingerprint,
     attempt: u32,
@@ -158,19 +82,24 @@ struct Idle {
 }
 
 impl MokaStore {
-    /// Creates an empty store with the default settings.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::builder().build()
-    }
-
-    /// Creates a builder with the default settings.
-    pub fn builder() -> MokaStoreBuilder {
-        MokaStoreBuilder {
-            capacity: DEFAULT_CAPACITY,
-            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
-            clock: Arc::new(SystemClock::new()),
-        }
+    pub(super) fn with_settings(settings: Settings) -> Self {
+        let evicted_early = Arc::new(AtomicU64::new(0));
+        let idle = Cache::builder()
+            .max_capacity(settings.capacity)
+            // moka's default policy (TinyLFU) rejects new keys when the cache is full, and a duplicate would run.
+            .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener({
+                let evicted_early = Arc::clone(&evicted_early);
+                let clock = Arc::clone(&settings.clock);
+                move |_, idle: Idle, cause| {
+                    if cause == RemovalCause::Size && idle.expiry > clock.monotonic() {
+                        evicted_early.fetch_add(1, Ordering::Relaxed);
+                        telemetry::evicted_early();
+                    }
+                }
+            })
+            .build();
+        Self { inner: Arc::new(Inner { settings, in_flight: Mutex::default(), idle, evicted_early }) }
     }
 
     /// Returns how many ids were evicted before their retention ended, since the store was created.
@@ -182,36 +111,36 @@ impl MokaStore {
         self.inner.evicted_early.load(Ordering::Relaxed)
     }
 
-    /// A panic cannot leave the map by half: the lock is good even when poisoned.
-    fn lock(&self) -> MutexGuard<'_, Running> {
-        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// No panic leaves the map half changed, so a poisoned lock is still usable.
+    fn lock(&self) -> MutexGuard<'_, InFlight> {
+        self.inner.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self, key: &ClaimKey, now: Duration) -> Option<Idle> {
-        // Most ids are new. Unlike `get`, this makes no note of having looked, which would cost more than looking.
+        // Most ids are new. Unlike `get`, `contains_key` does not record an access, which costs more than the lookup.
         if !self.inner.idle.contains_key(key) {
             return None;
         }
         self.inner.idle.get(key).filter(|idle| idle.expiry > now)
     }
 
-    /// Moves claims whose lease is over, if there can be any, to where they can be evicted.
-    fn make_room(&self, running: &mut Running, now: Duration) -> Result<(), StoreError> {
-        if running.claims.len() < self.inner.settings.max_in_flight {
+    /// When the store is full, moves claims whose lease ended to the cache, where they can be evicted.
+    fn evict_expired_leases(&self, in_flight: &mut InFlight, now: Duration) -> Result<(), StoreError> {
+        if in_flight.claims.len() < self.inner.settings.max_in_flight {
             return Ok(());
         }
-        if running.first_lease_end <= now {
-            running.claims.retain(|key, record| {
+        if in_flight.first_lease_end <= now {
+            in_flight.claims.retain(|key, record| {
                 let live = record.lease_end > now;
                 if !live {
                     self.inner.idle.insert(key.clone(), record.idle(false));
                 }
                 live
             });
-            running.first_lease_end =
-                running.claims.values().map(|record| record.lease_end).min().unwrap_or_default();
+            in_flight.first_lease_end =
+                in_flight.claims.values().map(|record| record.lease_end).min().unwrap_or_default();
         }
-        if running.claims.len() < self.inner.settings.max_in_flight {
+        if in_flight.claims.len() < self.inner.settings.max_in_flight {
             Ok(())
         } else {
             Err(StoreError::full())
@@ -222,9 +151,9 @@ impl MokaStore {
         let now = self.inner.settings.clock.monotonic();
         let lease_end = now.saturating_add(claim.lease);
         let expiry = now.saturating_add(claim.retention);
-        let mut running = self.lock();
+        let mut in_flight = self.lock();
 
-        if let Some(record) = running.claims.get_mut(key) {
+        if let Some(record) = in_flight.claims.get_mut(key) {
             let matches = record.fingerprint == claim.fingerprint;
             if record.owner != claim.owner {
                 if record.lease_end > now {
@@ -241,7 +170,7 @@ impl MokaStore {
             record.lease_end = lease_end;
             record.expiry = expiry;
             let attempt = record.attempt;
-            running.first_lease_end = running.first_lease_end.min(lease_end);
+            in_flight.first_lease_end = in_flight.first_lease_end.min(lease_end);
             return Ok(Claim::new(ClaimState::Claimed { attempt }, matches));
         }
 
@@ -251,15 +180,15 @@ impl MokaStore {
         {
             return Ok(Claim::new(ClaimState::Done, idle.fingerprint == claim.fingerprint));
         }
-        self.make_room(&mut running, now)?;
+        self.evict_expired_leases(&mut in_flight, now)?;
         let mut record = Record::first(claim, lease_end, expiry);
         if let Some(idle) = idle {
             record.fingerprint = idle.fingerprint;
-            let again = idle.owner == Some(claim.owner);
-            record.attempt = if again { idle.attempt } else { idle.attempt.saturating_add(1) };
+            let is_owner = idle.owner == Some(claim.owner);
+            record.attempt = if is_owner { idle.attempt } else { idle.attempt.saturating_add(1) };
             self.inner.idle.invalidate(key);
         }
-        running.insert(key, record);
+        in_flight.insert(key, record);
         let matches = record.fingerprint == claim.fingerprint;
         Ok(Claim::new(ClaimState::Claimed { attempt: record.attempt }, matches))
     }
@@ -267,19 +196,19 @@ impl MokaStore {
     fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Settled {
         let now = self.inner.settings.clock.monotonic();
         let lease_end = now.saturating_add(lease);
-        let mut running = self.lock();
-        let Some(mut record) = self.held(&running, key, owner, now) else { return Settled::Lost };
+        let mut in_flight = self.lock();
+        let Some(mut record) = self.held(&in_flight, key, owner, now) else { return Settled::Lost };
         record.lease_end = lease_end;
         record.expiry = record.expiry.max(lease_end);
-        // A dead claim that was moved comes back: its owner was not dead.
+        // The lease had ended and the claim was moved to the cache, but its owner is still alive.
         self.inner.idle.invalidate(key);
-        running.insert(key, record);
+        in_flight.insert(key, record);
         Settled::Applied
     }
 
-    /// The claim that this owner may settle: a running one, or a dead one that was moved to make room.
-    fn held(&self, running: &Running, key: &ClaimKey, owner: Owner, now: Duration) -> Option<Record> {
-        match running.claims.get(key) {
+    /// Returns the claim that this owner may settle. It is in flight, or in the cache after its lease ended.
+    fn held(&self, in_flight: &InFlight, key: &ClaimKey, owner: Owner, now: Duration) -> Option<Record> {
+        match in_flight.claims.get(key) {
             Some(record) => {
                 let known = record.lease_end > now || record.expiry > now;
                 (known && record.owner == owner).then_some(*record)
@@ -295,14 +224,14 @@ impl MokaStore {
 
     fn complete(&self, key: &ClaimKey, owner: Owner, retention: Duration) -> Settled {
         let now = self.inner.settings.clock.monotonic();
-        let mut running = self.lock();
-        if let Some(record) = self.held(&running, key, owner, now) {
+        let mut in_flight = self.lock();
+        if let Some(record) = self.held(&in_flight, key, owner, now) {
             let idle = Idle { expiry: now.saturating_add(retention), ..record.idle(true) };
             self.inner.idle.insert(key.clone(), idle);
-            running.claims.remove(key);
+            in_flight.claims.remove(key);
             return Settled::Applied;
         }
-        // A completion whose reply got lost.
+        // The owner repeats a completion whose reply was lost.
         match self.idle(key, now) {
             Some(idle) if idle.done && idle.owner == Some(owner) => Settled::Applied,
             _ => Settled::Lost,
@@ -311,15 +240,15 @@ impl MokaStore {
 
     fn release(&self, key: &ClaimKey, owner: Owner) -> Settled {
         let now = self.inner.settings.clock.monotonic();
-        let mut running = self.lock();
-        let Some(record) = self.held(&running, key, owner, now) else { return Settled::Lost };
+        let mut in_flight = self.lock();
+        let Some(record) = self.held(&in_flight, key, owner, now) else { return Settled::Lost };
         self.inner.idle.insert(key.clone(), Idle { owner: None, ..record.idle(false) });
-        running.claims.remove(key);
+        in_flight.claims.remove(key);
         Settled::Applied
     }
 }
 
-impl Running {
+impl InFlight {
     fn insert(&mut self, key: &ClaimKey, record: Record) {
         if self.claims.is_empty() || record.lease_end < self.first_lease_end {
             self.first_lease_end = record.lease_end;
@@ -365,12 +294,6 @@ impl IdempotencyStore for MokaStore {
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
         Ok(Self::release(self, key, owner))
-    }
-}
-
-impl Default for MokaStore {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

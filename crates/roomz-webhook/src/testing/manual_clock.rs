@@ -6,7 +6,7 @@ use roomz_protocol::Timestamp;
 
 use crate::clock::Clock;
 
-/// A clock that stands still until it is moved. A clone is the same clock.
+/// A clock that advances only when a test advances it. Clones share the time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::clock::Clock;
 /// let clock = ManualClock::new();
 /// let store = MokaStore::builder().with_clock(clock.clone()).build();
 /// let before = clock.monotonic();
-/// clock.advance(Duration::from_secs(60)); // every lease is over
+/// clock.advance(Duration::from_secs(60)); // every lease has ended
 /// assert_eq!(clock.monotonic() - before, Duration::from_secs(60));
 /// ```
 #[derive(Clone, Debug)]
@@ -27,19 +27,19 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows the present time and stands still.
+    /// Creates a clock that starts at the current time.
     #[must_use]
     pub fn new() -> Self {
         Self::at(Timestamp::now())
     }
 
-    /// A clock that shows this time and stands still.
+    /// Creates a clock that starts at this time.
     #[must_use]
     pub fn at(start: Timestamp) -> Self {
         Self { start, elapsed_nanos: Arc::default() }
     }
 
-    /// Moves the clock, by at most 584 years in all.
+    /// Advances the clock, by at most 584 years in total.
     pub fn advance(&self, by: Duration) {
         let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.elapsed_nanos.fetch_add(nanos, Ordering::SeqCst);

@@ -1,13 +1,13 @@
-//! For tests: a clock that you move, the suite that every store must pass, and deliveries signed as ROOMZ would.
+//! Test support: a manual clock, the contract suite for stores, and deliveries signed as ROOMZ signs them.
 //!
-//! A store of your own is checked with a few lines in its tests; see [`store_contract!`](crate::store_contract).
+//! To test your own store, see [`store_contract!`](crate::store_contract).
 
 #[doc(hidden)]
 pub mod contract;
 mod manual_clock;
-mod subject;
+mod store_under_test;
 
 pub use self::manual_clock::ManualClock;
-pub use self::subject::Subject;
+pub use self::store_under_test::StoreUnderTest;
 
 pub use roomz_protocol::testing::{TestEvent, signed_request};

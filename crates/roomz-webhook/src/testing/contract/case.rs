@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use roomz_protocol::{EventId, Uuid};
 use crate::store::{
     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
 };
-use crate::testing::subject::Subject;
+use crate::testing::store_under_test::StoreUnderTest;
 
 pub(super) const LONG: Duration = Duration::from_secs(60 * 60);
 
@@ -16,7 +17,7 @@ pub(super) const BODY: &[u8] = b"the body";
 
 pub(super) const OTHER_BODY: &[u8] = b"another body";
 
-/// One event, and those who want it.
+/// One event, claimed through each store instance in turn.
 #[derive(Clone)]
 pub(super) struct Case {
     pub(super) stores: Vec<Arc<dyn IdempotencyStore>>,
@@ -25,37 +26,37 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) fn new(subject: &Subject) -> Self {
+    pub(super) fn new(subject: &StoreUnderTest) -> Self {
         Self::with_key(subject, "contract", random_id())
     }
 
-    pub(super) fn with_key(subject: &Subject, namespace: &str, id: EventId) -> Self {
+    pub(super) fn with_key(subject: &StoreUnderTest, namespace: &str, id: EventId) -> Self {
         Self { stores: subject.stores(), turn: Arc::default(), key: ClaimKey::new(namespace.into(), id) }
     }
 
-    /// Each instance in turn.
+    /// Returns the next instance.
     pub(super) fn store(&self) -> &dyn IdempotencyStore {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.stores.len();
         match self.stores.get(turn) {
             Some(store) => store,
-            None => panic!("there is no store"),
+            None => panic!("no store was given"),
         }
     }
 
     pub(super) async fn claim_kept(&self, owner: Owner, lease: Duration, retention: Duration) -> ClaimState {
         let request = ClaimRequest::new(owner, Fingerprint::of(BODY), lease, retention);
-        answer("claim", self.store().claim(&self.key, &request)).await.state
+        expect_reply("claim", self.store().claim(&self.key, &request)).await.state
     }
 
     pub(super) async fn claim_body(&self, owner: Owner, body: &[u8], lease: Duration) -> (ClaimState, bool) {
         let request = ClaimRequest::new(owner, Fingerprint::of(body), lease, LONG);
-        let claim = answer("claim", self.store().claim(&self.key, &request)).await;
+        let claim = expect_reply("claim", self.store().claim(&self.key, &request)).await;
         (claim.state, claim.fingerprint_matches)
     }
 
     pub(super) async fn claim_for(&self, owner: Owner, lease: Duration) -> ClaimState {
         let (state, matches) = self.claim_body(owner, BODY, lease).await;
-        assert!(matches, "the body is the same, but was marked as another");
+        assert!(matches, "the fingerprint is the same, but was reported as a mismatch");
         state
     }
 
@@ -63,21 +64,24 @@ impl Case {
         self.claim_for(owner, LONG).await
     }
 
-    /// What somebody new is told.
+    /// Claims for a new owner.
     pub(super) async fn state(&self) -> ClaimState {
         self.claim(Owner::random()).await
     }
 
-    pub(super) async fn renew(&self, owner: Owner, lease: Duration) -> Settled {
-        answer("renew", self.store().renew(&self.key, owner, lease)).await
+    pub(super) async fn renew(&self, owner: Owner, lease: Duration) -> Reply {
+        let settled = expect_reply("renew", self.store().renew(&self.key, owner, lease)).await;
+        Reply { operation: "renew", settled }
     }
 
-    pub(super) async fn complete(&self, owner: Owner) -> Settled {
-        answer("complete", self.store().complete(&self.key, owner, LONG)).await
+    pub(super) async fn complete(&self, owner: Owner) -> Reply {
+        let settled = expect_reply("complete", self.store().complete(&self.key, owner, LONG)).await;
+        Reply { operation: "complete", settled }
     }
 
-    pub(super) async fn release(&self, owner: Owner) -> Settled {
-        answer("release", self.store().release(&self.key, owner)).await
+    pub(super) async fn release(&self, owner: Owner) -> Reply {
+        let settled = expect_reply("release", self.store().release(&self.key, owner)).await;
+        Reply { operation: "release", settled }
     }
 
     pub(super) async fn assert_in_flight(&self) {
@@ -86,16 +90,38 @@ impl Case {
     }
 }
 
+/// The result of an operation, which a failed assertion prints together with the operation's name.
+#[derive(Clone, Copy)]
+pub(super) struct Reply {
+    operation: &'static str,
+    pub(super) settled: Settled,
+}
+
+impl PartialEq<Settled> for Reply {
+    fn eq(&self, settled: &Settled) -> bool {
+        self.settled == *settled
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} returned {:?}", self.operation, self.settled)
+    }
+}
+
 pub(super) fn random_id() -> EventId {
     Uuid::from_bytes(Owner::random().to_bytes()).into()
 }
 
-/// What the store answers, in a time that no store needs.
-pub(super) async fn answer<T>(operation: &str, asked: impl Future<Output = Result<T, StoreError>>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), asked).await {
-        Ok(Ok(answer)) => answer,
+/// Returns the store's reply. Panics when the operation fails or takes longer than any store should.
+pub(super) async fn expect_reply<T>(
+    operation: &str,
+    reply: impl Future<Output = Result<T, StoreError>>,
+) -> T {
+    match tokio::time::timeout(Duration::from_secs(30), reply).await {
+        Ok(Ok(reply)) => reply,
         Ok(Err(error)) => panic!("`{operation}` failed: {error:?}"),
-        Err(_) => panic!("`{operation}` did not answer in 30 s"),
+        Err(_) => panic!("`{operation}` did not reply in 30 s"),
     }
 }
 

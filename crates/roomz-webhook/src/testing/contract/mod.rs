@@ -1,13 +1,13 @@
-//! What every [`IdempotencyStore`](crate::IdempotencyStore) must do, one function for each sentence; they are named by
-//! [`store_contract!`](crate::store_contract).
+//! The functions that [`store_contract!`](crate::store_contract) calls: one for each requirement of an
+//! [`IdempotencyStore`](crate::store::IdempotencyStore).
 //!
-//! Every function uses ids of its own, so they may run side by side on one database.
+//! Each function uses its own ids, so all of them can run concurrently on one database.
 
 #![allow(
     missing_docs,
     clippy::panic,
     clippy::missing_panics_doc,
-    reason = "a sentence that does not hold panics"
+    reason = "a requirement that is not met panics"
 )]
 
 mod case;
@@ -21,88 +21,88 @@ pub use self::races::*;
 pub use self::states::*;
 pub use self::time::*;
 
-/// Makes one test of each sentence of the contract, in a module of the given name.
+/// Defines one test for each requirement of an `IdempotencyStore`, in a module of the given name.
 ///
-/// The second argument is a future that makes a [`Subject`](crate::testing::Subject); it is run anew for each test. A
-/// new version of this crate may add sentences. It may also give `Option<Subject>`: with `None`, where there is no
-/// server to test with, the tests do nothing.
+/// The second argument is a future that creates a [`StoreUnderTest`](crate::testing::StoreUnderTest). It runs once per
+/// test. It may also return `Option<StoreUnderTest>`: with `None`, for example without a server, the tests pass without
+/// doing anything. A new minor version of this crate may add tests.
 ///
 /// ```
-/// # struct MyStore(roomz_webhook::store::MokaStore);
-/// # impl MyStore { async fn open() -> Self { Self(roomz_webhook::store::MokaStore::new()) } }
-/// # #[async_trait::async_trait]
-/// # impl roomz_webhook::store::IdempotencyStore for MyStore {
-/// #     async fn claim(&self, k: &roomz_webhook::store::ClaimKey, c: &roomz_webhook::store::ClaimRequest)
-/// #         -> Result<roomz_webhook::store::Claim, roomz_webhook::store::StoreError> { todo!() }
-/// #     async fn renew(&self, k: &roomz_webhook::store::ClaimKey, o: roomz_webhook::store::Owner, l: std::time::Duration)
-/// #         -> Result<roomz_webhook::store::Settled, roomz_webhook::store::StoreError> { todo!() }
-/// #     async fn complete(&self, k: &roomz_webhook::store::ClaimKey, o: roomz_webhook::store::Owner, r: std::time::Duration)
-/// #         -> Result<roomz_webhook::store::Settled, roomz_webhook::store::StoreError> { todo!() }
-/// #     async fn release(&self, k: &roomz_webhook::store::ClaimKey, o: roomz_webhook::store::Owner)
-/// #         -> Result<roomz_webhook::store::Settled, roomz_webhook::store::StoreError> { todo!() }
+/// # use std::time::Duration;
+/// # use roomz_webhook::store::{
+/// #     Claim, ClaimKey, ClaimRequest, IdempotencyStore, MokaStore, Owner, Settled, StoreError, async_trait,
+/// # };
+/// # struct MyStore(MokaStore);
+/// # impl MyStore { async fn open() -> Self { Self(MokaStore::new()) } }
+/// # #[async_trait]
+/// # impl IdempotencyStore for MyStore {
+/// #     async fn claim(&self, k: &ClaimKey, c: &ClaimRequest) -> Result<Claim, StoreError> { todo!() }
+/// #     async fn renew(&self, k: &ClaimKey, o: Owner, l: Duration) -> Result<Settled, StoreError> { todo!() }
+/// #     async fn complete(&self, k: &ClaimKey, o: Owner, r: Duration) -> Result<Settled, StoreError> { todo!() }
+/// #     async fn release(&self, k: &ClaimKey, o: Owner) -> Result<Settled, StoreError> { todo!() }
 /// # }
-/// use roomz_webhook::testing::Subject;
+/// use roomz_webhook::testing::StoreUnderTest;
 ///
 /// roomz_webhook::store_contract!(my_store, async {
-///     Subject::new(MyStore::open().await).with_peer(MyStore::open().await)
+///     StoreUnderTest::new(MyStore::open().await).with_peer(MyStore::open().await)
 /// });
 /// ```
 #[macro_export]
 macro_rules! store_contract {
-    ($name:ident, $subject:expr $(,)?) => {
+    ($name:ident, $store:expr $(,)?) => {
         mod $name {
             use super::*;
 
-            $crate::store_contract! { @tests $subject;
-                a_peer_sees_what_the_other_claimed
-                the_first_claim_wins_as_attempt_one
-                a_live_claim_is_in_flight_for_everybody_else
-                a_finished_event_is_done_for_everybody
-                an_owner_that_asks_again_after_a_takeover_is_told_to_wait
-                a_finished_event_is_forgotten_after_its_retention_and_not_before
-                the_retention_counts_from_the_completion
-                a_claim_whose_lease_is_over_is_taken_over_as_the_next_attempt
-                an_abandoned_claim_is_remembered_for_its_retention_and_then_forgotten
-                a_renewed_claim_outlives_its_retention
-                a_lease_longer_than_the_retention_is_kept
-                what_comes_after_the_retention_is_a_new_event
-                what_has_expired_can_be_settled_by_nobody
-                a_released_event_is_free_at_once_and_its_attempts_are_counted_on
-                a_released_event_is_remembered_for_its_retention
-                a_renewal_moves_the_end_of_the_lease
-                a_renewal_can_shorten_a_lease
-                the_remaining_time_is_that_of_the_lease_that_runs
-                asking_does_not_prolong_a_lease
-                after_the_lease_the_owner_may_still_settle_if_nobody_took_over
-                a_stranger_can_neither_renew_nor_complete_nor_release
-                a_stale_owner_has_lost
-                what_was_never_claimed_cannot_be_settled
-                a_finished_event_can_be_neither_renewed_nor_released
-                a_released_event_can_be_settled_by_nobody
-                a_claim_whose_reply_was_lost_is_claimed_again
-                a_completion_whose_reply_was_lost_is_applied_again
-                another_body_is_marked_in_every_state
-                namespaces_do_not_see_each_other
-                ids_that_differ_in_one_bit_are_two_events
-                exactly_one_of_many_claims_wins
-                exactly_one_takes_over_when_a_lease_ends
-                exactly_one_takes_over_after_a_release
-                exactly_one_claims_what_has_expired
-                a_completion_and_a_takeover_exclude_each_other
-                a_release_and_a_takeover_exclude_each_other
-                a_renewal_and_a_takeover_exclude_each_other
-                an_operation_dropped_halfway_happened_or_did_not
+            $crate::store_contract! { @tests $store;
+                shares_claims_between_instances
+                first_claim_is_attempt_one
+                live_claim_is_in_flight_for_others
+                completed_event_is_done_for_all
+                old_owner_is_in_flight_after_takeover
+                completed_event_expires_after_retention
+                retention_starts_at_completion
+                takeover_increments_attempt
+                abandoned_claim_expires_after_retention
+                renewed_claim_outlives_retention
+                lease_may_exceed_retention
+                expired_event_is_new_again
+                expired_claim_cannot_be_settled
+                released_event_keeps_attempt_count
+                released_event_expires_after_retention
+                renewal_extends_lease
+                renewal_can_shorten_lease
+                in_flight_reports_remaining_lease
+                duplicate_claim_does_not_extend_lease
+                owner_settles_after_lease_without_takeover
+                other_owner_cannot_settle
+                stale_owner_loses
+                unclaimed_event_cannot_be_settled
+                completed_event_cannot_be_renewed_or_released
+                released_event_cannot_be_settled
+                repeated_claim_keeps_attempt
+                repeated_completion_is_applied
+                reports_fingerprint_mismatch_in_every_state
+                namespaces_are_separate
+                compares_every_bit_of_id
+                one_of_many_claims_wins
+                one_takeover_when_lease_ends
+                one_takeover_after_release
+                one_claim_of_expired_event
+                completion_excludes_takeover
+                release_excludes_takeover
+                renewal_excludes_takeover
+                dropped_operation_is_atomic
             }
         }
     };
-    (@tests $subject:expr; $($sentence:ident)*) => {
+    (@tests $store:expr; $($test:ident)*) => {
         $(
             #[test]
-            fn $sentence() {
+            fn $test() {
                 $crate::testing::contract::run(async {
-                    let subject = ::core::option::Option::<$crate::testing::Subject>::from($subject.await);
-                    if let ::core::option::Option::Some(subject) = subject {
-                        $crate::testing::contract::$sentence(&subject).await;
+                    let store = ::core::option::Option::<$crate::testing::StoreUnderTest>::from($store.await);
+                    if let ::core::option::Option::Some(store) = store {
+                        $crate::testing::contract::$test(&store).await;
                     }
                 });
             }
@@ -110,11 +110,11 @@ macro_rules! store_contract {
     };
 }
 
-/// Runs one test on a runtime of its own.
+/// Runs one test on its own runtime.
 pub fn run<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(test),
-        Err(error) => panic!("no runtime could be started: {error}"),
+        Err(error) => panic!("cannot start a runtime: {error}"),
     }
 }

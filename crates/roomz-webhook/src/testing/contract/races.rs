@@ -1,4 +1,4 @@
-//! What happens when several come at the same moment.
+//! Concurrent operations and dropped futures.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Barrier;
 
-use super::case::{BODY, Case, LONG, answer, claimed};
+use super::case::{BODY, Case, LONG, claimed, expect_reply};
 use crate::store::{ClaimState, Owner, Settled};
-use crate::testing::subject::Subject;
+use crate::testing::store_under_test::StoreUnderTest;
 
-/// How many race for one claim.
+/// How many tasks race for one claim.
 const RACERS: usize = 8;
 
-/// Starts all of these at the same moment and collects what they say.
+/// Runs all futures at the same moment and returns their results.
 async fn race<T: Send + 'static>(
     racers: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
@@ -52,22 +52,22 @@ fn assert_one_winner(states: &[ClaimState], attempt: u32) {
     assert_eq!((winners, waiting), (1, RACERS - 1), "one must win as attempt {attempt}: {states:?}");
 }
 
-pub async fn exactly_one_of_many_claims_wins(subject: &Subject) {
-    for _ in 0..subject.rounds() {
-        let case = Case::new(subject);
+pub async fn one_of_many_claims_wins(store: &StoreUnderTest) {
+    for _ in 0..store.rounds() {
+        let case = Case::new(store);
         assert_one_winner(&race(claims(&case)).await, 1);
     }
 }
 
-pub async fn exactly_one_takes_over_when_a_lease_ends(subject: &Subject) {
-    for case in abandoned(subject).await {
+pub async fn one_takeover_when_lease_ends(store: &StoreUnderTest) {
+    for case in abandoned(store).await {
         assert_one_winner(&race(claims(&case.0)).await, 2);
     }
 }
 
-pub async fn exactly_one_takes_over_after_a_release(subject: &Subject) {
-    for _ in 0..subject.rounds() {
-        let case = Case::new(subject);
+pub async fn one_takeover_after_release(store: &StoreUnderTest) {
+    for _ in 0..store.rounds() {
+        let case = Case::new(store);
         let owner = Owner::random();
         assert_eq!(case.claim(owner).await, claimed(1));
         assert_eq!(case.release(owner).await, Settled::Applied);
@@ -75,86 +75,86 @@ pub async fn exactly_one_takes_over_after_a_release(subject: &Subject) {
     }
 }
 
-pub async fn exactly_one_claims_what_has_expired(subject: &Subject) {
-    let unit = subject.short();
+pub async fn one_claim_of_expired_event(store: &StoreUnderTest) {
+    let unit = store.short();
     let mut cases = Vec::new();
-    for round in 0..subject.rounds() {
-        let (case, owner) = (Case::new(subject), Owner::random());
+    for round in 0..store.rounds() {
+        let (case, owner) = (Case::new(store), Owner::random());
         assert_eq!(case.claim_kept(owner, unit, unit).await, claimed(1));
         if round % 2 == 0 {
             assert_eq!(
-                answer("complete", case.store().complete(&case.key, owner, unit)).await,
+                expect_reply("complete", case.store().complete(&case.key, owner, unit)).await,
                 Settled::Applied
             );
         }
         cases.push(case);
     }
-    subject.pass(unit + unit / 5).await;
+    store.pass(unit + unit / 5).await;
     for case in cases {
         assert_one_winner(&race(claims(&case)).await, 1);
     }
 }
 
-pub async fn a_release_and_a_takeover_exclude_each_other(subject: &Subject) {
-    for (case, owner) in abandoned(subject).await {
+pub async fn release_excludes_takeover(store: &StoreUnderTest) {
+    for (case, owner) in abandoned(store).await {
         let release = {
             let case = case.clone();
-            async move { Said::Settled(case.release(owner).await) }
+            async move { Observed::Settled(case.release(owner).await.settled) }
         };
-        let said = race_one_against_claims(&case, release).await;
-        // Released first or taken over first, exactly one of the others has it now, and keeps it.
-        let claimed = |said: &&Said| matches!(said, Said::Claim(ClaimState::Claimed { .. }));
-        let winners = said.iter().filter(claimed).count();
-        assert_eq!(winners, 1, "{said:?}");
+        let observed = race_one_against_claims(&case, release).await;
+        // Whether the release or the takeover came first, exactly one of the other owners holds the claim now.
+        let claimed = |observed: &&Observed| matches!(observed, Observed::Claim(ClaimState::Claimed { .. }));
+        let winners = observed.iter().filter(claimed).count();
+        assert_eq!(winners, 1, "{observed:?}");
         case.assert_in_flight().await;
     }
 }
 
-pub async fn a_completion_and_a_takeover_exclude_each_other(subject: &Subject) {
-    for (case, owner) in abandoned(subject).await {
+pub async fn completion_excludes_takeover(store: &StoreUnderTest) {
+    for (case, owner) in abandoned(store).await {
         let completion = {
             let case = case.clone();
-            async move { Said::Settled(case.complete(owner).await) }
+            async move { Observed::Settled(case.complete(owner).await.settled) }
         };
-        let said = race_one_against_claims(&case, completion).await;
-        let applied = said.contains(&Said::Settled(Settled::Applied));
-        let taken_over = said.contains(&Said::Claim(claimed(2)));
-        assert!(applied != taken_over, "completed: {applied}, taken over: {taken_over}: {said:?}");
+        let observed = race_one_against_claims(&case, completion).await;
+        let applied = observed.contains(&Observed::Settled(Settled::Applied));
+        let taken_over = observed.contains(&Observed::Claim(claimed(2)));
+        assert!(applied != taken_over, "completed: {applied}, taken over: {taken_over}: {observed:?}");
         let expected_done = case.state().await == ClaimState::Done;
         assert_eq!(expected_done, applied);
     }
 }
 
-pub async fn a_renewal_and_a_takeover_exclude_each_other(subject: &Subject) {
-    for (case, owner) in abandoned(subject).await {
+pub async fn renewal_excludes_takeover(store: &StoreUnderTest) {
+    for (case, owner) in abandoned(store).await {
         let renewal = {
             let case = case.clone();
-            async move { Said::Settled(case.renew(owner, LONG).await) }
+            async move { Observed::Settled(case.renew(owner, LONG).await.settled) }
         };
-        let said = race_one_against_claims(&case, renewal).await;
-        let applied = said.contains(&Said::Settled(Settled::Applied));
-        let taken_over = said.contains(&Said::Claim(claimed(2)));
-        assert!(applied != taken_over, "renewed: {applied}, taken over: {taken_over}: {said:?}");
+        let observed = race_one_against_claims(&case, renewal).await;
+        let applied = observed.contains(&Observed::Settled(Settled::Applied));
+        let taken_over = observed.contains(&Observed::Claim(claimed(2)));
+        assert!(applied != taken_over, "renewed: {applied}, taken over: {taken_over}: {observed:?}");
     }
 }
 
-pub async fn an_operation_dropped_halfway_happened_or_did_not(subject: &Subject) {
-    let measured = Case::new(subject);
+pub async fn dropped_operation_is_atomic(store: &StoreUnderTest) {
+    let measured = Case::new(store);
     let start = Instant::now();
     assert_eq!(measured.state().await, claimed(1));
     let usual = start.elapsed();
-    // From at once to twice the time that it takes.
+    // From 0 to twice the usual time.
     let after = |round: usize| usual.mul_f64((round % 41) as f64 / 20.0);
-    let rounds = subject.rounds().min(400);
+    let rounds = store.rounds().min(400);
 
     for round in 0..rounds {
-        let (case, owner) = (Case::new(subject), Owner::random());
+        let (case, owner) = (Case::new(store), Owner::random());
         drop_after(case.claim(owner), after(round)).await;
-        // A stranger sees all of it or nothing; if nothing, the stranger has it, even if the claim arrives late.
+        // Another owner sees the whole claim or none. If none, it claims the event itself, even if the first claim arrives late.
         let holder = match case.claim_body(Owner::random(), BODY, LONG).await {
             (ClaimState::InFlight { .. }, true) => owner,
             (ClaimState::Claimed { attempt: 1 }, true) => continue,
-            other => panic!("a claim dropped halfway left {other:?}"),
+            other => panic!("a dropped claim left {other:?}"),
         };
 
         drop_after(case.renew(holder, LONG), after(round + 7)).await;
@@ -170,7 +170,7 @@ pub async fn an_operation_dropped_halfway_happened_or_did_not(subject: &Subject)
             drop_after(case.release(holder), after(round + 13)).await;
             let mut state = case.state().await;
             if matches!(state, ClaimState::InFlight { .. }) {
-                // Given back now, or a moment ago by the release that was dropped.
+                // Released by this call, or a moment ago by the release that was dropped.
                 let _ = case.release(holder).await;
                 state = case.state().await;
             }
@@ -179,10 +179,10 @@ pub async fn an_operation_dropped_halfway_happened_or_did_not(subject: &Subject)
         }
     }
 
-    for (round, (case, _)) in abandoned(subject).await.into_iter().take(rounds).enumerate() {
+    for (round, (case, _)) in abandoned(store).await.into_iter().take(rounds).enumerate() {
         drop_after(case.state(), after(round)).await;
         let (state, matches) = case.claim_body(Owner::random(), BODY, LONG).await;
-        assert!(matches, "a takeover dropped halfway lost the body's mark");
+        assert!(matches, "a dropped takeover changed the fingerprint");
         assert!(
             matches!(state, ClaimState::InFlight { .. } | ClaimState::Claimed { attempt: 2 }),
             "{state:?}"
@@ -191,7 +191,7 @@ pub async fn an_operation_dropped_halfway_happened_or_did_not(subject: &Subject)
     }
 }
 
-/// Drives a future for so long, and drops it.
+/// Polls a future for this time, then drops it.
 async fn drop_after(future: impl Future, time: Duration) {
     let mut future = pin!(future);
     let start = Instant::now();
@@ -204,29 +204,32 @@ async fn drop_after(future: impl Future, time: Duration) {
     }
 }
 
-/// Many events whose owner let the lease end, waiting for that once.
-async fn abandoned(subject: &Subject) -> Vec<(Case, Owner)> {
-    let lease = subject.short();
-    let mut cases = Vec::with_capacity(subject.rounds());
-    for _ in 0..subject.rounds() {
-        let (case, owner) = (Case::new(subject), Owner::random());
+/// Returns many events whose lease has ended, after one wait.
+async fn abandoned(store: &StoreUnderTest) -> Vec<(Case, Owner)> {
+    let lease = store.short();
+    let mut cases = Vec::with_capacity(store.rounds());
+    for _ in 0..store.rounds() {
+        let (case, owner) = (Case::new(store), Owner::random());
         assert_eq!(case.claim_for(owner, lease).await, claimed(1));
         cases.push((case, owner));
     }
-    subject.pass(lease + lease / 5).await;
+    store.pass(lease + lease / 5).await;
     cases
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+enum Observed {
     Claim(ClaimState),
     Settled(Settled),
 }
 
-async fn race_one_against_claims(case: &Case, one: impl Future<Output = Said> + Send + 'static) -> Vec<Said> {
-    let one: Pin<Box<dyn Future<Output = Said> + Send>> = Box::pin(one);
-    let others = claims(case).take(2).map(|claim| -> Pin<Box<dyn Future<Output = Said> + Send>> {
-        Box::pin(async move { Said::Claim(claim.await) })
+async fn race_one_against_claims(
+    case: &Case,
+    one: impl Future<Output = Observed> + Send + 'static,
+) -> Vec<Observed> {
+    let one: Pin<Box<dyn Future<Output = Observed> + Send>> = Box::pin(one);
+    let others = claims(case).take(2).map(|claim| -> Pin<Box<dyn Future<Output = Observed> + Send>> {
+        Box::pin(async move { Observed::Claim(claim.await) })
     });
     race(std::iter::once(one).chain(others)).await
 }

@@ -6,7 +6,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response: the service's own, or a short one of the layer.
+    /// The body of a response: the inner service's body, or a short one from the layer.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
@@ -24,19 +24,19 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    pub(crate) const fn of_service(body: B) -> Self {
+    pub(crate) const fn from_service(body: B) -> Self {
         Self { inner: Inner::Service { body } }
     }
 
-    pub(crate) fn of_layer(text: impl Into<Bytes>) -> Self {
+    pub(crate) fn from_layer(text: impl Into<Bytes>) -> Self {
         Self { inner: Inner::Layer { text: Some(text.into()) } }
     }
 }
 
-/// The service's empty body.
+/// The inner service's default body.
 impl<B: Default> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::of_service(B::default())
+        Self::from_service(B::default())
     }
 }
 

@@ -1,0 +1,12 @@
+//! Check 9 and what follows: claim the event, run the inner service, settle the claim.
+
+mod acquire;
+mod held;
+pub(crate) mod pending;
+mod run;
+mod settle;
+pub(crate) mod waiters;
+
+pub(crate) use self::acquire::acquire;
+pub(crate) use self::run::{HandlerPanicked, call_when_ready, run};
+pub(crate) use self::settle::{Settlement, settle};

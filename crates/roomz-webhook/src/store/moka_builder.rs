@@ -1,0 +1,92 @@
+use std::sync::Arc;
+
+use super::moka::{MokaStore, Settings};
+use crate::clock::{Clock, SystemClock};
+
+const DEFAULT_CAPACITY: u64 = 100_000;
+const DEFAULT_MAX_IN_FLIGHT: usize = 100_000;
+
+impl MokaStore {
+    /// Creates an empty store with the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Creates a builder with the default settings.
+    pub fn builder() -> MokaStoreBuilder {
+        MokaStoreBuilder {
+            settings: Settings {
+                capacity: DEFAULT_CAPACITY,
+                max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+                clock: Arc::new(SystemClock::new()),
+            },
+        }
+    }
+}
+
+impl Default for MokaStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Builds a [`MokaStore`]. Every setting has a default.
+///
+/// ```
+/// use roomz_webhook::store::MokaStore;
+///
+/// let store = MokaStore::builder().with_capacity(1_000_000).with_max_in_flight(10_000).build();
+/// # drop(store);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "call `build` to get the store"]
+pub struct MokaStoreBuilder {
+    settings: Settings,
+}
+
+impl MokaStoreBuilder {
+    /// Sets how many finished and released ids are remembered. Default: 100 000. Zero counts as 1.
+    ///
+    /// Raise it when [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 450 bytes.
+    ///
+    /// ```
+    /// # use roomz_webhook::store::MokaStore;
+    /// let store = MokaStore::builder().with_capacity(1_000_000).build();
+    /// ```
+    pub fn with_capacity(mut self, capacity: u64) -> Self {
+        self.settings.capacity = capacity.max(1);
+        self
+    }
+
+    /// Sets how many claims may be in flight at once. Default: 100 000. Zero counts as 1.
+    ///
+    /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer answers with
+    /// 503. Lower it to bound memory.
+    ///
+    /// ```
+    /// # use roomz_webhook::store::MokaStore;
+    /// let store = MokaStore::builder().with_max_in_flight(1_000).build();
+    /// ```
+    pub fn with_max_in_flight(mut self, claims: usize) -> Self {
+        self.settings.max_in_flight = claims.max(1);
+        self
+    }
+
+    /// Sets the clock for leases and retention. Default: [`SystemClock`]. Set it in tests.
+    ///
+    /// ```
+    /// # use roomz_webhook::{SystemClock, store::MokaStore};
+    /// let store = MokaStore::builder().with_clock(SystemClock::new()).build();
+    /// ```
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Creates an empty store.
+    #[must_use]
+    pub fn build(self) -> MokaStore {
+        MokaStore::with_settings(self.settings)
+    }
+}

@@ -1,0 +1,211 @@
+//! Every log line and every metric of the layer. None of them holds a secret, a signature or a body.
+//!
+//! Log messages are constant and have the target `roomz_webhook`; the variable part is in fields.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use roomz_protocol::{Event, EventData};
+use tokio::time::Instant;
+
+use crate::response::{Rejection, RejectionKind, Skipped};
+
+#[cfg(feature = "metrics")]
+use metrics::{counter, gauge, histogram};
+
+/// Replaces the macros of the `metrics` crate when the feature is off. Labels are then not evaluated.
+#[cfg(not(feature = "metrics"))]
+mod disabled {
+    pub(super) struct Disabled;
+    impl Disabled {
+        pub(super) fn increment(&self, _: impl Sized) {}
+        pub(super) fn decrement(&self, _: impl Sized) {}
+        pub(super) fn record(&self, _: impl Sized) {}
+    }
+    macro_rules! disabled {
+        ($($ignored:tt)*) => {
+            $crate::telemetry::disabled::Disabled
+        };
+    }
+    pub(super) use {disabled as counter, disabled as gauge, disabled as histogram};
+}
+#[cfg(not(feature = "metrics"))]
+use disabled::{counter, gauge, histogram};
+
+const TARGET: &str = "roomz_webhook";
+
+/// A store operation, for logs and metric labels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation {
+    Claim,
+    Renew,
+    Complete,
+    Release,
+}
+
+impl Operation {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Renew => "renew",
+            Self::Complete => "complete",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// The span of everything from the claim on.
+pub(crate) fn delivery_span(event: &Event) -> tracing::Span {
+    tracing::info_span!(
+        target: TARGET, "roomz_webhook", event.id = %event.id, event.r#type = %event.event_type,
+    )
+}
+
+pub(crate) fn verified(secret: usize) {
+    let position = match secret {
+        0 => "0",
+        1 => "1",
+        2 => "2",
+        _ => "3+",
+    };
+    tracing::trace!(target: TARGET, secret = position, "signature verified");
+    counter!("roomz_webhook_verified_total", "secret" => position).increment(1);
+}
+
+pub(crate) fn event_age(age: Duration) {
+    histogram!("roomz_webhook_event_age_seconds").record(age.as_secs_f64());
+}
+
+pub(crate) fn accepted(event: &Event, attempt: u32) {
+    counter!("roomz_webhook_accepted_total").increment(1);
+    if let EventData::Unknown(unknown) = &event.data {
+        tracing::warn!(target: TARGET, attempt, reason = %unknown.reason(), "event has unknown data");
+        counter!("roomz_webhook_unknown_total").increment(1);
+    } else {
+        tracing::debug!(target: TARGET, attempt, "event accepted");
+    }
+}
+
+/// The handler answered 2xx. An extractor may have answered for it, with [`Skipped`].
+pub(crate) fn completed<B>(response: &Response<B>) {
+    match response.extensions().get() {
+        Some(skipped) => self::skipped(*skipped),
+        None => {
+            tracing::info!(target: TARGET, status = response.status().as_u16(), "event handled");
+            counter!("roomz_webhook_handled_total").increment(1);
+        }
+    }
+}
+
+pub(crate) fn skipped(skipped: Skipped) {
+    tracing::info!(target: TARGET, reason = skipped.as_str(), "event skipped");
+    counter!("roomz_webhook_skipped_total", "reason" => skipped.as_str()).increment(1);
+}
+
+pub(crate) fn released(reason: &'static str, status: Option<StatusCode>) {
+    let status = status.map(|status| status.as_u16());
+    tracing::warn!(target: TARGET, reason, status, "event released for a redelivery");
+    counter!("roomz_webhook_released_total").increment(1);
+}
+
+/// Rejections that anybody can cause are below INFO, so that a flood of forged requests does not flood the log.
+pub(crate) fn rejected(rejection: &Rejection) {
+    let (reason, status) = (rejection.reason(), rejection.status().as_u16());
+    match rejection.kind() {
+        kind if kind.is_unauthenticated() => {
+            tracing::debug!(target: TARGET, reason, status, detail = %rejection, "delivery rejected");
+        }
+        RejectionKind::InFlight => {
+            tracing::info!(target: TARGET, reason, status, detail = %rejection, "delivery rejected");
+        }
+        _ => tracing::warn!(target: TARGET, reason, status, detail = %rejection, "delivery rejected"),
+    }
+    counter!("roomz_webhook_rejected_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn id_reused() {
+    tracing::warn!(target: TARGET, "event id received with another body");
+    counter!("roomz_webhook_id_reused_total").increment(1);
+}
+
+pub(crate) fn claim_lost() {
+    tracing::warn!(target: TARGET, "claim lost before it was settled; the event may be handled twice");
+    counter!("roomz_webhook_lost_total").increment(1);
+}
+
+pub(crate) fn claim_taken_over() {
+    tracing::warn!(target: TARGET, "claim taken over while the handler runs");
+}
+
+pub(crate) fn lease_ceiling_reached(ceiling: Duration) {
+    tracing::warn!(
+        target: TARGET, ?ceiling,
+        "lease ceiling reached while the handler runs; a redelivery may run beside it",
+    );
+}
+
+pub(crate) fn evicted_early() {
+    counter!("roomz_webhook_evicted_early_total").increment(1);
+}
+
+pub(crate) fn store_error(operation: Operation, error: &dyn Error) {
+    tracing::error!(
+        target: TARGET, operation = operation.as_str(), error = error_chain(error), "store operation failed",
+    );
+    count_store_error(operation);
+}
+
+/// A failed retry in the background. The first failure was logged as an error.
+pub(crate) fn store_retry_failed(operation: Operation, error: &dyn Error) {
+    tracing::debug!(
+        target: TARGET, operation = operation.as_str(), error = error_chain(error), "store retry failed",
+    );
+    count_store_error(operation);
+}
+
+pub(crate) fn settlement_abandoned(operation: Operation, error: &dyn Error) {
+    let consequence = match operation {
+        Operation::Complete => "the event was handled; a redelivery runs the handler again",
+        _ => "the event was not released; a redelivery runs when its lease ends",
+    };
+    tracing::error!(
+        target: TARGET, operation = operation.as_str(), error = error_chain(error), consequence,
+        "settlement abandoned",
+    );
+    count_store_error(operation);
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+fn count_store_error(operation: Operation) {
+    counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(1);
+}
+
+fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Counts a handler as in flight until the guard is dropped, which records its duration.
+pub(crate) fn handler_started() -> HandlerGuard {
+    gauge!("roomz_webhook_in_flight").increment(1.0);
+    HandlerGuard { start: Instant::now() }
+}
+
+pub(crate) struct HandlerGuard {
+    start: Instant,
+}
+
+impl Drop for HandlerGuard {
+    fn drop(&mut self) {
+        gauge!("roomz_webhook_in_flight").decrement(1.0);
+        histogram!("roomz_webhook_handling_seconds").record(self.start.elapsed().as_secs_f64());
+    }
+}

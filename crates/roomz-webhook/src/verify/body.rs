@@ -1,0 +1,92 @@
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use roomz_protocol::Signature;
+
+use crate::config::Config;
+use crate::response::{Rejection, RejectionKind};
+
+/// Checks 5 and 6: reads the body within the limit and the deadline, and verifies the signature.
+///
+/// Returns the bytes and the position of the secret that matched.
+pub(crate) async fn read_and_verify<B>(
+    body: B,
+    signature: &Signature,
+    config: &Config,
+) -> Result<(Bytes, usize), Rejection>
+where
+    B: Body<Data = Bytes>,
+{
+    // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per second.
+    tokio::time::timeout(config.body_timeout, read(body, signature, config))
+        .await
+        .unwrap_or_else(|_| Err(Rejection::new(RejectionKind::BodyTimeout)))
+}
+
+async fn read<B>(body: B, signature: &Signature, config: &Config) -> Result<(Bytes, usize), Rejection>
+where
+    B: Body<Data = Bytes>,
+{
+    let too_large = || Rejection::body_too_large(config.body_limit);
+    let mut body = pin!(body);
+    if body.size_hint().lower() > config.body_limit as u64 {
+        return Err(too_large());
+    }
+    let mut verifier = config.secrets.verifier();
+    let mut buffer = Buffer::Empty;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Rejection::new(RejectionKind::BodyBroken))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if buffer.len() + data.len() > config.body_limit {
+            return Err(too_large());
+        }
+        verifier.update(&data);
+        buffer = buffer.append(data);
+    }
+    let secret = verifier.verify(signature).map_err(|_| Rejection::new(RejectionKind::SignatureMismatch))?;
+    Ok((buffer.into_bytes(), secret))
+}
+
+/// The frames read so far. Most deliveries arrive in one frame, which is not copied.
+enum Buffer {
+    Empty,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Buffer {
+    fn len(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(bytes) => bytes.len(),
+        }
+    }
+
+    fn append(self, next: Bytes) -> Self {
+        match self {
+            _ if next.is_empty() => self,
+            Self::Empty => Self::One(next),
+            Self::One(first) => {
+                let mut all = BytesMut::with_capacity(first.len() + next.len());
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&next);
+                Self::Many(all)
+            }
+            Self::Many(mut all) => {
+                all.extend_from_slice(&next);
+                Self::Many(all)
+            }
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Empty => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes.freeze(),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+use std::time::Duration;
+
+use roomz_protocol::Event;
+
+use crate::config::{Config, StalePolicy};
+use crate::response::{EarlyResponse, RejectionKind, Skipped};
+use crate::telemetry;
+
+/// Check 8: the event's age, if a maximum is set. The age is recorded in any case.
+pub(crate) fn check(event: &Event, config: &Config) -> Result<(), EarlyResponse> {
+    let age = config.clock.now().duration_since(event.timestamp);
+    telemetry::event_age(Duration::try_from(age).unwrap_or_default());
+    let Some(max_age) = config.max_age else { return Ok(()) };
+    let kind = match Duration::try_from(age) {
+        Ok(age) if age > max_age => RejectionKind::EventTooOld,
+        Err(_) if age.unsigned_abs() > config.clock_skew => RejectionKind::EventTooNew,
+        _ => return Ok(()),
+    };
+    Err(match config.stale_policy {
+        StalePolicy::Reject => kind.into(),
+        StalePolicy::Acknowledge => Skipped::Stale.into(),
+    })
+}
