@@ -17,13 +17,15 @@ use http::StatusCode;
 use roomz_webhook::Delivery;
 use tower::BoxError;
 
-const OK: Result<StatusCode, BoxError> = Ok(StatusCode::OK);
+const OK: HandlerResult = Ok(StatusCode::OK);
 const LEASE: Duration = Duration::from_secs(60);
+
+type HandlerResult = Result<StatusCode, BoxError>;
 
 /// A handler that returns these statuses in turn, then 200, and records its attempts.
 fn scripted(
     statuses: impl IntoIterator<Item = StatusCode>,
-) -> (Arc<Mutex<Vec<u32>>>, impl Fn(Delivery) -> Ready<Result<StatusCode, BoxError>> + Clone + Send + Sync) {
+) -> (Arc<Mutex<Vec<u32>>>, impl Fn(Delivery) -> Ready<HandlerResult> + Clone + Send + Sync) {
     let attempts = Arc::new(Mutex::new(Vec::new()));
     let statuses = Arc::new(Mutex::new(statuses.into_iter().collect::<VecDeque<_>>()));
     let recorded = Arc::clone(&attempts);
