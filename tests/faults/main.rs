@@ -68,7 +68,9 @@ mod redis {
 
     receivers!(Redis);
     server!(Redis);
-    tests! { Redis: server_is_full: server::fail(Full); }
+    tests! { Redis:
+        server_is_full: server::fail(Full);
+    }
 }
 
 mod postgres {
