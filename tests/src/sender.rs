@@ -21,7 +21,7 @@ use tower::BoxError;
 use crate::fleet::Targets;
 use crate::secret;
 
-/// One of so many events is sent to two receivers concurrently, and once more after it is accepted.
+/// One in this many events is sent to two receivers concurrently, and once more after it is accepted.
 const DUPLICATE_ONE_IN: usize = 3;
 /// The pause before an event is sent again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(30);

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 /// The maximum time until the store can be opened.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// One of so many runs is long.
+/// One in this many runs is long.
 const LONG_ONE_IN: u32 = 60;
 
 struct Handler {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::{Fault, Op, TestReceiver};
 use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use roomz_webhook::Secret;
 use roomz_webhook::testing::TestEvent;
 use tokio::time::sleep;
+
+use crate::support::{Fault, Op, TestReceiver};
 
 /// The recorded metrics: counts, gauges, and the number of values in each histogram.
 fn counters(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {

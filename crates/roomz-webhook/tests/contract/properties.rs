@@ -1,12 +1,13 @@
 //! Property tests: any changed delivery is rejected before the store is called.
 
-use crate::support::{TestReceiver, secret};
 use axum::body::Body;
 use http::{HeaderValue, Request};
 use proptest::prelude::*;
 use roomz_protocol::testing::signed_request;
 use roomz_webhook::Secret;
 use roomz_webhook::testing::TestEvent;
+
+use crate::support::{TestReceiver, secret};
 
 fn send(receiver: &TestReceiver, request: Request<Body>) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

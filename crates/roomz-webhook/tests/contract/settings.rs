@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::secret;
 use roomz_webhook::{BuildErrorKind, Secret, Secrets, WebhookLayer, WebhookLayerBuilder};
+
+use crate::support::secret;
 
 fn build_error(settings: impl FnOnce(WebhookLayerBuilder) -> WebhookLayerBuilder) -> String {
     settings(WebhookLayer::builder(secret())).build().unwrap_err().to_string()

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Op, TestReceiver, TestServer, read_response, secret};
 use http::StatusCode;
 use roomz_webhook::testing::TestEvent;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
+
+use crate::support::{Op, TestReceiver, TestServer, read_response, secret};
 
 fn head(body: &[u8], headers: &str) -> String {
     let signature = secret().sign(body).to_base64();
@@ -106,19 +107,19 @@ async fn rejects_wrong_content_length() {
     assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
 }
 
-/// Header values that the `http` types cannot hold. White space around a valid value is allowed.
+/// Header lines as raw bytes. White space around a valid value is allowed.
 #[tokio::test]
 async fn rejects_raw_malformed_signature_headers() {
     let receiver = TestReceiver::new();
     let server = TestServer::start(receiver.service()).await;
     let body = TestEvent::busy().body();
-    let good = secret().sign(&body).to_base64();
+    let valid = secret().sign(&body).to_base64();
     let length = format!("content-length: {}\r\n", body.len());
     for lines in [
         String::new(),
-        format!("roomz-signature: {good}\r\nRoomz-Signature: {good}\r\n"),
-        format!("roomz-signature: {good}, {good}\r\n"),
-        format!("roomz-signature: \u{e9}{good}\r\n"),
+        format!("roomz-signature: {valid}\r\nRoomz-Signature: {valid}\r\n"),
+        format!("roomz-signature: {valid}, {valid}\r\n"),
+        format!("roomz-signature: \u{e9}{valid}\r\n"),
         format!("roomz-signature: {}\r\n", "A".repeat(8 * 1024)),
         "roomz-signature:\r\n".to_owned(),
     ] {
@@ -126,7 +127,7 @@ async fn rejects_raw_malformed_signature_headers() {
         let response = server.exchange(&[request.as_bytes(), &body[..]].concat()).await;
         assert_eq!(status(&response), "401", "{lines}");
     }
-    let spaced = format!("POST / HTTP/1.1\r\nhost: x\r\nROOMZ-SIGNATURE: \t {good} \t\r\n{length}\r\n");
+    let spaced = format!("POST / HTTP/1.1\r\nhost: x\r\nROOMZ-SIGNATURE: \t {valid} \t\r\n{length}\r\n");
     let response = server.exchange(&[spaced.as_bytes(), &body[..]].concat()).await;
     assert_eq!(status(&response), "200", "white space around the value, upper-case name");
 }

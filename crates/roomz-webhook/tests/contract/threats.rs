@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{TestReceiver, secret};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use http::{HeaderValue, Request};
 use roomz_webhook::testing::TestEvent;
 use tower::ServiceExt as _;
+
+use crate::support::{TestReceiver, secret};
 
 fn with_signature(event: &TestEvent, signature: &[u8]) -> Request<Body> {
     let mut request = event.request("/", &secret());

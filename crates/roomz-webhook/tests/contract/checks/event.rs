@@ -12,19 +12,19 @@ use crate::support::TestReceiver;
 #[tokio::test]
 async fn rejects_malformed_event() {
     let receiver = TestReceiver::new();
-    let good = String::from_utf8(TestEvent::busy().body()).unwrap();
-    let mut invalid_utf8 = good.replacen('{', r#"{"ignored":"?","#, 1).into_bytes();
+    let valid = String::from_utf8(TestEvent::busy().body()).unwrap();
+    let mut invalid_utf8 = valid.replacen('{', r#"{"ignored":"?","#, 1).into_bytes();
     invalid_utf8[12] = 0xff;
     let bodies: Vec<Vec<u8>> = vec![
         vec![],
         b"null".to_vec(),
         b"[]".to_vec(),
-        format!("[{good}]").into_bytes(),
-        format!("\u{feff}{good}").into_bytes(),
-        format!("{good}x").into_bytes(),
-        format!("{good}{good}").into_bytes(),
-        format!("{good}\0").into_bytes(),
-        good.replacen('{', r#"{"\u0069d":"e6ae112e-2af3-4d72-894b-03435d7afde4","#, 1).into_bytes(),
+        format!("[{valid}]").into_bytes(),
+        format!("\u{feff}{valid}").into_bytes(),
+        format!("{valid}x").into_bytes(),
+        format!("{valid}{valid}").into_bytes(),
+        format!("{valid}\0").into_bytes(),
+        valid.replacen('{', r#"{"\u0069d":"e6ae112e-2af3-4d72-894b-03435d7afde4","#, 1).into_bytes(),
         TestEvent::busy().without("id").body(),
         TestEvent::busy().without("type").body(),
         TestEvent::busy().without("timestamp").body(),
@@ -49,8 +49,8 @@ async fn rejects_malformed_event() {
 async fn accepts_deeply_nested_json() {
     let receiver = TestReceiver::new();
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-    let good = String::from_utf8(TestEvent::busy().body()).unwrap();
-    let body = good.replacen('{', &format!("{{\"deep\":{deep},"), 1);
+    let valid = String::from_utf8(TestEvent::busy().body()).unwrap();
+    let body = valid.replacen('{', &format!("{{\"deep\":{deep},"), 1);
     assert_eq!(receiver.deliver_body(body.as_bytes()).await.status, 200);
 }
 

@@ -42,17 +42,17 @@ async fn rejects_compressed_body() {
 #[tokio::test]
 async fn rejects_malformed_signature_header() {
     let receiver = TestReceiver::new();
-    let good = signed().headers()["roomz-signature"].clone();
+    let valid = signed().headers()["roomz-signature"].clone();
     let cases: [(&str, Vec<Vec<u8>>); 9] = [
         ("signature-missing", vec![]),
-        ("signature-repeated", vec![good.as_bytes().to_vec(), good.as_bytes().to_vec()]),
-        ("signature-repeated", vec![good.as_bytes().to_vec(), vec![]]),
+        ("signature-repeated", vec![valid.as_bytes().to_vec(), valid.as_bytes().to_vec()]),
+        ("signature-repeated", vec![valid.as_bytes().to_vec(), vec![]]),
         ("signature-malformed", vec![vec![]]),
-        ("signature-malformed", vec![[good.as_bytes(), b", ", good.as_bytes()].concat()]),
-        ("signature-malformed", vec![[b"sha512=", good.as_bytes()].concat()]),
+        ("signature-malformed", vec![[valid.as_bytes(), b", ", valid.as_bytes()].concat()]),
+        ("signature-malformed", vec![[b"sha512=", valid.as_bytes()].concat()]),
         ("signature-malformed", vec![vec![0xe9; 88]]),
         ("signature-malformed", vec![vec![b'A'; 8 * 1024]]),
-        ("signature-malformed", vec![[&good.as_bytes()[..86], b"= "].concat()]),
+        ("signature-malformed", vec![[&valid.as_bytes()[..86], b"= "].concat()]),
     ];
     for (reason, values) in cases {
         let mut request = with_body(signed(), Body::new(Unread));
