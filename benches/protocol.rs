@@ -1,6 +1,6 @@
-//! The parts of a request that need no layer.
+//! The parts of a request without the layer: signature, event, fingerprint, secret.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 use std::hint::black_box;
 

@@ -1,6 +1,6 @@
-//! A whole request in memory, without a socket: compare within one run.
+//! Whole requests in memory, without a socket. Compare results within one run only.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use roomz_benches::{App, Deliveries, bare, by_hand, layer, layer_at_capacity};
@@ -20,11 +20,11 @@ fn request(c: &mut Criterion) {
             );
         });
     };
-    measure("bare", bare(), &mut || deliveries.fresh());
-    measure("by_hand", by_hand(), &mut || deliveries.fresh());
-    measure("layer/new", layer(), &mut || deliveries.fresh());
-    measure("layer/new_at_capacity", layer_at_capacity(), &mut || deliveries.fresh());
-    measure("layer/duplicate", layer(), &mut || deliveries.same());
+    measure("bare", bare(), &mut || deliveries.next_event());
+    measure("by_hand", by_hand(), &mut || deliveries.next_event());
+    measure("layer/new", layer(), &mut || deliveries.next_event());
+    measure("layer/new_at_capacity", layer_at_capacity(), &mut || deliveries.next_event());
+    measure("layer/duplicate", layer(), &mut || deliveries.duplicate());
     measure("layer/forged", layer(), &mut || deliveries.forged());
     group.finish();
 }

@@ -1,6 +1,12 @@
-//! The ways of a request that are measured, side by side.
+//! The services that the benchmarks compare.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate, clippy::panic)]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "support of benchmarks, not a public API"
+)]
 
 use std::convert::Infallible;
 
@@ -15,45 +21,45 @@ use roomz_webhook::{Delivery, WebhookBody, WebhookLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt, service_fn};
 
-/// A service that answers with a status.
+/// A service that returns a status.
 pub type App = BoxCloneSyncService<Request<Body>, StatusCode, Infallible>;
 
-/// The secret of every benchmark.
+/// The webhook secret of every benchmark.
 pub fn secret() -> Secret {
     Secret::new("the webhook secret").unwrap()
 }
 
-/// Makes signed deliveries with fresh ids, cheaper than what is measured.
+/// Creates signed deliveries, at a lower cost than the measured services.
 #[derive(Debug)]
 pub struct Deliveries {
     body: Vec<u8>,
-    next: u64,
+    next_id: u64,
 }
 
 impl Deliveries {
-    /// Starts with id 1.
+    /// The first event has id 1.
     pub fn new() -> Self {
         let body = TestEvent::busy().with("id", "00000000-0000-0000-0000-000000000000").body();
-        Self { body, next: 1 }
+        Self { body, next_id: 1 }
     }
 
-    /// The next delivery: signed, with an id of its own.
-    pub fn fresh(&mut self) -> Request<Body> {
+    /// A delivery of a new event.
+    pub fn next_event(&mut self) -> Request<Body> {
         let mut body = self.body.clone();
         let zero = b"00000000-0000-0000-0000-000000000000";
         let at = body.windows(zero.len()).position(|window| window == zero).unwrap();
-        let id = format!("00000000-0000-0000-0000-{:012x}", self.next);
+        let id = format!("00000000-0000-0000-0000-{:012x}", self.next_id);
         body.get_mut(at..at + zero.len()).unwrap().copy_from_slice(id.as_bytes());
-        self.next += 1;
+        self.next_id += 1;
         signed_request("/", body, &secret())
     }
 
-    /// A delivery that is always the same.
-    pub fn same(&self) -> Request<Body> {
+    /// A delivery of always the same event.
+    pub fn duplicate(&self) -> Request<Body> {
         signed_request("/", self.body.clone(), &secret())
     }
 
-    /// The same with the signature of another secret.
+    /// A delivery that is signed with another secret.
     pub fn forged(&self) -> Request<Body> {
         signed_request("/", self.body.clone(), &Secret::new("a guess").unwrap())
     }
@@ -65,7 +71,7 @@ impl Default for Deliveries {
     }
 }
 
-/// Reads the body and answers: what every receiver does at least.
+/// Reads the body only: the minimum of every receiver.
 pub fn bare() -> App {
     BoxCloneSyncService::new(service_fn(async |request: Request<Body>| {
         let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -73,7 +79,7 @@ pub fn bare() -> App {
     }))
 }
 
-/// Verifies and parses in the handler, as one writes it without the layer: no deduplication.
+/// Verifies and parses in the handler, without the layer. Does not deduplicate.
 pub fn by_hand() -> App {
     let secrets = Secrets::from(secret());
     BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
@@ -97,7 +103,7 @@ pub fn layer() -> App {
     with_store(MokaStore::new())
 }
 
-/// The layer with a store that is full of other ids, so that each new one pushes an old one out.
+/// The layer with a full store: each new id evicts an old one.
 pub fn layer_at_capacity() -> App {
     with_store(MokaStore::builder().with_capacity(1_000).build())
 }

@@ -1,9 +1,9 @@
-//! Real servers and several receivers under load, while the server, the network between them, or a receiver fails.
+//! Several receivers under load, while the server of their store, the network, or a receiver fails.
 //!
-//! Each test writes one row of a report to the standard error. They use real time and a whole machine, and so run one
-//! after the other.
+//! Each test prints one line of a report to standard error. The tests use real time and the whole machine, so they run
+//! one after the other.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // in helpers; a test may
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod backend;
 mod network;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use roomz_tests::proxy::Network::*;
 
-use crate::backend::Trouble::*;
+use crate::backend::ServerFault::*;
 use crate::backend::{Postgres, Redis, Sqlite};
 
 macro_rules! tests {
@@ -30,35 +30,35 @@ macro_rules! tests {
     };
 }
 
-/// What every store must survive.
+/// Scenarios for every store.
 macro_rules! receivers {
     ($backend:ty) => {
         tests! { $backend:
-            two_receivers_and_nothing_fails: receivers::work(2);
-            three_receivers_and_nothing_fails: receivers::work(3);
-            one_of_two_receivers_is_killed_again_and_again: receivers::are_killed((2, 100));
-            the_only_receiver_is_killed_again_and_again: receivers::are_killed((1, 40));
-            one_of_two_receivers_sleeps_for_longer_than_a_lease: receivers::sleep_for_longer_than_a_lease();
-            the_server_lets_its_clients_wait: server::fails(Paused);
+            two_receivers_without_fault: receivers::run_without_fault(2);
+            three_receivers_without_fault: receivers::run_without_fault(3);
+            one_of_two_receivers_is_killed: receivers::kill_repeatedly((2, 100));
+            only_receiver_is_killed: receivers::kill_repeatedly((1, 40));
+            receiver_pauses_longer_than_lease: receivers::pause_longer_than_lease();
+            server_stalls_clients: server::fail(StallsClients);
         }
     };
 }
 
-/// What comes with a server, and a network on the way to it.
+/// Scenarios for a store with a server and a network.
 macro_rules! server {
     ($backend:ty) => {
         tests! { $backend:
-            the_server_is_killed_and_comes_back: server::fails(Killed);
-            the_server_is_stopped_and_goes_on: server::fails(Stopped);
-            the_server_is_read_only: server::fails(ReadOnly);
-            the_server_lacks_its_replica: server::fails(LacksReplica);
-            the_server_fails_for_longer_than_a_lease: server::fails_for_longer_than_a_lease(Killed);
-            the_network_is_slower_than_the_store_may_be: network::fails(Delays(Duration::from_millis(600)));
-            the_network_is_cut: network::fails(Cuts);
-            the_network_closes_one_direction: network::fails(HalfCloses);
-            the_network_loses_the_replies: network::fails(LosesReplies);
-            the_network_holds_everything_back: network::fails(Holds);
-            the_network_forgets_connections: network::fails(Forgets);
+            server_is_killed: server::fail(Killed);
+            server_is_stopped: server::fail(Stopped);
+            server_is_read_only: server::fail(ReadOnly);
+            server_lacks_replica: server::fail(LacksReplica);
+            server_is_down_longer_than_lease: server::fail_longer_than_lease(Killed);
+            network_is_slower_than_store_timeout: network::fail(Delays(Duration::from_millis(600)));
+            network_is_cut: network::fail(Closes);
+            network_closes_one_direction: network::fail(HalfCloses);
+            network_drops_replies: network::fail(DropsReplies);
+            network_stalls: network::fail(Stalls);
+            network_blackholes_connections: network::fail(Blackholes);
         }
     };
 }
@@ -68,7 +68,9 @@ mod redis {
 
     receivers!(Redis);
     server!(Redis);
-    tests! { Redis: the_server_is_full: server::fails(Full); }
+    tests! { Redis:
+        server_is_full: server::fail(Full);
+    }
 }
 
 mod postgres {

@@ -1,20 +1,20 @@
-//! The network between the receivers and the store's server fails.
+//! The network between the receivers and the server fails.
 
 use roomz_tests::proxy::{Network, Proxy};
 use tokio::time::sleep;
 
 use crate::backend::Backend;
 use crate::outcome::Reruns;
-use crate::scenario::{FAULT, Scenario, settings};
+use crate::scenario::{FAULT_DURATION, Scenario, settings};
 
-pub(crate) async fn fails<B: Backend>(name: &'static str, network: Network) {
+pub(crate) async fn fail<B: Backend>(name: &'static str, network: Network) {
     let Some(backend) = B::start() else { return };
     let proxy = Proxy::start(backend.address()).await;
     let url = backend.url(Some(proxy.address()));
     let mut scenario = Scenario::start((name, B::NAME), &url, 2, settings()).await;
     proxy.set(network);
-    sleep(FAULT).await;
-    proxy.set(Network::Passes);
-    scenario.goes_on().await;
-    scenario.finish(Reruns::Never).await;
+    sleep(FAULT_DURATION).await;
+    proxy.set(Network::Forwards);
+    scenario.recover().await;
+    scenario.finish(Reruns::None).await;
 }

@@ -1,4 +1,4 @@
-//! What happened in a scenario, and whether it may.
+//! The outcome of a scenario, and the checks of it.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -7,22 +7,22 @@ use std::time::Duration;
 use roomz_tests::fleet::{Fleet, Run, Settings};
 use roomz_tests::sender::{Delivered, Request, Sent};
 
-/// What a busy machine of two cores may add to any time.
+/// The delay that a busy machine with two cores may add.
 const SLACK: Duration = Duration::from_secs(3);
-/// How long it may take until the first event is accepted after a fault.
-const RECOVERY: Duration = Duration::from_secs(30);
+/// The maximum time from the end of a fault to the first accepted event.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// When an event may run more than once.
+/// The events that may run more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reruns {
-    /// Nothing explains it.
-    Never,
-    /// When the process that ran it was killed before it was accepted.
-    OfTheKilled,
-    /// When the store was away until the lease had ended, so that nobody could tell it.
-    WhenALeaseEnded,
-    /// When the process that ran it slept until its lease had ended. It may then run what others have handled.
-    OfASleeper,
+    /// None.
+    None,
+    /// Events whose receiver was killed before they were accepted.
+    OfKilled,
+    /// Events whose lease ended while the store was down, so that their completion could not be recorded.
+    AfterLeaseEnd,
+    /// Events of a receiver that paused until their lease ended. It may run events that another one has handled.
+    OfPaused,
 }
 
 pub(crate) struct Outcome {
@@ -30,18 +30,18 @@ pub(crate) struct Outcome {
     events: usize,
     requests: Vec<Request>,
     recovery: Option<Duration>,
-    /// How long an event took from its first sending until it was accepted.
-    slowest: Duration,
-    fault: bool,
-    /// Never accepted, or accepted and in no log.
+    /// The longest time from the first request of an event until it was accepted.
+    slowest_event: Duration,
+    has_fault: bool,
+    /// Events that were not accepted, or were accepted without a run.
     lost: Vec<String>,
-    /// Run more than once.
-    again: Vec<Vec<Run>>,
-    /// Of those, started when it had been accepted.
-    after_accepted: Vec<Vec<Run>>,
-    /// Run more than once although nobody was killed who had it.
+    /// Events with more than one run.
+    rerun: Vec<Vec<Run>>,
+    /// Events with a run that started after they were accepted.
+    rerun_after_accepted: Vec<Vec<Run>>,
+    /// Events that ran again although no receiver was killed while it ran them.
     unexplained: Vec<Vec<Run>>,
-    /// Attempts that do not grow.
+    /// Events whose attempt number did not increase.
     disordered: Vec<Vec<Run>>,
     highest_attempt: u32,
 }
@@ -58,11 +58,11 @@ impl Outcome {
         let lost = lost.map(|(id, event)| format!("{id}: {event:?}")).collect();
         let accepted = || sent.events.values().filter_map(|event| event.accepted);
         let first = fault_ended.and_then(|ended| accepted().filter(|accepted| *accepted > ended).min());
-        let waited = |event: &Delivered| Some(between(event.begun, event.accepted?));
-        let those = |is_so: &dyn Fn(&[Run]) -> bool| -> Vec<Vec<Run>> {
-            runs.values().filter(|runs| is_so(runs)).cloned().collect()
+        let time_to_accept = |event: &Delivered| Some(between(event.first_sent, event.accepted?));
+        let runs_where = |is_true: &dyn Fn(&[Run]) -> bool| -> Vec<Vec<Run>> {
+            runs.values().filter(|runs| is_true(runs)).cloned().collect()
         };
-        let late = |run: &Run| {
+        let is_late = |run: &Run| {
             let accepted = sent.events.get(&run.id).and_then(|event| event.accepted);
             accepted.is_some_and(|accepted| run.started > accepted)
         };
@@ -71,15 +71,15 @@ impl Outcome {
             allowed,
             events: sent.events.len(),
             recovery: fault_ended.zip(first).map(|(ended, first)| between(ended, first)),
-            slowest: sent.events.values().filter_map(waited).max().unwrap_or_default(),
-            fault: fault_ended.is_some(),
+            slowest_event: sent.events.values().filter_map(time_to_accept).max().unwrap_or_default(),
+            has_fault: fault_ended.is_some(),
             lost,
-            again: those(&|runs| runs.len() > 1),
-            after_accepted: those(&|runs| runs.iter().any(late)),
-            unexplained: those(&|runs| {
+            rerun: runs_where(&|runs| runs.len() > 1),
+            rerun_after_accepted: runs_where(&|runs| runs.iter().any(is_late)),
+            unexplained: runs_where(&|runs| {
                 runs.split_last().is_some_and(|(_, runs)| !runs.iter().all(was_killed))
             }),
-            disordered: those(&|runs| !runs.is_sorted_by(|one, next| one.attempt < next.attempt)),
+            disordered: runs_where(&|runs| !runs.is_sorted_by(|one, next| one.attempt < next.attempt)),
             highest_attempt: runs.values().flatten().map(|run| run.attempt).max().unwrap_or_default(),
             requests: sent.requests,
         }
@@ -93,59 +93,62 @@ impl Outcome {
     }
 
     fn longest(&self, which: impl Fn(&Request) -> bool) -> Duration {
-        let which = self.requests.iter().filter(|request| which(request));
-        which.map(|request| request.took).max().unwrap_or_default()
+        let requests = self.requests.iter().filter(|request| which(request));
+        requests.map(|request| request.duration).max().unwrap_or_default()
     }
 
-    /// One line, past the test runner's capture.
+    /// Prints one line to standard error, past the output capture of the test runner.
     pub(crate) fn report(&self, name: &str, store: &str, receivers: usize) {
-        let most = self.again.iter().map(Vec::len).max().unwrap_or(1);
+        let most = self.rerun.iter().map(Vec::len).max().unwrap_or(1);
         let recovery = self.recovery.map_or("-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()));
         let _ = writeln!(
             std::io::stderr(),
-            "{store}, {receivers} receivers, {name}: {} events, {} requests, {} not 2xx, {} lost, {} run again \
-             ({} of them when accepted), most runs {most}, highest attempt {}, recovered in {recovery}, slowest \
+            "{store}, {receivers} receivers, {name}: {} events, {} requests, {} not 2xx, {} lost, {} rerun \
+             ({} of them after being accepted), most runs {most}, highest attempt {}, recovered in {recovery}, slowest \
              event {:.2} s, longest request {:.2} s",
             self.events,
             self.requests.len(),
             self.failed(),
             self.lost.len(),
-            self.again.len(),
-            self.after_accepted.len(),
+            self.rerun.len(),
+            self.rerun_after_accepted.len(),
             self.highest_attempt,
-            self.slowest.as_secs_f64(),
+            self.slowest_event.as_secs_f64(),
             self.longest(|_| true).as_secs_f64(),
         );
     }
 
     pub(crate) fn check(&self, settings: Settings) {
         assert_eq!(self.lost, [""; 0], "lost");
-        if self.allowed != Reruns::OfASleeper {
-            assert_none(&self.disordered, "attempts that do not grow");
+        if self.allowed != Reruns::OfPaused {
+            assert_none(&self.disordered, "attempt number did not increase");
         }
         match self.allowed {
-            Reruns::Never => assert_none(&self.again, "run again"),
-            Reruns::OfTheKilled => {
-                assert_none(&self.unexplained, "run again although nobody was killed");
-                assert_none(&self.after_accepted, "run again when accepted");
+            Reruns::None => assert_none(&self.rerun, "run more than once"),
+            Reruns::OfKilled => {
+                assert_none(&self.unexplained, "run again although no receiver was killed");
+                assert_none(&self.rerun_after_accepted, "run again after being accepted");
             }
-            Reruns::WhenALeaseEnded | Reruns::OfASleeper => {}
+            Reruns::AfterLeaseEnd | Reruns::OfPaused => {}
         }
-        if self.fault {
-            assert!(self.failed() > 0 || self.allowed == Reruns::OfASleeper, "nobody noticed the fault");
+        if self.has_fault {
             assert!(
-                self.recovery.is_some_and(|time| time < RECOVERY),
-                "it recovers late: {:?}",
+                self.failed() > 0 || self.allowed == Reruns::OfPaused,
+                "no request failed during the fault"
+            );
+            assert!(
+                self.recovery.is_some_and(|time| time < RECOVERY_TIMEOUT),
+                "no event accepted within {RECOVERY_TIMEOUT:?} of the fault: {:?}",
                 self.recovery
             );
         }
-        // Asking twice, waiting in between, and completing.
-        let handler = settings.handler_time.max(settings.long_time);
-        let any = settings.duplicate_wait + settings.store_timeout * 3 + handler + SLACK;
-        assert!(self.longest(|_| true) <= any, "a request took {:?}", self.longest(|_| true));
-        let alone = settings.store_timeout * 2 + handler + SLACK;
+        // Two claims with a wait between them, the handler, and the completion.
+        let handler = settings.handler_time.max(settings.long_handler_time);
+        let max_any = settings.duplicate_wait + settings.store_timeout * 3 + handler + SLACK;
+        assert!(self.longest(|_| true) <= max_any, "a request took {:?}", self.longest(|_| true));
+        let max_alone = settings.store_timeout * 2 + handler + SLACK;
         let longest = self.longest(|request| request.alone);
-        assert!(longest <= alone, "a request that need not wait took {longest:?}");
+        assert!(longest <= max_alone, "a request without a concurrent one took {longest:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Receivers and a sender on one store, from the first event to the verdict.
+//! One scenario: receivers and a sender on one store, a fault, and the checks.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::outcome::{Outcome, Reruns};
 
-/// How long the store or the network fails, and how long a claim lasts: so much longer that the completion of what ran
-/// when the fault began is told in time, although it is tried at ever longer intervals.
-pub(crate) const FAULT: Duration = Duration::from_millis(800);
+/// The duration of a fault. The lease is so much longer that a completion is recorded in time, although it is retried
+/// with backoff.
+pub(crate) const FAULT_DURATION: Duration = Duration::from_millis(800);
 const LEASE: Duration = Duration::from_secs(3);
 
-/// So many events are accepted before the fault, and as many after it.
-const BEFORE_AND_AFTER: usize = 1_000;
-/// Enough for two or three receivers to be busy all the time.
+/// The number of events accepted before the fault, and again after it.
+const EVENTS_PER_PHASE: usize = 1_000;
+/// Enough to keep two or three receivers busy.
 const CONNECTIONS: usize = 24;
 
-/// One at a time: they use real time, and all of the machine.
-static ALONE: Mutex<()> = Mutex::const_new(());
+/// Only one scenario runs at a time: they use real time and the whole machine.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// The settings where the store fails.
+/// The settings for a fault of the store.
 pub(crate) fn settings() -> Settings {
     Settings {
         store_timeout: Duration::from_millis(400),
         lease: LEASE,
         duplicate_wait: Duration::from_millis(800),
         handler_time: Duration::from_millis(20),
-        long_time: Duration::ZERO,
+        long_handler_time: Duration::ZERO,
     }
 }
 
@@ -39,31 +39,31 @@ pub(crate) struct Scenario {
     store: &'static str,
     settings: Settings,
     fault_ended: Option<u128>,
-    _alone: MutexGuard<'static, ()>,
+    _guard: MutexGuard<'static, ()>,
 }
 
 impl Scenario {
-    /// Starts so many receivers on the store of this URL, and sends until enough events are accepted.
+    /// Starts the receivers on the store with this URL, and waits until enough events are accepted.
     pub(crate) async fn start(
         (name, store): (&'static str, &'static str),
         url: &str,
         receivers: usize,
         settings: Settings,
     ) -> Self {
-        let alone = ALONE.lock().await;
+        let guard = ONE_AT_A_TIME.lock().await;
         let fleet = Fleet::start(env!("CARGO_BIN_EXE_receiver"), receivers, url, settings);
         let sender = Sender::start(fleet.targets(), CONNECTIONS);
-        sender.accepts(BEFORE_AND_AFTER).await;
-        Self { fleet, sender, name, store, settings, fault_ended: None, _alone: alone }
+        sender.wait_for_accepted(EVENTS_PER_PHASE).await;
+        Self { fleet, sender, name, store, settings, fault_ended: None, _guard: guard }
     }
 
-    /// To be called when the fault has ended: sends until enough events more are accepted.
-    pub(crate) async fn goes_on(&mut self) {
+    /// Call this when the fault has ended. Waits until enough further events are accepted.
+    pub(crate) async fn recover(&mut self) {
         self.fault_ended = Some(sender::now());
-        self.sender.accepts(BEFORE_AND_AFTER).await;
+        self.sender.wait_for_accepted(EVENTS_PER_PHASE).await;
     }
 
-    /// Ends, says what happened, and fails when it must not have.
+    /// Stops sending, prints the report, and checks the outcome.
     pub(crate) async fn finish(self, allowed: Reruns) {
         let sent = self.sender.finish().await;
         let outcome = Outcome::of(sent, &self.fleet, self.fault_ended, allowed);

@@ -1,37 +1,37 @@
-//! The store's server fails.
+//! The server of the store fails.
 
 use std::time::Duration;
 
 use roomz_tests::fleet::Settings;
 use tokio::time::sleep;
 
-use crate::backend::{Backend, Trouble};
+use crate::backend::{Backend, ServerFault};
 use crate::outcome::Reruns;
-use crate::scenario::{FAULT, Scenario, settings};
+use crate::scenario::{FAULT_DURATION, Scenario, settings};
 
-/// It fails for less than a lease: everything runs once.
-pub(crate) async fn fails<B: Backend>(name: &'static str, trouble: Trouble) {
-    run::<B>(name, trouble, FAULT, settings(), Reruns::Never).await;
+/// The server fails for less than a lease. Every event runs once.
+pub(crate) async fn fail<B: Backend>(name: &'static str, fault: ServerFault) {
+    run::<B>(name, fault, FAULT_DURATION, settings(), Reruns::None).await;
 }
 
-/// A process cannot say in time that it has handled an event; another one, or its successor, runs it again.
-pub(crate) async fn fails_for_longer_than_a_lease<B: Backend>(name: &'static str, trouble: Trouble) {
+/// A receiver cannot record a completion before the lease ends. The event may run again.
+pub(crate) async fn fail_longer_than_lease<B: Backend>(name: &'static str, fault: ServerFault) {
     let settings = Settings { lease: settings().store_timeout * 3, ..settings() };
-    run::<B>(name, trouble, settings.lease * 2, settings, Reruns::WhenALeaseEnded).await;
+    run::<B>(name, fault, settings.lease * 2, settings, Reruns::AfterLeaseEnd).await;
 }
 
 async fn run<B: Backend>(
     name: &'static str,
-    trouble: Trouble,
-    time: Duration,
+    fault: ServerFault,
+    duration: Duration,
     settings: Settings,
     allowed: Reruns,
 ) {
     let Some(mut backend) = B::start() else { return };
     let mut scenario = Scenario::start((name, B::NAME), &backend.url(None), 2, settings).await;
-    backend.begin(trouble, time);
-    sleep(time).await;
-    backend.end(trouble);
-    scenario.goes_on().await;
+    backend.begin(fault, duration);
+    sleep(duration).await;
+    backend.end(fault);
+    scenario.recover().await;
     scenario.finish(allowed).await;
 }

@@ -1,7 +1,7 @@
-//! Every place the documentation says the layer can be mounted. That this compiles is the test; each mount is also
-//! asked one question, so that it is not optimised into nothing.
+//! Every place where the documentation mounts the layer. The test is that this compiles. Most mounts also receive
+//! requests.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests, and mounts that are only compiled")]
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -26,13 +26,13 @@ fn layer() -> WebhookLayer {
     WebhookLayer::builder(secret()).build().unwrap()
 }
 
-fn layer_for_a_path() -> WebhookLayer {
+fn layer_with_path() -> WebhookLayer {
     WebhookLayer::builder(secret()).with_path("/hook").build().unwrap()
 }
 
 async fn handler(_: WebhookEvent, _: WebhookDelivery, _: Bytes) {}
 
-async fn accepts(app: Router) {
+async fn assert_verifies(app: Router) {
     let signed: Request<axum::body::Body> = TestEvent::busy().request("/hook", &secret());
     assert_eq!(app.clone().oneshot(signed).await.unwrap().status(), StatusCode::OK);
     let unsigned = Request::post("/hook").body(axum::body::Body::empty()).unwrap();
@@ -41,56 +41,58 @@ async fn accepts(app: Router) {
 
 #[tokio::test]
 async fn axum_router() {
-    accepts(Router::new().route("/hook", post(handler)).layer(layer())).await;
-    accepts(Router::new().route("/hook", post(handler)).route_layer(layer())).await;
-    accepts(Router::new().route("/hook", post(handler)).layer(layer_for_a_path())).await;
+    assert_verifies(Router::new().route("/hook", post(handler)).layer(layer())).await;
+    assert_verifies(Router::new().route("/hook", post(handler)).route_layer(layer())).await;
+    assert_verifies(Router::new().route("/hook", post(handler)).layer(layer_with_path())).await;
     let nested = Router::new().route("/", post(handler).layer(layer()));
-    accepts(Router::new().nest("/hook", nested)).await;
+    assert_verifies(Router::new().nest("/hook", nested)).await;
 }
 
 #[tokio::test]
 async fn axum_method_router() {
-    accepts(Router::new().route("/hook", post(handler).layer(layer()))).await;
-    accepts(Router::new().route("/hook", post(handler).route_layer(layer()))).await;
-    accepts(Router::new().route_service("/hook", post(handler).layer(layer()))).await;
+    assert_verifies(Router::new().route("/hook", post(handler).layer(layer()))).await;
+    assert_verifies(Router::new().route("/hook", post(handler).route_layer(layer()))).await;
+    assert_verifies(Router::new().route_service("/hook", post(handler).layer(layer()))).await;
 }
 
 #[tokio::test]
 async fn axum_handler() {
-    accepts(Router::new().route("/hook", post(handler.layer(layer())))).await;
+    assert_verifies(Router::new().route("/hook", post(handler.layer(layer())))).await;
 }
 
 #[tokio::test]
 async fn axum_with_state() {
     async fn stateful(_: axum::extract::State<u8>, _: WebhookEvent) {}
-    accepts(Router::new().route("/hook", post(stateful).layer(layer())).with_state(7)).await;
+    assert_verifies(Router::new().route("/hook", post(stateful).layer(layer())).with_state(7)).await;
 }
 
 #[tokio::test]
-async fn under_and_over_the_layers_of_tower_http() {
-    let over = ServiceBuilder::new()
+async fn inside_and_outside_tower_http_layers() {
+    let outside = ServiceBuilder::new()
         .layer(TraceLayer::new_for_http())
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(25)))
         .layer(RequestBodyLimitLayer::new(1024 * 1024))
         .layer(layer());
-    accepts(Router::new().route("/hook", post(handler).layer(over))).await;
-    let under = ServiceBuilder::new()
+    assert_verifies(Router::new().route("/hook", post(handler).layer(outside))).await;
+    let inside = ServiceBuilder::new()
         .layer(layer())
         .layer(TraceLayer::new_for_http())
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(25)))
         .layer(RequestBodyLimitLayer::new(1024 * 1024));
-    accepts(Router::new().route("/hook", post(handler).layer(under))).await;
-    accepts(Router::new().route("/hook", post(handler)).layer(TraceLayer::new_for_http()).layer(layer()))
-        .await;
+    assert_verifies(Router::new().route("/hook", post(handler).layer(inside))).await;
+    assert_verifies(
+        Router::new().route("/hook", post(handler)).layer(TraceLayer::new_for_http()).layer(layer()),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn plain_hyper() {
     let service = ServiceBuilder::new().layer(layer()).service(service_fn(plain));
     let service = TowerToHyperService::new(service);
-    // Only hyper makes an `Incoming`: the types are what is tested.
-    fn takes_incoming<S: hyper::service::Service<Request<hyper::body::Incoming>>>(_: S) {}
-    takes_incoming(service);
+    // Only hyper can create an `Incoming`, so only the types are tested.
+    fn accepts_incoming<S: hyper::service::Service<Request<hyper::body::Incoming>>>(_: S) {}
+    accepts_incoming(service);
 }
 
 async fn plain(_: Request<WebhookBody>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -104,7 +106,7 @@ async fn tonic_server_layer() {
     drop(
         tonic::transport::Server::builder()
             .accept_http1(true)
-            .layer(layer_for_a_path())
+            .layer(layer_with_path())
             .add_service(health)
             .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
     );
@@ -114,10 +116,10 @@ async fn tonic_server_layer() {
 async fn tonic_into_axum_router() {
     let (_, health) = tonic_health::server::health_reporter();
     let grpc = tonic::service::Routes::new(health).into_axum_router();
-    accepts(grpc.route("/hook", post(handler)).layer(layer_for_a_path())).await;
+    assert_verifies(grpc.route("/hook", post(handler)).layer(layer_with_path())).await;
 }
 
-/// Not run: Lambda's runtime asks its own server for work.
+/// Only compiled: the Lambda runtime needs its own server.
 async fn lambda_run() -> Result<(), lambda_http::Error> {
     lambda_http::run(ServiceBuilder::new().layer(layer()).service(service_fn(plain))).await?;
     lambda_http::run(Router::new().route("/hook", post(handler).layer(layer()))).await
@@ -136,9 +138,9 @@ async fn listener() -> (tokio::net::TcpListener, std::net::SocketAddr) {
     (listener, address)
 }
 
-/// gRPC streams pass untouched through a layer around the whole server.
+/// The layer around the whole server passes gRPC streams unchanged.
 #[tokio::test]
-async fn a_grpc_stream_passes_the_layer_around_the_whole_server() {
+async fn passes_grpc_stream_through_layer() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
 
@@ -148,7 +150,7 @@ async fn a_grpc_stream_passes_the_layer_around_the_whole_server() {
     tokio::spawn(
         tonic::transport::Server::builder()
             .accept_http1(true)
-            .layer(layer_for_a_path())
+            .layer(layer_with_path())
             .add_routes(tonic::service::Routes::from(
                 tonic::service::Routes::new(health).into_axum_router().merge(webhook),
             ))
@@ -160,9 +162,9 @@ async fn a_grpc_stream_passes_the_layer_around_the_whole_server() {
     let mut changes = client.watch(request).await.unwrap().into_inner();
     assert_eq!(changes.message().await.unwrap().unwrap().status, 1, "serving");
     reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-    assert_eq!(changes.message().await.unwrap().unwrap().status, 2, "the stream goes on");
+    assert_eq!(changes.message().await.unwrap().unwrap().status, 2, "the stream stays open");
 
-    // The webhook is on the same port.
+    // The webhook has the same port.
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();

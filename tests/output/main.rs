@@ -1,6 +1,10 @@
-//! No answer, log line, `Debug` or error text holds a secret, an expected MAC or a body.
+//! No response, log line, `Debug` output or error contains a secret, an expected MAC or a body.
 
-#![allow(clippy::unwrap_used, clippy::await_holding_lock)] // in helpers; a test may
+#![allow(clippy::await_holding_lock, clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+
+#[allow(dead_code, unused_imports, reason = "the contract tests of the layer use the rest")]
+#[path = "../../crates/roomz-webhook/tests/support/mod.rs"]
+mod support;
 
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -9,12 +13,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use roomz_protocol::testing::signed_request;
-use roomz_tests::{Fault, Op, Rig, Wire};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Secret, WebhookLayer};
+use roomz_webhook::{Delivery, Secret, WebhookLayer};
 use tokio::io::AsyncWriteExt as _;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::support::{Fault, Op, TestReceiver, TestServer, read_response};
+
+/// Everything that was logged.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -55,8 +61,10 @@ static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
 });
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Everything down to TRACE, of every crate and every thread, of one test at a time. These tests have a process of
-/// their own: what one thread has asked `tracing` for, another cannot be sure to be told.
+/// Captures the log of all crates and threads at TRACE, for one test at a time.
+///
+/// The subscriber is global, because `tracing` caches per process which call sites are enabled. Therefore these tests
+/// have their own test binary.
 fn capture() -> (&'static Captured, MutexGuard<'static, ()>) {
     let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     CAPTURED.0.lock().unwrap().clear();
@@ -66,33 +74,34 @@ fn capture() -> (&'static Captured, MutexGuard<'static, ()>) {
 const SECRET: &str = "secret-canary-5b1c";
 const BODY: &str = "body-canary-77e2";
 
+/// Secret, MACs and bodies contain canaries. None of them appears in any output, down to TRACE.
 #[tokio::test(start_paused = true)]
-async fn a_canary_in_secret_signature_and_body_is_in_no_output_at_trace() {
+async fn never_outputs_secret_mac_or_body() {
     let (log, _guard) = capture();
     let secret = Secret::new(SECRET).unwrap();
-    let mut shown = Vec::new();
+    let mut outputs = Vec::new();
     let delivery_debug = Arc::new(Mutex::new(String::new()));
-    let seen = delivery_debug.clone();
-    let rig = Rig::with(
+    let recorded = delivery_debug.clone();
+    let receiver = TestReceiver::with(
         |_| WebhookLayer::builder(secret.clone()).with_body_limit(4_000),
-        move |delivery: roomz_webhook::Delivery| {
-            *seen.lock().unwrap() += &format!("{delivery:?} {:?}", delivery.event());
+        move |delivery: Delivery| {
+            *recorded.lock().unwrap() += &format!("{delivery:?} {:?}", delivery.event());
             let status = if delivery.attempt() == 1 { 500 } else { 200 };
             std::future::ready(Ok(StatusCode::from_u16(status).unwrap()))
         },
     );
-    let good = TestEvent::busy().with("note", BODY);
+    let known = TestEvent::busy().with("note", BODY);
     let unknown = TestEvent::busy().with("data", BODY).with("note", BODY);
     let mut bodies = vec![
-        good.body(),
-        good.body(),
-        good.body(),
+        known.body(),
+        known.body(),
+        known.body(),
         unknown.body(),
         format!("[{BODY:?}]").into_bytes(),
         format!("{{{BODY:?}:1").into_bytes(),
         format!("{{}} {BODY}").into_bytes(),
-        good.clone().with("id", BODY).body(),
-        good.clone().with("timestamp", BODY).body(),
+        known.clone().with("id", BODY).body(),
+        known.clone().with("timestamp", BODY).body(),
         vec![b'x'; 5_000],
     ];
     bodies.push([BODY.as_bytes(), &[0xff]].concat());
@@ -102,47 +111,49 @@ async fn a_canary_in_secret_signature_and_body_is_in_no_output_at_trace() {
         let raw = STANDARD.decode(&signature).unwrap();
         macs.push(raw.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         macs.push(signature);
-        let right = rig.send(signed_request("/", body.clone(), &secret)).await;
-        shown.push(format!("{right:?}"));
+        let valid = receiver.send(signed_request("/", body.clone(), &secret)).await;
+        outputs.push(format!("{valid:?}"));
         let forger = Secret::new("a guess").unwrap();
-        let forged = rig.send(signed_request("/", body.clone(), &forger)).await;
-        shown.push(format!("{forged:?} {:?}", forged.refusal));
+        let forged = receiver.send(signed_request("/", body.clone(), &forger)).await;
+        outputs.push(format!("{forged:?} {:?}", forged.rejection));
     }
-    shown.push(format!("{:?} {:?} {:?}", rig.layer, rig, WebhookLayer::builder(secret.clone())));
-    shown.push(delivery_debug.lock().unwrap().clone());
+    outputs.push(format!("{:?} {:?} {:?}", receiver.layer, receiver, WebhookLayer::builder(secret.clone())));
+    outputs.push(delivery_debug.lock().unwrap().clone());
 
-    // Over a socket too, where hyper logs what it does.
-    let wire = Wire::serve(rig.app()).await;
+    // Over a socket too, because hyper logs as well.
+    let server = TestServer::start(receiver.service()).await;
     for signing in [&secret, &Secret::new("a guess").unwrap()] {
         let body = String::from_utf8(TestEvent::busy().with("note", BODY).body()).unwrap();
         macs.push(secret.sign(body.as_bytes()).to_base64());
         let signature = signing.sign(body.as_bytes()).to_base64();
-        let mut stream = wire.connect().await;
+        let mut stream = server.connect().await;
         let head = format!(
             "POST / HTTP/1.1\r\nhost: x\r\nroomz-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all((head + &body).as_bytes()).await.unwrap();
-        shown.push(Wire::answer(&mut stream).await);
+        outputs.push(read_response(&mut stream).await);
     }
-    drop(rig);
+    drop(receiver);
 
-    let shown = shown.join("\n") + &log.text();
-    assert!(shown.contains("refused") && shown.contains("given back"), "something was logged:\n{shown}");
+    let output = outputs.join("\n") + &log.text();
+    let is_warning = |line: &str| line.contains(" WARN ") && line.contains("roomz_webhook");
+    assert!(log.text().contains("signature-mismatch"), "rejections are logged:\n{output}");
+    assert!(log.text().lines().any(is_warning), "releases are logged:\n{output}");
     for canary in macs.iter().map(String::as_str).chain([SECRET, BODY]) {
-        assert!(!shown.contains(canary), "{canary} is in:\n{shown}");
+        assert!(!output.contains(canary), "found {canary} in:\n{output}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_in_type_or_status_can_inject_a_log_line() {
+async fn event_text_cannot_inject_log_line() {
     let (log, _guard) = capture();
-    let rig = Rig::new();
-    rig.store.break_next(Op::Complete, Fault::Fails, 1);
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Complete, Fault::Error, 1);
     let evil = "\u{1b}[2J\r\nINFO all is well\u{202e}\u{2066}\u{0}".to_owned() + &"x".repeat(10_000);
-    assert_eq!(rig.deliver(&TestEvent::presence(&evil).with_type(&evil)).await.status, 200);
-    assert_eq!(rig.deliver(&TestEvent::presence(&evil)).await.status, 200);
-    rig.layer.drain().await;
+    assert_eq!(receiver.deliver(&TestEvent::presence(&evil).with_type(&evil)).await.status, 200);
+    assert_eq!(receiver.deliver(&TestEvent::presence(&evil)).await.status, 200);
+    receiver.layer.drain().await;
     let log = log.text();
     assert!(log.contains("accepted"), "{log}");
     for line in log.lines() {
@@ -152,7 +163,7 @@ async fn nothing_in_type_or_status_can_inject_a_log_line() {
 }
 
 #[tokio::test]
-async fn a_secret_that_stops_the_program_is_not_in_its_error() {
+async fn secret_error_omits_secret() {
     let padded = format!("{SECRET} ");
     let error = Secret::new(&padded).unwrap_err();
     assert!(!format!("{error} {error:?}").contains(SECRET));

@@ -1,4 +1,4 @@
-//! Receivers in processes of their own, to be killed.
+//! Receivers in processes of their own, so that a test can kill them.
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
@@ -9,22 +9,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How the receivers of a fleet are set.
+/// The settings of the receivers.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long one operation of the store may take.
+    /// The store timeout of the layer.
     pub store_timeout: Duration,
-    /// For how long a claim lasts when its process dies.
+    /// The lease of a claim.
     pub lease: Duration,
-    /// How long a duplicate waits for the first delivery.
+    /// The maximum time that a duplicate waits for the first delivery.
     pub duplicate_wait: Duration,
-    /// How long the handler takes at most.
+    /// The maximum duration of a handler.
     pub handler_time: Duration,
-    /// How long it takes once in sixty runs. Zero: there are no such runs.
-    pub long_time: Duration,
+    /// The duration of one in sixty runs. Zero: no such runs.
+    pub long_handler_time: Duration,
 }
 
-/// Receivers on one store, each a process, with one log of what their handlers did.
+/// Receivers on one store, each in its own process. Their handlers write to one log.
 #[derive(Debug)]
 pub struct Fleet {
     program: PathBuf,
@@ -35,25 +35,25 @@ pub struct Fleet {
     killed: HashSet<u32>,
 }
 
-/// Where the receivers are; one that is restarted is elsewhere.
+/// The addresses of the receivers. A restarted receiver has a new one.
 #[derive(Clone, Debug)]
 pub struct Targets(Arc<Mutex<Vec<SocketAddr>>>);
 
-/// One run of a handler, as its receiver wrote it down before it did anything else.
+/// One run of a handler. The receiver logs it before it does anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The event's id.
     pub id: String,
-    /// The attempt that the handler was told.
+    /// The attempt number that the handler received.
     pub attempt: u32,
-    /// When it started, in microseconds since 1970.
+    /// The start, in microseconds since 1970.
     pub started: u128,
-    /// The process it ran in.
+    /// The id of the process.
     pub process: u32,
 }
 
 impl Fleet {
-    /// Starts so many receivers on the store of this URL, and waits until they listen.
+    /// Starts `count` receivers on the store with this URL, and waits until they listen.
     pub fn start(program: &str, count: usize, store: &str, settings: Settings) -> Self {
         static FLEETS: AtomicUsize = AtomicUsize::new(0);
         let number = FLEETS.fetch_add(1, Ordering::Relaxed);
@@ -68,7 +68,7 @@ impl Fleet {
             ("--lease", millis(settings.lease)),
             ("--duplicate-wait", millis(settings.duplicate_wait)),
             ("--handler-time", millis(settings.handler_time)),
-            ("--long-time", millis(settings.long_time)),
+            ("--long-handler-time", millis(settings.long_handler_time)),
         ];
         let mut fleet = Self {
             program: Path::new(program).to_owned(),
@@ -79,14 +79,14 @@ impl Fleet {
             killed: HashSet::new(),
         };
         for _ in 0..count {
-            let (process, address) = fleet.receiver();
+            let (process, address) = fleet.spawn();
             fleet.receivers.push(process);
             fleet.targets.0.lock().unwrap().push(address);
         }
         fleet
     }
 
-    fn receiver(&self) -> (Child, SocketAddr) {
+    fn spawn(&self) -> (Child, SocketAddr) {
         let mut process = Command::new(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::piped())
@@ -96,11 +96,11 @@ impl Fleet {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address =
-            line.trim().parse().unwrap_or_else(|_| panic!("a receiver that does not start: {line:?}"));
+            line.trim().parse().unwrap_or_else(|_| panic!("the receiver did not start; it printed {line:?}"));
         (process, address)
     }
 
-    /// Kills a receiver at once, whatever it does.
+    /// Kills a receiver with `SIGKILL`.
     pub fn kill(&mut self, index: usize) {
         let receiver = self.receivers.get_mut(index).unwrap();
         receiver.kill().unwrap();
@@ -108,38 +108,40 @@ impl Fleet {
         self.killed.insert(receiver.id());
     }
 
-    /// Starts the successor of one that was killed.
+    /// Replaces a killed receiver.
     pub fn restart(&mut self, index: usize) {
-        let (process, address) = self.receiver();
+        let (process, address) = self.spawn();
         *self.receivers.get_mut(index).unwrap() = process;
         *self.targets.0.lock().unwrap().get_mut(index).unwrap() = address;
     }
 
-    /// Sends a receiver a signal, such as `STOP`.
+    /// Sends a signal, such as `STOP`, to a receiver.
     pub fn signal(&self, index: usize, signal: &str) {
         let process = self.receivers.get(index).unwrap().id().to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &process]).status().unwrap().success());
     }
 
-    /// How many receivers there are.
+    /// The number of receivers.
     pub fn count(&self) -> usize {
         self.receivers.len()
     }
 
-    /// Where they are.
+    /// The addresses of the receivers.
     pub fn targets(&self) -> Targets {
         self.targets.clone()
     }
 
-    /// The processes that were killed.
+    /// The ids of the killed processes.
     pub fn killed(&self) -> &HashSet<u32> {
         &self.killed
     }
 
-    /// What the handlers did so far.
+    /// All runs of handlers so far.
     pub fn runs(&self) -> Vec<Run> {
         let log = std::fs::read_to_string(self.directory.join("runs")).unwrap_or_default();
-        log.lines().map(|line| Run::read(line).unwrap_or_else(|| panic!("half a line: {line:?}"))).collect()
+        log.lines()
+            .map(|line| Run::parse(line).unwrap_or_else(|| panic!("incomplete log line: {line:?}")))
+            .collect()
     }
 }
 
@@ -154,15 +156,15 @@ impl Drop for Fleet {
 }
 
 impl Targets {
-    /// The receiver whose turn it is.
-    pub fn of_turn(&self, turn: usize) -> SocketAddr {
+    /// The receiver of this turn: each in turn.
+    pub fn at_turn(&self, turn: usize) -> SocketAddr {
         let targets = self.0.lock().unwrap();
         *targets.get(turn % targets.len()).unwrap()
     }
 }
 
 impl Run {
-    fn read(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         Some(Self {
             id: words.next()?.to_owned(),

@@ -1,4 +1,4 @@
-//! A network that breaks on demand.
+//! A TCP proxy that fails on demand.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,28 +9,36 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What a network does to its connections.
-#[allow(clippy::exhaustive_enums)]
+/// What the proxy does with its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// Everything goes through.
-    Passes,
-    /// Every piece is held up for so long.
+    /// Forwards everything.
+    Forwards,
+    /// Delays each chunk.
     Delays(Duration),
-    /// Connections are closed, new ones at once.
-    Cuts,
-    /// The server's direction is closed; what the client sends still goes through.
+    /// Closes all connections, and new ones immediately.
+    Closes,
+    /// Closes the direction from the server to the client. Requests are still forwarded.
     HalfCloses,
-    /// Requests go through, and their replies do not: the server has done what the client does not know of.
-    /// Connections that lost a reply are closed in the end; none could go on.
-    LosesReplies,
-    /// Nothing goes either way, and everything arrives in the end.
-    Holds,
-    /// Nothing goes either way, and on these connections never again, although they stay open.
-    Forgets,
+    /// Forwards requests and drops replies. A connection that lost a reply is closed when this state ends, because it
+    /// cannot continue.
+    DropsReplies,
+    /// Forwards nothing. Everything arrives when this state ends.
+    Stalls,
+    /// Forwards nothing. These connections stay open and never forward anything again, as after a firewall dropped
+    /// their state.
+    Blackholes,
 }
 
-/// A network between a client and a server, to be broken while it is used.
+/// Old names, until their callers are renamed.
+#[doc(hidden)]
+#[allow(non_upper_case_globals)]
+impl Network {
+    pub const Passes: Self = Self::Forwards;
+    pub const Forgets: Self = Self::Blackholes;
+}
+
+/// A TCP proxy between a client and a server. Its behaviour can change while it is used.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -38,32 +46,32 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port, and passes everything on to the server.
+    /// Listens on a free port and forwards everything to the server.
     pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (network, of_connections) = watch::channel(Network::Passes);
+        let (network, state) = watch::channel(Network::Forwards);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, server, of_connections.clone()));
+                tokio::spawn(connect(client, server, state.clone()));
             }
         });
         Self { address, network }
     }
 
-    /// Where it listens.
+    /// The address of the proxy.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes what becomes of all connections, the open ones too.
+    /// Changes the behaviour of all connections, including open ones.
     pub fn set(&self, network: Network) {
         self.network.send_replace(network);
     }
 }
 
 async fn connect(client: TcpStream, server: SocketAddr, network: watch::Receiver<Network>) -> io::Result<()> {
-    if *network.borrow() == Network::Cuts {
+    if *network.borrow() == Network::Closes {
         return Ok(());
     }
     let server = TcpStream::connect(server).await?;
@@ -71,38 +79,38 @@ async fn connect(client: TcpStream, server: SocketAddr, network: watch::Receiver
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // When one of them ends, both streams are dropped, and with that closed.
+    // When one direction ends, both streams are dropped, which closes them.
     tokio::select! {
-        ended = pump(from_client, to_server, network.clone(), false) => ended,
-        ended = pump(from_server, to_client, network.clone(), true) => ended,
+        result = forward(from_client, to_server, network.clone(), false) => result,
+        result = forward(from_server, to_client, network.clone(), true) => result,
     }
 }
 
-async fn pump(
+async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut network: watch::Receiver<Network>,
-    replies: bool,
+    is_reply: bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
-    // What this direction has been through and does not recover from.
-    let (mut shut, mut forgotten, mut lost) = (false, false, false);
+    // States that this direction does not leave again.
+    let (mut shut, mut blackholed, mut reply_lost) = (false, false, false);
     loop {
         let now = *network.borrow_and_update();
         match now {
-            Network::Cuts => return Ok(()),
-            Network::HalfCloses if replies && !shut => {
+            Network::Closes => return Ok(()),
+            Network::HalfCloses if is_reply && !shut => {
                 to.shutdown().await?;
                 shut = true;
             }
-            Network::Forgets => forgotten = true,
-            Network::Holds => {
+            Network::Blackholes => blackholed = true,
+            Network::Stalls => {
                 if network.changed().await.is_err() {
                     return Ok(());
                 }
                 continue;
             }
-            _ if lost && now != Network::LosesReplies => return Ok(()),
+            _ if reply_lost && now != Network::DropsReplies => return Ok(()),
             _ => {}
         }
         let length = tokio::select! {
@@ -119,8 +127,8 @@ async fn pump(
         if let Network::Delays(time) = now {
             tokio::time::sleep(time).await;
         }
-        lost |= replies && now == Network::LosesReplies;
-        if !(shut || forgotten || lost) {
+        reply_lost |= is_reply && now == Network::DropsReplies;
+        if !(shut || blackholed || reply_lost) {
             to.write_all(buffer.get(..length).unwrap()).await?;
         }
     }

@@ -1,4 +1,4 @@
-//! A sender that delivers many events at once, and writes down what becomes of them.
+//! A sender that delivers many events concurrently and records the outcome of each.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,16 +21,16 @@ use tower::BoxError;
 use crate::fleet::Targets;
 use crate::secret;
 
-/// One event in so many is sent twice at once, to two receivers, and once more when it is accepted.
-const TWICE_ONE_IN: usize = 3;
-/// How long to wait before an event is sent again.
-const PAUSE: Duration = Duration::from_millis(30);
-/// A request that takes so long hangs. Well above what the layer may take.
-const HANGS: Duration = Duration::from_secs(15);
-/// An event that is not accepted for so long never will be.
-const NEVER: Duration = Duration::from_secs(40);
+/// One in this many events is sent to two receivers concurrently, and once more after it is accepted.
+const DUPLICATE_ONE_IN: usize = 3;
+/// The pause before an event is sent again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(30);
+/// The timeout of one request. The layer must respond much earlier.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time after which the sender gives up on an event.
+const GIVE_UP: Duration = Duration::from_secs(40);
 
-/// A sender as one would wish: it goes on with an event until somebody accepts it, each time with the next receiver.
+/// A sender that retries each event until a receiver accepts it, each time with the next receiver.
 #[derive(Debug)]
 pub struct Sender {
     shared: Arc<Shared>,
@@ -45,37 +45,37 @@ struct Shared {
     sent: Mutex<Sent>,
 }
 
-/// What was sent, and what became of it.
+/// Everything that was sent, with its outcome.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// Each event, by its id.
+    /// Events by id.
     pub events: HashMap<String, Delivered>,
-    /// Each request.
+    /// All requests.
     pub requests: Vec<Request>,
 }
 
-/// What became of an event. Times are in microseconds since 1970.
+/// The outcome of an event. Times are in microseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivered {
-    /// When it was first sent.
-    pub begun: u128,
-    /// When it was first accepted.
+    /// The first time it was sent.
+    pub first_sent: u128,
+    /// The first time it was accepted.
     pub accepted: Option<u128>,
 }
 
-/// A request and its answer.
+/// The outcome of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// The status. `None`: the connection broke, or it hangs.
+    /// The status. `None`: the connection broke, or the request timed out.
     pub status: Option<StatusCode>,
-    /// How long it took.
-    pub took: Duration,
-    /// It is the first of its event, and no other was sent beside it: nobody can be waited for.
+    /// The duration of the request.
+    pub duration: Duration,
+    /// Whether this is the first request of its event, and the only one at this time. It never waits for another one.
     pub alone: bool,
 }
 
 impl Sender {
-    /// Begins to send, over so many connections to each receiver.
+    /// Starts sending over `connections` connections to each receiver.
     pub fn start(targets: Targets, connections: usize) -> Self {
         let shared = Arc::new(Shared {
             targets,
@@ -90,21 +90,25 @@ impl Sender {
         Self { shared, workers }
     }
 
-    /// How many events were accepted so far.
+    /// The number of events accepted so far.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many more events are accepted.
-    pub async fn accepts(&self, more: usize) {
-        let (start, enough) = (Instant::now(), self.accepted() + more);
-        while self.accepted() < enough {
-            assert!(start.elapsed() < NEVER, "it does not recover: {} of {enough}", self.accepted());
+    /// Waits until `more` additional events are accepted.
+    pub async fn wait_for_accepted(&self, more: usize) {
+        let (start, target) = (Instant::now(), self.accepted() + more);
+        while self.accepted() < target {
+            assert!(
+                start.elapsed() < GIVE_UP,
+                "gave up after {GIVE_UP:?}: {} of {target} events accepted",
+                self.accepted()
+            );
             sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// Begins no new events, waits until those under way are accepted, and tells what happened.
+    /// Stops with new events, waits until the current ones are accepted, and returns all outcomes.
     pub async fn finish(mut self) -> Sent {
         self.shared.stopped.store(true, Ordering::SeqCst);
         while let Some(worker) = self.workers.join_next().await {
@@ -114,14 +118,14 @@ impl Sender {
     }
 }
 
-/// Microseconds since 1970, as the receivers write them.
+/// The time in microseconds since 1970, as in the log of the receivers.
 pub fn now() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()
 }
 
 impl Shared {
-    /// Whether the event is accepted with this.
-    fn note(&self, event: &Event, request: Request) -> bool {
+    /// Records a request. Returns whether it was accepted.
+    fn record(&self, event: &Event, request: Request) -> bool {
         let mut sent = self.sent.lock().unwrap();
         sent.requests.push(request);
         if !request.status.is_some_and(|status| status.is_success()) {
@@ -137,7 +141,7 @@ impl Shared {
 }
 
 async fn work(shared: Arc<Shared>, worker: usize) {
-    let (mut line, mut other_line) = (Line::default(), Line::default());
+    let (mut client, mut other_client) = (Client::default(), Client::default());
     let mut turn = worker;
     while !shared.stopped.load(Ordering::SeqCst) {
         turn += 1;
@@ -148,16 +152,16 @@ async fn work(shared: Arc<Shared>, worker: usize) {
             .lock()
             .unwrap()
             .events
-            .insert(event.id.clone(), Delivered { begun: now(), accepted: None });
-        let twice = turn.is_multiple_of(TWICE_ONE_IN);
-        if twice {
+            .insert(event.id.clone(), Delivered { first_sent: now(), accepted: None });
+        let duplicate = turn.is_multiple_of(DUPLICATE_ONE_IN);
+        if duplicate {
             tokio::join!(
-                line.deliver(&shared, &event, turn, false),
-                other_line.deliver(&shared, &event, turn + 1, false),
+                client.deliver(&shared, &event, turn, false),
+                other_client.deliver(&shared, &event, turn + 1, false),
             );
-            line.deliver(&shared, &event, turn + 1, false).await;
+            client.deliver(&shared, &event, turn + 1, false).await;
         } else {
-            line.deliver(&shared, &event, turn, true).await;
+            client.deliver(&shared, &event, turn, true).await;
         }
     }
 }
@@ -167,25 +171,25 @@ struct Event {
     body: Vec<u8>,
 }
 
-/// A connection to each receiver, kept open.
+/// One open connection to each receiver.
 #[derive(Default)]
-struct Line {
+struct Client {
     open: HashMap<SocketAddr, SendRequest<Full<Bytes>>>,
 }
 
-impl Line {
+impl Client {
     async fn deliver(&mut self, shared: &Shared, event: &Event, first_turn: usize, mut alone: bool) {
-        let first = Instant::now();
+        let begin = Instant::now();
         let mut turn = first_turn;
-        while first.elapsed() < NEVER {
+        while begin.elapsed() < GIVE_UP {
             let start = Instant::now();
-            let posted = timeout(HANGS, self.post(shared.targets.of_turn(turn), event)).await;
-            let status = posted.ok().and_then(Result::ok);
-            if shared.note(event, Request { status, took: start.elapsed(), alone }) {
+            let response = timeout(REQUEST_TIMEOUT, self.post(shared.targets.at_turn(turn), event)).await;
+            let status = response.ok().and_then(Result::ok);
+            if shared.record(event, Request { status, duration: start.elapsed(), alone }) {
                 return;
             }
             (turn, alone) = (turn + 1, false);
-            sleep(PAUSE).await;
+            sleep(RETRY_INTERVAL).await;
         }
     }
 

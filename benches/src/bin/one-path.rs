@@ -1,6 +1,6 @@
-//! Runs one way of a request so many times, for counting instructions: `one-path layer 1000`.
+//! Sends requests to one service, to count instructions with valgrind: `one-path layer 1000`.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that may end with a panic")]
 
 use roomz_benches::{App, Deliveries, bare, by_hand, layer};
 use tower::ServiceExt as _;
@@ -8,19 +8,19 @@ use tower::ServiceExt as _;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().unwrap();
-    let times: usize = arguments.next().unwrap().parse().unwrap();
+    let count: usize = arguments.next().unwrap().parse().unwrap();
     let mut deliveries = Deliveries::new();
     let app: App = match path.as_str() {
         "make" | "bare" => bare(),
         "by_hand" => by_hand(),
         "layer" | "duplicate" | "forged" => layer(),
-        other => panic!("no way {other:?}: make, bare, by_hand, layer, duplicate, forged"),
+        other => panic!("unknown path {other:?}; use make, bare, by_hand, layer, duplicate or forged"),
     };
-    let requests: Vec<_> = (0..times)
+    let requests: Vec<_> = (0..count)
         .map(|_| match path.as_str() {
-            "duplicate" => deliveries.same(),
+            "duplicate" => deliveries.duplicate(),
             "forged" => deliveries.forged(),
-            _ => deliveries.fresh(),
+            _ => deliveries.next_event(),
         })
         .collect();
     if path == "make" {

@@ -1,8 +1,12 @@
-//! What a claim and its completion cost in each store, next to what the server's own benchmark does in the same run.
+//! Claims and completions per second in each store, next to similar commands of the server's own benchmark.
 //!
-//! `cargo run --release -p roomz-benches --bin stores`; what has no server or no benchmark on the PATH is left out.
+//! `cargo run --release -p roomz-benches --bin stores`. Servers and benchmarks that are not on the PATH are skipped.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "it prints a table, and may end with a failure")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark that prints a table and may end with a panic"
+)]
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
-use roomz_tests::{postgres_url, redis_url};
+use roomz_tests::{postgres_url_or_skip, redis_url_or_skip};
 use roomz_webhook::EventId;
 use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore, MokaStore, Owner};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,33 +25,48 @@ use tokio::net::{TcpListener, TcpStream};
 
 type Store = Arc<dyn IdempotencyStore>;
 
-const TIME: Duration = Duration::from_secs(3);
+/// The duration of each measurement.
+const DURATION: Duration = Duration::from_secs(3);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[tokio::main]
 async fn main() {
-    println!("{:<40} {:>8} {:>9}", "", "at once", "a second");
+    println!("{:<40} {:>10} {:>10}", "", "concurrent", "per second");
     measure("memory", &(Arc::new(MokaStore::new()) as _)).await;
 
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/claims.db", directory.path().display());
     measure("SQLite", &(Arc::new(SqlStore::connect(url).await.unwrap()) as _)).await;
-    itself("sqlite3: insert, update", 1, sqlite_itself(directory.path()));
+    print_row("sqlite3: insert, update", 1, sqlite_baseline(directory.path()));
 
-    if let Some(url) = redis_url() {
+    if let Some(url) = redis_url_or_skip() {
         measure("Redis", &(Arc::new(RedisStore::connect(&url).await.unwrap()) as _)).await;
-        let (url, trips) = counted(&url).await;
-        round_trips("Redis", &(Arc::new(RedisStore::connect(&url).await.unwrap()) as _), &trips).await;
-        for at_once in [1, 32] {
-            itself("redis-benchmark: SET, SET", at_once, redis_itself(&redis_url().unwrap(), at_once));
+        let (proxy_url, trips) = counting_proxy(&url).await;
+        measure_round_trips(
+            "Redis",
+            &(Arc::new(RedisStore::connect(&proxy_url).await.unwrap()) as _),
+            &trips,
+        )
+        .await;
+        for concurrency in [1, 32] {
+            print_row("redis-benchmark: SET, SET", concurrency, redis_baseline(&url, concurrency));
         }
     }
-    if let Some(url) = postgres_url() {
+    if let Some(url) = postgres_url_or_skip() {
         measure("PostgreSQL", &(Arc::new(SqlStore::connect(url.as_str()).await.unwrap()) as _)).await;
-        let (counted, trips) = counted(&url).await;
-        round_trips("PostgreSQL", &(Arc::new(SqlStore::connect(counted).await.unwrap()) as _), &trips).await;
-        for at_once in [1, 10] {
-            itself("pgbench: insert, update", at_once, postgres_itself(&url, directory.path(), at_once));
+        let (proxy_url, trips) = counting_proxy(&url).await;
+        measure_round_trips(
+            "PostgreSQL",
+            &(Arc::new(SqlStore::connect(proxy_url).await.unwrap()) as _),
+            &trips,
+        )
+        .await;
+        for concurrency in [1, 10] {
+            print_row(
+                "pgbench: insert, update",
+                concurrency,
+                postgres_baseline(&url, directory.path(), concurrency),
+            );
         }
     }
 }
@@ -62,6 +81,7 @@ async fn claim(store: &Store, key: &ClaimKey, owner: Owner) {
     let _ = store.claim(key, &request).await.unwrap();
 }
 
+/// One claim and its completion.
 async fn pair(store: &Store, key: &ClaimKey) {
     let owner = Owner::random();
     claim(store, key, owner).await;
@@ -69,62 +89,62 @@ async fn pair(store: &Store, key: &ClaimKey) {
 }
 
 async fn measure(name: &str, store: &Store) {
-    let done = new_key();
-    pair(store, &done).await;
-    for at_once in [1, 32] {
-        let pairs = repeat(store, at_once, None).await;
-        itself(&format!("{name}: claim, completion"), at_once, Some(pairs));
+    let completed = new_key();
+    pair(store, &completed).await;
+    for concurrency in [1, 32] {
+        let pairs = repeat(store, concurrency, None).await;
+        print_row(&format!("{name}: claim, completion"), concurrency, Some(pairs));
     }
-    for at_once in [1, 32] {
-        let duplicates = repeat(store, at_once, Some(&done)).await;
-        itself(&format!("{name}: a finished event's duplicate"), at_once, Some(duplicates));
+    for concurrency in [1, 32] {
+        let duplicates = repeat(store, concurrency, Some(&completed)).await;
+        print_row(&format!("{name}: duplicate of a completed event"), concurrency, Some(duplicates));
     }
 }
 
-/// Claims and completes new events, or claims a finished one, for some time; gives how many a second.
-async fn repeat(store: &Store, at_once: usize, duplicate_of: Option<&ClaimKey>) -> f64 {
+/// Claims and completes new events, or claims a completed one, with this concurrency. Returns the number per second.
+async fn repeat(store: &Store, concurrency: usize, duplicate_of: Option<&ClaimKey>) -> f64 {
     let start = Instant::now();
-    let tasks: Vec<_> = (0..at_once)
+    let tasks: Vec<_> = (0..concurrency)
         .map(|_| {
             let (store, duplicate_of) = (Arc::clone(store), duplicate_of.cloned());
             tokio::spawn(async move {
-                let mut done = 0_u32;
-                while start.elapsed() < TIME {
+                let mut count = 0_u32;
+                while start.elapsed() < DURATION {
                     match &duplicate_of {
                         Some(key) => claim(&store, key, Owner::random()).await,
                         None => pair(&store, &new_key()).await,
                     }
-                    done += 1;
+                    count += 1;
                 }
-                done
+                count
             })
         })
         .collect();
-    let mut done = 0.0;
+    let mut total = 0.0;
     for task in tasks {
-        done += f64::from(task.await.unwrap());
+        total += f64::from(task.await.unwrap());
     }
-    done / start.elapsed().as_secs_f64()
+    total / start.elapsed().as_secs_f64()
 }
 
-fn itself(name: &str, at_once: usize, a_second: Option<f64>) {
-    if let Some(a_second) = a_second {
-        println!("{name:<40} {at_once:>8} {a_second:>9.0}");
+fn print_row(name: &str, concurrency: usize, per_second: Option<f64>) {
+    if let Some(per_second) = per_second {
+        println!("{name:<40} {concurrency:>10} {per_second:>10.0}");
     }
 }
 
-async fn round_trips(name: &str, store: &Store, trips: &AtomicU64) {
+async fn measure_round_trips(name: &str, store: &Store, trips: &AtomicU64) {
     pair(store, &new_key()).await;
     let (before, pairs) = (trips.load(Ordering::Relaxed), 1_000_u16);
     for _ in 0..pairs {
         pair(store, &new_key()).await;
     }
     let trips = (trips.load(Ordering::Relaxed) - before) as f64 / f64::from(pairs);
-    println!("{name}: {trips:.2} round trips for a claim and its completion");
+    println!("{name}: {trips:.2} round trips per claim and completion");
 }
 
-/// The URL of a way to the same server on which requests are counted: what arrives after something was sent back.
-async fn counted(url: &str) -> (String, Arc<AtomicU64>) {
+/// Starts a proxy to the server of this URL that counts round trips. Returns the URL of the proxy and the counter.
+async fn counting_proxy(url: &str) -> (String, Arc<AtomicU64>) {
     let (head, rest) = url.split_at(url.rfind("127.0.0.1").unwrap());
     let (server, tail) = rest.split_once('/').unwrap_or((rest, ""));
     let server: SocketAddr = server.parse().unwrap();
@@ -141,41 +161,54 @@ async fn counted(url: &str) -> (String, Arc<AtomicU64>) {
 }
 
 async fn forward(mut client: TcpStream, mut server: TcpStream, trips: Arc<AtomicU64>) {
-    let (mut asked, mut answered) = ([0; 65_536], [0; 65_536]);
+    let (mut request, mut reply) = ([0; 65_536], [0; 65_536]);
     loop {
         tokio::select! {
-            read = client.read(&mut asked) => match read {
+            read = client.read(&mut request) => match read {
                 Ok(length @ 1..) => {
                     trips.fetch_add(1, Ordering::Relaxed);
-                    server.write_all(asked.get(..length).unwrap()).await.unwrap();
+                    server.write_all(request.get(..length).unwrap()).await.unwrap();
                 }
                 _ => return,
             },
-            read = server.read(&mut answered) => match read {
-                Ok(length @ 1..) => client.write_all(answered.get(..length).unwrap()).await.unwrap(),
+            read = server.read(&mut reply) => match read {
+                Ok(length @ 1..) => client.write_all(reply.get(..length).unwrap()).await.unwrap(),
                 _ => return,
             },
         }
     }
 }
 
-/// Pairs a second of two commands like ours, by the server's own program.
-fn redis_itself(url: &str, at_once: usize) -> Option<f64> {
+/// Pairs of `SET` per second, by `redis-benchmark`.
+fn redis_baseline(url: &str, concurrency: usize) -> Option<f64> {
     let (_, port) = url.rsplit_once(':')?;
-    let at_once = at_once.to_string();
+    let concurrency = concurrency.to_string();
     let output = Command::new("redis-benchmark")
         .args([
-            "-p", port, "-c", &at_once, "-n", "100000", "-r", "1000000", "-d", "100", "-t", "set", "--csv",
+            "-p",
+            port,
+            "-c",
+            &concurrency,
+            "-n",
+            "100000",
+            "-r",
+            "1000000",
+            "-d",
+            "100",
+            "-t",
+            "set",
+            "--csv",
         ])
         .output()
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let a_second: f64 = text.lines().nth(1)?.split(',').nth(1)?.trim_matches('"').parse().ok()?;
-    Some(a_second / 2.0)
+    let per_second: f64 = text.lines().nth(1)?.split(',').nth(1)?.trim_matches('"').parse().ok()?;
+    Some(per_second / 2.0)
 }
 
-fn postgres_itself(url: &str, directory: &Path, at_once: usize) -> Option<f64> {
-    let (script, at_once) = (directory.join("pair.sql"), at_once.to_string());
+/// An insert and an update of the same table per second, by `pgbench`.
+fn postgres_baseline(url: &str, directory: &Path, concurrency: usize) -> Option<f64> {
+    let (script, concurrency) = (directory.join("pair.sql"), concurrency.to_string());
     std::fs::write(
         &script,
         "\\set id random(1, 9000000000000000)\n\
@@ -186,7 +219,7 @@ fn postgres_itself(url: &str, directory: &Path, at_once: usize) -> Option<f64> {
     )
     .ok()?;
     let output = Command::new("pgbench")
-        .args(["-n", "-M", "prepared", "-c", &at_once, "-j", "2", "-T", "3", "-f"])
+        .args(["-n", "-M", "prepared", "-c", &concurrency, "-j", "2", "-T", "3", "-f"])
         .arg(script)
         .arg(url)
         .output()
@@ -196,8 +229,8 @@ fn postgres_itself(url: &str, directory: &Path, at_once: usize) -> Option<f64> {
     line.split(' ').next()?.parse().ok()
 }
 
-/// The same in SQLite's own shell, each statement a transaction that waits for the disk.
-fn sqlite_itself(directory: &Path) -> Option<f64> {
+/// An insert and an update per second, by the `sqlite3` shell. Each statement is a transaction that waits for the disk.
+fn sqlite_baseline(directory: &Path) -> Option<f64> {
     let pairs = 2_000;
     let mut script = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;\n\
                       CREATE TABLE claims (id BLOB PRIMARY KEY, state INTEGER, expires INTEGER);\n\
@@ -211,7 +244,7 @@ fn sqlite_itself(directory: &Path) -> Option<f64> {
     std::fs::write(&file, script).ok()?;
     let start = Instant::now();
     let status = Command::new("sqlite3")
-        .arg(directory.join("itself.db"))
+        .arg(directory.join("baseline.db"))
         .arg(format!(".read {}", file.display()))
         .stdout(std::process::Stdio::null())
         .status()

@@ -1,4 +1,4 @@
-//! The servers of the stores, and what can be done to them.
+//! The servers of the stores, and the faults that they support.
 
 mod postgres;
 mod redis;
@@ -11,40 +11,40 @@ pub(crate) use self::postgres::Postgres;
 pub(crate) use self::redis::Redis;
 pub(crate) use self::sqlite::Sqlite;
 
-/// What can be the matter with a server.
+/// A fault of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// Killed at once; it comes back with what it has written down.
+pub(crate) enum ServerFault {
+    /// Killed with `SIGKILL`. It restarts with what it has written to disk.
     Killed,
-    /// It keeps its connections and does nothing.
+    /// Stopped with `SIGSTOP`. Its connections stay open.
     Stopped,
-    /// It runs, and lets everybody wait: for its clock, or for a lock on the table.
-    Paused,
-    /// It has no room for anything new.
+    /// It runs, but all clients wait: for `CLIENT PAUSE` to end, or for a lock on the table.
+    StallsClients,
+    /// It has no space for new data.
     Full,
-    /// It takes no writes.
+    /// It rejects writes.
     ReadOnly,
-    /// It takes no writes, or confirms none, until somebody copies them.
+    /// It rejects or does not confirm writes without a replica.
     LacksReplica,
 }
 
 /// The server of a store.
 pub(crate) trait Backend: Sized + Send {
-    /// In the report.
+    /// The name in the report.
     const NAME: &'static str;
 
-    /// Starts one that forgets nothing it has answered. `None`, and said, where it is not installed.
+    /// Starts a server that persists every write before it replies. Reports a skipped test if it is not installed.
     fn start() -> Option<Self>;
 
-    /// What a receiver opens, at this address instead of the server's own.
+    /// The URL of the store. `address` replaces the address of the server.
     fn url(&self, address: Option<SocketAddr>) -> String;
 
-    /// Where it listens.
+    /// The address of the server.
     fn address(&self) -> SocketAddr;
 
-    /// Begins the trouble, which will take so long. Panics for one that it cannot have.
-    fn begin(&mut self, trouble: Trouble, time: Duration);
+    /// Begins a fault that will last for `duration`. Panics if this server does not support it.
+    fn begin(&mut self, fault: ServerFault, duration: Duration);
 
-    /// Ends it.
-    fn end(&mut self, trouble: Trouble);
+    /// Ends the fault.
+    fn end(&mut self, fault: ServerFault);
 }

@@ -1,19 +1,18 @@
 use std::net::SocketAddr;
-use std::sync::Once;
 use std::time::Duration;
 
 use roomz_sql::sqlx::{Connection as _, Executor as _, PgConnection};
-use roomz_tests::{Server, left_out};
+use roomz_tests::Server;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use super::{Backend, Trouble};
+use super::{Backend, ServerFault};
 
-/// A PostgreSQL server as it comes.
+/// A PostgreSQL server with default settings.
 pub(crate) struct Postgres {
     server: Server,
-    /// Holds a lock on the table.
-    locking: Option<PgConnection>,
+    /// Holds a lock on the table of claims.
+    lock: Option<PgConnection>,
 }
 
 impl Postgres {
@@ -39,12 +38,7 @@ impl Backend for Postgres {
     const NAME: &'static str = "postgres";
 
     fn start() -> Option<Self> {
-        let server = Server::postgres(&[]);
-        if server.is_none() {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| left_out("faults with PostgreSQL", "there is no `postgres` on the PATH"));
-        }
-        Some(Self { server: server?, locking: None })
+        Some(Self { server: Server::postgres_or_skip(&[])?, lock: None })
     }
 
     fn url(&self, address: Option<SocketAddr>) -> String {
@@ -55,25 +49,25 @@ impl Backend for Postgres {
         self.server.address()
     }
 
-    fn begin(&mut self, trouble: Trouble, _: Duration) {
-        match trouble {
-            Trouble::Killed => self.server.kill(),
-            Trouble::Stopped => self.server.signal("STOP"),
-            Trouble::Paused => self.locking = Some(self.run(&["BEGIN", "LOCK TABLE roomz_claims"])),
-            Trouble::ReadOnly => self.set("ALTER SYSTEM SET default_transaction_read_only = on"),
-            Trouble::LacksReplica => self.set("ALTER SYSTEM SET synchronous_standby_names = 'missing'"),
-            Trouble::Full => panic!("its disk cannot be filled here"),
+    fn begin(&mut self, fault: ServerFault, _: Duration) {
+        match fault {
+            ServerFault::Killed => self.server.kill(),
+            ServerFault::Stopped => self.server.signal("STOP"),
+            ServerFault::StallsClients => self.lock = Some(self.run(&["BEGIN", "LOCK TABLE roomz_claims"])),
+            ServerFault::ReadOnly => self.set("ALTER SYSTEM SET default_transaction_read_only = on"),
+            ServerFault::LacksReplica => self.set("ALTER SYSTEM SET synchronous_standby_names = 'missing'"),
+            ServerFault::Full => panic!("this test cannot fill the disk of PostgreSQL"),
         }
     }
 
-    fn end(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Killed => self.server.restart(),
-            Trouble::Stopped => self.server.signal("CONT"),
-            Trouble::Paused => self.locking = None,
-            Trouble::ReadOnly => self.set("ALTER SYSTEM RESET default_transaction_read_only"),
-            Trouble::LacksReplica => self.set("ALTER SYSTEM RESET synchronous_standby_names"),
-            Trouble::Full => unreachable!("it did not begin"),
+    fn end(&mut self, fault: ServerFault) {
+        match fault {
+            ServerFault::Killed => self.server.restart(),
+            ServerFault::Stopped => self.server.signal("CONT"),
+            ServerFault::StallsClients => self.lock = None,
+            ServerFault::ReadOnly => self.set("ALTER SYSTEM RESET default_transaction_read_only"),
+            ServerFault::LacksReplica => self.set("ALTER SYSTEM RESET synchronous_standby_names"),
+            ServerFault::Full => unreachable!("`begin` panics for this fault"),
         }
     }
 }

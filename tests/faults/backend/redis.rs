@@ -1,12 +1,11 @@
 use std::net::SocketAddr;
-use std::sync::Once;
 use std::time::Duration;
 
-use roomz_tests::{Server, left_out};
+use roomz_tests::Server;
 
-use super::{Backend, Trouble};
+use super::{Backend, ServerFault};
 
-/// A Redis server that writes everything to its disk before it answers.
+/// A Redis server that writes every command to disk before it replies.
 pub(crate) struct Redis(Server);
 
 impl Redis {
@@ -19,12 +18,7 @@ impl Backend for Redis {
     const NAME: &'static str = "redis";
 
     fn start() -> Option<Self> {
-        let server = Server::redis(&["--appendonly", "yes", "--appendfsync", "always"]);
-        if server.is_none() {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| left_out("faults with Redis", "there is no `redis-server` on the PATH"));
-        }
-        server.map(Self)
+        Server::redis_or_skip(&["--appendonly", "yes", "--appendfsync", "always"]).map(Self)
     }
 
     fn url(&self, address: Option<SocketAddr>) -> String {
@@ -35,26 +29,26 @@ impl Backend for Redis {
         self.0.address()
     }
 
-    fn begin(&mut self, trouble: Trouble, time: Duration) {
-        match trouble {
-            Trouble::Killed => self.0.kill(),
-            Trouble::Stopped => self.0.signal("STOP"),
-            Trouble::Paused => self.set(&format!("CLIENT PAUSE {} ALL", time.as_millis())),
-            Trouble::Full => self.set("CONFIG SET maxmemory 1"),
-            Trouble::ReadOnly => self.set("REPLICAOF 127.0.0.1 1"),
-            Trouble::LacksReplica => self.set("CONFIG SET min-replicas-to-write 1"),
+    fn begin(&mut self, fault: ServerFault, duration: Duration) {
+        match fault {
+            ServerFault::Killed => self.0.kill(),
+            ServerFault::Stopped => self.0.signal("STOP"),
+            ServerFault::StallsClients => self.set(&format!("CLIENT PAUSE {} ALL", duration.as_millis())),
+            ServerFault::Full => self.set("CONFIG SET maxmemory 1"),
+            ServerFault::ReadOnly => self.set("REPLICAOF 127.0.0.1 1"),
+            ServerFault::LacksReplica => self.set("CONFIG SET min-replicas-to-write 1"),
         }
     }
 
-    fn end(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Killed => self.0.restart(),
-            Trouble::Stopped => self.0.signal("CONT"),
-            // Its time is over.
-            Trouble::Paused => {}
-            Trouble::Full => self.set("CONFIG SET maxmemory 0"),
-            Trouble::ReadOnly => self.set("REPLICAOF NO ONE"),
-            Trouble::LacksReplica => self.set("CONFIG SET min-replicas-to-write 0"),
+    fn end(&mut self, fault: ServerFault) {
+        match fault {
+            ServerFault::Killed => self.0.restart(),
+            ServerFault::Stopped => self.0.signal("CONT"),
+            // The server ends the pause after its duration.
+            ServerFault::StallsClients => {}
+            ServerFault::Full => self.set("CONFIG SET maxmemory 0"),
+            ServerFault::ReadOnly => self.set("REPLICAOF NO ONE"),
+            ServerFault::LacksReplica => self.set("CONFIG SET min-replicas-to-write 0"),
         }
     }
 }

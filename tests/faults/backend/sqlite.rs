@@ -6,13 +6,13 @@ use roomz_sql::sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use super::{Backend, Trouble};
+use super::{Backend, ServerFault};
 
-/// A file that all receivers have open.
+/// An SQLite file that all receivers use.
 pub(crate) struct Sqlite {
     directory: PathBuf,
-    /// Holds the lock that a writer needs.
-    locking: Option<SqliteConnection>,
+    /// Holds the write lock.
+    lock: Option<SqliteConnection>,
 }
 
 impl Backend for Sqlite {
@@ -22,7 +22,7 @@ impl Backend for Sqlite {
         let name = format!("roomz-sqlite-{}-{:016x}", std::process::id(), rand::random::<u64>());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();
-        Some(Self { directory, locking: None })
+        Some(Self { directory, lock: None })
     }
 
     fn url(&self, _: Option<SocketAddr>) -> String {
@@ -30,13 +30,13 @@ impl Backend for Sqlite {
     }
 
     fn address(&self) -> SocketAddr {
-        panic!("a file listens nowhere")
+        panic!("an SQLite file has no address")
     }
 
-    fn begin(&mut self, trouble: Trouble, _: Duration) {
-        assert_eq!(trouble, Trouble::Paused, "a file can have no other");
+    fn begin(&mut self, fault: ServerFault, _: Duration) {
+        assert_eq!(fault, ServerFault::StallsClients, "SQLite supports no other fault");
         let url = self.url(None);
-        self.locking = Some(block_in_place(|| {
+        self.lock = Some(block_in_place(|| {
             Handle::current().block_on(async {
                 let mut connection = SqliteConnection::connect(&url).await.unwrap();
                 connection.execute("BEGIN IMMEDIATE").await.unwrap();
@@ -45,8 +45,8 @@ impl Backend for Sqlite {
         }));
     }
 
-    fn end(&mut self, _: Trouble) {
-        self.locking = None;
+    fn end(&mut self, _: ServerFault) {
+        self.lock = None;
     }
 }
 

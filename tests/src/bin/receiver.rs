@@ -1,8 +1,8 @@
-//! A receiver in a process of its own, to be killed: it writes each run of its handler to a log, and waits a little.
+//! A receiver that a test starts as a process. Its handler logs each run and then sleeps.
 //!
-//! It says its address on its standard output, and ends with its standard input, so that it does not outlive a test.
+//! It prints its address to standard output. It exits when its standard input closes, so that it ends with the test.
 
-#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "it talks to a test only")]
+#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "only tests start it")]
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -19,16 +19,16 @@ use roomz_tests::secret;
 use roomz_webhook::store::IdempotencyStore;
 use tokio::net::TcpListener;
 
-/// How long a store may be out of reach when the process starts.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(100);
-/// One run in so many is a long one.
+/// The maximum time until the store can be opened.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// One in this many runs is long.
 const LONG_ONE_IN: u32 = 60;
 
 struct Handler {
     log: File,
-    time: u64,
-    long_time: u64,
+    handler_time: u64,
+    long_handler_time: u64,
 }
 
 #[tokio::main]
@@ -47,8 +47,8 @@ async fn main() {
         .unwrap();
     let handler = Handler {
         log: OpenOptions::new().append(true).create(true).open(argument("--log")).unwrap(),
-        time: argument("--handler-time").parse().unwrap(),
-        long_time: argument("--long-time").parse().unwrap(),
+        handler_time: argument("--handler-time").parse().unwrap(),
+        long_handler_time: argument("--long-handler-time").parse().unwrap(),
     };
     let app = Router::new().route("/", post(handle).layer(layer)).with_state(Arc::new(handler));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -56,18 +56,19 @@ async fn main() {
     axum::serve(listener, app).await.unwrap();
 }
 
-/// The line in the log is the effect: one write, which a kill leaves whole or not there.
+/// The effect of the handler is one log line. It is a single write, so that a kill leaves a whole line or none.
 async fn handle(State(handler): State<Arc<Handler>>, WebhookDelivery(delivery): WebhookDelivery) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     let (id, attempt, process) = (delivery.event().id, delivery.attempt(), std::process::id());
     let line = format!("{id} {attempt} {now} {process}\n");
     assert_eq!((&handler.log).write(line.as_bytes()).unwrap(), line.len());
-    let long = handler.long_time > 0 && rand::random_range(0..LONG_ONE_IN) == 0;
-    let time = if long { handler.long_time } else { rand::random_range(0..=handler.time) };
-    tokio::time::sleep(Duration::from_millis(time)).await;
+    let is_long = handler.long_handler_time > 0 && rand::random_range(0..LONG_ONE_IN) == 0;
+    let millis =
+        if is_long { handler.long_handler_time } else { rand::random_range(0..=handler.handler_time) };
+    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
-/// The store of this URL, tried for a while: it may be away just now.
+/// Opens the store with this URL. Retries, because the store may be down.
 async fn open_store(url: &str, timeout: Duration) -> Arc<dyn IdempotencyStore> {
     let start = Instant::now();
     loop {
@@ -85,9 +86,9 @@ async fn open_store(url: &str, timeout: Duration) -> Arc<dyn IdempotencyStore> {
         };
         match opened {
             Ok(store) => return store,
-            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+            Err(error) => assert!(start.elapsed() < OPEN_TIMEOUT, "{error}"),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
@@ -97,5 +98,5 @@ fn millis(name: &str) -> Duration {
 
 fn argument(name: &str) -> String {
     let value = std::env::args().skip_while(|argument| argument != name).nth(1);
-    value.unwrap_or_else(|| panic!("{name} is missing"))
+    value.unwrap_or_else(|| panic!("missing argument {name}"))
 }

@@ -1,19 +1,21 @@
-//! Real servers, taken from the environment or started in a directory and on a port of their own.
+//! Real servers: from the environment, or started by a test.
 
 mod postgres;
 mod redis;
 
 use std::fs::read_to_string;
-use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub use self::postgres::postgres_url;
-pub use self::redis::redis_url;
+pub use self::postgres::postgres_url_or_skip;
+pub use self::redis::redis_url_or_skip;
 
-/// A server that a test started, in a directory of its own and on a port of its own; it ends with the process.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// A server that a test started, with its own directory and port. `Drop` kills it and deletes the directory.
 #[derive(Debug)]
 pub struct Server {
     program: Program,
@@ -23,12 +25,12 @@ pub struct Server {
     port: u16,
 }
 
-/// How a kind of server is run, and how it says that it is ready.
+/// How to start a kind of server, and how to detect that it is ready.
 #[derive(Clone, Copy, Debug)]
 struct Program {
     name: &'static str,
     command: fn() -> Option<Command>,
-    /// Whether a server of this process id is ready, by what it wrote to this directory.
+    /// Whether the server with this process id has written to this directory that it is ready.
     is_ready: fn(&Path, u32) -> bool,
 }
 
@@ -38,29 +40,30 @@ impl Server {
         Some(Self { program, process, arguments, directory, port })
     }
 
-    /// Kills it at once, whatever it does. What it wrote to its directory stays.
+    /// Kills the server with `SIGKILL`. Its directory stays.
     pub fn kill(&mut self) {
         self.signal("KILL");
         self.process.wait().unwrap();
     }
 
-    /// Starts it again after it was killed, on the same port and in the same directory.
+    /// Starts a killed server again, with the same port and directory.
     pub fn restart(&mut self) {
         self.process = self.program.spawn(&self.arguments, &self.directory).unwrap();
-        self.insist();
+        self.wait_until_ready();
     }
 
-    /// Starts it until it is ready: its port or its directory may not be free yet.
-    fn insist(&mut self) {
+    /// Restarts the server until it is ready: its port or directory may still be in use.
+    fn wait_until_ready(&mut self) {
         let start = Instant::now();
-        while !self.gets_ready() {
-            assert!(start.elapsed() < Duration::from_secs(20), "{} does not get ready", self.program.name);
+        while !self.is_ready_or_exited() {
+            let name = self.program.name;
+            assert!(start.elapsed() < STARTUP_TIMEOUT, "{name} is not ready after {STARTUP_TIMEOUT:?}");
             self.process = self.program.spawn(&self.arguments, &self.directory).unwrap();
         }
     }
 
-    /// Waits until it is ready, or has ended.
-    fn gets_ready(&mut self) -> bool {
+    /// Waits until the server is ready (`true`) or has exited (`false`).
+    fn is_ready_or_exited(&mut self) -> bool {
         loop {
             if (self.program.is_ready)(&self.directory, self.process.id()) {
                 return true;
@@ -68,14 +71,14 @@ impl Server {
             if self.process.try_wait().unwrap().is_some() {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Sends a signal, such as `STOP`, to it and the processes it started.
+    /// Sends a signal, such as `STOP`, to the server and its child processes.
     pub fn signal(&self, signal: &str) {
-        let process = self.process.id();
-        for process in std::iter::once(process).chain(children(process)) {
+        let server = self.process.id();
+        for process in std::iter::once(server).chain(children(server)) {
             let sent = Command::new("kill")
                 .args([&format!("-{signal}"), &process.to_string()])
                 .stderr(Stdio::null())
@@ -84,12 +87,12 @@ impl Server {
         }
     }
 
-    /// Where it listens.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// The port it listens on.
+    /// The port of the server.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -110,28 +113,28 @@ impl Program {
     }
 }
 
-/// The processes whose parent this is, where the system has them as files.
+/// The child processes of a process, on systems with `/proc`.
 fn children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|entry| {
             let stat = read_to_string(entry.path().join("stat")).ok()?;
-            // After the name, which may hold anything: state, parent.
-            let of = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
-            (of.parse() == Ok(parent)).then(|| entry.file_name().to_str()?.parse().ok())?
+            // The name can contain any character, so the fields are counted from its closing bracket: state, parent.
+            let parent_of_entry = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            (parent_of_entry.parse() == Ok(parent)).then(|| entry.file_name().to_str()?.parse().ok())?
         })
         .collect()
 }
 
-/// A new directory of a server.
+/// Creates the directory of a new server.
 fn directory(name: &str, port: u16) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("roomz-{name}-{}-{port}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
 
-/// Statics are not dropped: a small shell waits for this process to end, however it does.
-fn end_with_this_process(server: Server) {
+/// Kills the server when this process ends. A shell waits for the end, because statics are not dropped.
+fn kill_with_this_process(server: Server) {
     let script = format!(
         "while kill -0 {} 2>/dev/null; do sleep 1; done; kill -9 {}; rm -rf '{}'",
         std::process::id(),
@@ -146,15 +149,6 @@ fn end_with_this_process(server: Server) {
         .spawn();
     drop(watchdog);
     std::mem::forget(server);
-}
-
-/// Says that tests are left out, and why.
-pub fn left_out(what: &str, why: &str) {
-    assert!(
-        std::env::var("ROOMZ_TESTS").as_deref() != Ok("complete"),
-        "nothing may be left out here, but {what}: {why}"
-    );
-    let _ = writeln!(std::io::stderr(), "left out: {what}, because {why}");
 }
 
 fn free_port() -> u16 {

@@ -2,12 +2,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{Program, Server, directory, end_with_this_process, free_port, left_out};
+use super::{Program, Server, directory, free_port, kill_with_this_process};
+use crate::skipped;
 
 const POSTGRES: Program = Program {
     name: "postgres",
     command: || command("postgres"),
-    // It says so in the last line of this file, whose first is its process id.
+    // The first line of this file is the process id, the last one the state.
     is_ready: |directory, id| {
         std::fs::read_to_string(directory.join("postmaster.pid")).is_ok_and(|text| {
             let mut lines = text.lines().map(str::trim);
@@ -16,19 +17,19 @@ const POSTGRES: Program = Program {
     },
 };
 
-/// It refuses to run as root.
+/// The user `nobody`: PostgreSQL does not start as root.
 const NOBODY: u32 = 65_534;
 
 impl Server {
-    /// Starts a PostgreSQL server with these settings (`name=value`) more; its user and database are `postgres`, and it
-    /// asks for no password. `None` when there is none on the PATH, nor where Debian has it.
+    /// Starts a PostgreSQL server with these additional settings (`name=value`). User and database are `postgres`,
+    /// without password. Returns `None` if no `postgres` is on the PATH or in Debian's directory.
     pub fn postgres(settings: &[&str]) -> Option<Self> {
         let (mut initdb, port) = (command("initdb")?, free_port());
         let directory = directory("postgres", port);
         if is_root() {
             std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        let made = initdb
+        let output = initdb
             .args([
                 "--auth",
                 "trust",
@@ -43,7 +44,7 @@ impl Server {
             .current_dir(&directory)
             .output()
             .unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
 
         let data = directory.to_str().unwrap().to_owned();
         let mut arguments: Vec<_> =
@@ -52,8 +53,17 @@ impl Server {
             arguments.extend(["-c".to_owned(), setting.to_owned()]);
         }
         let mut server = Self::spawn(POSTGRES, directory, port, arguments)?;
-        server.insist();
+        server.wait_until_ready();
         Some(server)
+    }
+
+    /// Like [`postgres`](Self::postgres). If it cannot start, reports that the tests are skipped.
+    pub fn postgres_or_skip(settings: &[&str]) -> Option<Self> {
+        let server = Self::postgres(settings);
+        if server.is_none() {
+            skipped("tests that start PostgreSQL", "there is no `postgres` on the PATH");
+        }
+        server
     }
 
     /// The URL of a PostgreSQL server.
@@ -62,23 +72,23 @@ impl Server {
     }
 }
 
-/// The URL of a PostgreSQL server for tests: that of `ROOMZ_TEST_POSTGRES`, or one started for this process, as
-/// [`redis_url`](super::redis_url).
-pub fn postgres_url() -> Option<String> {
+/// The URL of a PostgreSQL server: from `ROOMZ_TEST_POSTGRES`, or of a server that is started once per process. With
+/// neither, reports that the tests are skipped and returns `None`.
+pub fn postgres_url_or_skip() -> Option<String> {
     static URL: OnceLock<Option<String>> = OnceLock::new();
     URL.get_or_init(|| {
         if let Ok(url) = std::env::var("ROOMZ_TEST_POSTGRES") {
             return Some(url);
         }
         let Some(server) = Server::postgres(&[]) else {
-            left_out(
+            skipped(
                 "tests with PostgreSQL",
                 "there is no `postgres` on the PATH and ROOMZ_TEST_POSTGRES is not set",
             );
             return None;
         };
         let url = server.postgres_url();
-        end_with_this_process(server);
+        kill_with_this_process(server);
         Some(url)
     })
     .clone()
@@ -88,7 +98,7 @@ fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// A program of PostgreSQL: on the PATH, or where Debian keeps those of each version.
+/// A PostgreSQL program: from the PATH, or from the directory that Debian uses for each version.
 fn command(name: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -3,34 +3,44 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{Program, Server, directory, end_with_this_process, free_port, left_out};
+use super::{Program, Server, directory, free_port, kill_with_this_process};
+use crate::skipped;
 
 const REDIS: Program = Program {
     name: "redis-server",
     command: || Some(Command::new("redis-server")),
-    // It writes its process id when it has the port, and ends when it cannot have it.
+    // Redis writes its process id after it has bound the port, and exits if the port is in use.
     is_ready: |directory, id| {
         std::fs::read_to_string(directory.join("pid")).is_ok_and(|text| text.trim() == id.to_string())
     },
 };
 
 impl Server {
-    /// Starts a Redis server with these arguments more. `None` when there is no `redis-server` on the PATH.
+    /// Starts a Redis server with these additional arguments. Returns `None` if no `redis-server` is on the PATH.
     pub fn redis(arguments: &[&str]) -> Option<Self> {
         for _ in 0..10 {
             let mut server = Self::spawn_redis(free_port(), arguments)?;
-            // Somebody else may have taken the port in between.
-            if server.gets_ready() {
+            // Another process may have bound the port in the meantime.
+            if server.is_ready_or_exited() {
                 return Some(server);
             }
         }
-        panic!("redis-server does not listen");
+        panic!("redis-server did not start on any of 10 ports");
     }
 
-    /// The same on this port, such as that of a server that was killed.
+    /// Like [`redis`](Self::redis). If it cannot start, reports that the tests are skipped.
+    pub fn redis_or_skip(arguments: &[&str]) -> Option<Self> {
+        let server = Self::redis(arguments);
+        if server.is_none() {
+            skipped("tests that start Redis", "there is no `redis-server` on the PATH");
+        }
+        server
+    }
+
+    /// Like [`redis`](Self::redis), on this port, such as the port of a killed server.
     pub fn redis_on(port: u16, arguments: &[&str]) -> Option<Self> {
         let mut server = Self::spawn_redis(port, arguments)?;
-        server.insist();
+        server.wait_until_ready();
         Some(server)
     }
 
@@ -42,33 +52,33 @@ impl Server {
         Self::spawn(REDIS, directory("redis", port), port, all)
     }
 
-    /// Sends a Redis server a command, and gives the first line of its answer.
+    /// Sends a command to a Redis server. Returns the first line of the reply.
     pub fn redis_command(&self, command: &str) -> String {
         let mut connection = TcpStream::connect(self.address()).unwrap();
         connection.write_all(format!("{command}\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        BufReader::new(connection).read_line(&mut answer).unwrap();
-        answer.trim().to_owned()
+        let mut reply = String::new();
+        BufReader::new(connection).read_line(&mut reply).unwrap();
+        reply.trim().to_owned()
     }
 }
 
-/// The URL of a Redis server for tests: that of `ROOMZ_TEST_REDIS`, or one started for this process. `None`, said past
-/// the test runner's capture, when there is neither; `ROOMZ_TESTS=complete` makes that fail instead.
-pub fn redis_url() -> Option<String> {
+/// The URL of a Redis server: from `ROOMZ_TEST_REDIS`, or of a server that is started once per process. With neither,
+/// reports that the tests are skipped and returns `None`.
+pub fn redis_url_or_skip() -> Option<String> {
     static URL: OnceLock<Option<String>> = OnceLock::new();
     URL.get_or_init(|| {
         if let Ok(url) = std::env::var("ROOMZ_TEST_REDIS") {
             return Some(url);
         }
         let Some(server) = Server::redis(&[]) else {
-            left_out(
+            skipped(
                 "tests with Redis",
                 "there is no `redis-server` on the PATH and ROOMZ_TEST_REDIS is not set",
             );
             return None;
         };
         let url = format!("redis://127.0.0.1:{}", server.port());
-        end_with_this_process(server);
+        kill_with_this_process(server);
         Some(url)
     })
     .clone()

@@ -8,62 +8,62 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
-use crate::App;
+use super::TestService;
 
-/// A receiver behind a real socket, for what only a socket shows.
+/// An HTTP/1 server on a free port of the loopback interface.
 #[derive(Clone, Copy, Debug)]
-pub struct Wire {
+pub(crate) struct TestServer {
     address: SocketAddr,
 }
 
-impl Wire {
-    /// Serves on a free port of the loopback interface, with a header time-out of ten seconds.
-    pub async fn serve(app: App) -> Self {
+impl TestServer {
+    /// Starts a server with a header timeout of ten seconds.
+    pub(crate) async fn start(service: TestService) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let app = app.clone().map_request(|request: http::Request<hyper::body::Incoming>| {
+                let service = service.clone().map_request(|request: http::Request<hyper::body::Incoming>| {
                     request.map(axum::body::Body::new)
                 });
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(Duration::from_secs(10))
-                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
                 tokio::spawn(connection);
             }
         });
         Self { address }
     }
 
-    /// A connection to it.
-    pub async fn connect(&self) -> TcpStream {
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Writes these bytes and reads the answer up to the end of the connection, or of one answer with a length.
-    pub async fn exchange(&self, bytes: &[u8]) -> String {
+    /// Writes these bytes to a new connection and reads one response.
+    pub(crate) async fn exchange(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect().await;
-        // The server may answer and close before it has read everything.
+        // The server may respond and close the connection before it has read everything.
         let _ = stream.write_all(bytes).await;
-        Self::answer(&mut stream).await
+        read_response(&mut stream).await
     }
+}
 
-    /// Reads one answer.
-    pub async fn answer(stream: &mut TcpStream) -> String {
-        let mut bytes = Vec::new();
-        let mut buffer = [0; 4096];
-        loop {
-            match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => break,
-                Ok(length) => bytes.extend_from_slice(buffer.get(..length).unwrap()),
-            }
-            if is_complete(&bytes) {
-                break;
-            }
+/// Reads one response: up to its `Content-Length`, or to the end of the connection.
+pub(crate) async fn read_response(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(length) => bytes.extend_from_slice(buffer.get(..length).unwrap()),
         }
-        String::from_utf8(bytes).unwrap()
+        if is_complete(&bytes) {
+            break;
+        }
     }
+    String::from_utf8(bytes).unwrap()
 }
 
 fn is_complete(bytes: &[u8]) -> bool {

@@ -1,12 +1,17 @@
-//! What is counted.
+//! The metrics that the layer records.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use roomz_tests::{Fault, Op, Rig};
+use roomz_webhook::Secret;
 use roomz_webhook::testing::TestEvent;
+use tokio::time::sleep;
 
+use crate::support::{Fault, Op, TestReceiver};
+
+/// The recorded metrics: counts, gauges, and the number of values in each histogram.
 fn counters(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
     let metrics = snapshotter.snapshot().into_vec();
     metrics
@@ -26,11 +31,11 @@ fn counters(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_that_happens_is_counted_under_its_name() {
+async fn counts_each_outcome() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let rig = Rig::handling(async |delivery| {
+    let receiver = TestReceiver::with_handler(async |delivery| {
         Ok(if delivery.attempt() == 1 && delivery.body().windows(4).any(|text| text == b"fail") {
             StatusCode::INTERNAL_SERVER_ERROR
         } else {
@@ -38,15 +43,15 @@ async fn everything_that_happens_is_counted_under_its_name() {
         })
     });
     let event = TestEvent::busy();
-    rig.deliver(&event).await; // handled
-    rig.deliver(&event).await; // duplicate
-    rig.deliver(&event.clone().with("other", 1)).await; // duplicate, id reused
-    rig.deliver(&TestEvent::busy().with("note", "fail")).await; // released
-    rig.deliver(&TestEvent::busy().with_type("workspace.booked")).await; // unknown, handled
-    rig.deliver_body(b"{}").await; // malformed
-    rig.send(event.request("/", &roomz_webhook::Secret::new("a guess").unwrap())).await; // forged
-    rig.store.break_next(Op::Claim, Fault::Fails, 1);
-    rig.deliver(&TestEvent::busy()).await; // store down
+    receiver.deliver(&event).await; // handled
+    receiver.deliver(&event).await; // duplicate
+    receiver.deliver(&event.clone().with("other", 1)).await; // duplicate, id reused
+    receiver.deliver(&TestEvent::busy().with("note", "fail")).await; // released
+    receiver.deliver(&TestEvent::busy().with_type("workspace.booked")).await; // unknown, handled
+    receiver.deliver_body(b"{}").await; // malformed
+    receiver.send(event.request("/", &Secret::new("a guess").unwrap())).await; // forged
+    receiver.store.inject(Op::Claim, Fault::Error, 1);
+    receiver.deliver(&TestEvent::busy()).await; // store down
 
     let counted = counters(&snapshotter);
     let expected = BTreeMap::from(
@@ -72,50 +77,47 @@ async fn everything_that_happens_is_counted_under_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_claim_a_renewal_that_fails_and_what_is_skipped_are_counted() {
+async fn counts_lost_claims_and_store_errors() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let rig = Rig::with(
-        |builder| {
-            let minute = std::time::Duration::from_secs(60);
-            builder.with_lease_ceiling(minute).with_duplicate_wait(std::time::Duration::ZERO)
-        },
+    let receiver = TestReceiver::with(
+        |builder| builder.with_lease_ceiling(Duration::from_secs(60)).with_duplicate_wait(Duration::ZERO),
         async |delivery| {
-            let seconds = if delivery.attempt() == 1 { 100 } else { 1 };
-            tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+            let duration = Duration::from_secs(if delivery.attempt() == 1 { 100 } else { 1 });
+            sleep(duration).await;
             Ok(StatusCode::OK)
         },
     );
-    rig.store.break_next(Op::Renew, Fault::Fails, 1);
+    receiver.store.inject(Op::Renew, Fault::Error, 1);
     let event = TestEvent::busy();
-    let (first, second) = tokio::join!(rig.deliver(&event), async {
-        tokio::time::sleep(std::time::Duration::from_secs(70)).await;
-        rig.deliver(&event).await
+    let (first, second) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(70)).await;
+        receiver.deliver(&event).await
     });
     assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK));
-    rig.store.break_next(Op::Complete, Fault::Fails, 2);
-    rig.deliver(&TestEvent::busy()).await;
-    rig.layer.drain().await;
+    receiver.store.inject(Op::Complete, Fault::Error, 2);
+    receiver.deliver(&TestEvent::busy()).await;
+    receiver.layer.drain().await;
     let counted = counters(&snapshotter);
     assert_eq!(counted.get("lost_total"), Some(&1.0));
     assert_eq!(counted.get("store_errors_total{operation=renew}"), Some(&1.0));
-    assert_eq!(counted.get("store_errors_total{operation=complete}"), Some(&2.0), "each try");
+    assert_eq!(counted.get("store_errors_total{operation=complete}"), Some(&2.0), "one error per retry");
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_body_that_waits_is_counted_once_however_often_it_asks() {
+async fn counts_waiting_reused_id_once() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let rig = Rig::handling(async |_| {
-        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let receiver = TestReceiver::with_handler(async |_| {
+        sleep(Duration::from_secs(5)).await;
         Ok(StatusCode::OK)
     });
     let event = TestEvent::busy();
     let other = event.clone().with("note", 1);
-    let (first, second) = tokio::join!(rig.deliver(&event), rig.deliver(&other));
-    assert_eq!((first.status, second.status, rig.runs()), (StatusCode::OK, StatusCode::OK, 1));
-    assert!(rig.store.calls(Op::Claim) > 5, "it asked again and again");
+    let (first, second) = tokio::join!(receiver.deliver(&event), receiver.deliver(&other));
+    assert_eq!((first.status, second.status, receiver.runs()), (StatusCode::OK, StatusCode::OK, 1));
+    assert!(receiver.store.calls(Op::Claim) > 5, "the duplicate polls the store");
     assert_eq!(counters(&snapshotter).get("id_reused_total"), Some(&1.0));
 }

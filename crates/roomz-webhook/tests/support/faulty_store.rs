@@ -7,43 +7,37 @@ use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, IdempotencyStore, MokaStore, Owner, Settled, StoreError,
 };
 
-/// An operation of a store.
-#[allow(clippy::exhaustive_enums)]
+/// An operation of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Op {
-    /// `claim`
+pub(crate) enum Op {
     Claim,
-    /// `renew`
     Renew,
-    /// `complete`
     Complete,
-    /// `release`
     Release,
 }
 
-/// How an operation goes wrong.
-#[allow(clippy::exhaustive_enums)]
+/// What happens instead of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It fails, and nothing was written.
-    Fails,
-    /// It never answers, and nothing was written.
-    Hangs,
-    /// It was written, and the reply got lost: an error.
-    WrittenButFails,
-    /// It was written, and the reply never comes.
-    WrittenButHangs,
-    /// It is written so much later, and the reply never comes. Of claims only.
-    WrittenLate(Duration),
-    /// It panics.
-    Panics,
-    /// There is no room.
+pub(crate) enum Fault {
+    /// An error. Nothing is written.
+    Error,
+    /// No reply. Nothing is written.
+    Hang,
+    /// An error after the operation was applied: the reply is lost.
+    AppliedThenError,
+    /// No reply after the operation was applied.
+    AppliedThenHang,
+    /// No reply. The operation is applied after this delay. Only for `claim`.
+    AppliedLate(Duration),
+    /// A panic.
+    Panic,
+    /// The error of a full store.
     Full,
 }
 
-/// The moka store, watched, and broken on demand.
+/// A [`MokaStore`] that counts its calls and fails on demand.
 #[derive(Clone, Debug)]
-pub struct SpyStore {
+pub(crate) struct FaultyStore {
     inner: MokaStore,
     state: Arc<Mutex<State>>,
 }
@@ -54,24 +48,23 @@ struct State {
     faults: HashMap<Op, (Fault, usize)>,
 }
 
-impl SpyStore {
-    /// Watches this store.
-    pub fn new(inner: MokaStore) -> Self {
+impl FaultyStore {
+    pub(crate) fn new(inner: MokaStore) -> Self {
         Self { inner, state: Arc::default() }
     }
 
-    /// How often the operation was asked for.
-    pub fn calls(&self, op: Op) -> usize {
+    /// How often the operation was called.
+    pub(crate) fn calls(&self, op: Op) -> usize {
         self.state.lock().unwrap().calls.get(&op).copied().unwrap_or_default()
     }
 
-    /// How often anything was asked for.
-    pub fn all_calls(&self) -> usize {
+    /// How often any operation was called.
+    pub(crate) fn total_calls(&self) -> usize {
         self.state.lock().unwrap().calls.values().sum()
     }
 
-    /// Lets the next so many of these operations go wrong.
-    pub fn break_next(&self, op: Op, fault: Fault, times: usize) {
+    /// Makes the next `times` calls of this operation fail.
+    pub(crate) fn inject(&self, op: Op, fault: Fault, times: usize) {
         self.state.lock().unwrap().faults.insert(op, (fault, times));
     }
 
@@ -79,8 +72,8 @@ impl SpyStore {
         self.state.lock().unwrap().faults.get(&op).copied()
     }
 
-    /// Lets operations go right again.
-    pub fn mend(&self) {
+    /// Removes all injected faults.
+    pub(crate) fn clear_faults(&self) {
         self.state.lock().unwrap().faults.clear();
     }
 
@@ -102,15 +95,15 @@ impl SpyStore {
         };
         match fault {
             None => operation.await,
-            Some(Fault::Fails) => Err(StoreError::unavailable("broken on purpose")),
-            Some(Fault::Hangs | Fault::WrittenLate(_)) => std::future::pending().await,
+            Some(Fault::Error) => Err(StoreError::unavailable("injected error")),
+            Some(Fault::Hang | Fault::AppliedLate(_)) => std::future::pending().await,
             Some(Fault::Full) => Err(StoreError::full()),
-            Some(Fault::Panics) => panic!("on purpose"),
-            Some(Fault::WrittenButFails) => {
+            Some(Fault::Panic) => panic!("injected panic"),
+            Some(Fault::AppliedThenError) => {
                 let _ = operation.await;
-                Err(StoreError::unavailable("reply lost on purpose"))
+                Err(StoreError::unavailable("injected error: the reply was lost"))
             }
-            Some(Fault::WrittenButHangs) => {
+            Some(Fault::AppliedThenHang) => {
                 let _ = operation.await;
                 std::future::pending().await
             }
@@ -119,9 +112,9 @@ impl SpyStore {
 }
 
 #[async_trait]
-impl IdempotencyStore for SpyStore {
+impl IdempotencyStore for FaultyStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        if let Some((Fault::WrittenLate(delay), 1)) = self.fault(Op::Claim) {
+        if let Some((Fault::AppliedLate(delay), 1)) = self.fault(Op::Claim) {
             let (inner, key, claim) = (self.inner.clone(), key.clone(), *claim);
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;

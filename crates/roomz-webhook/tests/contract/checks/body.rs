@@ -1,0 +1,129 @@
+//! Checks 5 and 6: reading the body within its limits, and the signature.
+
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::routing::post;
+use axum::{Extension, Router};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, Request, StatusCode, header};
+use roomz_protocol::testing::signed_request;
+use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{Delivery, Secret, Secrets, WebhookLayer};
+use tokio::time::Instant;
+use tower::{BoxError, ServiceExt as _};
+
+use super::{signed, with_body};
+use crate::support::{TestReceiver, secret};
+
+/// A body whose frames arrive with a pause before each.
+fn slow_body(frames: Vec<Bytes>, pause: Duration) -> Body {
+    Body::from_stream(stream::unfold(frames.into_iter(), move |mut frames| async move {
+        tokio::time::sleep(pause).await;
+        Some((Ok::<_, BoxError>(frames.next()?), frames))
+    }))
+}
+
+/// The limit holds with a correct, a wrong and no `Content-Length`.
+#[tokio::test]
+async fn limits_body_with_any_content_length() {
+    let receiver = TestReceiver::with(|builder| builder.with_body_limit(1_000), async |_| Ok(StatusCode::OK));
+    let empty = TestEvent::busy().with("pad", "");
+    let fits = empty.clone().with("pad", "x".repeat(1_000 - empty.body().len()));
+    assert_eq!(fits.body().len(), 1_000);
+    assert_eq!(receiver.deliver(&fits).await.status, 200, "exactly the limit is allowed");
+
+    let over = fits.clone().with("more", 1).request::<Body>("/", &secret());
+    let bytes = fits.with("more", 1).body();
+    let frames = || {
+        let frames = bytes.chunks(100).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+        Body::from_stream(stream::iter(frames.into_iter().map(Ok::<_, BoxError>)))
+    };
+    let (head, _) = over.into_parts();
+    for length in [Some("1007"), Some("10"), Some("-1"), Some("abc"), None] {
+        let mut request = Request::from_parts(head.clone(), frames());
+        if let Some(length) = length {
+            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
+        assert_eq!(receiver.send(request).await.outcome(), (413, "body-too-large".into()), "{length:?}");
+    }
+    let one_frame = Request::from_parts(head, Body::from(bytes));
+    assert_eq!(receiver.send(one_frame).await.status, 413);
+    assert_eq!(receiver.runs(), 1);
+}
+
+/// The timeout is a total, not one per frame.
+#[tokio::test(start_paused = true)]
+async fn body_timeout_covers_whole_body() {
+    let receiver = TestReceiver::new();
+    let event = TestEvent::busy();
+    let bytes: Vec<Bytes> = event.body().chunks(1).map(Bytes::copy_from_slice).collect();
+    let start = Instant::now();
+    let one_byte_per_second =
+        with_body(event.request("/", &secret()), slow_body(bytes, Duration::from_secs(1)));
+    let response = receiver.send(one_byte_per_second).await;
+    assert_eq!(response.outcome(), (408, "body-timeout".into()));
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+
+    let silent = with_body(
+        event.request("/", &secret()),
+        Body::from_stream(stream::pending::<Result<Bytes, BoxError>>()),
+    );
+    let start = Instant::now();
+    assert_eq!(receiver.send(silent).await.outcome(), (408, "body-timeout".into()));
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn accepts_slow_body_within_timeout() {
+    let receiver = TestReceiver::new();
+    let event = TestEvent::busy();
+    let frames: Vec<Bytes> = event.body().chunks(50).map(Bytes::copy_from_slice).collect();
+    let slow = with_body(event.request("/", &secret()), slow_body(frames, Duration::from_millis(100)));
+    assert_eq!(receiver.send(slow).await.status, 200);
+}
+
+#[tokio::test]
+async fn rejects_broken_stream() {
+    let receiver = TestReceiver::new();
+    let frames = [Ok(Bytes::from_static(b"{")), Err(BoxError::from("connection reset"))];
+    let broken = with_body(signed(), Body::from_stream(stream::iter(frames)));
+    assert_eq!(receiver.send(broken).await.outcome(), (400, "body-broken".into()));
+    assert_eq!(receiver.store.total_calls(), 0);
+}
+
+#[tokio::test]
+async fn does_not_copy_single_frame() {
+    let body = Bytes::from(TestEvent::busy().body());
+    let address = body.as_ptr() as usize;
+    let receiver = TestReceiver::with_handler(move |delivery: Delivery| {
+        assert_eq!(delivery.body().as_ptr() as usize, address, "the handler receives the same memory");
+        ready(Ok(StatusCode::OK))
+    });
+    let request = signed_request::<Body>("/", body.to_vec(), &secret());
+    assert_eq!(receiver.send(with_body(request, Body::from(body))).await.status, 200);
+}
+
+/// The delivery contains the position of the matching secret.
+#[tokio::test]
+async fn verifies_under_every_secret() {
+    let secrets = ["new", "old", "older"].map(|text| Secret::new(text).unwrap());
+    let positions = Arc::new(Mutex::new(Vec::new()));
+    let recorded = positions.clone();
+    let layer = WebhookLayer::builder(Secrets::new(secrets.clone()).unwrap()).build().unwrap();
+    let handler = async move |Extension(delivery): Extension<Delivery>| {
+        recorded.lock().unwrap().push(delivery.secret_position());
+    };
+    let app = Router::new().route("/", post(handler).layer(layer));
+    for secret in &secrets {
+        let request = TestEvent::busy().request::<Body>("/", secret);
+        assert_eq!(app.clone().oneshot(request).await.unwrap().status(), 200);
+    }
+    let request = TestEvent::busy().request::<Body>("/", &secret());
+    assert_eq!(app.oneshot(request).await.unwrap().status(), 401);
+    assert_eq!(*positions.lock().unwrap(), [0, 1, 2]);
+}

@@ -1,0 +1,107 @@
+//! Checks 7 and 8: the event, and its age.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use roomz_protocol::Timestamp;
+use roomz_webhook::testing::{ManualClock, TestEvent};
+use roomz_webhook::{Skipped, StalePolicy};
+
+use crate::support::TestReceiver;
+
+#[tokio::test]
+async fn rejects_malformed_event() {
+    let receiver = TestReceiver::new();
+    let valid = String::from_utf8(TestEvent::busy().body()).unwrap();
+    let mut invalid_utf8 = valid.replacen('{', r#"{"ignored":"?","#, 1).into_bytes();
+    invalid_utf8[12] = 0xff;
+    let bodies: Vec<Vec<u8>> = vec![
+        vec![],
+        b"null".to_vec(),
+        b"[]".to_vec(),
+        format!("[{valid}]").into_bytes(),
+        format!("\u{feff}{valid}").into_bytes(),
+        format!("{valid}x").into_bytes(),
+        format!("{valid}{valid}").into_bytes(),
+        format!("{valid}\0").into_bytes(),
+        valid.replacen('{', r#"{"\u0069d":"e6ae112e-2af3-4d72-894b-03435d7afde4","#, 1).into_bytes(),
+        TestEvent::busy().without("id").body(),
+        TestEvent::busy().without("type").body(),
+        TestEvent::busy().without("timestamp").body(),
+        TestEvent::busy().without("data").body(),
+        TestEvent::busy().with("id", 7).body(),
+        TestEvent::busy().with("timestamp", "soon").body(),
+        invalid_utf8,
+    ];
+    for body in bodies {
+        let response = receiver.deliver_body(&body).await;
+        assert_eq!(
+            response.outcome(),
+            (400, "event-malformed".into()),
+            "{:?}",
+            String::from_utf8_lossy(&body)
+        );
+    }
+    assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
+}
+
+#[tokio::test]
+async fn accepts_deeply_nested_json() {
+    let receiver = TestReceiver::new();
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let valid = String::from_utf8(TestEvent::busy().body()).unwrap();
+    let body = valid.replacen('{', &format!("{{\"deep\":{deep},"), 1);
+    assert_eq!(receiver.deliver_body(body.as_bytes()).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ignores_event_age_by_default() {
+    let receiver = TestReceiver::new();
+    for timestamp in ["0001-01-01T00:00:00Z", "9999-12-30T00:00:00Z"] {
+        assert_eq!(receiver.deliver(&TestEvent::busy().with("timestamp", timestamp)).await.status, 200);
+    }
+}
+
+/// With `max_age`, events that are too old or too new never reach the store.
+#[tokio::test(start_paused = true)]
+async fn applies_stale_policy_before_claim() {
+    const MAX_AGE: Duration = Duration::from_secs(60);
+    const SKEW: Duration = Duration::from_secs(5);
+    let now = Timestamp::now();
+    let with_policy = |policy| {
+        TestReceiver::with(
+            move |builder| {
+                let clock = ManualClock::at(now);
+                builder
+                    .with_max_age(MAX_AGE)
+                    .with_clock_skew(SKEW)
+                    .with_stale_policy(policy)
+                    .with_clock(clock)
+            },
+            async |_| Ok(StatusCode::OK),
+        )
+    };
+    let second = Duration::from_secs(1);
+    let cases = [
+        (now - MAX_AGE + second, None),
+        (now - MAX_AGE - second, Some("event-too-old")),
+        (now + SKEW - second, None),
+        (now + SKEW + second, Some("event-too-new")),
+        ("0001-01-01T00:00:00Z".parse().unwrap(), Some("event-too-old")),
+        ("9999-12-30T22:00:00Z".parse().unwrap(), Some("event-too-new")),
+    ];
+    for (timestamp, rejected) in cases {
+        let event = TestEvent::busy().with_timestamp(timestamp);
+        let receiver = with_policy(StalePolicy::Reject);
+        let expected = rejected.map_or((200, String::new()), |reason| (400, reason.to_owned()));
+        let response = receiver.deliver(&event).await;
+        let outcome = if response.status == 200 { (200, String::new()) } else { response.outcome() };
+        assert_eq!(outcome, expected, "{timestamp}");
+        assert_eq!(receiver.store.total_calls() > 0, rejected.is_none());
+
+        let receiver = with_policy(StalePolicy::Acknowledge);
+        let response = receiver.deliver(&event).await;
+        assert_eq!((response.status, response.skipped), (StatusCode::OK, rejected.map(|_| Skipped::Stale)));
+        assert_eq!(receiver.runs(), usize::from(rejected.is_none()));
+    }
+}

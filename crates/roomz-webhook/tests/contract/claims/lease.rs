@@ -1,0 +1,109 @@
+//! A handler that runs longer than its lease.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{Delivery, Skipped};
+use tokio::time::sleep;
+
+use super::{LEASE, OK};
+use crate::support::{Fault, Op, TestReceiver, eventually};
+
+#[tokio::test(start_paused = true)]
+async fn renews_lease_of_long_handler() {
+    let receiver = TestReceiver::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        async |_| {
+            sleep(LEASE * 5).await;
+            OK
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+        for _ in 0..9 {
+            sleep(LEASE / 2).await;
+            assert_eq!(receiver.deliver(&event).await.outcome(), (503, "in-flight".into()));
+        }
+    });
+    assert_eq!(first.status, 200);
+    assert_eq!(receiver.runs(), 1);
+    assert!(receiver.store.calls(Op::Renew) >= 14, "{} renewals", receiver.store.calls(Op::Renew));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_failed_renewal() {
+    let receiver = TestReceiver::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        async |_| {
+            sleep(LEASE * 3 / 2).await;
+            OK
+        },
+    );
+    receiver.store.inject(Op::Renew, Fault::Hang, 1);
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(receiver.deliver(&event), async {
+        sleep(LEASE + LEASE / 4).await;
+        receiver.deliver(&event).await
+    });
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 503));
+    assert_eq!(receiver.runs(), 1);
+}
+
+/// The first handler loses its claim, but its response is sent.
+#[tokio::test(start_paused = true)]
+async fn takes_over_above_lease_ceiling() {
+    let receiver = TestReceiver::with(
+        |builder| builder.with_lease_ceiling(LEASE * 3).with_duplicate_wait(Duration::ZERO),
+        async |delivery| {
+            sleep(if delivery.attempt() == 1 { LEASE * 5 } else { LEASE * 3 / 2 }).await;
+            Ok(if delivery.attempt() == 1 { StatusCode::OK } else { StatusCode::CREATED })
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+        sleep(LEASE * 3 - Duration::from_secs(1)).await;
+        assert_eq!(receiver.deliver(&event).await.status, 503, "the lease is renewed up to the ceiling");
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(receiver.deliver(&event).await.status, 201, "the next delivery is attempt 2");
+    });
+    assert_eq!(first.status, 200, "the response of the first handler");
+    assert_eq!(receiver.runs(), 2);
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+}
+
+/// The handler uses its whole task budget in each poll. Without budget, a timer is never registered.
+#[tokio::test(start_paused = true)]
+async fn busy_handler_cannot_starve_renewal() {
+    let finish = Arc::new(AtomicBool::new(false));
+    let flag = finish.clone();
+    let receiver = TestReceiver::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        move |delivery: Delivery| {
+            let flag = flag.clone();
+            async move {
+                while delivery.attempt() == 1 && !flag.load(Ordering::SeqCst) {
+                    tokio::task::consume_budget().await;
+                }
+                OK
+            }
+        },
+    );
+    let event = TestEvent::busy();
+    let first = tokio::spawn({
+        let (receiver, event) = (receiver.clone(), event.clone());
+        async move { receiver.deliver(&event).await }
+    });
+    eventually("the handler runs", || receiver.runs() == 1).await;
+    for _ in 0..90 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(receiver.deliver(&event).await.status, 503, "after the first lease ended");
+    assert!(receiver.store.calls(Op::Renew) >= 3, "{} renewals", receiver.store.calls(Op::Renew));
+    finish.store(true, Ordering::SeqCst);
+    assert_eq!(first.await.unwrap().status, 200);
+    assert_eq!(receiver.runs(), 1);
+}

@@ -1,0 +1,175 @@
+//! A store that is down when a claim is completed or released.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{Delivery, Skipped, StoreFailurePolicy};
+use tokio::time::{Instant, sleep};
+
+use super::{LEASE, OK, scripted};
+use crate::support::{Fault, Op, TestReceiver};
+
+/// The response of the handler is sent within the store timeout.
+#[tokio::test(start_paused = true)]
+async fn retries_completion_in_background() {
+    for fault in [Fault::Error, Fault::Hang, Fault::AppliedThenError, Fault::AppliedThenHang] {
+        let receiver = TestReceiver::new();
+        receiver.store.inject(Op::Complete, fault, 4);
+        let event = TestEvent::busy();
+        let start = Instant::now();
+        assert_eq!(receiver.deliver(&event).await.status, 200);
+        assert!(start.elapsed() <= Duration::from_secs(2), "{fault:?}: {:?}", start.elapsed());
+        receiver.layer.drain().await;
+        assert!(receiver.store.calls(Op::Complete) >= 2);
+        assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate), "{fault:?}");
+        assert_eq!(receiver.runs(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_release_in_background() {
+    let (attempts, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
+    let receiver = TestReceiver::with(|builder| builder, handler);
+    receiver.store.inject(Op::Release, Fault::Error, 3);
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.status, 500);
+    let start = Instant::now();
+    assert_eq!(receiver.deliver(&event).await.status, 200, "the waiting redelivery runs after the release");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(*attempts.lock().unwrap(), [1, 2]);
+}
+
+/// Releases are retried until the lease ends, completions for at most ten leases. Then `drain` returns.
+#[tokio::test(start_paused = true)]
+async fn background_retries_give_up() {
+    let receiver = TestReceiver::with_handler(async |_| Ok(StatusCode::INTERNAL_SERVER_ERROR));
+    receiver.store.inject(Op::Release, Fault::Error, usize::MAX);
+    assert_eq!(receiver.deliver(&TestEvent::busy()).await.status, 500);
+    let start = Instant::now();
+    receiver.layer.drain().await;
+    let retried_for = start.elapsed();
+    assert!(
+        (LEASE / 2..=LEASE).contains(&retried_for),
+        "a release after the lease has no effect: {retried_for:?}"
+    );
+
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Complete, Fault::Error, usize::MAX);
+    assert_eq!(receiver.deliver(&TestEvent::busy()).await.status, 200);
+    let start = Instant::now();
+    receiver.layer.drain().await;
+    assert!(start.elapsed() <= LEASE * 10, "{:?}", start.elapsed());
+}
+
+/// Until the store recovers, this process recognises the duplicate.
+#[tokio::test(start_paused = true)]
+async fn fail_open_records_completion_later() {
+    let receiver = TestReceiver::with(
+        |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
+        async |_| OK,
+    );
+    for op in [Op::Claim, Op::Complete] {
+        receiver.store.inject(op, Fault::Error, 3);
+    }
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.skipped, None);
+    let during = receiver.deliver(&event).await;
+    assert_eq!(during.skipped, Some(Skipped::Duplicate), "this process knows the event");
+    receiver.layer.drain().await;
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate), "the store knows the event");
+    assert_eq!(receiver.runs(), 1);
+}
+
+/// The store cannot record the completion before the lease ends. This process still knows it.
+#[tokio::test(start_paused = true)]
+async fn unrecorded_completion_is_duplicate_here() {
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Complete, Fault::Error, 40);
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    sleep(LEASE * 2).await;
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    receiver.store.inject(Op::Claim, Fault::Error, 1);
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate), "without the store");
+    receiver.store.clear_faults();
+    receiver.layer.drain().await;
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(receiver.runs(), 1);
+}
+
+/// After the retention, this process does not know the event either.
+#[tokio::test(start_paused = true)]
+async fn unrecorded_completion_expires() {
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Complete, Fault::Error, 3);
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    receiver.layer.drain().await;
+    sleep(Duration::from_secs(8 * 24 * 60 * 60)).await;
+    assert_eq!(receiver.deliver(&event).await.skipped, None, "the retention of seven days is over");
+    assert_eq!(receiver.runs(), 2);
+}
+
+/// The store cannot record the completion. A waiting duplicate is notified when the handler returns.
+#[tokio::test(start_paused = true)]
+async fn notifies_waiter_before_store_recovers() {
+    let receiver = TestReceiver::with_handler(async |_| {
+        sleep(Duration::from_secs(3)).await;
+        OK
+    });
+    receiver.store.inject(Op::Complete, Fault::Error, usize::MAX);
+    let event = TestEvent::busy();
+    let start = Instant::now();
+    let (first, second) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        (receiver.deliver(&event).await, start.elapsed())
+    });
+    assert_eq!((first.status, first.skipped), (StatusCode::OK, None));
+    assert_eq!(second.0.skipped, Some(Skipped::Duplicate));
+    assert_eq!(second.1, Duration::from_secs(3), "when the handler returns");
+}
+
+/// The claim is applied after the handler failed. The redelivery is handled.
+#[tokio::test(start_paused = true)]
+async fn fail_open_releases_claim_applied_late() {
+    let (_, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
+    let receiver = TestReceiver::with(
+        |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
+        handler,
+    );
+    receiver.store.inject(Op::Claim, Fault::AppliedLate(Duration::from_secs(3)), 1);
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.status, 500);
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+}
+
+/// Another delivery claims the event during the outage, and its handler fails.
+#[tokio::test(start_paused = true)]
+async fn fail_open_completes_despite_failed_run() {
+    let receiver =
+        TestReceiver::with(|builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen), {
+            let runs = Arc::new(AtomicUsize::new(0));
+            move |_: Delivery| {
+                let first = runs.fetch_add(1, Ordering::SeqCst) == 0;
+                async move {
+                    sleep(Duration::from_secs(if first { 2 } else { 4 })).await;
+                    Ok(if first { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR })
+                }
+            }
+        });
+    receiver.store.inject(Op::Claim, Fault::Error, 1);
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        receiver.deliver(&event).await
+    });
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 500));
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    receiver.layer.drain().await;
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate), "the store knows the event");
+    assert_eq!(receiver.runs(), 2);
+}

@@ -1,0 +1,214 @@
+//! A store that is down, slow or full when an event is claimed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header;
+use roomz_webhook::store::MokaStore;
+use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{Delivery, Skipped, StoreFailurePolicy};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+
+use super::OK;
+use crate::support::{Fault, Op, TestReceiver, eventually};
+
+/// 503 with `Retry-After`, after at most the store timeout. The handler does not run.
+#[tokio::test(start_paused = true)]
+async fn fails_closed_when_claim_fails() {
+    for (fault, duration) in [(Fault::Error, Duration::ZERO), (Fault::Hang, Duration::from_secs(2))] {
+        let receiver = TestReceiver::new();
+        receiver.store.inject(Op::Claim, fault, 1);
+        let event = TestEvent::busy();
+        let start = Instant::now();
+        let response = receiver.deliver(&event).await;
+        assert_eq!(response.outcome(), (503, "store-unavailable".into()));
+        assert_eq!(response.headers[header::RETRY_AFTER], "5");
+        assert_eq!(start.elapsed(), duration);
+        assert_eq!(receiver.runs(), 0);
+        assert_eq!(receiver.deliver(&event).await.status, 200, "the redelivery is handled");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_claim_whose_reply_was_lost() {
+    for fault in [Fault::AppliedThenError, Fault::AppliedThenHang] {
+        let receiver = TestReceiver::new();
+        receiver.store.inject(Op::Claim, fault, 1);
+        let event = TestEvent::busy();
+        assert_eq!(receiver.deliver(&event).await.status, 503);
+        receiver.layer.drain().await;
+        let start = Instant::now();
+        assert_eq!(receiver.deliver(&event).await.status, 200);
+        assert_eq!(start.elapsed(), Duration::ZERO, "the redelivery does not wait for the lease to end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_unconfirmed_claim_of_each_outage() {
+    let receiver = TestReceiver::new();
+    let event = TestEvent::busy();
+    for _ in 0..2 {
+        receiver.store.inject(Op::Claim, Fault::AppliedThenError, 1);
+        assert_eq!(receiver.deliver(&event).await.status, 503);
+        receiver.layer.drain().await;
+    }
+    let start = Instant::now();
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_each_unconfirmed_claim() {
+    let receiver = TestReceiver::new();
+    let event = TestEvent::busy();
+    // The first claim is never applied. The layer still tries to release it when the second claim is applied.
+    receiver.store.inject(Op::Claim, Fault::Error, 1);
+    assert_eq!(receiver.deliver(&event).await.status, 503);
+    receiver.store.inject(Op::Claim, Fault::AppliedThenError, 1);
+    assert_eq!(receiver.deliver(&event).await.status, 503);
+    let start = Instant::now();
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    assert!(start.elapsed() < Duration::from_secs(6), "waited {:?}, the lease is 60 s", start.elapsed());
+}
+
+/// The store applies the claim after it was released. It is released again.
+#[tokio::test(start_paused = true)]
+async fn releases_claim_applied_late() {
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Claim, Fault::AppliedLate(Duration::from_secs(3)), 1);
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.status, 503);
+    sleep(Duration::from_secs(4)).await;
+    let start = Instant::now();
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    assert!(start.elapsed() < Duration::from_secs(6), "waited {:?}, the lease is 60 s", start.elapsed());
+}
+
+/// The handler runs once, and the completion is recorded when the store recovers.
+#[tokio::test(start_paused = true)]
+async fn fails_open_by_policy() {
+    for fault in [Fault::Error, Fault::Hang, Fault::AppliedThenError, Fault::AppliedThenHang] {
+        let receiver = TestReceiver::with(
+            |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
+            async |delivery| {
+                assert_eq!(delivery.attempt(), 1);
+                OK
+            },
+        );
+        receiver.store.inject(Op::Claim, fault, 1);
+        let event = TestEvent::busy();
+        assert_eq!(receiver.deliver(&event).await.status, 200);
+        receiver.layer.drain().await;
+        assert_eq!(receiver.runs(), 1);
+        assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate), "{fault:?}");
+        assert_eq!(receiver.runs(), 1);
+    }
+}
+
+/// A duplicate that waits knows that the event is claimed. It gets 503 under both policies.
+#[tokio::test(start_paused = true)]
+async fn outage_never_runs_waiting_duplicate() {
+    for policy in [StoreFailurePolicy::FailClosed, StoreFailurePolicy::FailOpen] {
+        let receiver = TestReceiver::with(
+            |builder| builder.with_store_failure_policy(policy),
+            async |_| {
+                sleep(Duration::from_secs(9)).await;
+                OK
+            },
+        );
+        let event = TestEvent::busy();
+        let (first, second) = tokio::join!(receiver.deliver(&event), async {
+            sleep(Duration::from_secs(1)).await;
+            let second = tokio::spawn({
+                let (receiver, event) = (receiver.clone(), event.clone());
+                async move { receiver.deliver(&event).await }
+            });
+            sleep(Duration::from_secs(1)).await;
+            receiver.store.inject(Op::Claim, Fault::Error, 1);
+            second.await.unwrap()
+        });
+        assert_eq!(first.status, 200);
+        assert_eq!(second.outcome(), (503, "store-unavailable".into()), "{policy:?}");
+        assert_eq!(receiver.runs(), 1, "{policy:?}");
+    }
+}
+
+/// At most 8 retried releases for one event, and 1 000 in total.
+#[tokio::test(start_paused = true)]
+async fn outage_causes_bounded_releases() {
+    let receiver = TestReceiver::new();
+    for op in [Op::Claim, Op::Release] {
+        receiver.store.inject(op, Fault::Error, usize::MAX);
+    }
+    let event = TestEvent::busy();
+    for _ in 0..1_000 {
+        assert_eq!(receiver.deliver(&event).await.status, 503);
+    }
+    receiver.layer.drain().await;
+    let each = receiver.store.calls(Op::Release) / 8;
+    assert!(each < 30, "{each} tries for each of 8 claims");
+    for _ in 0..3_000 {
+        assert_eq!(receiver.deliver(&TestEvent::busy()).await.status, 503);
+    }
+    let before = receiver.store.calls(Op::Release);
+    receiver.layer.drain().await;
+    let each = (receiver.store.calls(Op::Release) - before) / 1_000;
+    assert!(each < 30, "{each} tries for each of 1000 claims");
+}
+
+/// 503 at the claim. At the completion, the response of the handler is sent.
+#[tokio::test(start_paused = true)]
+async fn store_panic_is_store_failure() {
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Claim, Fault::Panic, 1);
+    assert_eq!(receiver.deliver(&TestEvent::busy()).await.outcome(), (503, "store-unavailable".into()));
+    receiver.store.inject(Op::Complete, Fault::Panic, 2);
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(receiver.runs(), 1);
+}
+
+/// A new event gets 503 until a claim is settled.
+#[tokio::test]
+async fn full_store_keeps_live_claims() {
+    let gate = Arc::new(Semaphore::new(0));
+    let handler_gate = gate.clone();
+    let handler = move |_: Delivery| {
+        let gate = handler_gate.clone();
+        async move {
+            gate.acquire().await?.forget();
+            OK
+        }
+    };
+    let store = MokaStore::builder().with_max_in_flight(4).build();
+    let receiver = TestReceiver::with(|builder| builder.with_store(store), handler);
+    let events: Vec<_> = (0..4).map(|_| TestEvent::busy()).collect();
+    let running: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let (receiver, event) = (receiver.clone(), event.clone());
+            tokio::spawn(async move { receiver.deliver(&event).await })
+        })
+        .collect();
+    eventually("four handlers run", || receiver.runs() == 4).await;
+    assert_eq!(receiver.deliver(&TestEvent::busy()).await.outcome(), (503, "store-unavailable".into()));
+    gate.add_permits(100);
+    for task in running {
+        assert_eq!(task.await.unwrap().status, 200);
+    }
+    assert_eq!(receiver.deliver(&TestEvent::busy()).await.status, 200);
+    for event in &events {
+        assert_eq!(receiver.deliver(event).await.skipped, Some(Skipped::Duplicate));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_store_is_not_asked_to_release() {
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Claim, Fault::Full, 1);
+    assert_eq!(receiver.deliver(&TestEvent::busy()).await.outcome(), (503, "store-unavailable".into()));
+    receiver.layer.drain().await;
+    assert_eq!(receiver.store.calls(Op::Release), 0);
+}

@@ -1,0 +1,15 @@
+//! The contract of the layer: its checks, its claims, and the attacks that it must withstand.
+//!
+//! `tests/README.md` at the workspace root lists which test covers which promise.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
+
+mod checks;
+mod claims;
+mod metrics;
+mod properties;
+mod settings;
+mod sockets;
+#[path = "../support/mod.rs"]
+mod support;
+mod threats;

@@ -1,0 +1,76 @@
+//! An invalid setting is an error when the layer is built. The error names the setting and its value.
+
+use std::time::Duration;
+
+use roomz_webhook::{BuildErrorKind, Secret, Secrets, WebhookLayer, WebhookLayerBuilder};
+
+use crate::support::secret;
+
+fn build_error(settings: impl FnOnce(WebhookLayerBuilder) -> WebhookLayerBuilder) -> String {
+    settings(WebhookLayer::builder(secret())).build().unwrap_err().to_string()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn rejects_missing_and_empty_secret() {
+    assert!(Secrets::new([]).unwrap_err().to_string().contains("no secret"));
+    assert!(Secret::new("").unwrap_err().to_string().contains("empty"));
+}
+
+#[test]
+fn build_error_names_setting_and_value() {
+    assert_eq!(build_error(|b| b.with_body_limit(0)), "`with_body_limit` is zero: give a value above zero");
+    for (name, text) in [
+        ("body_timeout", build_error(|b| b.with_body_timeout(Duration::ZERO))),
+        ("max_age", build_error(|b| b.with_max_age(Duration::ZERO))),
+        ("store_timeout", build_error(|b| b.with_store_timeout(Duration::ZERO))),
+        ("lease", build_error(|b| b.with_lease(Duration::ZERO))),
+        ("lease_ceiling", build_error(|b| b.with_lease_ceiling(Duration::ZERO))),
+        ("retention", build_error(|b| b.with_retention(Duration::ZERO))),
+    ] {
+        assert_eq!(text, format!("`with_{name}` is zero: give a value above zero"));
+    }
+    for (name, text) in [
+        ("body_timeout", build_error(|b| b.with_body_timeout(Duration::MAX))),
+        ("max_age", build_error(|b| b.with_max_age(Duration::MAX))),
+        ("clock_skew", build_error(|b| b.with_clock_skew(Duration::MAX))),
+        ("store_timeout", build_error(|b| b.with_store_timeout(Duration::MAX))),
+        ("lease", build_error(|b| b.with_lease(Duration::MAX))),
+        ("duplicate_wait", build_error(|b| b.with_duplicate_wait(Duration::MAX))),
+        ("retention", build_error(|b| b.with_retention(Duration::MAX))),
+        ("retry_after", build_error(|b| b.with_retry_after(Duration::MAX))),
+    ] {
+        assert!(text.starts_with(&format!("`with_{name}` is ")) && text.contains("ten years"), "{text}");
+    }
+    assert_eq!(
+        build_error(|b| b
+            .with_max_age(SECOND * 100)
+            .with_clock_skew(SECOND)
+            .with_retention(SECOND * 100)
+            .with_lease(SECOND * 10)
+            .with_lease_ceiling(SECOND * 10)),
+        "`with_retention` is 100s, which is shorter than max_age + clock_skew (101s): make it at least as long"
+    );
+    assert!(build_error(|b| b.with_lease(SECOND)).contains("three times store_timeout (6s)"));
+    assert!(build_error(|b| b.with_lease_ceiling(SECOND * 59)).contains("lease (60s)"));
+    assert!(build_error(|b| b.with_retention(SECOND * 599)).contains("lease_ceiling (600s)"));
+    for path in ["", "webhooks", "/a?b", "/a#b", "/web hooks", "/x ", "/{id}", "/a/*", "http://host/a", "*"] {
+        let error = WebhookLayer::builder(secret()).with_path(path).build().unwrap_err().to_string();
+        assert!(error.contains(&format!("{path:?}")), "{error}");
+    }
+    assert!(WebhookLayer::builder(secret()).with_path("/a%20b/:c").build().is_ok());
+    assert!(build_error(|b| b.with_namespace("")).contains("with_namespace"));
+}
+
+#[test]
+fn build_error_has_kind() {
+    let error = WebhookLayer::builder(secret()).with_body_limit(0).build().unwrap_err();
+    assert!(matches!(error.kind(), BuildErrorKind::Zero { setting: "body_limit", .. }));
+}
+
+#[test]
+fn some_durations_may_be_zero() {
+    let builder = WebhookLayer::builder(secret()).with_duplicate_wait(Duration::ZERO);
+    assert!(builder.with_retry_after(Duration::ZERO).with_clock_skew(Duration::ZERO).build().is_ok());
+}

@@ -1,0 +1,225 @@
+//! Clients of a real socket that are slow, stall, send a wrong length, or disconnect.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use roomz_webhook::testing::TestEvent;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Op, TestReceiver, TestServer, read_response, secret};
+
+fn head(body: &[u8], headers: &str) -> String {
+    let signature = secret().sign(body).to_base64();
+    format!(
+        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nroomz-signature: {signature}\r\n{headers}\r\n"
+    )
+}
+
+fn delivery(body: &[u8]) -> Vec<u8> {
+    let head = head(body, &format!("content-length: {}\r\n", body.len()));
+    [head.as_bytes(), body].concat()
+}
+
+fn status(response: &str) -> &str {
+    response.get(9..12).unwrap_or(response)
+}
+
+/// A delivery, its duplicate, and a forged request.
+#[tokio::test]
+async fn delivers_over_http() {
+    let receiver = TestReceiver::new();
+    let server = TestServer::start(receiver.service()).await;
+    let body = TestEvent::busy().body();
+    assert_eq!(status(&server.exchange(&delivery(&body)).await), "200");
+    let duplicate = server.exchange(&delivery(&body)).await;
+    assert!(duplicate.contains("roomz-webhook-skipped: duplicate"), "{duplicate}");
+    let mut forged = delivery(&body);
+    *forged.last_mut().unwrap() = b' ';
+    let rejected = server.exchange(&forged).await;
+    assert_eq!(status(&rejected), "401");
+    assert!(rejected.contains("application/problem+json"), "{rejected}");
+    assert_eq!(receiver.runs(), 1);
+}
+
+#[tokio::test]
+async fn keeps_connection_alive() {
+    let receiver = TestReceiver::new();
+    let mut stream = TestServer::start(receiver.service()).await.connect().await;
+    for _ in 0..5 {
+        stream.write_all(&delivery(&TestEvent::busy().body())).await.unwrap();
+        assert_eq!(status(&read_response(&mut stream).await), "200");
+    }
+    assert_eq!(receiver.runs(), 5);
+}
+
+#[tokio::test]
+async fn limits_chunked_body() {
+    let receiver = TestReceiver::with(|builder| builder.with_body_limit(1_000), async |_| Ok(StatusCode::OK));
+    let server = TestServer::start(receiver.service()).await;
+    let chunked = |body: &[u8]| {
+        let mut bytes = head(body, "transfer-encoding: chunked\r\n").into_bytes();
+        for chunk in body.chunks(64) {
+            bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            bytes.extend_from_slice(chunk);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"0\r\n\r\n");
+        bytes
+    };
+    assert_eq!(status(&server.exchange(&chunked(&TestEvent::busy().body())).await), "200");
+    let long = TestEvent::busy().with("pad", "x".repeat(1_000)).body();
+    assert_eq!(status(&server.exchange(&chunked(&long)).await), "413");
+}
+
+#[tokio::test]
+async fn rejects_large_content_length_before_body() {
+    let receiver = TestReceiver::new();
+    let mut stream = TestServer::start(receiver.service()).await.connect().await;
+    let head = head(b"", "content-length: 1000000000000\r\nexpect: 100-continue\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(status(&read_response(&mut stream).await), "413");
+}
+
+#[tokio::test]
+async fn rejects_wrong_content_length() {
+    let receiver = TestReceiver::new();
+    let server = TestServer::start(receiver.service()).await;
+    let body = TestEvent::busy().body();
+    let too_short = [head(&body, "content-length: 10\r\n").as_bytes(), &body[..]].concat();
+    assert_eq!(status(&server.exchange(&too_short).await), "401");
+
+    let mut stream = server.connect().await;
+    let too_long =
+        [head(&body, &format!("content-length: {}\r\n", body.len() + 1)).as_bytes(), &body[..]].concat();
+    stream.write_all(&too_long).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let response = read_response(&mut stream).await;
+    assert!(response.is_empty() || status(&response) == "400", "{response}");
+
+    for length in ["-1", "1, 2", "0x10", "9999999999999999999999"] {
+        let response =
+            server.exchange(head(&body, &format!("content-length: {length}\r\n")).as_bytes()).await;
+        assert_eq!(status(&response), "400", "{length}: rejected by hyper");
+    }
+    assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
+}
+
+/// Header lines as raw bytes. White space around a valid value is allowed.
+#[tokio::test]
+async fn rejects_raw_malformed_signature_headers() {
+    let receiver = TestReceiver::new();
+    let server = TestServer::start(receiver.service()).await;
+    let body = TestEvent::busy().body();
+    let valid = secret().sign(&body).to_base64();
+    let length = format!("content-length: {}\r\n", body.len());
+    for lines in [
+        String::new(),
+        format!("roomz-signature: {valid}\r\nRoomz-Signature: {valid}\r\n"),
+        format!("roomz-signature: {valid}, {valid}\r\n"),
+        format!("roomz-signature: \u{e9}{valid}\r\n"),
+        format!("roomz-signature: {}\r\n", "A".repeat(8 * 1024)),
+        "roomz-signature:\r\n".to_owned(),
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nhost: x\r\n{lines}{length}\r\n");
+        let response = server.exchange(&[request.as_bytes(), &body[..]].concat()).await;
+        assert_eq!(status(&response), "401", "{lines}");
+    }
+    let spaced = format!("POST / HTTP/1.1\r\nhost: x\r\nROOMZ-SIGNATURE: \t {valid} \t\r\n{length}\r\n");
+    let response = server.exchange(&[spaced.as_bytes(), &body[..]].concat()).await;
+    assert_eq!(status(&response), "200", "white space around the value, upper-case name");
+}
+
+// These tests take no real time: when client and server both wait, the paused clock jumps to the next timeout.
+
+#[tokio::test(start_paused = true)]
+async fn stalled_body_times_out() {
+    let receiver = TestReceiver::new();
+    let mut stream = TestServer::start(receiver.service()).await.connect().await;
+    let body = TestEvent::busy().body();
+    let bytes = delivery(&body);
+    let start = Instant::now();
+    stream.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
+    let response = read_response(&mut stream).await;
+    assert_eq!(status(&response), "408", "{response}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(receiver.store.total_calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_body_times_out() {
+    let receiver = TestReceiver::new();
+    let stream = TestServer::start(receiver.service()).await.connect().await;
+    let (mut read, mut write) = stream.into_split();
+    let body = TestEvent::busy().body();
+    let start = Instant::now();
+    write.write_all(head(&body, &format!("content-length: {}\r\n", body.len())).as_bytes()).await.unwrap();
+    let slow = tokio::spawn(async move {
+        for byte in body {
+            sleep(Duration::from_secs(1)).await;
+            if write.write_all(&[byte]).await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut response = vec![0; 12];
+    read.read_exact(&mut response).await.unwrap();
+    assert_eq!(response, b"HTTP/1.1 408");
+    assert!((10..12).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    slow.abort();
+}
+
+/// The timeout of the server applies, not one of the layer.
+#[tokio::test(start_paused = true)]
+async fn slow_head_times_out() {
+    let server = TestServer::start(TestReceiver::new().service()).await;
+    for sent in ["", "POST /webhooks/roomz HTTP/1.1\r\nhost: loc"] {
+        let mut stream = server.connect().await;
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let start = Instant::now();
+        let response = read_response(&mut stream).await;
+        assert!(response.is_empty() || status(&response) == "408", "{response}");
+        assert_eq!(start.elapsed().as_secs(), 10, "after {sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn handler_finishes_after_connection_closed() {
+    let finished = Arc::new(AtomicBool::new(false));
+    let flag = finished.clone();
+    let receiver = TestReceiver::with_handler(move |_| {
+        let flag = flag.clone();
+        async move {
+            sleep(Duration::from_secs(5)).await;
+            flag.store(true, Ordering::SeqCst);
+            Ok(StatusCode::OK)
+        }
+    });
+    let server = TestServer::start(receiver.service()).await;
+    let body = TestEvent::busy().body();
+    let mut stream = server.connect().await;
+    stream.write_all(&delivery(&body)).await.unwrap();
+    while receiver.runs() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    sleep(Duration::from_secs(1)).await;
+    receiver.layer.drain().await;
+    assert!(finished.load(Ordering::SeqCst));
+    assert_eq!(receiver.store.calls(Op::Complete), 1);
+    let duplicate = server.exchange(&delivery(&body)).await;
+    assert!(duplicate.contains("roomz-webhook-skipped: duplicate"), "{duplicate}");
+}
+
+#[tokio::test]
+async fn rejects_invalid_http() {
+    let receiver = TestReceiver::new();
+    let server = TestServer::start(receiver.service()).await;
+    for bytes in [&b"\0\0\0\0\r\n\r\n"[..], b"GET\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n", &[0xff; 100_000]] {
+        let response = server.exchange(bytes).await;
+        assert!(response.is_empty() || response.starts_with("HTTP/1.1 4"), "{response}");
+    }
+    assert_eq!(status(&server.exchange(&delivery(&TestEvent::busy().body())).await), "200");
+}

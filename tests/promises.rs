@@ -1,0 +1,78 @@
+//! Every path and test that `README.md` names must exist, so that its tables stay correct.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const README: &str = include_str!("README.md");
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The code spans in the column `test` of every table.
+fn named_in_tables() -> Vec<&'static str> {
+    let (mut column, mut names) = (None, Vec::new());
+    for line in README.lines() {
+        let Some(row) = line.strip_prefix('|') else {
+            column = None;
+            continue;
+        };
+        let mut cells = row.split('|').map(str::trim);
+        match column {
+            None => column = Some(cells.position(|cell| cell == "test").unwrap()),
+            Some(column) => names.extend(cells.nth(column).unwrap().split('`').skip(1).step_by(2)),
+        }
+    }
+    names
+}
+
+fn is_path(name: &str) -> bool {
+    name.contains(['/', '.'])
+}
+
+fn add_source_files(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            add_source_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The name of the function or of the scenario (`name: module::function(…)`) that a line defines.
+fn defined_name(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let (name, rest) = match line.split_once("fn ") {
+        Some((_, signature)) => signature.split_once(['(', '<'])?,
+        None => line.split_once(": ")?,
+    };
+    let is_scenario = !line.contains("fn ") && rest.contains("::") && rest.ends_with(");");
+    (line.contains("fn ") || is_scenario).then_some(name)
+}
+
+#[test]
+fn named_tests_exist() {
+    let mut files = Vec::new();
+    for directory in ["crates", "examples", "tests"] {
+        add_source_files(&workspace().join(directory), &mut files);
+    }
+    let sources: Vec<_> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let defined: BTreeSet<_> =
+        sources.iter().flat_map(|source| source.lines()).filter_map(defined_name).collect();
+    let names: Vec<_> = named_in_tables().into_iter().filter(|name| !is_path(name)).collect();
+    assert!(names.len() > 100, "the tables name only {} tests: {names:?}", names.len());
+    let missing: Vec<_> = names.iter().filter(|name| !defined.contains(*name)).collect();
+    assert!(missing.is_empty(), "tests/README.md names tests that do not exist: {missing:#?}");
+}
+
+#[test]
+fn named_paths_exist() {
+    let paths: Vec<_> = named_in_tables().into_iter().filter(|name| is_path(name)).collect();
+    assert!(!paths.is_empty());
+    let missing: Vec<_> = paths.iter().filter(|path| !workspace().join(path).exists()).collect();
+    assert!(missing.is_empty(), "tests/README.md names paths that do not exist: {missing:#?}");
+}
