@@ -16,10 +16,15 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 roomz_webhook::store_contract!(with_manual_clock, async {
     let clock = ManualClock::new();
     let store = MokaStore::builder().with_clock(clock.clone()).build();
-    StoreUnderTest::new(store.clone()).with_peer(store).with_advance(move |by| clock.advance(by)).with_rounds(5_000)
+    StoreUnderTest::new(store.clone())
+        .with_peer(store)
+        .with_advance(move |by| clock.advance(by))
+        .with_rounds(5_000)
 });
 
-roomz_webhook::store_contract!(with_real_clock, async { StoreUnderTest::new(MokaStore::new()).with_rounds(100) });
+roomz_webhook::store_contract!(with_real_clock, async {
+    StoreUnderTest::new(MokaStore::new()).with_rounds(100)
+});
 
 fn key(number: u128) -> ClaimKey {
     ClaimKey::new("test".into(), roomz_protocol::Uuid::from_u128(number).into())

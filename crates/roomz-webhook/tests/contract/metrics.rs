@@ -62,7 +62,7 @@ async fn counts_each_outcome() {
             ("released_total", 1.0),
             ("unknown_total", 1.0),
             ("id_reused_total", 1.0),
-            ("skipped_total{why=duplicate}", 2.0),
+            ("skipped_total{reason=duplicate}", 2.0),
             ("rejected_total{reason=event-malformed}", 1.0),
             ("rejected_total{reason=signature-mismatch}", 1.0),
             ("rejected_total{reason=store-unavailable}", 1.0),

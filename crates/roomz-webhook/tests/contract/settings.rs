@@ -20,7 +20,7 @@ fn rejects_missing_and_empty_secret() {
 
 #[test]
 fn build_error_names_setting_and_value() {
-    assert_eq!(build_error(|b| b.with_body_limit(0)), "`with_body_limit` is zero: give a value above zero");
+    assert_eq!(build_error(|b| b.with_body_limit(0)), "`with_body_limit` is zero; set a value above zero");
     for (name, text) in [
         ("body_timeout", build_error(|b| b.with_body_timeout(Duration::ZERO))),
         ("max_age", build_error(|b| b.with_max_age(Duration::ZERO))),
@@ -29,7 +29,7 @@ fn build_error_names_setting_and_value() {
         ("lease_ceiling", build_error(|b| b.with_lease_ceiling(Duration::ZERO))),
         ("retention", build_error(|b| b.with_retention(Duration::ZERO))),
     ] {
-        assert_eq!(text, format!("`with_{name}` is zero: give a value above zero"));
+        assert_eq!(text, format!("`with_{name}` is zero; set a value above zero"));
     }
     for (name, text) in [
         ("body_timeout", build_error(|b| b.with_body_timeout(Duration::MAX))),
@@ -50,23 +50,36 @@ fn build_error_names_setting_and_value() {
             .with_retention(SECOND * 100)
             .with_lease(SECOND * 10)
             .with_lease_ceiling(SECOND * 10)),
-        "`with_retention` is 100s, which is shorter than max_age + clock_skew (101s): make it at least as long"
+        "`with_retention` is 100s, but must be at least 101s (`with_max_age + with_clock_skew`)"
     );
-    assert!(build_error(|b| b.with_lease(SECOND)).contains("three times store_timeout (6s)"));
-    assert!(build_error(|b| b.with_lease_ceiling(SECOND * 59)).contains("lease (60s)"));
-    assert!(build_error(|b| b.with_retention(SECOND * 599)).contains("lease_ceiling (600s)"));
+    assert!(build_error(|b| b.with_lease(SECOND)).contains("at least 6s (`3 × with_store_timeout`)"));
+    assert!(build_error(|b| b.with_lease_ceiling(SECOND * 59)).contains("at least 60s (`with_lease`)"));
+    assert!(build_error(|b| b.with_retention(SECOND * 599)).contains("at least 600s (`with_lease_ceiling`)"));
     for path in ["", "webhooks", "/a?b", "/a#b", "/web hooks", "/x ", "/{id}", "/a/*", "http://host/a", "*"] {
         let error = WebhookLayer::builder(secret()).with_path(path).build().unwrap_err().to_string();
         assert!(error.contains(&format!("{path:?}")), "{error}");
+    }
+    for (path, problem) in
+        [("/h?x", "contains a query"), ("/{id}", "a router's pattern"), ("h", "does not start with `/`")]
+    {
+        let error = WebhookLayer::builder(secret()).with_path(path).build().unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
     }
     assert!(WebhookLayer::builder(secret()).with_path("/a%20b/:c").build().is_ok());
     assert!(build_error(|b| b.with_namespace("")).contains("with_namespace"));
 }
 
+/// An error that `main` returns is printed with `Debug`.
+#[test]
+fn build_error_debug_is_readable() {
+    let error = WebhookLayer::builder(secret()).with_body_limit(0).build().unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
+}
+
 #[test]
 fn build_error_has_kind() {
     let error = WebhookLayer::builder(secret()).with_body_limit(0).build().unwrap_err();
-    assert!(matches!(error.kind(), BuildErrorKind::Zero { setting: "body_limit", .. }));
+    assert!(matches!(error.kind(), BuildErrorKind::Zero { setting: "with_body_limit", .. }));
 }
 
 #[test]

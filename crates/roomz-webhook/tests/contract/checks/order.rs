@@ -88,7 +88,7 @@ async fn rejection_is_problem_json() {
             "type": "about:blank",
             "title": "Unauthorized",
             "status": 401,
-            "detail": "there is no header `roomz-signature`",
+            "detail": "the header `roomz-signature` is missing",
             "reason": "signature-missing",
         })
     );
