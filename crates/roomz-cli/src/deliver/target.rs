@@ -32,7 +32,7 @@ impl Target {
         if !url.contains("://") {
             return Err("no scheme, add http:// or https://".to_owned());
         }
-        let uri: Uri = url.parse().map_err(|error| format!("{error}"))?;
+        let uri: Uri = url.parse().map_err(|error| format!("cannot parse it ({error})"))?;
         let https = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -91,10 +91,10 @@ mod tests {
         for (url, problem) in [
             ("localhost:3000/x", "no scheme"),
             ("ftp://h/x", "the scheme is not"),
-            ("http://", "invalid format"),
+            ("http://", "cannot parse"),
             ("http://h:99999/", "not a number from 1 to 65535"),
             ("http://h:0/", "port 0"),
-            ("http://a b/", "invalid uri character"),
+            ("http://a b/", "cannot parse"),
             ("http://user:canary@h/", "contains a user"),
             ("ftp://h/?token=canary", "the scheme is not"),
             ("", "no scheme"),
