@@ -120,8 +120,8 @@ pub(crate) struct DeliverArgs {
     /// Maximum deliveries per second [default: unlimited]
     #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, value_parser = parse_positive_number)]
     pub(crate) rate: Option<f64>,
-    /// Retry a delivery up to TIMES times while its response is not the expected one [default without TIMES: 4];
-    /// waits as Retry-After says, at most 60 s
+    /// Retry an unexpected response or a connection error up to TIMES times [default without TIMES: 4]; honours
+    /// Retry-After up to 60 s
     #[arg(long, value_name = "TIMES", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
     pub(crate) retry: Option<u32>,
     /// Delay before the first retry, doubled for each further retry
@@ -146,7 +146,7 @@ pub(crate) struct SendArgs {
     /// Number of distinct events
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub(crate) count: u64,
-    /// Fraction of the events to send twice: alternately at once, while the first may be in flight, and later
+    /// Fraction of the events to send twice; every other duplicate follows at once, the rest later
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, default_value_t = 0.0, value_parser = parse_fraction)]
     pub(crate) duplicates: f64,
     /// Fraction of the events to date before the previous event of the same workspace

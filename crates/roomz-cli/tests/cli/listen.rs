@@ -3,7 +3,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{ListenProcess, TestDir, command, command_with_secret, path_text, run, run_with_secret};
+use crate::support::{
+    ListenProcess, TestDir, command, command_with_secret, path_text, run, run_with_secret, skip,
+};
 
 const EVIL: &str = "Aw\u{1b}[2Jay\r\n\u{202e}\u{2066}\u{9b}31m\u{7}";
 
@@ -72,7 +74,7 @@ fn answers_curl_like_a_receiver() {
         output.map(|output| String::from_utf8(output.stdout).unwrap())
     };
     let Ok(response) = curl(&[]) else {
-        return roomz_tests::left_out("responses to curl", "curl is not installed");
+        return skip("responses to curl", "curl is not installed");
     };
     assert!(response.contains("method-not-allowed") && response.ends_with(" 405"), "{response}");
     assert!(curl(&["-d", "{}"]).unwrap().contains("signature-missing"));
@@ -146,7 +148,7 @@ fn save_file_is_readable_by_owner_only() {
 #[test]
 fn unsaved_delivery_is_not_acknowledged() {
     if !std::path::Path::new("/dev/full").exists() {
-        return roomz_tests::left_out("a full disk", "there is no /dev/full");
+        return skip("a full disk", "there is no /dev/full");
     }
     let listener = ListenProcess::start(&["--save", "/dev/full"]);
     run_with_secret(&["send", &listener.url]).assert_fails(1, &["1 × 500)"]);

@@ -104,6 +104,11 @@ pub(crate) fn run_command(command: &mut Command, input: &[u8]) -> RunOutput {
     child.wait_with_output().unwrap().into()
 }
 
+/// Reports a test that is skipped because the machine lacks something.
+pub(crate) fn skip(test: &str, reason: &str) {
+    roomz_tests::left_out(test, reason);
+}
+
 /// A temporary directory.
 pub(crate) struct TestDir(TempDir);
 

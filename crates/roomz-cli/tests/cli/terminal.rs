@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::support::{RunOutput, SECRET, TestReceiver, command_with_secret, run_command, run_with_secret};
+use crate::support::{
+    RunOutput, SECRET, TestReceiver, command_with_secret, run_command, run_with_secret, skip,
+};
 
 /// Runs the program on a terminal and returns its output. `None` when `script` is not installed.
 fn run_on_terminal(arguments: &str, no_color: bool) -> Option<String> {
@@ -17,7 +19,7 @@ fn run_on_terminal(arguments: &str, no_color: bool) -> Option<String> {
         script.env("NO_COLOR", "1");
     }
     if Command::new("script").arg("--version").output().is_err() {
-        roomz_tests::left_out("output on a terminal", "script is not installed");
+        skip("output on a terminal", "script is not installed");
         return None;
     }
     Some(run_command(&mut script, b"").stdout)

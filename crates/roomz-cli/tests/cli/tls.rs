@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::support::{TestDir, command_with_secret, path_text, run_command};
+use crate::support::{TestDir, command_with_secret, path_text, run_command, skip};
 
 /// Creates a certificate and its key. `None` when `openssl` is not installed.
 fn create_certificate(directory: &TestDir) -> Option<(String, String)> {
@@ -26,7 +26,7 @@ fn create_certificate(directory: &TestDir) -> Option<(String, String)> {
 fn https_requires_trusted_certificate() {
     let directory = TestDir::new();
     let Some((certificate, key)) = create_certificate(&directory) else {
-        return roomz_tests::left_out("https", "openssl is not installed");
+        return skip("https", "openssl is not installed");
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let port = runtime.block_on(serve(&certificate, &key));
