@@ -4,19 +4,19 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
-/// All bytes of a file, or of standard input where there is no file or it is `-`.
-pub(crate) fn read(file: Option<&Path>) -> Result<Bytes, Failure> {
+/// Reads a whole file; `None` and `-` mean standard input.
+pub(crate) fn read(file: Option<&Path>) -> Result<Bytes, CliError> {
     let mut bytes = Vec::new();
     match file.filter(|file| *file != Path::new("-")) {
         None => io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
-            Failure::failed(format!("cannot read standard input: {error}; name a file instead"))
+            CliError::failed(format!("cannot read standard input: {error}; name a file instead"))
         })?,
         Some(file) => {
             File::open(file).and_then(|mut opened| opened.read_to_end(&mut bytes)).map_err(|error| {
-                Failure::failed(format!(
-                    "cannot read the file {}: {error}; see that it exists and may be read by this user",
+                CliError::failed(format!(
+                    "cannot read the file {}: {error}; check that it exists and that this user can read it",
                     file.display()
                 ))
             })?

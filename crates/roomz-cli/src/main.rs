@@ -1,36 +1,25 @@
-//! `roomz`: signs, verifies, sends, replays and receives [ROOMZ](https://roomz.io) webhooks, for development and load.
+//! `roomz`: signs, verifies, sends, replays and receives [ROOMZ](https://roomz.io) webhooks, for development and load
+//! tests.
 //!
-//! The commands and what they print are in the README, and in `roomz COMMAND --help`.
+//! The README and `roomz COMMAND --help` describe the commands and their output.
 //!
-//! A command is one file of its name. `send` and `replay` share [`deliver`] (connections, pace, retries), which takes
-//! deliveries from a [`deliver::Source`], hands them to [`client`], and counts the answers in a [`tally::Tally`] that
-//! [`report`] shows.
+//! Each command is a module of the same name. `send` and `replay` share [`deliver`]: it takes deliveries from a
+//! [`deliver::Source`], sends them over several connections, and collects [`deliver::stats::Stats`] for the
+//! [`deliver::report::Report`].
 
-mod answer;
 mod args;
-mod client;
+mod clap_error;
 mod deliver;
-mod diagnose;
-mod failure;
+mod error;
+mod escape;
 mod input;
-mod json_forms;
 mod listen;
-mod out;
-mod plan;
-mod progress;
+mod output;
 mod replay;
-mod report;
-mod retry;
-mod save_file;
-mod saved;
+mod saved_delivery;
 mod secret;
 mod send;
-mod shown;
 mod sign;
-mod tally;
-mod target;
-mod text;
-mod usage;
 mod verify;
 
 use std::process::ExitCode;
@@ -38,23 +27,23 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, Command};
-use crate::failure::Failure;
+use crate::error::CliError;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage::answer(&error),
+        Err(error) => return clap_error::report(&error),
     };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            out::complain(failure.text());
-            failure.exit_code()
+        Err(error) => {
+            output::print_error(error.message());
+            error.exit_code()
         }
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Send(args) => runtime()?.block_on(send::run(&args)),
         Command::Sign(args) => sign::run(&args),
@@ -64,14 +53,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "roomz", &mut script);
-            out::write(&script)
+            output::print(&script)
         }
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start: {error}; see the limits of this user")))
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        CliError::failed(format!("cannot start the async runtime: {error}; check the limits of this user"))
+    })
 }

@@ -1,4 +1,4 @@
-//! Where the webhook secret comes from.
+//! Finds the webhook secret.
 
 use std::error::Error as _;
 use std::fs;
@@ -7,57 +7,57 @@ use roomz_protocol::{Secret, SecretError, SecretErrorKind};
 use zeroize::Zeroizing;
 
 use crate::args::SecretArgs;
-use crate::failure::Failure;
-use crate::out;
+use crate::error::CliError;
+use crate::output;
 
-/// The environment variable that is read when no flag names a secret.
-const VARIABLE: &str = "ROOMZ_WEBHOOK_SECRET";
+/// The environment variable that holds the secret when no option names one.
+const SECRET_VARIABLE: &str = "ROOMZ_WEBHOOK_SECRET";
 
-/// The secret of the flags, else that of the environment.
-pub(crate) fn load(args: &SecretArgs) -> Result<Secret, Failure> {
-    match optional(args)? {
+/// Loads the secret from the options, or else from the environment.
+pub(crate) fn load(args: &SecretArgs) -> Result<Secret, CliError> {
+    match load_optional(args)? {
         Some(secret) => Ok(secret),
-        None => Secret::from_env(VARIABLE).map_err(|error| explain(&error)),
+        None => Secret::from_env(SECRET_VARIABLE).map_err(|error| secret_error(&error)),
     }
 }
 
-/// The same, or nothing when there is none anywhere.
-pub(crate) fn optional(args: &SecretArgs) -> Result<Option<Secret>, Failure> {
+/// Like [`load`], but returns `None` when there is no secret.
+pub(crate) fn load_optional(args: &SecretArgs) -> Result<Option<Secret>, CliError> {
     let secret = if let Some(file) = &args.secret_file {
         Secret::from_file(file)
     } else if let Some(value) = &args.secret {
-        out::note(&format!(
-            "a secret on the command line is visible in the process list: use --secret-file or {VARIABLE}"
+        output::print_notice(&format!(
+            "--secret is visible in the process list: use --secret-file or {SECRET_VARIABLE}"
         ));
         Secret::new(value.as_encoded_bytes())
     } else {
-        Secret::from_env(VARIABLE)
+        Secret::from_env(SECRET_VARIABLE)
     };
     match secret {
         Ok(secret) => Ok(Some(secret)),
         Err(error) if error.kind() == SecretErrorKind::NotSet => Ok(None),
-        Err(error) => Err(explain(&error)),
+        Err(error) => Err(secret_error(&error)),
     }
 }
 
-/// The bytes of the secret, to try what a signer may have made of them. Nothing where they cannot be read again, as
-/// from a pipe.
-pub(crate) fn bytes(args: &SecretArgs) -> Zeroizing<Vec<u8>> {
+/// Reads the bytes of the secret again, for the diagnosis of a wrong signature. Empty when the source cannot be read
+/// twice, such as a pipe.
+pub(crate) fn read_bytes(args: &SecretArgs) -> Zeroizing<Vec<u8>> {
     let bytes = if let Some(file) = &args.secret_file {
         fs::read(file).ok()
     } else if let Some(value) = &args.secret {
         Some(value.as_encoded_bytes().to_vec())
     } else {
-        std::env::var(VARIABLE).ok().map(String::into_bytes)
+        std::env::var(SECRET_VARIABLE).ok().map(String::into_bytes)
     };
     Zeroizing::new(bytes.unwrap_or_default())
 }
 
-fn explain(error: &SecretError) -> Failure {
-    let more = match (error.kind(), error.source()) {
+fn secret_error(error: &SecretError) -> CliError {
+    let suffix = match (error.kind(), error.source()) {
         (SecretErrorKind::NotSet, _) => ", or name a file with --secret-file".to_owned(),
         (_, Some(source)) => format!(" ({source})"),
         _ => String::new(),
     };
-    Failure::failed(format!("{error}{more}"))
+    CliError::failed(format!("{error}{suffix}"))
 }

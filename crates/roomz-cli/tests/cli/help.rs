@@ -1,33 +1,37 @@
-use crate::support::roomz;
+use crate::support::{command, run, run_command};
 
+const COMMANDS: [&str; 6] = ["send", "sign", "verify", "listen", "replay", "completions"];
+
+/// Each help has examples. On a terminal of 80 columns no example is wrapped, so that it can be copied.
 #[test]
-fn every_command_explains_itself_with_examples() {
-    for command in ["send", "sign", "verify", "listen", "replay", "completions"] {
-        let help = roomz(&[command, "--help"]);
-        help.succeeds();
-        assert!(
-            help.out.contains("Example") && help.out.contains(&format!("  roomz {command} ")),
-            "{}",
-            help.out
-        );
-        assert!(!help.out.contains('\u{1b}'), "no colours without a terminal");
+fn help_of_each_command_has_examples() {
+    for name in COMMANDS {
+        let help = run_command(command().args([name, "--help"]).env("COLUMNS", "80"), b"");
+        help.assert_succeeds();
+        let examples: Vec<_> = help.stdout.lines().skip_while(|line| !line.starts_with("Example")).collect();
+        assert!(examples.iter().any(|line| line.starts_with(&format!("  roomz {name} "))), "{}", help.stdout);
+        for line in examples.iter().skip(1).take_while(|line| !line.is_empty()) {
+            assert!(line.starts_with("  ") && line.contains(&format!("roomz {name} ")), "wrapped: {line:?}");
+        }
+        assert!(help.stdout.lines().all(|line| line.chars().count() <= 80), "{}", help.stdout);
+        assert!(!help.stdout.contains('\u{1b}'), "no colours without a terminal");
     }
 }
 
 #[test]
-fn the_help_tells_the_exit_codes_and_where_the_secret_comes_from() {
-    let help = roomz(&["--help"]);
-    help.succeeds();
+fn help_lists_exit_codes_and_secret_source() {
+    let help = run(&["--help"]);
+    help.assert_succeeds();
     for part in ["Exit codes:", "130", "ROOMZ_WEBHOOK_SECRET", "NO_COLOR"] {
-        assert!(help.out.contains(part), "{part}: {}", help.out);
+        assert!(help.stdout.contains(part), "{part}: {}", help.stdout);
     }
-    assert!(roomz(&["--version"]).succeeds().out.starts_with("roomz 0."));
+    assert!(run(&["--version"]).assert_succeeds().stdout.starts_with("roomz 0."));
 }
 
 #[test]
-fn there_are_completions_for_every_shell() {
+fn every_shell_has_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = &roomz(&["completions", shell]).succeeds().out.clone();
+        let script = &run(&["completions", shell]).assert_succeeds().stdout.clone();
         for word in ["duplicates", "secret-file", "replay"] {
             assert!(script.contains(word), "{shell}: {word}");
         }

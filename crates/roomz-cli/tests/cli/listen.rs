@@ -1,79 +1,82 @@
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Files, Listening, SECRET, command, roomz, text, with_secret};
+use crate::support::{
+    ListenProcess, TestDir, command, command_with_secret, path_text, run, run_with_secret, skip,
+};
 
 const EVIL: &str = "Aw\u{1b}[2Jay\r\n\u{202e}\u{2066}\u{9b}31m\u{7}";
 
 #[test]
-fn prints_what_arrives_and_whether_it_is_verified() {
-    let listening = Listening::start(&[]);
-    let url = listening.url.clone();
+fn prints_deliveries_and_signature_checks() {
+    let listener = ListenProcess::start(&[]);
+    let url = listener.url.clone();
     let id = "e6ae112e-2af3-4d72-894b-03435d7afde4";
-    with_secret(&["send", &url, "--id", id, "--status", "Busy"]).succeeds();
-    let ran = with_secret(&["send", &url, "--count", "2", "--forged", "0.5"]);
-    ran.succeeds();
-    assert_eq!(ran.row("401 signature-mismatch"), 1);
-    with_secret(&["send", &url.replace("/hook", "/elsewhere")])
-        .fails(1, &["404 not-found", "path of the URL"]);
-    let printed = listening.stop("-TERM");
-    printed.succeeds();
-    let lines: Vec<_> = printed.out.lines().collect();
+    run_with_secret(&["send", &url, "--id", id, "--status", "Busy"]).assert_succeeds();
+    let output = run_with_secret(&["send", &url, "--count", "2", "--forged", "0.5"]);
+    output.assert_succeeds();
+    assert_eq!(output.row("401 signature-mismatch"), 1);
+    run_with_secret(&["send", &url.replace("/hook", "/elsewhere")])
+        .assert_fails(1, &["1 × 404)", "path of the URL"]);
+    let output = listener.stop("-TERM");
+    output.assert_succeeds();
+    let lines: Vec<_> = output.stdout.lines().collect();
     assert!(lines[0].ends_with(" POST /hook verified, answered 200"), "{}", lines[0]);
     assert!(lines[1].contains(id) && lines[1].ends_with(" is Busy"), "{}", lines[1]);
     assert!(lines[2].contains(r#""presenceStatus":"Busy""#), "{}", lines[2]);
-    assert_eq!(printed.out.matches(" verified, answered 200").count(), 3);
-    assert_eq!(printed.out.matches("NOT VERIFIED: the signature is not that of the body").count(), 1);
-    assert!(printed.out.contains("POST /elsewhere answered 404"), "{}", printed.out);
+    assert_eq!(output.stdout.matches(" verified, answered 200").count(), 3);
+    assert_eq!(output.stdout.matches("NOT VERIFIED: the signature does not match the body").count(), 1);
+    assert!(output.stdout.contains("POST /elsewhere answered 404"), "{}", output.stdout);
 }
 
 #[test]
-fn nothing_that_arrives_controls_the_terminal() {
-    let listening = Listening::start(&[]);
-    let files = Files::new();
-    let body = files.with("body", format!("\u{feff}{EVIL}\u{0}").as_bytes());
-    with_secret(&["send", &listening.url, "--status", EVIL, "--type", EVIL]).succeeds();
-    with_secret(&["send", &listening.url, "--body", &body]).succeeds();
-    let listened = listening.stop("-INT");
-    listened.succeeds();
-    assert_eq!(listened.out.lines().count(), 6, "{}", listened.out);
-    assert!(listened.out.replace('\n', "").chars().all(|c| (' '..='~').contains(&c)), "{:?}", listened.out);
+fn escapes_received_text() {
+    let listener = ListenProcess::start(&[]);
+    let directory = TestDir::new();
+    let body = directory.write("body", format!("\u{feff}{EVIL}\u{0}").as_bytes());
+    run_with_secret(&["send", &listener.url, "--status", EVIL, "--type", EVIL]).assert_succeeds();
+    run_with_secret(&["send", &listener.url, "--body", &body]).assert_succeeds();
+    let output = listener.stop("-INT");
+    output.assert_succeeds();
+    assert_eq!(output.stdout.lines().count(), 6, "{}", output.stdout);
+    assert!(output.stdout.replace('\n', "").chars().all(|c| (' '..='~').contains(&c)), "{:?}", output.stdout);
 }
 
 #[test]
-fn without_a_secret_everything_is_taken_and_said_to_be_unverified() {
-    let listening = Listening::run(&mut command(), &[]);
-    with_secret(&["send", &listening.url]).succeeds();
-    let listened = listening.stop("-TERM");
-    assert_eq!(listened.code, 0);
-    assert!(listened.out.contains("not verified (no secret), answered 200"), "{listened:?}");
-    assert!(listened.err.contains("no secret: signatures are not verified"), "{listened:?}");
+fn without_secret_accepts_all_unverified() {
+    let listener = ListenProcess::start_command(&mut command(), &[]);
+    run_with_secret(&["send", &listener.url]).assert_succeeds();
+    let output = listener.stop("-TERM");
+    assert_eq!(output.code, 0);
+    assert!(output.stdout.contains("not verified (no secret), answered 200"), "{output:?}");
+    assert!(output.stderr.contains("no secret: signatures are not verified"), "{output:?}");
 }
 
 #[test]
-fn answers_with_the_status_that_was_asked_for() {
-    let listening = Listening::start(&["--status", "503"]);
-    let ran = with_secret(&["send", &listening.url]);
-    ran.fails(1, &["1 × 503 as-asked"]);
-    listening.stop("-TERM").succeeds();
+fn answers_with_status_option() {
+    let listener = ListenProcess::start(&["--status", "503"]);
+    let output = run_with_secret(&["send", &listener.url]);
+    output.assert_fails(1, &["1 × 503)"]);
+    listener.stop("-TERM").assert_succeeds();
 }
 
 #[test]
-fn curl_gets_the_answers_of_a_receiver() {
-    let listening = Listening::start(&[]);
+fn answers_curl_like_a_receiver() {
+    let listener = ListenProcess::start(&[]);
     let curl = |arguments: &[&str]| {
         let output = Command::new("curl")
             .args(["-s", "-w", " %{http_code}"])
             .args(arguments)
-            .arg(&listening.url)
+            .arg(&listener.url)
             .output();
         output.map(|output| String::from_utf8(output.stdout).unwrap())
     };
-    let Ok(got) = curl(&[]) else {
-        return roomz_tests::left_out("answers to curl", "curl is not installed");
+    let Ok(response) = curl(&[]) else {
+        return skip("responses to curl", "curl is not installed");
     };
-    assert!(got.contains("method-not-allowed") && got.ends_with(" 405"), "{got}");
+    assert!(response.contains("method-not-allowed") && response.ends_with(" 405"), "{response}");
     assert!(curl(&["-d", "{}"]).unwrap().contains("signature-missing"));
     assert!(curl(&["-d", "{}", "-H", "Roomz-Signature: x"]).unwrap().contains("signature-malformed"));
     assert!(
@@ -81,37 +84,35 @@ fn curl_gets_the_answers_of_a_receiver() {
             .unwrap()
             .contains("signature-repeated")
     );
-    let files = Files::new();
-    let large = files.with("large", vec![b'x'; 1024 * 1024 + 1]);
+    let directory = TestDir::new();
+    let large = directory.write("large", vec![b'x'; 1024 * 1024 + 1]);
     assert!(curl(&["--data-binary", &format!("@{large}")]).unwrap().contains("body-too-large"));
-    let listened = listening.stop("-TERM");
-    assert!(listened.out.contains("NOT VERIFIED: the signature has 1 characters"), "{}", listened.out);
+    let output = listener.stop("-TERM");
+    assert!(output.stdout.contains("NOT VERIFIED: the signature has 1 characters"), "{}", output.stdout);
 }
 
 #[test]
-fn json_is_one_object_for_each_delivery_on_standard_output() {
-    // The address is told on standard error then, so the port must be known.
+fn json_prints_one_object_per_delivery() {
+    // With --json the address is printed to standard error, which `ListenProcess` does not read.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");
-    let mut child = command()
-        .env("ROOMZ_WEBHOOK_SECRET", SECRET)
+    let mut child = command_with_secret()
         .args(["listen", "--json", "--listen", &address])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut hello = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stderr.take().unwrap()), &mut hello)
-        .unwrap();
-    assert_eq!(hello, format!("roomz: listening on http://{address}\n"));
+    let mut first_line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut first_line).unwrap();
+    assert_eq!(first_line, format!("roomz: listening on http://{address}\n"));
     let url = format!("http://{address}/webhooks/roomz");
-    with_secret(&["send", &url, "--status", EVIL]).succeeds();
-    let files = Files::new();
-    roomz(&["send", &url, "--secret-file", &files.with("secret", "another")])
-        .fails(1, &["401 signature-mismatch"]);
+    run_with_secret(&["send", &url, "--status", EVIL]).assert_succeeds();
+    let directory = TestDir::new();
+    run(&["send", &url, "--secret-file", &directory.write("secret", "another")])
+        .assert_fails(1, &["401 signature-mismatch"]);
     Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    let out = child.wait_with_output().unwrap().stdout;
-    let objects: Vec<Value> = out
+    let stdout = child.wait_with_output().unwrap().stdout;
+    let objects: Vec<Value> = stdout
         .split(|b| *b == b'\n')
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).unwrap())
@@ -119,16 +120,16 @@ fn json_is_one_object_for_each_delivery_on_standard_output() {
     let verified: Vec<_> = objects.iter().map(|object| object["verified"].as_bool().unwrap()).collect();
     assert_eq!(verified, [true, false]);
     assert!(objects[0]["body"].as_str().unwrap().contains("presenceStatus"));
-    assert!(out.is_ascii() && !out.contains(&0x1b));
+    assert!(stdout.is_ascii() && !stdout.contains(&0x1b));
 }
 
 #[test]
-fn a_saved_file_is_appended_to_even_after_a_line_that_was_cut_off() {
-    let files = Files::new();
-    let save = files.with("saved.jsonl", "{\"cut");
-    let listening = Listening::start(&["--save", &save]);
-    with_secret(&["send", &listening.url, "--count", "2"]).succeeds();
-    listening.stop("-TERM").succeeds();
+fn appends_after_truncated_line() {
+    let directory = TestDir::new();
+    let save = directory.write("saved.jsonl", "{\"cut");
+    let listener = ListenProcess::start(&["--save", &save]);
+    run_with_secret(&["send", &listener.url, "--count", "2"]).assert_succeeds();
+    listener.stop("-TERM").assert_succeeds();
     let saved = std::fs::read_to_string(&save).unwrap();
     assert_eq!(saved.lines().count(), 3);
     assert!(saved.ends_with("}\n"));
@@ -136,22 +137,22 @@ fn a_saved_file_is_appended_to_even_after_a_line_that_was_cut_off() {
 
 #[test]
 #[cfg(unix)]
-fn a_saved_file_is_for_its_owner_alone() {
+fn save_file_is_readable_by_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
-    let files = Files::new();
-    let save = files.path("saved.jsonl");
-    Listening::start(&["--save", &text(&save)]).stop("-TERM").succeeds();
+    let directory = TestDir::new();
+    let save = directory.path("saved.jsonl");
+    ListenProcess::start(&["--save", &path_text(&save)]).stop("-TERM").assert_succeeds();
     assert_eq!(std::fs::metadata(&save).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
-fn a_delivery_that_cannot_be_saved_is_not_acknowledged() {
+fn unsaved_delivery_is_not_acknowledged() {
     if !std::path::Path::new("/dev/full").exists() {
-        return roomz_tests::left_out("a full disk", "there is no /dev/full");
+        return skip("a full disk", "there is no /dev/full");
     }
-    let listening = Listening::start(&["--save", "/dev/full"]);
-    with_secret(&["send", &listening.url]).fails(1, &["500 not-saved"]);
-    let listened = listening.stop("-TERM");
-    assert!(listened.err.contains("cannot save a delivery"), "{listened:?}");
-    assert!(listened.out.is_empty());
+    let listener = ListenProcess::start(&["--save", "/dev/full"]);
+    run_with_secret(&["send", &listener.url]).assert_fails(1, &["1 × 500)"]);
+    let output = listener.stop("-TERM");
+    assert!(output.stderr.contains("cannot save a delivery"), "{output:?}");
+    assert!(output.stdout.is_empty());
 }

@@ -1,6 +1,6 @@
-//! The program itself, against receivers in this process.
+//! Runs the program against receivers in this process.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // in helpers; a test may
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Helpers fail by panicking, like tests.
 
 mod bad_input;
 mod help;

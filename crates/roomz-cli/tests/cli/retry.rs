@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use axum::response::IntoResponse as _;
 use http::StatusCode;
 
-use crate::support::{Receiver, problem, with_secret};
+use crate::support::{TestReceiver, problem, run_with_secret};
 
 fn busy(retry_after: &'static str) -> axum::response::Response {
     let mut response = problem(503, "in-flight");
@@ -13,81 +13,85 @@ fn busy(retry_after: &'static str) -> axum::response::Response {
 }
 
 #[test]
-fn without_retry_a_503_is_final() {
-    let receiver = Receiver::answering(|_, _| busy("0"));
-    let ran = with_secret(&["send", &receiver.url]);
-    ran.fails(1, &["1 of 1 deliveries", "1 × 503 in-flight", "--retry"]);
-    assert_eq!(receiver.seen().len(), 1);
+fn does_not_retry_by_default() {
+    let receiver = TestReceiver::responding(|_, _| busy("0"));
+    let output = run_with_secret(&["send", &receiver.url]);
+    output.assert_fails(1, &["1 of 1 deliveries", "1 × 503 in-flight", "--retry"]);
+    assert_eq!(receiver.requests().len(), 1);
 }
 
 #[test]
-fn with_retry_the_same_bytes_come_again_until_they_are_accepted() {
-    let receiver =
-        Receiver::answering(|number, _| if number < 3 { busy("0") } else { StatusCode::OK.into_response() });
-    // The receiver asks for no wait; the back-off alone would take minutes.
-    let ran = with_secret(&["send", &receiver.url, "--retry", "--back-off", "100"]);
-    ran.succeeds();
-    assert!(ran.out.contains("3 retries"), "{}", ran.out);
-    assert_eq!((ran.row("sent"), ran.row("2xx"), ran.row("503 in-flight")), (4, 1, 3));
-    let seen = receiver.seen();
-    assert!(seen.iter().all(|one| one.body == seen[0].body && one.signature() == seen[0].signature()));
-}
-
-#[test]
-fn retries_are_bounded() {
-    for (flag, tries) in [("--retry", 5), ("--retry=2", 3), ("--retry=0", 1)] {
-        let receiver = Receiver::answering(|_, _| busy("Sun, 06 Nov 1994 08:49:37 GMT"));
-        let json = with_secret(&["send", &receiver.url, flag, "--json"]);
-        json.fails(1, &["1 × 503 in-flight"]);
-        assert_eq!(json.json()["retries"], tries - 1);
-        assert_eq!(receiver.seen().len(), tries);
+fn retries_same_bytes_until_accepted() {
+    let receiver = TestReceiver::responding(|index, _| match index {
+        0..3 => busy("0"),
+        _ => StatusCode::OK.into_response(),
+    });
+    // `Retry-After: 0` replaces the backoff, which would take minutes.
+    let output = run_with_secret(&["send", &receiver.url, "--retry", "--backoff", "100"]);
+    output.assert_succeeds();
+    assert!(output.stdout.contains("3 retries"), "{}", output.stdout);
+    assert_eq!((output.row("sent"), output.row("2xx"), output.row("503 in-flight")), (4, 1, 3));
+    let requests = receiver.requests();
+    for request in &requests {
+        assert_eq!((&request.body, request.signature()), (&requests[0].body, requests[0].signature()));
     }
 }
 
 #[test]
-fn a_broken_connection_is_counted_and_tried_again() {
+fn number_of_retries_is_limited() {
+    for (option, attempts) in [("--retry", 5), ("--retry=2", 3), ("--retry=0", 1)] {
+        let receiver = TestReceiver::responding(|_, _| busy("Sun, 06 Nov 1994 08:49:37 GMT"));
+        let json = run_with_secret(&["send", &receiver.url, option, "--json"]);
+        json.assert_fails(1, &["1 × 503 in-flight"]);
+        assert_eq!(json.json()["retries"], attempts - 1);
+        assert_eq!(receiver.requests().len(), attempts);
+    }
+}
+
+#[test]
+fn retries_after_connection_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let receiver = std::thread::spawn(move || {
-        for number in 0.. {
+        for index in 0.. {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 4096];
             assert!(stream.read(&mut request).unwrap() > 0);
-            if number == 2 {
+            if index == 2 {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
                 return;
             }
         }
     });
-    let ran = with_secret(&["send", &url, "--retry", "--back-off", "0"]);
-    ran.succeeds();
-    assert_eq!((ran.row("sent"), ran.row("2xx"), ran.row("connection errors")), (3, 1, 2));
+    let output = run_with_secret(&["send", &url, "--retry", "--backoff", "0"]);
+    output.assert_succeeds();
+    assert_eq!((output.row("sent"), output.row("2xx"), output.row("connection errors")), (3, 1, 2));
     receiver.join().unwrap();
 }
 
 #[test]
-fn a_receiver_that_is_not_there_is_tried_as_often_as_allowed() {
+fn retries_unreachable_receiver() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let ran = with_secret(&["send", &format!("http://{closed}/"), "--retry=3", "--back-off", "0"]);
-    ran.fails(1, &["1 × connection refused", "see that the receiver runs"]);
-    assert_eq!((ran.row("sent"), ran.row("connection refused")), (4, 4));
+    let output = run_with_secret(&["send", &format!("http://{closed}/"), "--retry=3", "--backoff", "0"]);
+    output.assert_fails(1, &["1 × connection refused", "check that the receiver is running"]);
+    assert_eq!((output.row("sent"), output.row("connection refused")), (4, 4));
 }
 
 #[test]
-fn no_answer_in_time_is_a_connection_error() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", silent.local_addr().unwrap());
-    let began = std::time::Instant::now();
-    let ran = with_secret(&["send", &url, "--timeout", "0.05"]);
-    assert!(began.elapsed().as_secs() < 10);
-    ran.fails(1, &["1 × no answer within 0.05 s", "raise --timeout"]);
-    assert_eq!(ran.row("connection errors"), 1);
+fn timeout_is_a_connection_error() {
+    let unresponsive = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", unresponsive.local_addr().unwrap());
+    let started = std::time::Instant::now();
+    let output = run_with_secret(&["send", &url, "--timeout", "0.05"]);
+    assert!(started.elapsed().as_secs() < 10);
+    output.assert_fails(1, &["1 × no response within 0.05 s", "raise --timeout"]);
+    assert_eq!(output.row("connection errors"), 1);
 }
 
 #[test]
-fn a_connection_that_the_receiver_closed_in_between_is_opened_anew() {
-    let receiver = Receiver::answering(|_, _| (StatusCode::OK, [("connection", "close")]));
-    let ran = with_secret(&["send", &receiver.url, "--count", "20", "--connections", "2"]);
-    ran.succeeds();
-    assert_eq!((ran.row("2xx"), ran.row("connection errors")), (20, 0));
+fn reconnects_after_receiver_closes() {
+    let receiver = TestReceiver::responding(|_, _| (StatusCode::OK, [("connection", "close")]));
+    let output = run_with_secret(&["send", &receiver.url, "--count", "20", "--connections", "2"]);
+    output.assert_succeeds();
+    assert_eq!((output.row("2xx"), output.row("connection errors")), (20, 0));
 }

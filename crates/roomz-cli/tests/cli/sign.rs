@@ -1,54 +1,58 @@
-use crate::support::{Files, SECRET, command, finish, roomz, with_secret};
+use crate::support::{SECRET, TestDir, command_with_secret, run, run_command, run_with_secret};
 
 const BODY: &str = r#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4"}"#;
 
 #[test]
-fn prints_what_openssl_prints_and_nothing_else() {
+fn prints_same_signature_as_openssl() {
     // printf %s '{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4"}' |
     //   openssl dgst -sha512 -hmac 'the webhook secret' -binary | base64 -w0
-    let theirs = "MqJxeAfFZZo1hLDUMObBCt9SIb36S0Teleot5n1RBj6/p+nXJ4x4ZqeFpc1YT4IK6sq/fmbqGBbB6DhVNcZwzQ==\n";
-    let files = Files::new();
-    let (secret, body) = (files.with("secret", SECRET), files.with("body", BODY));
-    let signed = roomz(&["sign", "--secret-file", &secret, &body]);
-    assert_eq!(signed.succeeds().out, theirs);
+    let expected =
+        "MqJxeAfFZZo1hLDUMObBCt9SIb36S0Teleot5n1RBj6/p+nXJ4x4ZqeFpc1YT4IK6sq/fmbqGBbB6DhVNcZwzQ==\n";
+    let directory = TestDir::new();
+    let (secret, body) = (directory.write("secret", SECRET), directory.write("body", BODY));
+    let signed = run(&["sign", "--secret-file", &secret, &body]);
+    assert_eq!(signed.assert_succeeds().stdout, expected);
     // From standard input, and with the secret from the environment.
-    for dash in [&["sign"][..], &["sign", "-"]] {
-        let signed = finish(command().env("ROOMZ_WEBHOOK_SECRET", SECRET).args(dash), BODY.as_bytes());
-        assert_eq!(signed.succeeds().out, theirs);
+    for arguments in [&["sign"][..], &["sign", "-"]] {
+        let signed = run_command(command_with_secret().args(arguments), BODY.as_bytes());
+        assert_eq!(signed.assert_succeeds().stdout, expected);
     }
     assert_eq!(
-        format!("{}\n", with_secret(&["sign", "--json", &body]).json()["signature"].as_str().unwrap()),
-        theirs
+        format!("{}\n", run_with_secret(&["sign", "--json", &body]).json()["signature"].as_str().unwrap()),
+        expected
     );
 }
 
 #[test]
-fn signs_bytes_as_they_are() {
-    let files = Files::new();
+fn signs_raw_bytes() {
+    let directory = TestDir::new();
     let secret = roomz_axum::Secret::new(SECRET).unwrap();
     for body in [&b""[..], b"{}\n", b"\xff\x00\r\n", b"  "] {
-        let signed = with_secret(&["sign", &files.with("body", body)]);
-        assert_eq!(signed.succeeds().out, secret.sign(body).to_base64() + "\n");
+        let signed = run_with_secret(&["sign", &directory.write("body", body)]);
+        assert_eq!(signed.assert_succeeds().stdout, secret.sign(body).to_base64() + "\n");
     }
 }
 
 #[test]
-fn a_flag_comes_before_the_environment() {
-    let files = Files::new();
-    let (other, body) = (files.with("secret", "another"), files.with("body", BODY));
+fn option_overrides_environment() {
+    let directory = TestDir::new();
+    let (other, body) = (directory.write("secret", "another"), directory.write("body", BODY));
     let expected = roomz_axum::Secret::new("another").unwrap().sign(BODY.as_bytes()).to_base64() + "\n";
-    assert_eq!(with_secret(&["sign", "--secret-file", &other, &body]).succeeds().out, expected);
+    assert_eq!(run_with_secret(&["sign", "--secret-file", &other, &body]).assert_succeeds().stdout, expected);
 }
 
 #[test]
-fn a_secret_on_the_command_line_is_warned_about() {
-    let files = Files::new();
-    let body = files.with("body", BODY);
+fn warns_about_secret_on_command_line() {
+    let directory = TestDir::new();
+    let body = directory.write("body", BODY);
     for secret in ["canary", "-canary", "--canary"] {
-        let ran = roomz(&["sign", "--secret", secret, &body]);
-        assert_eq!(ran.code, 0, "{ran:?}");
-        assert!(ran.err.contains("visible in the process list") && ran.err.lines().count() == 1, "{ran:?}");
-        assert!(!ran.err.contains("canary"));
-        assert_eq!(ran.out.len(), 89);
+        let output = run(&["sign", "--secret", secret, &body]);
+        assert_eq!(output.code, 0, "{output:?}");
+        assert!(
+            output.stderr.contains("visible in the process list") && output.stderr.lines().count() == 1,
+            "{output:?}"
+        );
+        assert!(!output.stderr.contains("canary"));
+        assert_eq!(output.stdout.len(), 89);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -19,46 +19,59 @@ use tempfile::TempDir;
 
 pub(crate) const SECRET: &str = "the webhook secret";
 
-/// What a run of the program printed.
+/// The exit code and the output of the program.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct RunOutput {
     pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
-impl Ran {
-    /// Whether it failed with this code and one line that has these parts.
+impl RunOutput {
+    /// Asserts that the program failed with this code and one line on standard error that contains these parts.
     #[track_caller]
-    pub(crate) fn fails(&self, code: i32, parts: &[&str]) {
+    pub(crate) fn assert_fails(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
-        assert!(self.err.starts_with("roomz: ") && self.err.ends_with('\n'), "{self:?}");
-        assert_eq!(self.err.lines().count(), 1, "{self:?}");
+        assert!(self.stderr.starts_with("roomz: ") && self.stderr.ends_with('\n'), "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
         for part in parts {
-            assert!(self.err.contains(part), "{part:?} is not in {self:?}");
+            assert!(self.stderr.contains(part), "{part:?} is missing in {self:?}");
         }
     }
 
+    /// Asserts exit code 0 and nothing on standard error.
     #[track_caller]
-    pub(crate) fn succeeds(&self) -> &Self {
-        assert_eq!((self.code, self.err.as_str()), (0, ""), "{self:?}");
+    pub(crate) fn assert_succeeds(&self) -> &Self {
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{self:?}");
         self
     }
 
+    /// Standard output as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The number in a row of the table.
     #[track_caller]
     pub(crate) fn row(&self, label: &str) -> u64 {
-        let rows = self.out.lines().filter_map(|line| line.trim_start().strip_prefix(label));
+        let rows = self.stdout.lines().filter_map(|line| line.trim_start().strip_prefix(label));
         let mut numbers = rows.filter_map(|rest| rest.split_whitespace().next()?.parse().ok());
-        numbers.next().unwrap_or_else(|| panic!("no row {label:?} in {}", self.out))
+        numbers.next().unwrap_or_else(|| panic!("no row {label:?} in {}", self.stdout))
     }
 }
 
+impl From<Output> for RunOutput {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// The program without a secret in the environment. `RUST_LOG` is set because it must not change the output.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomz"));
     command.env_remove("ROOMZ_WEBHOOK_SECRET").env_remove("NO_COLOR").env("RUST_LOG", "trace");
@@ -66,33 +79,40 @@ pub(crate) fn command() -> Command {
     command
 }
 
-pub(crate) fn roomz(arguments: &[&str]) -> Ran {
-    finish(command().args(arguments), b"")
+/// The program with [`SECRET`] in the environment.
+pub(crate) fn command_with_secret() -> Command {
+    let mut command = command();
+    command.env("ROOMZ_WEBHOOK_SECRET", SECRET);
+    command
 }
 
-/// With the secret in the environment.
-pub(crate) fn with_secret(arguments: &[&str]) -> Ran {
-    finish(command().env("ROOMZ_WEBHOOK_SECRET", SECRET).args(arguments), b"")
+pub(crate) fn run(arguments: &[&str]) -> RunOutput {
+    run_command(command().args(arguments), b"")
 }
 
-pub(crate) fn finish(command: &mut Command, input: &[u8]) -> Ran {
+pub(crate) fn run_with_secret(arguments: &[&str]) -> RunOutput {
+    run_command(command_with_secret().args(arguments), b"")
+}
+
+/// Runs a command to its end. Standard input stays closed if `input` is empty.
+pub(crate) fn run_command(command: &mut Command, input: &[u8]) -> RunOutput {
     let pipes = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = if input.is_empty() { pipes } else { pipes.stdin(Stdio::piped()) }.spawn().unwrap();
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input).unwrap();
     }
-    let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    child.wait_with_output().unwrap().into()
 }
 
-/// A directory with files.
-pub(crate) struct Files(TempDir);
+/// Reports a test that is skipped because the machine lacks something.
+pub(crate) fn skip(test: &str, reason: &str) {
+    roomz_tests::left_out(test, reason);
+}
 
-impl Files {
+/// A temporary directory.
+pub(crate) struct TestDir(TempDir);
+
+impl TestDir {
     pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
@@ -101,25 +121,25 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// The name of a new file that holds these bytes.
-    pub(crate) fn with(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    /// Writes a file and returns its path.
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         std::fs::write(self.path(name), bytes).unwrap();
-        text(&self.path(name))
+        path_text(&self.path(name))
     }
 }
 
-pub(crate) fn text(path: &Path) -> String {
+pub(crate) fn path_text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A delivery as a receiver saw it.
+/// A request as a [`TestReceiver`] received it.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedRequest {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Seen {
+impl ReceivedRequest {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -129,17 +149,17 @@ impl Seen {
     }
 }
 
-/// A receiver on a port of its own, until it is dropped.
-pub(crate) struct Receiver {
+/// A receiver on a free port; it stops when dropped.
+pub(crate) struct TestReceiver {
     pub(crate) url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     handled: Arc<Mutex<HashMap<String, u32>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
-impl Receiver {
-    /// One that is built as users build theirs.
-    pub(crate) fn real() -> Self {
+impl TestReceiver {
+    /// A receiver with the webhook layer, as users build it.
+    pub(crate) fn with_layer() -> Self {
         let handled = Arc::<Mutex<HashMap<String, u32>>>::default();
         let by_handler = Arc::clone(&handled);
         let handler = move |WebhookEvent(event): WebhookEvent| {
@@ -147,36 +167,40 @@ impl Receiver {
             async move { *handled.lock().unwrap().entry(event.id.to_string()).or_default() += 1 }
         };
         let webhook = WebhookLayer::builder(Secret::new(SECRET).unwrap()).build().unwrap();
-        Self::serving(Router::new().route("/hook", post(handler).layer(webhook)), handled)
+        Self::serve(Router::new().route("/hook", post(handler).layer(webhook)), handled)
     }
 
-    /// One that answers the delivery of this number, from 0, as the function says.
-    pub(crate) fn answering<R: IntoResponse>(
-        answer: impl Fn(usize, Seen) -> R + Clone + Send + Sync + 'static,
+    /// A receiver that responds with the result of a function of the request and its index, from 0.
+    pub(crate) fn responding<R: IntoResponse>(
+        respond: impl Fn(usize, ReceivedRequest) -> R + Clone + Send + Sync + 'static,
     ) -> Self {
         let count = Arc::new(Mutex::new(0));
         let handler = move |headers: HeaderMap, body: Bytes| {
-            let (count, answer) = (Arc::clone(&count), answer.clone());
+            let (count, respond) = (Arc::clone(&count), respond.clone());
             async move {
-                let number = std::mem::replace(&mut *count.lock().unwrap(), 0);
-                *count.lock().unwrap() = number + 1;
-                answer(number, Seen { headers, body })
+                let index = {
+                    let mut count = count.lock().unwrap();
+                    *count += 1;
+                    *count - 1
+                };
+                respond(index, ReceivedRequest { headers, body })
             }
         };
-        Self::serving(Router::new().fallback(handler), Arc::default())
+        Self::serve(Router::new().fallback(handler), Arc::default())
     }
 
-    fn serving(app: Router, handled: Arc<Mutex<HashMap<String, u32>>>) -> Self {
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
-        let watching = Arc::clone(&seen);
+    fn serve(app: Router, handled: Arc<Mutex<HashMap<String, u32>>>) -> Self {
+        let requests = Arc::<Mutex<Vec<ReceivedRequest>>>::default();
+        let recorded = Arc::clone(&requests);
         let app = app.layer(from_fn(move |request: Request, next: Next| {
-            let seen = Arc::clone(&watching);
+            let recorded = Arc::clone(&recorded);
             async move {
                 let (head, body) = request.into_parts();
                 let Ok(body) = to_bytes(body, usize::MAX).await else {
                     return StatusCode::BAD_REQUEST.into_response();
                 };
-                seen.lock().unwrap().push(Seen { headers: head.headers.clone(), body: body.clone() });
+                let received = ReceivedRequest { headers: head.headers.clone(), body: body.clone() };
+                recorded.lock().unwrap().push(received);
                 next.run(Request::from_parts(head, Body::from(body))).await
             }
         }));
@@ -185,55 +209,59 @@ impl Receiver {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, app).await });
-        Self { url, seen, handled, _runtime: runtime }
+        Self { url, requests, handled, _runtime: runtime }
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 
-    /// How often the handler ran for each event.
+    /// How often the handler ran, by event id.
     pub(crate) fn handled(&self) -> HashMap<String, u32> {
         self.handled.lock().unwrap().clone()
     }
 }
 
-/// A problem as receivers answer it.
+/// A problem+json response.
 pub(crate) fn problem(status: u16, reason: &str) -> Response {
     let body = serde_json::json!({ "status": status, "reason": reason }).to_string();
     let status = StatusCode::from_u16(status).unwrap();
     (status, [("content-type", "application/problem+json")], body).into_response()
 }
 
-/// `roomz listen`, until it is stopped.
-pub(crate) struct Listening {
+/// A running `roomz listen`.
+pub(crate) struct ListenProcess {
     pub(crate) url: String,
     child: Child,
-    out: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
-impl Listening {
+impl ListenProcess {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::run(command().env("ROOMZ_WEBHOOK_SECRET", SECRET), arguments)
+        Self::start_command(&mut command_with_secret(), arguments)
     }
 
-    pub(crate) fn run(command: &mut Command, arguments: &[&str]) -> Self {
+    pub(crate) fn start_command(command: &mut Command, arguments: &[&str]) -> Self {
         let command = command.args(["listen", "--listen", "127.0.0.1:0", "--path", "/hook"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut hello = String::new();
-        out.read_line(&mut hello).unwrap();
-        let url = hello.trim().strip_prefix("listening on ").map(|url| format!("{url}/hook"));
-        Self { url: url.unwrap_or_default(), child, out }
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut first_line = String::new();
+        stdout.read_line(&mut first_line).unwrap();
+        let url = first_line.trim().strip_prefix("listening on ").map(|url| format!("{url}/hook"));
+        Self { url: url.unwrap_or_default(), child, stdout }
     }
 
-    /// Everything it printed after its first line.
-    pub(crate) fn stop(mut self, signal: &str) -> Ran {
+    /// Stops the process with a signal and returns its output without the first line.
+    pub(crate) fn stop(mut self, signal: &str) -> RunOutput {
         let killed = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success());
-        let mut out = String::new();
-        self.out.read_to_string(&mut out).unwrap();
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).unwrap();
         let output = self.child.wait_with_output().unwrap();
-        Ran { code: output.status.code().unwrap_or(-1), out, err: String::from_utf8(output.stderr).unwrap() }
+        RunOutput {
+            code: output.status.code().unwrap_or(-1),
+            stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }

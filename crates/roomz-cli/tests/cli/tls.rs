@@ -1,4 +1,4 @@
-//! `https`, against a receiver with a certificate of a private authority.
+//! `https`, with a self-signed certificate.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -8,46 +8,51 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::support::{Files, SECRET, command, finish, text};
+use crate::support::{TestDir, command_with_secret, path_text, run_command, skip};
 
-/// A certificate and its key, made by `openssl`.
-fn certificate(files: &Files) -> Option<(String, String)> {
-    let (key, certificate) = (text(&files.path("key.pem")), text(&files.path("certificate.pem")));
+/// Creates a certificate and its key. `None` when `openssl` is not installed.
+fn create_certificate(directory: &TestDir) -> Option<(String, String)> {
+    let (key, certificate) =
+        (path_text(&directory.path("key.pem")), path_text(&directory.path("certificate.pem")));
     let arguments = format!(
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
          -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout {key} -out {certificate}"
     );
-    let made = Command::new("openssl").args(arguments.split_whitespace()).output().ok()?;
-    made.status.success().then_some((certificate, key))
+    let created = Command::new("openssl").args(arguments.split_whitespace()).output().ok()?;
+    created.status.success().then_some((certificate, key))
 }
 
 #[test]
-fn https_is_spoken_with_those_whose_authority_is_known() {
-    let files = Files::new();
-    let Some((certificate, key)) = certificate(&files) else {
-        return roomz_tests::left_out("https", "openssl is not installed");
+fn https_requires_trusted_certificate() {
+    let directory = TestDir::new();
+    let Some((certificate, key)) = create_certificate(&directory) else {
+        return skip("https", "openssl is not installed");
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let port = runtime.block_on(serve(&certificate, &key));
     let url = format!("https://localhost:{port}/hook");
 
     let send = |authorities: Option<&str>, url: &str| {
-        let mut program = command();
-        program.env("ROOMZ_WEBHOOK_SECRET", SECRET).env_remove("SSL_CERT_DIR").env_remove("SSL_CERT_FILE");
+        let mut program = command_with_secret();
+        program.env_remove("SSL_CERT_DIR").env_remove("SSL_CERT_FILE");
         program.args(["send", url, "--count", "20", "--connections", "4"]);
         if let Some(file) = authorities {
             program.env("SSL_CERT_FILE", file);
         }
-        finish(&mut program, b"")
+        run_command(&mut program, b"")
     };
-    let ran = send(Some(&certificate), &url);
-    assert_eq!(ran.succeeds().row("2xx"), 20);
-    send(Some(&files.with("empty.pem", "")), &url).fails(1, &["SSL_CERT_FILE"]);
-    let unknown = send(None, &url);
-    assert_eq!((unknown.code, unknown.err.lines().count(), unknown.out.as_str()), (1, 1, ""), "{unknown:?}");
+    let output = send(Some(&certificate), &url);
+    assert_eq!(output.assert_succeeds().row("2xx"), 20);
+    send(Some(&directory.write("empty.pem", "")), &url).assert_fails(1, &["SSL_CERT_FILE"]);
+    let untrusted = send(None, &url);
+    assert_eq!(
+        (untrusted.code, untrusted.stderr.lines().count(), untrusted.stdout.as_str()),
+        (1, 1, ""),
+        "{untrusted:?}"
+    );
     let other_name = url.replace("localhost", "127.0.0.1");
-    send(Some(&certificate), &other_name).fails(1, &["cannot connect", "certificate"]);
-    send(Some(&certificate), &url.replace("https", "http")).fails(1, &["20 of 20 deliveries"]);
+    send(Some(&certificate), &other_name).assert_fails(1, &["cannot connect", "certificate"]);
+    send(Some(&certificate), &url.replace("https", "http")).assert_fails(1, &["20 of 20 deliveries"]);
 }
 
 async fn serve(certificate: &str, key: &str) -> u16 {

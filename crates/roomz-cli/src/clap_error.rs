@@ -1,4 +1,4 @@
-//! What clap says about a command line, on one line.
+//! Prints clap's errors on one line.
 
 use std::process::ExitCode;
 
@@ -6,27 +6,27 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
 use crate::args::Cli;
-use crate::out;
+use crate::output;
 
-/// Prints help and version as clap does, and anything else as one line.
-pub(crate) fn answer(error: &clap::Error) -> ExitCode {
+/// Prints help and version as clap does, and every error as one line. Returns the exit code.
+pub(crate) fn report(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    out::complain(&one_line(error));
+    output::print_error(&one_line(error));
     ExitCode::from(2)
 }
 
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // clap answers this with the whole help.
+        // clap's message for this error is the whole help text.
         let commands: Vec<_> =
             Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-        return format!("give a command: {}; see `roomz --help`", commands.join(", "));
+        return format!("missing command: use one of {}; see `roomz --help`", commands.join(", "));
     }
     let rendered = error.render().to_string();
-    let mut text = String::new();
+    let mut message = String::new();
     let mut help = "roomz --help".to_owned();
     for line in rendered.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(usage) = line.strip_prefix("Usage: ") {
@@ -39,12 +39,12 @@ fn one_line(error: &clap::Error) -> String {
             break;
         }
         let line = line.strip_prefix("error: ").unwrap_or(line);
-        if !text.is_empty() {
-            text.push_str(if text.ends_with(':') || line.starts_with('[') { " " } else { "; " });
+        if !message.is_empty() {
+            message.push_str(if message.ends_with(':') || line.starts_with('[') { " " } else { "; " });
         }
-        text.push_str(line);
+        message.push_str(line);
     }
-    text + "; see `" + &help + "`"
+    message + "; see `" + &help + "`"
 }
 
 #[cfg(test)]
@@ -53,22 +53,22 @@ mod tests {
 
     use super::*;
 
-    fn said(arguments: &[&str]) -> String {
+    fn message(arguments: &[&str]) -> String {
         one_line(&Cli::try_parse_from([&["roomz"], arguments].concat()).err().unwrap())
     }
 
     #[test]
-    fn each_mistake_is_one_line_that_names_the_help() {
+    fn error_is_one_line_with_help_command() {
         assert_eq!(
-            said(&["send"]),
+            message(&["send"]),
             "the following required arguments were not provided: <URL>; see `roomz send --help`"
         );
-        let unknown = said(&["send", "http://h", "--cuont", "3"]);
+        let unknown = message(&["send", "http://h", "--cuont", "3"]);
         assert!(unknown.starts_with("unexpected argument '--cuont' found; tip: "), "{unknown}");
-        let shell = said(&["completions", "cmd"]);
+        let shell = message(&["completions", "cmd"]);
         assert!(shell.contains("'cmd'") && shell.contains("[possible values: bash,"), "{shell}");
         for arguments in [&["sned"][..], &[], &["send", "http://h", "--count", "0"], &["sign", "a", "b"]] {
-            let line = said(arguments);
+            let line = message(arguments);
             assert!(!line.contains('\n') && line.contains("--help`"), "{line}");
         }
     }

@@ -8,15 +8,16 @@ use tokio::task::JoinHandle;
 
 use crate::args::DeliverArgs;
 
-/// Fewer deliveries are done before a bar is read, unless they are paced.
-const MANY: u64 = 2_000;
+/// Fewer deliveries finish too fast for a progress bar, unless a rate or retries slow them down.
+const MIN_DELIVERIES: u64 = 2_000;
 
-/// A bar on standard error, for long work on a terminal.
+/// A progress bar on standard error, shown only on a terminal and only for long runs.
 pub(crate) struct Progress(Option<(ProgressBar, JoinHandle<()>)>);
 
 impl Progress {
-    pub(crate) fn begin(total: u64, args: &DeliverArgs, done: Arc<AtomicU64>) -> Self {
-        let long = total >= MANY || (total > 1 && (args.rate.is_some() || args.retry.is_some()));
+    pub(crate) fn start(total: u64, args: &DeliverArgs, done: Arc<AtomicU64>) -> Self {
+        let slow = args.rate.is_some() || args.retry.is_some();
+        let long = total >= MIN_DELIVERIES || (total > 1 && slow);
         if !long || !std::io::stderr().is_terminal() {
             return Self(None);
         }
@@ -26,18 +27,19 @@ impl Progress {
         {
             bar.set_style(style);
         }
-        let shown = bar.clone();
+        let updated = bar.clone();
         let ticker = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_millis(100));
             loop {
                 ticks.tick().await;
-                shown.set_position(done.load(Ordering::Relaxed));
+                updated.set_position(done.load(Ordering::Relaxed));
             }
         });
         Self(Some((bar, ticker)))
     }
 
-    pub(crate) fn end(self) {
+    /// Removes the bar.
+    pub(crate) fn finish(self) {
         if let Some((bar, ticker)) = self.0 {
             ticker.abort();
             bar.finish_and_clear();

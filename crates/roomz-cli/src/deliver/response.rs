@@ -1,0 +1,89 @@
+use std::time::{Duration, SystemTime};
+
+use http::response::Parts;
+use http::{HeaderMap, StatusCode, header};
+use roomz_webhook::Skipped;
+use serde_json::Value;
+
+use crate::escape::escape_truncated;
+
+/// A longer reason is cut, because it becomes a row of the table.
+const MAX_REASON_CHARS: usize = 64;
+
+/// The parts of a receiver's response that are reported.
+#[derive(Debug)]
+pub(crate) struct ReceiverResponse {
+    pub(crate) status: StatusCode,
+    /// The header `roomz-webhook-skipped`, escaped: why the handler did not run.
+    pub(crate) skipped: Option<String>,
+    /// The member `reason` of a problem+json body, escaped.
+    pub(crate) reason: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl ReceiverResponse {
+    pub(crate) fn new(head: &Parts, body: &[u8], now: SystemTime) -> Self {
+        let skipped = head.headers.get(Skipped::HEADER);
+        Self {
+            status: head.status,
+            skipped: skipped
+                .map(|value| escape_truncated(&String::from_utf8_lossy(value.as_bytes()), MAX_REASON_CHARS)),
+            reason: if head.status.is_success() { None } else { problem_reason(&head.headers, body) },
+            retry_after: head
+                .headers
+                .get(header::RETRY_AFTER)
+                .and_then(|value| parse_retry_after(value.to_str().ok()?, now)),
+        }
+    }
+
+    /// Whether the receiver answered that it had handled the event before.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.status.is_success() && self.skipped.as_deref() == Some(Skipped::Duplicate.as_str())
+    }
+}
+
+fn problem_reason(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    if !content_type.trim_start().to_ascii_lowercase().starts_with("application/problem+json") {
+        return None;
+    }
+    let problem: Value = serde_json::from_slice(body).ok()?;
+    Some(escape_truncated(problem.get("reason")?.as_str()?, MAX_REASON_CHARS))
+}
+
+/// Parses a number of seconds or an HTTP date (RFC 9110, section 10.2.3).
+fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value.trim()).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_retry_after_seconds_and_dates() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        assert_eq!(parse_retry_after("7", now), Some(Duration::from_secs(7)));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:17 GMT", now), Some(Duration::ZERO));
+        assert_eq!(parse_retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn reason_is_read_from_problem_and_escaped() {
+        let headers = |content_type: &'static str| {
+            HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())])
+        };
+        let body = r#"{"reason":"in-flight\u001b[2J"}"#.as_bytes();
+        assert_eq!(
+            problem_reason(&headers("application/problem+json"), body).unwrap(),
+            r"in-flight\u{1b}[2J"
+        );
+        assert_eq!(problem_reason(&headers("application/json"), body), None);
+        assert_eq!(problem_reason(&headers("application/problem+json"), b"{"), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! Escapes untrusted text for a terminal.
+
+use std::fmt::Write as _;
+
+/// Escapes control characters, line ends, direction marks and other invisible characters.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            // `escape_debug` also escapes these, but they are harmless in a terminal.
+            '"' | '\'' | '\\' => escaped.push(character),
+            _ => escaped.extend(character.escape_debug()),
+        }
+    }
+    escaped
+}
+
+/// Escapes at most `max_chars` characters and notes the full length when it cuts the text.
+pub(crate) fn escape_truncated(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        None => escape(text),
+        Some((end, _)) => {
+            let mut escaped = escape(text.get(..end).unwrap_or_default());
+            let _ = write!(escaped, "… ({} bytes)", text.len());
+            escaped
+        }
+    }
+}
+
+/// Escapes a JSON text with JSON escapes, so that it parses to the same value.
+pub(crate) fn escape_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        let needs_escape = !matches!(character, '"' | '\'' | '\\') && character.escape_debug().len() > 1;
+        if needs_escape {
+            // In compact JSON such a character only occurs inside a string, where `\u` is valid.
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+/// Joins the lines of a message into one and escapes it, because it may contain file or host names.
+pub(crate) fn escape_to_one_line(text: &str) -> String {
+    escape(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_terminal_controls() {
+        let evil = "\u{1b}[2J\r\n\u{7}\u{202e}\u{2066}\u{200f}\u{9b}31m\u{0}\u{feff}";
+        assert!(escape(evil).chars().all(|c| (' '..='~').contains(&c)), "{}", escape(evil));
+    }
+
+    #[test]
+    fn keeps_letters_quotes_and_backslashes() {
+        assert_eq!(escape(r#"{"a":"Zürich \u202e"}"#), r#"{"a":"Zürich \u202e"}"#);
+    }
+
+    #[test]
+    fn escaped_json_parses_to_same_value() {
+        let value = serde_json::json!({ "a'\\": "\u{1b}[2J\u{202e}\u{9b}\u{7f}é\"\n\u{feff}\u{e0001}😀" });
+        let text = escape_json(&value.to_string());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert!(text.chars().all(|c| (' '..='~').contains(&c) || c == 'é' || c == '😀'), "{text}");
+    }
+
+    #[test]
+    fn truncated_text_shows_its_length() {
+        assert_eq!(escape_truncated("äöü", 3), "äöü");
+        assert_eq!(escape_truncated("äöüx", 3), "äöü… (7 bytes)");
+    }
+}

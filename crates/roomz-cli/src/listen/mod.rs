@@ -1,0 +1,100 @@
+mod format;
+mod handler;
+mod save_file;
+mod signature_check;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use roomz_protocol::Secrets;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::handler::Handler;
+use self::save_file::SaveFile;
+use crate::args::ListenArgs;
+use crate::error::CliError;
+use crate::{output, secret};
+
+/// The timeout for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests in flight may take after a shutdown signal.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause after a failed `accept`, which is usually caused by too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+pub(crate) async fn run(args: &ListenArgs) -> Result<(), CliError> {
+    let secret = secret::load_optional(&args.secret)?;
+    if secret.is_none() {
+        output::print_notice(
+            "no secret: signatures are not verified; set one with --secret-file or ROOMZ_WEBHOOK_SECRET",
+        );
+    }
+    let save_file = args.save.as_deref().map(SaveFile::open).transpose()?;
+    let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
+        let address = &args.listen;
+        CliError::failed(format!(
+            "cannot listen on {address:?}: {error}; use --listen HOST:PORT, with port 0 for a free port"
+        ))
+    })?;
+    let shutdown = roomz_webhook::shutdown_signal()
+        .map_err(|error| CliError::failed(format!("cannot install signal handlers: {error}")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| CliError::failed(format!("cannot read the listen address: {error}")))?;
+    let listening = format!("listening on http://{address}");
+    // With --json, standard output contains only deliveries.
+    if args.json {
+        output::print_notice(&listening);
+    } else {
+        output::print_line(&listening)?;
+    }
+
+    let handler = Handler {
+        secrets: secret.map(Secrets::from),
+        path: args.path.clone(),
+        status: args.status,
+        json: args.json,
+        save_file: save_file.map(Mutex::new),
+        stop: CancellationToken::new(),
+    };
+    serve(listener, Arc::new(handler), shutdown).await;
+    Ok(())
+}
+
+async fn serve(listener: TcpListener, handler: Arc<Handler>, shutdown: impl Future<Output = ()>) {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let connections = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    output::print_error(&format!("cannot accept a connection: {error}"));
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                    continue;
+                }
+            },
+            () = &mut shutdown => break,
+            () = handler.stop.cancelled() => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let handler = Arc::clone(&handler);
+        let service = service_fn(move |request| {
+            let handler = Arc::clone(&handler);
+            async move { Ok::<_, Infallible>(handler.handle(request).await) }
+        });
+        tokio::spawn(connections.watch(server.serve_connection(TokioIo::new(stream), service)));
+    }
+    drop(listener);
+    // Aborting the remaining requests loses nothing that was acknowledged: a delivery is saved before its response.
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, connections.shutdown()).await;
+}
