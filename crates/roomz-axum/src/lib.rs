@@ -1,7 +1,7 @@
-//! [ROOMZ](https://roomz.io) webhooks in [axum](https://docs.rs/axum): put the [`WebhookLayer`] around a route, and take
-//! events as arguments. They are verified, deduplicated and typed when your handler sees them.
+//! [ROOMZ](https://roomz.io) webhooks for [axum](https://docs.rs/axum): verified, deduplicated, typed events as handler
+//! arguments.
 //!
-//! ```rust
+//! ```
 //! use axum::{Router, routing::post};
 //! use roomz_axum::{Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 //!
@@ -11,49 +11,79 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let secret = "the webhook secret";
-//! // In a real program: Secret::from_env("ROOMZ_WEBHOOK_SECRET")?
-//! let webhook = WebhookLayer::builder(Secret::new(secret)?).build()?;
+//! // In a program: Secret::from_env("ROOMZ_WEBHOOK_SECRET")?
+//! let webhook = WebhookLayer::new(Secret::new(secret)?);
 //! let app: Router = Router::new().route("/webhooks/roomz", post(presence).layer(webhook));
 //! # drop(app);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! **The answer decides.** With a 2xx the event is done and will not come again: write it down before you answer,
-//! because what you do afterwards, in a task of your own say, is not protected any more. With anything else the event
-//! is given back, and the handler runs again if ROOMZ delivers it again. To be rid of an event that cannot be handled,
-//! answer 2xx ([`attempt`](roomz_webhook::Delivery::attempt) tells how often it was tried). ROOMZ waits 30 s for an
-//! answer (subject to change); a handler that takes longer still finishes.
+//! The example `quickstart` is a complete program with a server, graceful shutdown and [`drain`](WebhookLayer::drain).
 //!
-//! Build one layer and clone it: each `build()` has a store of its own. The default store is memory, which forgets on
-//! restart and is not shared between instances; see [`roomz_webhook`] for that, for what is promised (at-least-once),
-//! and for [`drain`](WebhookLayer::drain) at shutdown. The example `quickstart` is a complete program.
+//! # The handler's answer decides
 //!
-//! | extractor | gives |
+//! - **2xx completes the event.** It does not come again, so persist its effect before you answer. Work that a handler
+//!   spawns is not protected.
+//! - **Anything else releases the event.** The handler runs again if ROOMZ redelivers.
+//!   [`attempt`](Delivery::attempt) counts the attempts. To drop an event you cannot handle, answer 2xx.
+//!
+//! ROOMZ waits 30 s for an answer (subject to change). A handler that takes longer still finishes.
+//!
+//! Build one layer and clone it, because each layer has its own store. The default store is in memory: forgotten on
+//! restart, not shared between instances. [`roomz_webhook`] documents stores, checks, answers and the at-least-once
+//! guarantee.
+//!
+//! # Extractors
+//!
+//! | extractor | extracts |
 //! |---|---|
-//! | [`Event`] | the event, whatever its type |
-//! | [`Event<WorkspacePresenceChanged>`](Event) | an event of that type; any other, **and one whose data cannot be read as that type**, is answered 200 with `roomz-webhook-skipped: ignored`, logged and counted, and the handler does not run |
-//! | [`Delivery`] | the event with its raw bytes, the attempt, and which secret matched |
+//! | [`WebhookEvent`] | the event, of any type |
+//! | [`WebhookEvent<WorkspacePresenceChanged>`](WebhookEvent) | an event of that type. Other events, **and events whose data cannot be read as that type**, are answered 200 with `roomz-webhook-skipped: ignored`, logged and counted |
+//! | [`WebhookDelivery`] | the event with its raw bytes, the attempt, and the position of the secret that matched |
 //!
-//! They take nothing from the body: use several, and `axum::body::Bytes` as the last if you like. Without the layer in
-//! front of the route they answer 500 and say so.
+//! They do not consume the body: combine them, and take `axum::body::Bytes` or `axum::Json` last. Without the layer they
+//! answer 500 and name the missing layer.
 //!
-//! Mount the layer on the route, as above. Around a whole router (`Router::layer`) it takes *every* request for a
-//! delivery and answers the others 405 or 401; there, name the path
-//! ([`with_path`](roomz_webhook::WebhookLayerBuilder::with_path)).
+//! # Mounting, and other middleware
 //!
-//! # In functions of your own
+//! Put the layer on the route, as above. `Router::layer` runs it for *every* request of the router and answers the others
+//! 405 or 401. Around a whole router, set the path with [`with_path`](WebhookLayerBuilder::with_path).
 //!
-//! The extractors wrap the types of [`roomz_webhook`], which is where functions take them from:
+//! To add middleware *outside* the layer, on the same route, use a `ServiceBuilder`. `post(handler).layer(webhook).layer(…)`
+//! does not compile (`type annotations needed`), because axum cannot infer the error type between two layers.
+//!
+//! ```
+//! use axum::middleware::{self, Next};
+//! use axum::{Router, extract::Request, response::Response, routing::post};
+//! use roomz_axum::{Secret, WebhookEvent, WebhookLayer};
+//! use tower::ServiceBuilder;
+//!
+//! async fn log_request(request: Request, next: Next) -> Response {
+//!     println!("{}", request.uri());
+//!     next.run(request).await
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let webhook = WebhookLayer::new(Secret::new("the webhook secret")?);
+//! let layers = ServiceBuilder::new().layer(middleware::from_fn(log_request)).layer(webhook);
+//! let app: Router = Router::new().route("/webhooks/roomz", post(async |_: WebhookEvent| ()).layer(layers));
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Keeping presence
+//!
+//! ROOMZ does not guarantee an order. [`Latest`] keeps the newest value, so that an older event does not overwrite it:
 //!
 //! ```
 //! use std::collections::HashMap;
-//! use roomz_axum::{Latest, PresenceStatus, WorkspaceId, WorkspacePresenceChanged, roomz_webhook};
+//! use roomz_axum::{Event, Latest, PresenceStatus, WorkspaceId, WorkspacePresenceChanged};
 //!
 //! type Floor = HashMap<WorkspaceId, Latest<PresenceStatus>>;
 //!
-//! /// ROOMZ promises no order: an older event does not overwrite a newer one.
-//! fn apply(floor: &mut Floor, event: roomz_axum::Event<WorkspacePresenceChanged>) {
+//! fn apply(floor: &mut Floor, event: Event<WorkspacePresenceChanged>) {
 //!     let workspace = floor.entry(event.data.workspace_id).or_default();
 //!     workspace.apply(event.id, event.timestamp, event.data.presence_status);
 //! }
@@ -61,7 +91,7 @@
 //!
 //! # Testing a handler
 //!
-//! With the feature `testing` in the `dev-dependencies`, deliveries are made and signed as ROOMZ would:
+//! With the feature `testing` in the `dev-dependencies`, tests create deliveries that are signed as ROOMZ signs them:
 //!
 //! ```
 //! # #[cfg(feature = "testing")]
@@ -72,7 +102,7 @@
 //! use tower::ServiceExt; // for `oneshot`
 //!
 //! let secret = Secret::new("any secret")?;
-//! let webhook = WebhookLayer::builder(secret.clone()).build()?;
+//! let webhook = WebhookLayer::new(secret.clone());
 //! let app = Router::new().route("/hook", post(async |_: WebhookEvent| "done").layer(webhook));
 //!
 //! let response = app.oneshot(TestEvent::busy().request::<Body>("/hook", &secret)).await?;
@@ -81,32 +111,29 @@
 //! # }
 //! ```
 //!
-//! What the layer checks, what it answers and what it promises is in the documentation of [`roomz_webhook`].
-//!
 //! # Features
 //!
-//! `metrics`, `signal` and `testing` (off): those of [`roomz_webhook`].
+//! `metrics`, `serde`, `signal` and `testing` (all off by default) enable the features of [`roomz_webhook`].
 //!
-//! Needs Rust 1.95, the version it is tested with.
+//! The minimum supported Rust version is 1.88.
 
-mod delivery;
-mod event;
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod extract;
 mod rejection;
 
-pub use self::delivery::WebhookDelivery;
-pub use self::event::WebhookEvent;
+pub use self::extract::{WebhookDelivery, WebhookEvent};
 pub use self::rejection::{EventRejection, MissingLayer, OtherEvent};
-
-pub use roomz_webhook::{
-    self, BuildError, Delivery, Event, EventData, EventId, EventType, Latest, LatestOutcome, PresenceStatus,
-    Rejection, RejectionKind, Secret, Secrets, Skipped, Timestamp, WebhookLayer, WebhookLayerBuilder,
-    WorkspaceId, WorkspacePresenceChanged, store,
-};
 
 #[cfg(feature = "signal")]
 pub use roomz_webhook::shutdown_signal;
 #[cfg(feature = "testing")]
 pub use roomz_webhook::testing;
+pub use roomz_webhook::{
+    self, BuildError, Delivery, Event, EventData, EventId, EventType, Latest, LatestOutcome, PresenceStatus,
+    Rejection, RejectionKind, Secret, Secrets, Skipped, Timestamp, WebhookLayer, WebhookLayerBuilder,
+    WorkspaceId, WorkspacePresenceChanged, store,
+};
 
 /// The example of the README.
 #[cfg(doctest)]

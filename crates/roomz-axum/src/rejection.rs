@@ -3,21 +3,21 @@ use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
-use roomz_webhook::Skipped;
+use http::StatusCode;
+use roomz_webhook::{Rejection, RejectionKind, Skipped};
 
-/// Rejection of [`Event`](crate::Event).
+/// Rejection of [`WebhookEvent`](crate::WebhookEvent).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventRejection {
     /// 500: the layer is not in front of the route.
     MissingLayer(MissingLayer),
-    /// 200: the event is of another type than the handler takes, or its data could not be read as that type.
+    /// 200: the event has another type than the handler takes, or its data cannot be read as that type.
     OtherEvent(OtherEvent),
 }
 
 impl EventRejection {
-    /// The status of the response.
+    /// Returns the status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -26,10 +26,13 @@ impl EventRejection {
         }
     }
 
-    /// What was wrong.
+    /// Returns the body of the response.
     #[must_use]
     pub fn body_text(&self) -> String {
-        self.to_string()
+        match self {
+            Self::MissingLayer(rejection) => rejection.body_text(),
+            Self::OtherEvent(rejection) => rejection.body_text(),
+        }
     }
 }
 
@@ -59,66 +62,63 @@ impl fmt::Display for EventRejection {
 
 impl Error for EventRejection {}
 
-/// 500: there is no verified delivery in the request, because the layer is not in front of the route, or was told
-/// another path.
+/// Rejection 500: the request has no verified delivery.
+///
+/// The layer is not in front of the route, or the layer has another path
+/// ([`with_path`](roomz_webhook::WebhookLayerBuilder::with_path)).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MissingLayer;
 
 impl MissingLayer {
-    /// 500.
+    const REJECTION: Rejection = Rejection::new(RejectionKind::MissingLayer);
+
+    /// Returns the status of the response: 500.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
-        StatusCode::INTERNAL_SERVER_ERROR
+        RejectionKind::MissingLayer.status()
     }
 
-    /// What was wrong, and how to mend it.
+    /// Returns the body of the response: a problem (RFC 9457) as JSON.
     #[must_use]
     pub fn body_text(&self) -> String {
-        self.to_string()
+        Self::REJECTION.body_text()
     }
 }
 
 impl IntoResponse for MissingLayer {
     fn into_response(self) -> Response {
-        tracing::error!("{self}");
-        // The text is a constant without characters that JSON escapes.
-        let text = format!(
-            r#"{{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"{self}","reason":"missing-layer"}}"#
-        );
-        let json = HeaderValue::from_static("application/problem+json");
-        (self.status(), [(header::CONTENT_TYPE, json)], text).into_response()
+        tracing::error!(detail = %self, "webhook layer missing");
+        Self::REJECTION.into_response()
     }
 }
 
 impl fmt::Display for MissingLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "no verified delivery: put `roomz_webhook::WebhookLayer` in front of this route; if it has a path \
-             (`with_path`), let it be this route's as the layer sees it, without the prefix of a `nest`",
-        )
+        Self::REJECTION.fmt(f)
     }
 }
 
 impl Error for MissingLayer {}
 
-/// 200: the event is of another type than the handler takes, or its data could not be read as that type. It is
-/// acknowledged and the handler does not run.
+/// Rejection 200: the event has another type than the handler takes, or its data cannot be read as that type.
+///
+/// The event is acknowledged, and the handler does not run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OtherEvent;
 
 impl OtherEvent {
-    /// 200: for ROOMZ anything but a 2xx is a failed delivery.
+    /// Returns the status of the response: 200, because anything but a 2xx is a failed delivery for ROOMZ.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         StatusCode::OK
     }
 
-    /// What was the matter.
+    /// Returns the body of the response.
     #[must_use]
     pub fn body_text(&self) -> String {
-        self.to_string()
+        Skipped::Ignored.body_text().to_owned()
     }
 }
 
@@ -130,8 +130,30 @@ impl IntoResponse for OtherEvent {
 
 impl fmt::Display for OtherEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the event is of another type than this handler takes, or its data could not be read")
+        f.write_str(
+            "the event has another type than this handler takes, or its data cannot be read as that type",
+        )
     }
 }
 
 impl Error for OtherEvent {}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// As in axum, `body_text` is the body that is sent.
+    #[tokio::test]
+    async fn sends_body_text() {
+        for rejection in [EventRejection::MissingLayer(MissingLayer), EventRejection::OtherEvent(OtherEvent)]
+        {
+            let (status, text) = (rejection.status(), rejection.body_text());
+            let response = rejection.into_response();
+            assert_eq!(response.status(), status);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, text);
+        }
+    }
+}

@@ -1,15 +1,14 @@
-//! What handlers get, and what happens without the layer.
+//! What the extractors return, with and without the layer.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::post;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use roomz_axum::Skipped;
 use roomz_axum::testing::TestEvent;
-use roomz_axum::{Secret, WebhookDelivery, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{Secret, Skipped, WebhookDelivery, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use tower::ServiceExt as _;
 
 fn secret() -> Secret {
@@ -25,12 +24,11 @@ async fn deliver(app: &Router, event: &TestEvent) -> (StatusCode, Option<Skipped
 }
 
 fn app<H: axum::handler::Handler<T, ()>, T: 'static>(handler: H) -> Router {
-    let layer = WebhookLayer::builder(secret()).build().unwrap();
-    Router::new().route("/", post(handler).layer(layer))
+    Router::new().route("/", post(handler).layer(WebhookLayer::new(secret())))
 }
 
 #[tokio::test]
-async fn gives_the_whole_event_one_type_and_the_delivery_with_the_same_bytes() {
+async fn extracts_event_type_delivery_and_bytes() {
     let app = app(
         async |WebhookEvent(any): WebhookEvent,
                WebhookEvent(change): WebhookEvent<WorkspacePresenceChanged>,
@@ -49,27 +47,28 @@ async fn gives_the_whole_event_one_type_and_the_delivery_with_the_same_bytes() {
     assert_eq!(text, format!("Busy {}", event.body().len()));
 }
 
+/// The event is completed, so a redelivery is a duplicate.
 #[tokio::test]
-async fn an_event_of_another_type_is_acknowledged_and_not_run() {
+async fn skips_event_of_other_type() {
     let app = app(async |_: WebhookEvent<WorkspacePresenceChanged>| -> StatusCode { unreachable!() });
     for event in [TestEvent::busy().with_type("workspace.booked"), TestEvent::busy().with("data", ())] {
         let (status, skipped, text) = deliver(&app, &event).await;
         assert_eq!((status, skipped), (StatusCode::OK, Some(Skipped::Ignored)));
         assert_eq!(text, r#"{"skipped":"ignored"}"#);
         let (status, skipped, _) = deliver(&app, &event).await;
-        assert_eq!((status, skipped), (StatusCode::OK, Some(Skipped::Duplicate)), "it was completed");
+        assert_eq!((status, skipped), (StatusCode::OK, Some(Skipped::Duplicate)));
     }
 }
 
 #[tokio::test]
-async fn every_event_reaches_a_handler_of_all_types() {
+async fn extracts_event_of_unknown_type() {
     let app = app(async |WebhookEvent(event): WebhookEvent| event.event_type.to_string());
     let (status, skipped, text) = deliver(&app, &TestEvent::busy().with_type("workspace.booked")).await;
     assert_eq!((status, skipped, text.as_str()), (StatusCode::OK, None, "workspace.booked"));
 }
 
 #[tokio::test]
-async fn without_the_layer_the_answer_is_500_and_names_it() {
+async fn missing_layer_is_500() {
     for app in [
         Router::new().route("/", post(async |_: WebhookEvent| ())),
         Router::new().route("/", post(async |_: WebhookEvent<WorkspacePresenceChanged>| ())),
@@ -82,7 +81,7 @@ async fn without_the_layer_the_answer_is_500_and_names_it() {
 }
 
 #[tokio::test]
-async fn on_another_path_than_the_layers_the_answer_is_500_too() {
+async fn other_path_than_the_layers_is_500() {
     let layer = WebhookLayer::builder(secret()).with_path("/webhooks/roomz").build().unwrap();
     let app = Router::new().route("/", post(async |_: WebhookEvent| ())).layer(layer);
     let (status, _, text) = deliver(&app, &TestEvent::busy()).await;

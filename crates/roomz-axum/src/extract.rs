@@ -1,0 +1,60 @@
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
+use roomz_webhook::roomz_protocol::Payload;
+use roomz_webhook::{Delivery, Event, EventData};
+
+use crate::rejection::{EventRejection, MissingLayer, OtherEvent};
+
+/// Extractor for the event of a verified delivery.
+///
+/// `WebhookEvent` extracts every event. `WebhookEvent<WorkspacePresenceChanged>` extracts events of that type only: any
+/// other event is answered 200 with `roomz-webhook-skipped: ignored`, and the handler does not run.
+///
+/// ```
+/// use roomz_axum::{EventData, WebhookEvent};
+///
+/// async fn every_type(WebhookEvent(event): WebhookEvent) {
+///     match event.data {
+///         EventData::WorkspacePresenceChanged(change) => println!("{:?}", change.presence_status),
+///         EventData::Unknown(unknown) => println!("{}: {}", event.event_type, unknown.reason()),
+///         _ => {}
+///     }
+/// }
+/// ```
+#[allow(clippy::exhaustive_structs, reason = "handlers destructure it")]
+#[derive(Clone, Debug)]
+pub struct WebhookEvent<T = EventData>(pub Event<T>);
+
+impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
+    type Rejection = EventRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, EventRejection> {
+        let event = delivery(parts)?.event();
+        event.typed().map(Self).ok_or(EventRejection::OtherEvent(OtherEvent))
+    }
+}
+
+/// Extractor for a verified delivery: the event, its raw bytes, the attempt, and the position of the secret that matched.
+///
+/// ```
+/// use roomz_axum::WebhookDelivery;
+///
+/// async fn archive(WebhookDelivery(delivery): WebhookDelivery) {
+///     println!("{} bytes, attempt {}", delivery.body().len(), delivery.attempt());
+/// }
+/// ```
+#[allow(clippy::exhaustive_structs, reason = "handlers destructure it")]
+#[derive(Clone, Debug)]
+pub struct WebhookDelivery(pub Delivery);
+
+impl<S: Send + Sync> FromRequestParts<S> for WebhookDelivery {
+    type Rejection = MissingLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingLayer> {
+        delivery(parts).cloned().map(Self)
+    }
+}
+
+fn delivery(parts: &Parts) -> Result<&Delivery, MissingLayer> {
+    parts.extensions.get().ok_or(MissingLayer)
+}
