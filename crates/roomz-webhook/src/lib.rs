@@ -183,7 +183,14 @@ pub use roomz_protocol::{
     Timestamp, WorkspaceId, WorkspacePresenceChanged,
 };
 
-/// The example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../DESIGN.md")]
+struct Design;
+
+#[cfg(doctest)]
+#[doc = include_str!("../COMPARE.md")]
+struct Compare;
