@@ -162,6 +162,29 @@ async fn event_text_cannot_inject_log_line() {
     }
 }
 
+/// Anybody can cause a rejection of an unsigned request, so it is logged below INFO. Handled events and duplicates have the
+/// same level, so that a healthy receiver does not look broken.
+#[tokio::test(start_paused = true)]
+async fn log_levels_fit_an_operator() {
+    let (log, _guard) = capture();
+    let receiver = TestReceiver::new();
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    let forged = event.request("/", &Secret::new("a guess").unwrap());
+    assert_eq!(receiver.send(forged).await.status, 401);
+    let log = log.text();
+    for (level, message) in [
+        ("INFO", "event handled status=200"),
+        ("INFO", "event skipped reason=\"duplicate\""),
+        ("DEBUG", "delivery rejected reason=\"signature-mismatch\" status=401"),
+    ] {
+        let line = log.lines().find(|line| line.contains(message));
+        let line = line.unwrap_or_else(|| panic!("no line contains {message:?}:\n{log}"));
+        assert!(line.contains(level) && line.contains(" roomz_webhook: "), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn secret_error_omits_secret() {
     let padded = format!("{SECRET} ");
