@@ -53,23 +53,23 @@
 //! | any other field | any JSON | ignored, but still in the body |
 //!
 //! [`Event::parse`] rejects a body with a [`ParseError`] if it is not UTF-8, is not exactly one JSON object, repeats a
-//! key that is read (also in an escaped spelling), or has no readable `id`, `type`, `timestamp` or `data`. Nesting has no
-//! limit, because skipping a value needs no stack.
+//! key that is read (also in an escaped spelling), or has no readable `id`, `type`, `timestamp` or `data`. Nesting has
+//! no limit, because skipping a value needs no stack.
 //!
 //! # Redaction
 //!
 //! - `Debug` of [`Secret`], [`Secrets`], [`Verifier`] and [`Signature`] is redacted.
 //! - Errors name fields and positions and never quote the body.
 //! - Displayed text from the body (`type`, `apiVersion`, an unusual status) is escaped and cut to 64 characters.
-//! - Keys are zeroized on drop. This does not reach the copy that `hmac` leaves on the stack during key setup, nor copies
-//!   made by the operating system or an allocator.
+//! - Keys are zeroized on drop. This does not reach the copy that `hmac` leaves on the stack during key setup, nor
+//!   copies made by the operating system or an allocator.
 //!
 //! # Features
 //!
 //! All features are off by default.
 //!
 //! - `serde`: `Serialize` and `Deserialize` for events and their parts. See [the JSON form](#the-json-form).
-//! - `testing`: the module [`testing`] with test events and signed requests, to test your handler without ROOMZ.
+//! - `testing`: the module `testing` with test events and signed requests, to test your handler without ROOMZ.
 //!
 //! Requires Rust 1.88. Without `testing`, it also builds for `wasm32-unknown-unknown`.
 //!
@@ -166,3 +166,17 @@ pub use uuid::Uuid;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Secrets and signatures cannot be serialized.
+///
+/// ```compile_fail,E0277
+/// fn serialize(_: impl serde::Serialize) {}
+/// serialize(roomz_protocol::Secret::new("k").unwrap());
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn serialize(_: impl serde::Serialize) {}
+/// serialize(roomz_protocol::Secret::new("k").unwrap().sign(b""));
+/// ```
+#[cfg(doctest)]
+struct NotSerializable;

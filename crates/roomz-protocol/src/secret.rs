@@ -22,8 +22,8 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// cheap and share the key, which is zeroized when the last clone is dropped. `Debug` is redacted.
 ///
 /// A secret is rejected if it is empty or blank, contains a NUL byte, or begins or ends with white space. An empty or
-/// blank secret protects nothing, `k` and `k` followed by NUL are the same HMAC key, and white space is a copying mistake
-/// that would make every verification fail.
+/// blank secret protects nothing, `k` and `k` followed by NUL are the same HMAC key, and white space is a copying
+/// mistake that would make every verification fail.
 ///
 /// ```
 /// use roomz_protocol::Secret;
@@ -43,8 +43,8 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, contains a NUL byte, or begins or ends with white
-    /// space.
+    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, contains a NUL byte, or begins or ends with
+    /// white space.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, SecretError> {
         Self::prepare(secret.as_ref()).map_err(|kind| SecretError::new(kind, SecretOrigin::Value))
     }

@@ -33,8 +33,8 @@ serialize_as_text!(EventType, PresenceStatus, UntrustedText);
 
 /// Serializes the JSON that ROOMZ publishes, which [`Event::parse`] reads.
 ///
-/// An [unknown](EventData::Unknown) event is serialized as its [`json`](UnknownData::json), so that changes to the other
-/// fields of the event have no effect.
+/// An [unknown](EventData::Unknown) event is serialized as its [`json`](UnknownData::json), so that changes to the
+/// other fields of the event have no effect.
 ///
 /// # Errors
 ///
@@ -103,7 +103,7 @@ impl<'de, T: Payload> Deserialize<'de> for Event<T> {
 
 /// Serializes the whole event as it was delivered, without surrounding white space. Works with `serde_json` only.
 ///
-/// There is no `Deserialize`, because a later version of this crate may know the type. Deserialize an [`Event`] instead.
+/// There is no `Deserialize`, because a later version of this crate may know the type. Deserialize an [`Event`].
 impl Serialize for UnknownData {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let json: &RawValue = serde_json::from_str(self.json()).map_err(S::Error::custom)?;
