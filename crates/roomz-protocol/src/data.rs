@@ -2,30 +2,31 @@ use std::fmt;
 
 use crate::presence::WorkspacePresenceChanged;
 
-/// The data of an event, by its type.
+/// The data of an event, by the event's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventData {
-    /// A `workspace.presence.changed` event.
+    /// The data of a `workspace.presence.changed` event.
     WorkspacePresenceChanged(WorkspacePresenceChanged),
-    /// An event whose type or data this version of the crate does not know. Answer it with a 2xx: for ROOMZ
-    /// anything else is a failed delivery.
+    /// An event whose type or data this version of the crate cannot read.
     ///
-    /// To give such a type a variant of its own is a breaking change of this crate, so that events you handle here do
-    /// not silently go elsewhere.
+    /// Answer it with a 2xx status, because ROOMZ counts every other status as a failed delivery.
+    ///
+    /// A later version adds a variant for such a type only as a breaking change, so that events that you handle here do
+    /// not silently move to another variant.
     Unknown(UnknownData),
 }
 
-/// What an [`Event`](crate::Event) can be asked for: the data of one event type, or [`EventData`] for all.
+/// The data type of an [`Event`](crate::Event): [`EventData`] for every event, or the data of one event type.
 ///
-/// Sealed: the types that implement it are those of this crate.
+/// This trait is sealed. Only types of this crate implement it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the data of a ROOMZ event",
-    label = "expected `EventData` (every type of event) or the data of one type, such as `WorkspacePresenceChanged`",
-    note = "for a type of event that this crate does not know, take `EventData::Unknown` and read its `json()`"
+    label = "expected `EventData` (every event type) or the data of one event type, such as `WorkspacePresenceChanged`",
+    note = "for an event type that this crate does not know, match `EventData::Unknown` and read its `json()`"
 )]
 pub trait Payload: Clone + Send + Sync + sealed::Sealed + 'static {
-    /// This data, if the event carries it.
+    /// Returns the data as this type, or `None` if the event carries other data.
     fn from_data(data: &EventData) -> Option<&Self>;
 }
 
@@ -50,7 +51,7 @@ mod sealed {
     impl Sealed for super::WorkspacePresenceChanged {}
 }
 
-/// An event that could not be given a type, with all of its JSON.
+/// The JSON of an event whose type or data cannot be read, and the reason.
 ///
 /// ```
 /// use roomz_protocol::{Event, EventData};
@@ -60,7 +61,7 @@ mod sealed {
 ///          "timestamp":"2024-05-21T08:22:32Z","data":{"until":"09:00"}}"#,
 /// )?;
 /// let EventData::Unknown(unknown) = &event.data else { panic!() };
-/// assert_eq!(unknown.reason().to_string(), "its type is not known to this version");
+/// assert_eq!(unknown.reason().to_string(), "unknown event type");
 /// assert!(unknown.json().contains(r#""until":"09:00""#));
 /// # Ok::<(), roomz_protocol::ParseError>(())
 /// ```
@@ -75,19 +76,20 @@ impl UnknownData {
         Self { json: json.into(), reason }
     }
 
-    /// The whole event as it came, byte for byte: one JSON object, in which `data` is one of the keys.
+    /// Returns the body of the delivery unchanged: the whole event as one JSON object, with `data` as one member.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// Why the data has no type.
+    /// Returns why the type or data cannot be read.
     #[must_use]
     pub const fn reason(&self) -> &UnknownReason {
         &self.reason
     }
 }
 
+/// Prints the reason and the length of the JSON, but not the JSON.
 impl fmt::Debug for UnknownData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnknownData")
@@ -97,7 +99,7 @@ impl fmt::Debug for UnknownData {
     }
 }
 
-/// Why an event's data has no type.
+/// Why the type or data of an event cannot be read.
 ///
 /// ```
 /// use roomz_protocol::{Event, EventData, UnknownReason};
@@ -113,20 +115,20 @@ impl fmt::Debug for UnknownData {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownReason {
-    /// The `type` is none that this version knows.
+    /// This version of the crate does not know the `type`.
     UnknownType,
-    /// The type is known, but a field that it needs is absent.
+    /// The type is known, but a required field is missing.
     #[non_exhaustive]
     MissingField {
         /// The field, such as `data.presenceStatus`.
         field: &'static str,
     },
-    /// The type is known, but a field that it needs holds something else.
+    /// The type is known, but a required field has the wrong type or format.
     #[non_exhaustive]
     InvalidField {
         /// The field, such as `data.workspaceId`.
         field: &'static str,
-        /// What it should have held, such as `a UUID`.
+        /// The expected content, such as `a UUID`.
         expected: &'static str,
     },
 }
@@ -134,9 +136,9 @@ pub enum UnknownReason {
 impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownType => f.write_str("its type is not known to this version"),
-            Self::MissingField { field } => write!(f, "its field `{field}` is missing"),
-            Self::InvalidField { field, expected } => write!(f, "its field `{field}` is not {expected}"),
+            Self::UnknownType => f.write_str("unknown event type"),
+            Self::MissingField { field } => write!(f, "the field `{field}` is missing"),
+            Self::InvalidField { field, expected } => write!(f, "the field `{field}` is not {expected}"),
         }
     }
 }

@@ -1,12 +1,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::text;
+use crate::escape::{write_escaped, write_quoted};
 
 /// The `type` of an event, such as `workspace.presence.changed`.
 ///
-/// [`Display`](fmt::Display) is safe for logs: anything but printable ASCII is escaped and the text is cut to
-/// 64 characters. [`as_str`](Self::as_str) gives the text as it came.
+/// `Display` and `Debug` are safe for logs: they write at most 64 characters and escape `"`, `\` and everything but
+/// printable ASCII. [`as_str`](Self::as_str) returns the text unchanged.
 ///
 /// ```
 /// use roomz_protocol::EventType;
@@ -18,13 +18,13 @@ use crate::text;
 pub struct EventType(Cow<'static, str>);
 
 impl EventType {
-    /// `workspace.presence.changed`, the only type of the published specification.
+    /// `workspace.presence.changed`, the only type in the published specification.
     pub const WORKSPACE_PRESENCE_CHANGED: Self = Self(Cow::Borrowed("workspace.presence.changed"));
 
-    /// Wraps a type's name.
+    /// Creates an event type from its name. Case matters.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        // The known name is not copied: this runs for each event.
+        // This runs for every event, so the known name is not allocated.
         if name == Self::WORKSPACE_PRESENCE_CHANGED.as_str() {
             Self::WORKSPACE_PRESENCE_CHANGED
         } else {
@@ -32,13 +32,20 @@ impl EventType {
         }
     }
 
-    /// The name as it came, unescaped and of any length.
+    /// Returns the name unchanged: not escaped and of any length.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this version of the crate has a type for the data of such events.
+    /// Returns `true` if this version of the crate has a type for the event's data.
+    ///
+    /// ```
+    /// use roomz_protocol::EventType;
+    ///
+    /// assert!(EventType::new("workspace.presence.changed").is_known());
+    /// assert!(!EventType::new("workspace.booked").is_known());
+    /// ```
     #[must_use]
     pub fn is_known(&self) -> bool {
         *self == Self::WORKSPACE_PRESENCE_CHANGED
@@ -47,12 +54,12 @@ impl EventType {
 
 impl fmt::Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        text::write_escaped(f, &self.0)
+        write_escaped(f, &self.0)
     }
 }
 
 impl fmt::Debug for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        text::write_quoted(f, &self.0)
+        write_quoted(f, &self.0)
     }
 }

@@ -3,20 +3,30 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use crate::error_debug::write_message_and_sources;
+
 macro_rules! id {
-    ($(#[$docs:meta])* $name:ident, $what:literal) => {
+    ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
         pub struct $name(Uuid);
 
         impl $name {
-            /// Wraps a UUID.
+            /// Creates the id from a UUID.
+            ///
+            /// ```
+            #[doc = concat!("use roomz_protocol::{", stringify!($name), ", Uuid};")]
+            ///
+            #[doc = concat!("let id = ", stringify!($name), "::from_uuid(Uuid::from_u128(7));")]
+            /// assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000007");
+            /// ```
             #[must_use]
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
-            /// The UUID.
+            /// Returns the UUID.
             #[must_use]
             pub const fn as_uuid(&self) -> &Uuid {
                 &self.0
@@ -26,8 +36,8 @@ macro_rules! id {
         impl FromStr for $name {
             type Err = ParseIdError;
 
-            /// Reads any spelling of a UUID: with or without hyphens, upper or lower case, in braces or with
-            /// `urn:uuid:` in front.
+            /// Parses any spelling of a UUID: with or without hyphens, in upper or lower case, in braces, or with the
+            /// prefix `urn:uuid:`.
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Uuid::try_parse(text).map(Self).map_err(|_| ParseIdError(()))
             }
@@ -53,16 +63,16 @@ macro_rules! id {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($what, "({})"), self.0)
+                write!(f, concat!(stringify!($name), "({})"), self.0)
             }
         }
     };
 }
 
 id! {
-    /// The `id` of an event: 128 bits, meant by ROOMZ for idempotency.
+    /// The `id` of an event: a UUID that ROOMZ intends for idempotency.
     ///
-    /// Every spelling of one UUID is one id:
+    /// All spellings of one UUID are the same id:
     ///
     /// ```
     /// use roomz_protocol::EventId;
@@ -72,7 +82,7 @@ id! {
     /// assert_eq!(id.to_string(), "e6ae112e-2af3-4d72-894b-03435d7afde4");
     /// # Ok::<(), roomz_protocol::ParseIdError>(())
     /// ```
-    EventId, "EventId"
+    EventId
 }
 
 id! {
@@ -85,11 +95,13 @@ id! {
     /// assert_eq!(id.as_uuid().get_version_num(), 4);
     /// # Ok::<(), roomz_protocol::ParseIdError>(())
     /// ```
-    WorkspaceId, "WorkspaceId"
+    WorkspaceId
 }
 
-/// A text is not a UUID in any spelling.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The error of parsing an id from text that is not a UUID.
+///
+/// `Debug` prints the same message as `Display`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ParseIdError(());
 
 impl fmt::Display for ParseIdError {
@@ -97,6 +109,12 @@ impl fmt::Display for ParseIdError {
         f.write_str(
             "not a UUID: expected 32 hexadecimal digits, such as e6ae112e-2af3-4d72-894b-03435d7afde4",
         )
+    }
+}
+
+impl fmt::Debug for ParseIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_message_and_sources(f, self)
     }
 }
 

@@ -2,18 +2,18 @@ use jiff::Timestamp;
 
 use crate::id::EventId;
 
-/// The newest value of something whose events come in any order: a late, older event never overwrites a newer one.
+/// The newest value of something whose events arrive in any order.
 ///
-/// ROOMZ promises neither an order nor a single delivery. What is kept here depends on neither: the event with the
-/// highest [`timestamp`](crate::Event::timestamp) stays, whatever came before or after it and however often. Of two
-/// events with the same timestamp the one with the higher id stays, which is arbitrary, but the same in every process
-/// that saw both.
+/// ROOMZ promises neither order nor a single delivery, and `Latest` needs neither: it keeps the value of the event with
+/// the highest [`timestamp`](crate::Event::timestamp), for any order of arrival and any number of duplicates. If two
+/// events have the same timestamp, the higher id wins. That choice is arbitrary, but every process that saw both events
+/// makes the same choice.
 ///
-/// The presence of a whole building, at start nothing:
+/// The presence of a building, empty at the start:
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use roomz_protocol::{LatestOutcome, Event, Latest, PresenceStatus, WorkspaceId, WorkspacePresenceChanged};
+/// use roomz_protocol::{Event, Latest, LatestOutcome, PresenceStatus, WorkspaceId, WorkspacePresenceChanged};
 ///
 /// type Building = HashMap<WorkspaceId, Latest<PresenceStatus>>;
 ///
@@ -29,22 +29,23 @@ use crate::id::EventId;
 /// # }
 ///
 /// let mut building = Building::new();
-/// let (sat_down, left) =
-///     (event("03435d7afde4", "08:22:32", "Busy"), event("61c0ffee1234", "09:05:00", "Free"));
-/// let workspace = left.data.workspace_id;
-/// assert_eq!(apply(&mut building, left), LatestOutcome::Newest);
-/// assert_eq!(apply(&mut building, sat_down), LatestOutcome::Late);
+/// let (busy, free) = (event("03435d7afde4", "08:22:32", "Busy"), event("61c0ffee1234", "09:05:00", "Free"));
+/// let workspace = free.data.workspace_id;
+/// assert_eq!(apply(&mut building, free), LatestOutcome::Newest);
+/// assert_eq!(apply(&mut building, busy), LatestOutcome::Late);
 /// assert_eq!(building[&workspace].value(), Some(&PresenceStatus::Free));
 /// ```
 ///
-/// The sender's word for the time is taken. An event that is dated a year ahead stays for a year; where that can happen,
-/// refuse it before, with the maximum age and the clock skew of `roomz-webhook`.
+/// `Latest` trusts the sender's timestamps. An event dated one year ahead blocks newer events for a year. To prevent
+/// that, reject such events first, with the maximum age and the clock skew of `roomz-webhook`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Latest<T> {
     newest: Option<Entry<T>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Entry<T> {
     timestamp: Timestamp,
     id: EventId,
@@ -53,29 +54,29 @@ struct Entry<T> {
 
 /// What [`Latest::apply`] did with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums, reason = "an event is newer, older, or the same")]
+#[allow(clippy::exhaustive_enums, reason = "an event is newer than, older than, or the same as the kept one")]
 pub enum LatestOutcome {
-    /// It is the newest so far: its value is the one kept now.
+    /// The event is newer than the kept one: its value is kept now.
     Newest,
-    /// A newer event is known already: nothing changed.
+    /// The event is older than the kept one: nothing changed.
     Late,
-    /// It is the very event whose value is kept: nothing changed.
+    /// The event is the kept one: nothing changed.
     Duplicate,
 }
 
 impl<T> Latest<T> {
-    /// Nothing known yet.
+    /// Creates a `Latest` without a value.
     #[must_use]
     pub const fn new() -> Self {
         Self { newest: None }
     }
 
-    /// Keeps the value if its event is newer than what is known.
+    /// Keeps the value if its event is newer than the kept one.
     ///
-    /// The repetition of an event that is not the newest any more is [`LatestOutcome::Late`]: older ids are not remembered.
+    /// A duplicate of an event that is no longer the newest is [`LatestOutcome::Late`], because older ids are not kept.
     ///
     /// ```
-    /// use roomz_protocol::{LatestOutcome, EventId, Latest, Timestamp, Uuid};
+    /// use roomz_protocol::{EventId, Latest, LatestOutcome, Timestamp, Uuid};
     ///
     /// let [first, second] = [1, 2].map(|id| EventId::from_uuid(Uuid::from_u128(id)));
     /// let [eight, nine] = [8, 9].map(|hour| Timestamp::from_second(hour * 60 * 60).unwrap());
@@ -98,26 +99,26 @@ impl<T> Latest<T> {
         LatestOutcome::Newest
     }
 
-    /// The value of the newest event; `None` before the first.
+    /// Returns the value of the newest event, or `None` before the first event.
     #[must_use]
     pub fn value(&self) -> Option<&T> {
         self.newest.as_ref().map(|newest| &newest.value)
     }
 
-    /// When the newest event happened, as its sender says; `None` before the first.
+    /// Returns the timestamp of the newest event, or `None` before the first event.
     #[must_use]
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.newest.as_ref().map(|newest| newest.timestamp)
     }
 
-    /// The id of the newest event; `None` before the first.
+    /// Returns the id of the newest event, or `None` before the first event.
     #[must_use]
     pub fn id(&self) -> Option<EventId> {
         self.newest.as_ref().map(|newest| newest.id)
     }
 }
 
-/// Nothing known yet, whatever the type.
+/// Creates a `Latest` without a value. `T` needs no default.
 impl<T> Default for Latest<T> {
     fn default() -> Self {
         Self::new()

@@ -1,18 +1,19 @@
-//! What [ROOMZ](https://roomz.io) webhooks define, as Rust types: events, secrets, signatures. Nothing here is
-//! asynchronous and nothing knows an HTTP framework. To receive webhooks in axum, tonic, hyper or Lambda, use
-//! `roomz-webhook` or `roomz-axum`, which are built on this crate.
+//! Events, secrets and signatures of [ROOMZ](https://roomz.io) webhooks.
 //!
-//! ROOMZ signs the raw body of each delivery with HMAC-SHA512 and sends the result in base64 in the header
-//! `Roomz-Signature`. Verify first, parse afterwards:
+//! This crate has no async code and depends on no HTTP framework. To receive webhooks in axum, tonic, hyper or Lambda,
+//! use `roomz-axum` or `roomz-webhook`, which are built on this crate.
+//!
+//! ROOMZ signs the raw body of each delivery with HMAC-SHA512 and sends the signature in base64 in the header
+//! `Roomz-Signature`. Verify the signature first, then parse the body:
 //!
 //! ```rust
 //! use roomz_protocol::{Event, EventData, PresenceStatus, Secret, Secrets, Signature};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Once, at start-up. Several secrets may be valid at the same time, for rotation.
+//! // Once, at startup. During a rotation, several secrets are valid.
 //! let secrets = Secrets::new([Secret::new("the webhook secret")?])?;
 //!
-//! // For each delivery: the raw body and the value of the header.
+//! // For each delivery: `body` is the raw body and `header` is the value of the signature header.
 //! # let body = br#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4","type":"workspace.presence.changed",
 //! #   "timestamp":"2024-05-21T08:22:32.452Z","apiVersion":"1.0",
 //! #   "data":{"workspaceId":"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5","presenceStatus":"Busy"}}"#;
@@ -23,53 +24,106 @@
 //! let event = Event::parse(body)?;
 //! match &event.data {
 //!     EventData::WorkspacePresenceChanged(change) => match &change.presence_status {
-//!         PresenceStatus::Busy => println!("{} is taken", change.workspace_id),
+//!         PresenceStatus::Busy => println!("{} is busy", change.workspace_id),
 //!         PresenceStatus::Free => println!("{} is free", change.workspace_id),
 //!         other => println!("{} reports {other}", change.workspace_id),
 //!     },
-//!     EventData::Unknown(unknown) => println!("left alone, {}", unknown.reason()),
+//!     EventData::Unknown(unknown) => println!("ignored: {}", unknown.reason()),
 //!     _ => {}
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # How contradictions in the published material are read
+//! # Accepted spellings
 //!
-//! The public specification is version 2024-05-20 of the repository `roomz-io/openapi`. Where its texts, its
-//! examples and its history disagree, this crate accepts each spelling and never guesses:
+//! The public specification is version 2024-05-20 of the repository `roomz-io/openapi`. Its texts, its examples and its
+//! history contradict each other. This crate accepts every spelling that they show, and never guesses:
 //!
-//! | field | accepted | what you get |
+//! | field | accepted | result |
 //! |---|---|---|
-//! | `id` | any spelling of a UUID: hyphens or not, either case, `urn:uuid:`, braces | one [`EventId`] |
+//! | `id` | any spelling of a UUID: with or without hyphens, either case, `urn:uuid:`, braces | one [`EventId`] |
 //! | `type` | `workspace.presence.changed` | [`EventData::WorkspacePresenceChanged`] |
-//! | `type` | any other text | [`EventData::Unknown`] with the whole JSON and the reason |
-//! | `timestamp` | RFC 3339, and the draft's `2024-02-02T09:13:44+0000` | [`Timestamp`] |
-//! | `apiVersion` | text, a number, absent | `Some` text, `Some` of the number's text, `None` |
+//! | `type` | any other string | [`EventData::Unknown`] with the whole JSON and the reason |
+//! | `timestamp` | RFC 3339, and `2024-02-02T09:13:44+0000` of the first draft | [`Timestamp`] |
+//! | `apiVersion` | a string, a number, anything else or absent | `Some` with the string, `Some` with the number's text, `None` |
 //! | `presenceStatus` | `Free`, `Busy` in any case | [`PresenceStatus::Free`], [`PresenceStatus::Busy`] |
-//! | `presenceStatus` | any other text | [`PresenceStatus::Other`] with that text |
+//! | `presenceStatus` | any other string | [`PresenceStatus::Other`] with that string |
 //! | `presenceStatus`, `workspaceId` | missing, or of another JSON type | [`EventData::Unknown`] with the reason, never `Free` |
-//! | anything else | | ignored; still in the body you hold |
+//! | any other field | any JSON | ignored, but still in the body |
 //!
-//! A body is refused with a [`ParseError`] when it is not UTF-8, not exactly one JSON object, repeats a key that
-//! is read (also in an escaped spelling), or lacks a readable `id`, `type`, `timestamp` or `data`. Nesting may be
-//! as deep as it likes: skipping a value needs no stack.
+//! [`Event::parse`] rejects a body with a [`ParseError`] if it is not UTF-8, is not exactly one JSON object, repeats a
+//! key that is read (also in an escaped spelling), or has no readable `id`, `type`, `timestamp` or `data`. Nesting has
+//! no limit, because skipping a value needs no stack.
 //!
-//! # What stays out of every output
+//! # Redaction
 //!
-//! A [`Secret`] and a [`Signature`] print nothing of their content in `Debug`, errors name fields and positions
-//! but never quote the body, and text from the body that is displayed (`type`, an unusual status) is escaped and
-//! cut to 64 characters. Keys are wiped from memory on drop, as far as this crate holds them: `hmac` leaves a copy on
-//! the stack while a key is set up, and what the operating system or an allocator copied is out of reach.
+//! - `Debug` of [`Secret`], [`Secrets`], [`Verifier`] and [`Signature`] is redacted.
+//! - Errors name fields and positions and never quote the body.
+//! - Displayed text from the body (`type`, `apiVersion`, an unusual status) is escaped and cut to 64 characters.
+//! - Keys are zeroized on drop. This does not reach the copy that `hmac` leaves on the stack during key setup, nor
+//!   copies made by the operating system or an allocator.
 //!
 //! # Features
 //!
-//! `testing` (off): [`testing`] builds events and signs requests as ROOMZ would, so that a handler can be tested
-//! without ROOMZ. It changes nothing else.
+//! All features are off by default.
 //!
-//! Needs Rust 1.95, the version it is tested with.
+//! - `serde`: `Serialize` and `Deserialize` for events and their parts. See [the JSON form](#the-json-form).
+//! - `testing`: the module `testing` with test events and signed requests, to test your handler without ROOMZ.
+//!
+//! Requires Rust 1.88. Without `testing`, it also builds for `wasm32-unknown-unknown`.
+//!
+//! # The JSON form
+//!
+//! With the feature `serde`, an [`Event`] is serialized in the form that ROOMZ publishes, so that [`Event::parse`] can
+//! read a stored event:
+//!
+//! ```
+//! # #[cfg(feature = "serde")] {
+//! use roomz_protocol::{Event, PresenceStatus, Timestamp, WorkspaceId, WorkspacePresenceChanged};
+//!
+//! #[derive(serde::Serialize)]
+//! struct Desk {
+//!     id: WorkspaceId,
+//!     status: PresenceStatus,
+//!     since: Timestamp,
+//! }
+//!
+//! # let body = br#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4","type":"workspace.presence.changed",
+//! #   "timestamp":"2024-05-21T08:22:32.452Z","apiVersion":"1.0",
+//! #   "data":{"workspaceId":"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5","presenceStatus":"Busy"}}"#;
+//! let event: Event<WorkspacePresenceChanged> = serde_json::from_slice(body)?;
+//! assert_eq!(Event::parse(&serde_json::to_vec(&event)?).unwrap().typed(), Some(event.clone()));
+//!
+//! let desk = Desk { id: event.data.workspace_id, status: event.data.presence_status, since: event.timestamp };
+//! assert_eq!(
+//!     serde_json::to_string(&desk)?,
+//!     r#"{"id":"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5","status":"Busy","since":"2024-05-21T08:22:32.452Z"}"#,
+//! );
+//! # }
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
+//! | type | JSON |
+//! |---|---|
+//! | [`Event`] | `{"id","type","timestamp","apiVersion","data"}`; an unknown event as it was delivered |
+//! | [`WorkspacePresenceChanged`] | `{"workspaceId","presenceStatus"}` |
+//! | [`EventId`], [`WorkspaceId`] | a UUID with hyphens in lower case; any spelling is read |
+//! | [`EventType`], [`PresenceStatus`], [`UntrustedText`] | the unescaped text; escape it before you put it into HTML |
+//! | [`Timestamp`] | RFC 3339 |
+//! | [`Latest`] | `{"timestamp","id","value"}`, or `null` before the first event |
+//! | [`UnknownData`] | the whole event as it was delivered; only `Serialize` |
+//!
+//! An [`Event`] is deserialized with [`Event::parse`]. This works with `serde_json` only, and not inside
+//! `#[serde(flatten)]` or an untagged or internally tagged enum, because these do not keep the JSON text.
+//! [`EventData`] has no JSON form, because it does not contain the event type. [`Secret`] and [`Signature`] cannot be
+//! serialized.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod data;
+mod error_debug;
+mod escape;
 mod event;
 mod event_type;
 mod id;
@@ -79,11 +133,15 @@ mod parse_error;
 mod presence;
 mod secret;
 mod secret_error;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod signature;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod text;
 mod timestamp;
+mod untrusted_text;
+#[cfg(test)]
+mod vectors;
 mod verifier;
 
 pub use self::data::{EventData, Payload, UnknownData, UnknownReason};
@@ -95,22 +153,30 @@ pub use self::parse_error::{ParseError, ParseErrorKind};
 pub use self::presence::{PresenceStatus, WorkspacePresenceChanged};
 pub use self::secret::Secret;
 pub use self::secret_error::{SecretError, SecretErrorKind};
-pub use self::signature::{Signature, SignatureError};
-pub use self::text::UntrustedText;
+pub use self::signature::{SIGNATURE_HEADER, Signature, SignatureError};
+pub use self::untrusted_text::UntrustedText;
 pub use self::verifier::{NoSecret, Secrets, SignatureMismatch, Verifier};
 
-/// The instant type of [`Event::timestamp`], from the `jiff` crate.
+/// The type of [`Event::timestamp`], from the `jiff` crate.
 pub use jiff::Timestamp;
-/// The 128-bit type behind [`EventId`] and [`WorkspaceId`], from the `uuid` crate.
+/// The UUID in [`EventId`] and [`WorkspaceId`], from the `uuid` crate.
 pub use uuid::Uuid;
 
-/// The name of the header that carries the signature: `roomz-signature`.
-///
-/// Source: `documentation/signature.md` of the public repository `roomz-io/openapi` (2024-05-20). Its first
-/// draft said `X-Roomz-Signature`.
-pub const SIGNATURE_HEADER: &str = "roomz-signature";
-
-/// The example of the README.
+/// Compiles and runs the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Secrets and signatures cannot be serialized.
+///
+/// ```compile_fail,E0277
+/// fn serialize(_: impl serde::Serialize) {}
+/// serialize(roomz_protocol::Secret::new("k").unwrap());
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn serialize(_: impl serde::Serialize) {}
+/// serialize(roomz_protocol::Secret::new("k").unwrap().sign(b""));
+/// ```
+#[cfg(doctest)]
+struct NotSerializable;

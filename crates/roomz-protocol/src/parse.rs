@@ -1,5 +1,7 @@
-//! From bytes to an event. The members that are read are first found as raw JSON in one pass over the body, so that
-//! a syntax error anywhere is reported as one, and only then understood one by one.
+//! Parses a body to an event.
+//!
+//! One pass over the body finds the members that are read, as raw JSON, so that a syntax error anywhere in the body is
+//! reported as a syntax error. Then each member is parsed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,26 +15,49 @@ use crate::event::Event;
 use crate::event_type::EventType;
 use crate::parse_error::{ParseError, ParseErrorKind};
 use crate::presence::{PresenceStatus, WorkspacePresenceChanged};
-use crate::text::UntrustedText;
 use crate::timestamp;
+use crate::untrusted_text::UntrustedText;
 
-pub(crate) fn event(body: &[u8]) -> Result<Event, ParseError> {
-    // serde_json would let invalid UTF-8 pass inside what it skips.
+impl Event {
+    /// Parses an event from the body of a delivery. Verify the signature of the body first.
+    ///
+    /// The [crate documentation](crate) lists the accepted spellings of each field.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the body is not UTF-8, is not exactly one JSON object, repeats a key that is read, or has no
+    /// readable `id`, `type`, `timestamp` or `data`. Unknown types and unreadable data are not errors; they become
+    /// [`EventData::Unknown`].
+    ///
+    /// ```
+    /// use roomz_protocol::{Event, ParseErrorKind};
+    ///
+    /// let error = Event::parse(br#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4"}"#).unwrap_err();
+    /// assert_eq!(error.to_string(), "the field `type` is missing");
+    /// assert!(matches!(error.kind(), ParseErrorKind::MissingField { field: "type", .. }));
+    /// ```
+    pub fn parse(body: &[u8]) -> Result<Self, ParseError> {
+        parse_event(body).map_err(ParseError::new)
+    }
+}
+
+fn parse_event(body: &[u8]) -> Result<Event, ParseErrorKind> {
+    // serde_json does not validate the UTF-8 of strings that it skips.
     let text = std::str::from_utf8(body)
         .map_err(|error| ParseErrorKind::NotUtf8 { valid_up_to: error.valid_up_to() })?;
     if text.starts_with('\u{feff}') {
-        return Err(ParseErrorKind::ByteOrderMark.into());
+        return Err(ParseErrorKind::ByteOrderMark);
     }
 
     let [id, event_type, timestamp, api_version, data] =
-        members(text, ["id", "type", "timestamp", "apiVersion", "data"])?;
-    let id = text_field("id", id)?;
-    let event_type = text_field("type", event_type)?;
-    let timestamp = text_field("timestamp", timestamp)?;
+        find_members(text, ["id", "type", "timestamp", "apiVersion", "data"])?;
+    let id = required_string("id", id)?;
+    let event_type = required_string("type", event_type)?;
+    let timestamp = required_string("timestamp", timestamp)?;
     let data = data.ok_or(ParseErrorKind::MissingField { field: "data" })?;
 
     let event_type = EventType::new(&event_type);
-    let data = match typed_data(&event_type, data.get())? {
+    let data = match parse_data(&event_type, data.get())? {
         Ok(data) => data,
         Err(reason) => EventData::Unknown(UnknownData::new(text, reason)),
     };
@@ -43,64 +68,65 @@ pub(crate) fn event(body: &[u8]) -> Result<Event, ParseError> {
             field: "timestamp",
             expected: "an RFC 3339 date-time, such as 2024-05-21T08:22:32.452Z",
         })?,
-        api_version: api_version.and_then(text_or_number),
+        api_version: api_version.and_then(string_or_number),
         data,
     })
 }
 
-/// The outer error refuses the body; the inner one makes the event an unknown one.
-fn typed_data(event_type: &EventType, json: &str) -> Result<Result<EventData, UnknownReason>, ParseError> {
+/// The outer error rejects the body. The inner error makes the event [`EventData::Unknown`].
+fn parse_data(
+    event_type: &EventType,
+    json: &str,
+) -> Result<Result<EventData, UnknownReason>, ParseErrorKind> {
     if *event_type == EventType::WORKSPACE_PRESENCE_CHANGED {
-        Ok(presence_changed(json)?.map(EventData::WorkspacePresenceChanged))
+        Ok(parse_presence_changed(json)?.map(EventData::WorkspacePresenceChanged))
     } else {
         Ok(Err(UnknownReason::UnknownType))
     }
 }
 
-fn presence_changed(json: &str) -> Result<Result<WorkspacePresenceChanged, UnknownReason>, ParseError> {
+fn parse_presence_changed(
+    json: &str,
+) -> Result<Result<WorkspacePresenceChanged, UnknownReason>, ParseErrorKind> {
     const WORKSPACE_ID: &str = "data.workspaceId";
     const PRESENCE_STATUS: &str = "data.presenceStatus";
-    let [workspace_id, presence_status] = match members(json, ["workspaceId", "presenceStatus"]) {
+    let [workspace_id, presence_status] = match find_members(json, ["workspaceId", "presenceStatus"]) {
         Ok(members) => members,
-        Err(error) => {
-            return match error.kind() {
-                ParseErrorKind::RepeatedKey { key: "workspaceId" } => {
-                    Err(ParseErrorKind::RepeatedKey { key: WORKSPACE_ID }.into())
-                }
-                ParseErrorKind::RepeatedKey { .. } => {
-                    Err(ParseErrorKind::RepeatedKey { key: PRESENCE_STATUS }.into())
-                }
-                _ => Ok(Err(UnknownReason::InvalidField { field: "data", expected: "an object" })),
-            };
+        Err(ParseErrorKind::RepeatedKey { key: "workspaceId" }) => {
+            return Err(ParseErrorKind::RepeatedKey { key: WORKSPACE_ID });
         }
+        Err(ParseErrorKind::RepeatedKey { .. }) => {
+            return Err(ParseErrorKind::RepeatedKey { key: PRESENCE_STATUS });
+        }
+        Err(_) => return Ok(Err(UnknownReason::InvalidField { field: "data", expected: "an object" })),
     };
-    let read = || {
-        let workspace_id = data_text_field(WORKSPACE_ID, workspace_id)?;
-        let presence_status = data_text_field(PRESENCE_STATUS, presence_status)?;
+    let parse_members = || {
+        let workspace_id = data_string(WORKSPACE_ID, workspace_id)?;
+        let presence_status = data_string(PRESENCE_STATUS, presence_status)?;
         let workspace_id = workspace_id
             .parse()
             .map_err(|_| UnknownReason::InvalidField { field: WORKSPACE_ID, expected: "a UUID" })?;
         Ok(WorkspacePresenceChanged { workspace_id, presence_status: PresenceStatus::new(&presence_status) })
     };
-    Ok(read())
+    Ok(parse_members())
 }
 
-fn text_field<'a>(field: &'static str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, ParseErrorKind> {
-    let value = value.ok_or(ParseErrorKind::MissingField { field })?;
-    text(value).ok_or(ParseErrorKind::InvalidField { field, expected: "a text" })
-}
-
-fn data_text_field<'a>(
+fn required_string<'a>(
     field: &'static str,
     value: Option<&'a RawValue>,
-) -> Result<Cow<'a, str>, UnknownReason> {
-    let value = value.ok_or(UnknownReason::MissingField { field })?;
-    text(value).ok_or(UnknownReason::InvalidField { field, expected: "a text" })
+) -> Result<Cow<'a, str>, ParseErrorKind> {
+    let value = value.ok_or(ParseErrorKind::MissingField { field })?;
+    string(value).ok_or(ParseErrorKind::InvalidField { field, expected: "a string" })
 }
 
-fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+fn data_string<'a>(field: &'static str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, UnknownReason> {
+    let value = value.ok_or(UnknownReason::MissingField { field })?;
+    string(value).ok_or(UnknownReason::InvalidField { field, expected: "a string" })
+}
+
+fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
-    // Without an escape the text is what stands between the quotes: nothing to decode, nothing to copy.
+    // A string without escapes is the text between the quotes, so it needs neither decoding nor a copy.
     match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
         Some(_) => serde_json::from_str(json).ok().map(Cow::Owned),
@@ -108,21 +134,22 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// `apiVersion` has no JSON type in the specification; it is not worth refusing an event for.
-fn text_or_number(value: &RawValue) -> Option<UntrustedText> {
+/// The specification gives `apiVersion` no JSON type. Any other JSON type than these two counts as absent.
+fn string_or_number(value: &RawValue) -> Option<UntrustedText> {
     match value.get().as_bytes().first()? {
-        b'"' => text(value).map(|text| UntrustedText::new(&text)),
+        b'"' => string(value).map(|text| UntrustedText::new(&text)),
         b'-' | b'0'..=b'9' => Some(UntrustedText::new(value.get())),
         _ => None,
     }
 }
 
-/// The members of one JSON object with these keys, and nothing after the object. All other members are skipped,
-/// which needs no stack however deep they nest.
-fn members<'a, const N: usize>(
+/// Finds the members of one JSON object that have these keys.
+///
+/// All other members are skipped. Skipping needs no stack, however deep a value nests.
+fn find_members<'a, const N: usize>(
     json: &'a str,
     keys: [&'static str; N],
-) -> Result<[Option<&'a RawValue>; N], ParseError> {
+) -> Result<[Option<&'a RawValue>; N], ParseErrorKind> {
     let mut members = Members { keys, values: [None; N], repeated: None };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     deserializer.deserialize_map(&mut members).map_err(|error| match error.classify() {
@@ -133,7 +160,7 @@ fn members<'a, const N: usize>(
         .end()
         .map_err(|error| ParseErrorKind::TrailingData { line: error.line(), column: error.column() })?;
     match members.repeated {
-        Some(key) => Err(ParseErrorKind::RepeatedKey { key }.into()),
+        Some(key) => Err(ParseErrorKind::RepeatedKey { key }),
         None => Ok(members.values),
     }
 }
@@ -169,7 +196,7 @@ impl<'de, const N: usize> Visitor<'de> for &mut Members<'de, N> {
     }
 }
 
-/// A key with its escapes resolved, borrowed where there are none.
+/// A key with its escapes decoded. It borrows from the body if it has none.
 struct Key<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {

@@ -1,36 +1,38 @@
 use std::fmt;
 
-/// A body that is not an event. Its text names fields and positions and never quotes the body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::error_debug::write_message_and_sources;
+
+/// The error of parsing a body that is not an event.
+///
+/// The message names fields and positions and never quotes the body. `Debug` prints the same message as `Display`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ParseError(ParseErrorKind);
 
 impl ParseError {
-    /// What was wrong.
+    pub(crate) const fn new(kind: ParseErrorKind) -> Self {
+        Self(kind)
+    }
+
+    /// Returns what is wrong with the body.
     #[must_use]
     pub const fn kind(&self) -> &ParseErrorKind {
         &self.0
     }
 }
 
-impl From<ParseErrorKind> for ParseError {
-    fn from(kind: ParseErrorKind) -> Self {
-        Self(kind)
-    }
-}
-
-/// What was wrong with a body.
+/// What is wrong with a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseErrorKind {
-    /// The body is not UTF-8 throughout.
+    /// The body is not UTF-8.
     #[non_exhaustive]
     NotUtf8 {
-        /// The number of bytes before the first that is wrong.
+        /// The number of valid bytes before the first invalid byte.
         valid_up_to: usize,
     },
     /// The body begins with a byte order mark, which JSON does not allow.
     ByteOrderMark,
-    /// The body is not JSON, or ends too early.
+    /// The body is not JSON, or the JSON is incomplete.
     #[non_exhaustive]
     NotJson {
         /// The line, from 1.
@@ -40,7 +42,7 @@ pub enum ParseErrorKind {
     },
     /// The body is JSON, but not an object.
     NotAnObject,
-    /// Something other than white space follows the object.
+    /// The body has data other than white space after the object.
     #[non_exhaustive]
     TrailingData {
         /// The line, from 1.
@@ -48,24 +50,24 @@ pub enum ParseErrorKind {
         /// The byte in that line, from 1.
         column: usize,
     },
-    /// A key that is read stands there twice, so that two readers could see two events.
+    /// A key that this crate reads occurs more than once, so that two parsers could read two different events.
     #[non_exhaustive]
     RepeatedKey {
         /// The key, such as `id` or `data.presenceStatus`.
         key: &'static str,
     },
-    /// A field that every event has is absent.
+    /// A required field is missing.
     #[non_exhaustive]
     MissingField {
         /// The field: `id`, `type`, `timestamp` or `data`.
         field: &'static str,
     },
-    /// A field that every event has holds something else.
+    /// A required field has the wrong type or format.
     #[non_exhaustive]
     InvalidField {
         /// The field: `id`, `type` or `timestamp`.
         field: &'static str,
-        /// What it should have held, such as `a UUID`.
+        /// The expected content, such as `a UUID`.
         expected: &'static str,
     },
 }
@@ -74,24 +76,30 @@ impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             ParseErrorKind::NotUtf8 { valid_up_to } => {
-                write!(f, "the body is not UTF-8: byte {valid_up_to} (from 0) is wrong")
+                write!(f, "the body is not UTF-8: invalid byte at offset {valid_up_to}")
             }
             ParseErrorKind::ByteOrderMark => {
                 f.write_str("the body begins with a byte order mark, which JSON does not allow")
             }
             ParseErrorKind::NotJson { line, column } => {
-                write!(f, "the body is not JSON: it goes wrong at line {line}, column {column}")
+                write!(f, "the body is not JSON: syntax error at line {line}, column {column}")
             }
             ParseErrorKind::NotAnObject => f.write_str("the body is JSON, but not an object"),
             ParseErrorKind::TrailingData { line, column } => {
-                write!(f, "something follows the JSON object at line {line}, column {column}")
+                write!(f, "the body has data after the JSON object at line {line}, column {column}")
             }
-            ParseErrorKind::RepeatedKey { key } => write!(f, "the key `{key}` stands there twice"),
+            ParseErrorKind::RepeatedKey { key } => write!(f, "the key `{key}` occurs more than once"),
             ParseErrorKind::MissingField { field } => write!(f, "the field `{field}` is missing"),
             ParseErrorKind::InvalidField { field, expected } => {
                 write!(f, "the field `{field}` is not {expected}")
             }
         }
+    }
+}
+
+impl fmt::Debug for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_message_and_sources(f, self)
     }
 }
 

@@ -1,24 +1,26 @@
 use std::fmt;
 
+use crate::escape::write_escaped;
 use crate::id::WorkspaceId;
-use crate::text::{self, UntrustedText};
+use crate::untrusted_text::UntrustedText;
 
 /// The data of a `workspace.presence.changed` event.
 ///
 /// Source: schema `WorkspacePresenceChangedEvent` of `openapi/spec3.yml`, version 2024-05-20.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "camelCase"))]
 #[non_exhaustive]
 pub struct WorkspacePresenceChanged {
     /// The workspace whose presence changed.
     pub workspace_id: WorkspaceId,
-    /// What the sensor reports now.
+    /// The presence that the sensor reports now.
     pub presence_status: PresenceStatus,
 }
 
-/// Whether somebody is there.
+/// The presence at a workspace: `Free`, `Busy` or another text.
 ///
-/// The specification says `Free` and `Busy`, its example says `busy`, and its history says `free`/`busy`: case is
-/// ignored. Any other text is kept, never read as `Free`.
+/// ASCII case is ignored, because the specification says `Free` and `Busy`, its example says `busy`, and its history
+/// says `free` and `busy`. Any other text is kept as [`Other`](Self::Other) and never read as `Free`.
 ///
 /// ```
 /// use roomz_protocol::PresenceStatus;
@@ -29,19 +31,19 @@ pub struct WorkspacePresenceChanged {
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PresenceStatus {
-    /// Nobody is there.
+    /// Nobody is present.
     Free,
-    /// Somebody is there.
+    /// Somebody is present.
     Busy,
-    /// A text that the specification does not name, as it came.
+    /// A text that the specification does not name.
     ///
-    /// To give such a text a variant of its own is a breaking change of this crate, so that what you match here does
-    /// not silently go elsewhere.
+    /// A later version adds a variant for such a text only as a breaking change, so that texts that you match here do
+    /// not silently move to another variant.
     Other(UntrustedText),
 }
 
 impl PresenceStatus {
-    /// Reads a status text, ignoring ASCII case.
+    /// Parses a status text. ASCII case is ignored.
     #[must_use]
     pub fn new(text: &str) -> Self {
         if text.eq_ignore_ascii_case("free") {
@@ -53,7 +55,7 @@ impl PresenceStatus {
         }
     }
 
-    /// `Free`, `Busy`, or the other text as it came.
+    /// Returns `Free`, `Busy`, or the other text unchanged.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -64,10 +66,10 @@ impl PresenceStatus {
     }
 }
 
-/// Safe for logs: anything but printable ASCII is escaped and the text is cut to 64 characters.
+/// Safe for logs: writes at most 64 characters and escapes `"`, `\` and everything but printable ASCII.
 impl fmt::Display for PresenceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        text::write_escaped(f, self.as_str())
+        write_escaped(f, self.as_str())
     }
 }
 

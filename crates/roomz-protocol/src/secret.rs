@@ -8,22 +8,22 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha512;
 use zeroize::Zeroizing;
 
-use crate::secret_error::{SecretError, SecretErrorKind, Source};
+use crate::secret_error::{SecretError, SecretErrorKind, SecretOrigin};
 use crate::signature::Signature;
 
 pub(crate) type HmacSha512 = Hmac<Sha512>;
 
-/// Longer secrets are refused: nobody has one, and a file of that size is another file.
-const LONGEST: usize = 64 * 1024;
+/// The maximum length of a secret. A longer file is not a secret file.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
 
-/// One webhook secret: the key of the HMAC, ready to use.
+/// One webhook secret: the key of the HMAC.
 ///
-/// The key is the UTF-8 text of the secret as ROOMZ shows it; it is not decoded from base64 or hexadecimal. Cloning
-/// is cheap and shares the key, which is wiped when the last clone is dropped. `Debug` prints nothing of it.
+/// The key is the UTF-8 text of the secret as ROOMZ shows it. It is not decoded from base64 or hexadecimal. Clones are
+/// cheap and share the key, which is zeroized when the last clone is dropped. `Debug` is redacted.
 ///
-/// A secret that is empty, blank, holds a NUL, or begins or ends with white space is refused: the first two sign
-/// nothing, `k` and `k` + NUL are the same HMAC key, and white space is a copying mistake. (All of them would
-/// otherwise verify nothing or the wrong thing without a word.)
+/// A secret is rejected if it is empty or blank, contains a NUL byte, or begins or ends with white space. An empty or
+/// blank secret protects nothing, `k` and `k` followed by NUL are the same HMAC key, and white space is a copying
+/// mistake that would make every verification fail.
 ///
 /// ```
 /// use roomz_protocol::Secret;
@@ -36,23 +36,24 @@ const LONGEST: usize = 64 * 1024;
 pub struct Secret(Arc<HmacSha512>);
 
 impl Secret {
-    /// A secret from a string or bytes.
+    /// Creates a secret from a string or bytes.
     ///
-    /// The caller's copy stays the caller's: wipe it, or read the secret with [`from_env`](Self::from_env) or
-    /// [`from_file`](Self::from_file), which wipe theirs.
+    /// Your copy is not zeroized. [`from_env`](Self::from_env) and [`from_file`](Self::from_file) zeroize the copy that
+    /// they read.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] when it is empty, blank, longer than 64 KiB, holds a NUL, or begins or ends with white space.
+    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, contains a NUL byte, or begins or ends with
+    /// white space.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, SecretError> {
-        Self::prepare(secret.as_ref()).map_err(|kind| SecretError::new(kind, Source::Value))
+        Self::prepare(secret.as_ref()).map_err(|kind| SecretError::new(kind, SecretOrigin::Value))
     }
 
-    /// The secret in an environment variable.
+    /// Reads a secret from an environment variable.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] when the variable is not set or not UTF-8, and for what [`new`](Self::new) refuses.
+    /// [`SecretError`] if the variable is not set or not UTF-8, or if [`new`](Self::new) rejects its value.
     ///
     /// ```
     /// use roomz_protocol::Secret;
@@ -69,17 +70,17 @@ impl Secret {
             Err(std::env::VarError::NotPresent) => Err(SecretErrorKind::NotSet),
             Err(std::env::VarError::NotUnicode(_)) => Err(SecretErrorKind::NotUtf8),
         }
-        .map_err(|kind| SecretError::new(kind, Source::Env(variable.to_owned())))
+        .map_err(|kind| SecretError::new(kind, SecretOrigin::Env(variable.to_owned())))
     }
 
-    /// The secret in a file, which holds it and nothing else.
+    /// Reads a secret from a file that contains only the secret.
     ///
-    /// A newline at the end is an error that says so, and is not cut off: a tool that signs with the file's bytes
-    /// would otherwise disagree with this one. Write the file with `printf %s`.
+    /// A final newline is an error. It is not removed, because a tool that signs with the bytes of the file would then
+    /// create another signature. Write the file with `printf %s`.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] when the file cannot be read, and for what [`new`](Self::new) refuses.
+    /// [`SecretError`] if the file cannot be read, or if [`new`](Self::new) rejects its content.
     ///
     /// ```
     /// use roomz_protocol::{Secret, SecretErrorKind};
@@ -89,18 +90,18 @@ impl Secret {
     /// ```
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SecretError> {
         let path = path.as_ref();
-        // With room for all of it from the start, growing leaves no copies behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-        let read = File::open(path).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut content));
+        // The full capacity avoids a reallocation, which would leave a copy of the secret in memory.
+        let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
+        let read = File::open(path)
+            .and_then(|file| file.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut content));
         match read {
-            Ok(_) => {
-                Self::prepare(&content).map_err(|kind| SecretError::new(kind, Source::File(path.into())))
-            }
+            Ok(_) => Self::prepare(&content)
+                .map_err(|kind| SecretError::new(kind, SecretOrigin::File(path.into()))),
             Err(error) => Err(SecretError::unreadable(path.into(), error)),
         }
     }
 
-    /// Signs a body: the HMAC-SHA512 over its bytes.
+    /// Signs a body: computes the HMAC-SHA512 of its bytes.
     ///
     /// ```
     /// use roomz_protocol::Secret;
@@ -116,7 +117,7 @@ impl Secret {
         Signature::new(mac.finalize().into_bytes().into())
     }
 
-    /// The keyed state, which costs a copy instead of two rounds of the hash.
+    /// Returns a copy of the keyed state, which is cheaper than to set up the key again (two hash blocks).
     pub(crate) fn mac(&self) -> HmacSha512 {
         HmacSha512::clone(&self.0)
     }
@@ -126,21 +127,22 @@ impl Secret {
         Self::unchecked(secret)
     }
 
+    /// Creates a secret without the checks of [`new`](Self::new). Published test vectors have random keys.
     pub(crate) fn unchecked(key: &[u8]) -> Result<Self, SecretErrorKind> {
-        // HMAC takes keys of any length; the error is there for other algorithms.
+        // This cannot fail, because HMAC accepts keys of any length.
         HmacSha512::new_from_slice(key).map(|mac| Self(Arc::new(mac))).map_err(|_| SecretErrorKind::TooLong)
     }
 }
 
 fn check(secret: &[u8]) -> Result<(), SecretErrorKind> {
-    // Bytes that are not UTF-8 have no white space but ASCII's.
+    // Bytes that are not UTF-8 are only checked for ASCII white space.
     let (trimmed_start, trimmed_end) = match std::str::from_utf8(secret) {
         Ok(text) => (text.trim_start().len(), text.trim_end().len()),
         Err(_) => (secret.trim_ascii_start().len(), secret.trim_ascii_end().len()),
     };
     if secret.is_empty() {
         Err(SecretErrorKind::Empty)
-    } else if secret.len() > LONGEST {
+    } else if secret.len() > MAX_SECRET_BYTES {
         Err(SecretErrorKind::TooLong)
     } else if secret.contains(&0) {
         Err(SecretErrorKind::Nul)

@@ -3,18 +3,26 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The length of an HMAC-SHA512 in bytes.
-const BYTES: usize = 64;
-/// The same in base64 with padding.
-const CHARACTERS: usize = 88;
+use crate::error_debug::write_message_and_sources;
 
-/// An HMAC-SHA512, as it stands in the header `Roomz-Signature`.
+/// The name of the header that carries the signature: `roomz-signature`.
 ///
-/// There is one spelling: standard base64 with padding, 88 characters for 64 bytes. Hexadecimal, the URL-safe
-/// alphabet, missing padding, white space and non-zero bits after the last byte are refused.
+/// Source: `documentation/signature.md` of the public repository `roomz-io/openapi` (2024-05-20). Its first
+/// draft said `X-Roomz-Signature`.
+pub const SIGNATURE_HEADER: &str = "roomz-signature";
+
+/// The length of an HMAC-SHA512 in bytes.
+const SIGNATURE_BYTES: usize = 64;
+/// The length of an HMAC-SHA512 in base64 with padding.
+const BASE64_CHARS: usize = 88;
+
+/// The HMAC-SHA512 of a body, as sent in the header `Roomz-Signature`.
 ///
-/// `Debug` prints nothing of it, and there is no `==`: compare with [`Secrets::verify`](crate::Secrets::verify),
-/// which takes the same time wherever the first difference is.
+/// Only one encoding is valid: standard base64 with padding, 88 characters for 64 bytes. Hexadecimal, the URL-safe
+/// alphabet, missing padding, white space and non-zero bits after the last byte are rejected.
+///
+/// `Debug` is redacted. There is no `==`, because it would leak timing: compare with
+/// [`Secrets::verify`](crate::Secrets::verify), which takes constant time.
 ///
 /// ```
 /// use roomz_protocol::{Secret, Signature};
@@ -29,10 +37,10 @@ const CHARACTERS: usize = 88;
 /// # Ok::<(), roomz_protocol::SecretError>(())
 /// ```
 #[derive(Clone)]
-pub struct Signature([u8; BYTES]);
+pub struct Signature([u8; SIGNATURE_BYTES]);
 
 impl Signature {
-    pub(crate) const fn new(bytes: [u8; BYTES]) -> Self {
+    pub(crate) const fn new(bytes: [u8; SIGNATURE_BYTES]) -> Self {
         Self(bytes)
     }
 
@@ -40,25 +48,25 @@ impl Signature {
         &self.0
     }
 
-    /// Reads the value of the signature header.
+    /// Parses the value of the signature header.
     ///
     /// # Errors
     ///
-    /// [`SignatureError`] when the text is not 88 characters of standard base64 for 64 bytes.
+    /// [`SignatureError`] if the value is not 88 characters of standard base64 for 64 bytes.
     pub fn from_base64(text: &[u8]) -> Result<Self, SignatureError> {
-        if text.len() != CHARACTERS {
+        if text.len() != BASE64_CHARS {
             return Err(SignatureError::Length { found: text.len() });
         }
-        // 88 characters can also stand for 65 or 66 bytes: the decoder wants room for those.
-        let mut decoded = [0; BYTES + 2];
+        // The decoder needs two more bytes, because 88 characters can also encode 65 or 66 bytes.
+        let mut decoded = [0; SIGNATURE_BYTES + 2];
         let length = STANDARD.decode_slice(text, &mut decoded).map_err(|_| SignatureError::NotBase64)?;
         match decoded.first_chunk() {
-            Some(bytes) if length == BYTES => Ok(Self(*bytes)),
+            Some(bytes) if length == SIGNATURE_BYTES => Ok(Self(*bytes)),
             _ => Err(SignatureError::NotBase64),
         }
     }
 
-    /// The text for the signature header.
+    /// Returns the value for the signature header.
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.0)
@@ -71,17 +79,19 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A text is not a signature. Nothing of the text is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The error of parsing text that is not a signature. It contains no part of the text.
+///
+/// `Debug` prints the same message as `Display`.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// It does not have 88 characters.
+    /// The text does not have 88 characters.
     #[non_exhaustive]
     Length {
-        /// The number of bytes it has.
+        /// The number of bytes of the text.
         found: usize,
     },
-    /// It has 88 characters, but they are not the one base64 spelling of 64 bytes.
+    /// The text has 88 characters, but is not the base64 encoding of 64 bytes.
     NotBase64,
 }
 
@@ -90,12 +100,18 @@ impl fmt::Display for SignatureError {
         match self {
             Self::Length { found } => write!(
                 f,
-                "the signature has {found} characters instead of the {CHARACTERS} of an HMAC-SHA512 in base64"
+                "the signature has {found} characters instead of the {BASE64_CHARS} of an HMAC-SHA512 in base64"
             ),
             Self::NotBase64 => f.write_str(
                 "the signature is not standard base64 with padding (`A-Z a-z 0-9 + /`, then `==`) of 64 bytes",
             ),
         }
+    }
+}
+
+impl fmt::Debug for SignatureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_message_and_sources(f, self)
     }
 }
 

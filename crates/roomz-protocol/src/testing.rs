@@ -1,4 +1,4 @@
-//! Events and signed requests as ROOMZ would send them, to test your own handlers with.
+//! Test events and signed requests, to test your handler without ROOMZ.
 //!
 //! ```
 //! use roomz_protocol::Secret;
@@ -11,33 +11,46 @@
 //! ```
 
 use http::{HeaderValue, Method, Request, Uri, header};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::{EventId, SIGNATURE_HEADER, Secret, Timestamp, WorkspaceId};
+use crate::id::{EventId, WorkspaceId};
+use crate::secret::Secret;
+use crate::signature::SIGNATURE_HEADER;
 
-/// An event to be delivered in a test: by default a presence change with fresh ids, dated now.
+/// A test event: by default a presence change with random ids and the current time.
 ///
-/// It can also be wrong on purpose: [`with`](Self::with) and [`without`](Self::without) change the JSON at will.
+/// [`with`](Self::with) and [`without`](Self::without) change any member of the JSON, also to make it invalid.
+///
+/// ```
+/// use roomz_protocol::testing::TestEvent;
+/// use roomz_protocol::{Event, EventId, Uuid};
+///
+/// let id = EventId::from_uuid(Uuid::from_u128(7));
+/// let event = TestEvent::busy().with_id(id).with_timestamp("2024-05-21T08:22:32Z".parse()?);
+/// assert_eq!(Event::parse(&event.body())?.id, id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TestEvent {
     json: Map<String, Value>,
 }
 
 impl TestEvent {
-    /// Somebody sat down.
+    /// Creates a presence change to `Busy`.
     #[must_use]
     pub fn busy() -> Self {
         Self::presence("Busy")
     }
 
-    /// Somebody left.
+    /// Creates a presence change to `Free`.
     #[must_use]
     pub fn free() -> Self {
         Self::presence("Free")
     }
 
-    /// A presence change with any status text.
+    /// Creates a presence change to any status text.
     #[must_use]
     pub fn presence(status: &str) -> Self {
         let json = [
@@ -50,25 +63,50 @@ impl TestEvent {
         Self { json: json.into_iter().map(|(key, value)| (key.to_owned(), value)).collect() }
     }
 
-    /// Sets the event's id.
+    /// Sets the event id. The default is random.
+    ///
+    /// Set it to test duplicates, for example two events with the same id and different bodies.
     #[must_use]
     pub fn with_id(self, id: EventId) -> Self {
         self.with("id", id.to_string())
     }
 
-    /// Sets the event's time.
+    /// Sets the timestamp. The default is the current time.
+    ///
+    /// Set it to test late and expired events.
     #[must_use]
     pub fn with_timestamp(self, timestamp: Timestamp) -> Self {
         self.with("timestamp", timestamp.to_string())
     }
 
-    /// Sets the event's type.
+    /// Sets the event type. The default is `workspace.presence.changed`.
+    ///
+    /// ```
+    /// use roomz_protocol::testing::TestEvent;
+    /// use roomz_protocol::{Event, EventData};
+    ///
+    /// let event = Event::parse(&TestEvent::busy().with_type("workspace.booked").body())?;
+    /// assert!(matches!(event.data, EventData::Unknown(_)));
+    /// # Ok::<(), roomz_protocol::ParseError>(())
+    /// ```
     #[must_use]
     pub fn with_type(self, event_type: &str) -> Self {
         self.with("type", event_type)
     }
 
-    /// Sets the workspace in the event's data.
+    /// Sets the workspace id in the data. The default is random.
+    ///
+    /// This has no effect if `data` is not an object.
+    ///
+    /// ```
+    /// use roomz_protocol::testing::TestEvent;
+    /// use roomz_protocol::{Event, Uuid, WorkspaceId, WorkspacePresenceChanged};
+    ///
+    /// let desk = WorkspaceId::from_uuid(Uuid::from_u128(7));
+    /// let event = Event::parse(&TestEvent::busy().with_workspace_id(desk).body())?;
+    /// assert_eq!(event.typed::<WorkspacePresenceChanged>().unwrap().data.workspace_id, desk);
+    /// # Ok::<(), roomz_protocol::ParseError>(())
+    /// ```
     #[must_use]
     pub fn with_workspace_id(mut self, id: WorkspaceId) -> Self {
         if let Some(Value::Object(data)) = self.json.get_mut("data") {
@@ -78,69 +116,82 @@ impl TestEvent {
     }
 
     /// Sets any member of the event's JSON object.
+    ///
+    /// ```
+    /// use roomz_protocol::Event;
+    /// use roomz_protocol::testing::TestEvent;
+    ///
+    /// let error = Event::parse(&TestEvent::busy().with("id", 7).body()).unwrap_err();
+    /// assert_eq!(error.to_string(), "the field `id` is not a string");
+    /// ```
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.json.insert(key.to_owned(), value.into());
         self
     }
 
-    /// Removes a member of the event's JSON object.
+    /// Removes any member of the event's JSON object.
+    ///
+    /// ```
+    /// use roomz_protocol::Event;
+    /// use roomz_protocol::testing::TestEvent;
+    ///
+    /// let error = Event::parse(&TestEvent::busy().without("timestamp").body()).unwrap_err();
+    /// assert_eq!(error.to_string(), "the field `timestamp` is missing");
+    /// ```
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         self.json.remove(key);
         self
     }
 
-    /// The body of the delivery: the event as JSON.
+    /// Returns the body of the delivery: the event as JSON.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
         Value::Object(self.json.clone()).to_string().into_bytes()
     }
 
-    /// The delivery: a signed `POST`.
+    /// Returns the delivery: a signed `POST` request with the headers that ROOMZ sends.
     ///
     /// # Panics
     ///
-    /// When `uri` is not a URI.
+    /// If `uri` is not a valid URI.
     #[must_use]
     pub fn request<B: From<Vec<u8>>>(&self, uri: &str, secret: &Secret) -> Request<B> {
         signed_request(uri, self.body(), secret)
     }
 }
 
-/// A signed `POST` of any body, with the headers that ROOMZ sends.
+/// Creates a signed `POST` request of any body, with the headers that ROOMZ sends.
+///
+/// ```
+/// use roomz_protocol::Secret;
+/// use roomz_protocol::testing::signed_request;
+///
+/// let secret = Secret::new("the webhook secret")?;
+/// let request: http::Request<Vec<u8>> = signed_request("/webhooks/roomz", b"not JSON".to_vec(), &secret);
+/// assert_eq!(request.headers()["content-type"], "application/json");
+/// # Ok::<(), roomz_protocol::SecretError>(())
+/// ```
 ///
 /// # Panics
 ///
-/// When `uri` is not a URI.
+/// If `uri` is not a valid URI.
 #[must_use]
 pub fn signed_request<B: From<Vec<u8>>>(uri: &str, body: Vec<u8>, secret: &Secret) -> Request<B> {
     let signature = secret.sign(&body).to_base64();
     let mut request = Request::new(B::from(body));
     *request.method_mut() = Method::POST;
-    #[expect(clippy::expect_used, reason = "documented; a test wants to hear of its own mistake at once")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the panic is documented, and a test should fail at an invalid URI"
+    )]
     let uri: Uri = uri.parse().expect("`uri` must be a URI, such as /webhooks/roomz");
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    #[expect(clippy::expect_used, reason = "base64 is made of characters that a header may hold")]
+    #[expect(clippy::expect_used, reason = "a header value may contain every base64 character")]
     let signature = HeaderValue::try_from(signature).expect("base64 is a header value");
     headers.insert(SIGNATURE_HEADER, signature);
     request
-}
-
-/// A secret of any bytes, without the checks of [`Secret::new`], for published test vectors whose keys are random.
-///
-/// ```
-/// let secret = roomz_protocol::testing::secret_of_any_bytes(&[0; 64]);
-/// assert_eq!(secret.sign(b"").to_base64().len(), 88);
-/// ```
-///
-/// # Panics
-///
-/// Never: HMAC takes keys of any length.
-#[must_use]
-#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-pub fn secret_of_any_bytes(key: &[u8]) -> Secret {
-    Secret::unchecked(key).expect("HMAC takes keys of any length")
 }

@@ -1,9 +1,10 @@
 use jiff::Timestamp;
 
-/// Reads an RFC 3339 date-time, and the form of ROOMZ's first draft, whose offset has no colon (`+0000`).
+/// Parses an RFC 3339 date-time, or the form of ROOMZ's first draft, whose offset has no colon (`+0000`).
 ///
-/// `jiff` reads far more (week dates, zone annotations, no seconds), so the shape is checked here and the numbers
-/// there. Fractions are cut to nanoseconds. The last instant is 9999-12-30T22:00:00Z, `jiff`'s.
+/// `jiff` accepts many more forms (week dates, zone annotations, no seconds). Therefore this function checks the shape
+/// and lets `jiff` check the numbers. Fractions are truncated to nanoseconds. The latest instant is that of `jiff`,
+/// 9999-12-30T22:00:00Z.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
     let (date_time, rest) = text.as_bytes().split_at_checked(DATE_TIME.len())?;
@@ -20,9 +21,9 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
         }
         None => (&[][..], rest),
     };
-    let offset_is_known = offset.eq_ignore_ascii_case(b"z")
+    let offset_is_valid = offset.eq_ignore_ascii_case(b"z")
         || [&b"+dd:dd"[..], b"-dd:dd", b"+dddd", b"-dddd"].iter().any(|shape| has_shape(offset, shape));
-    if !offset_is_known {
+    if !offset_is_valid {
         return None;
     }
     if fraction.len() <= 9 {
@@ -33,7 +34,7 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     format!("{}{}", text.get(..end_of_fraction)?, text.get(start_of_offset..)?).parse().ok()
 }
 
-/// `d` stands for a digit, `T` for itself in either case, everything else for itself.
+/// Compares text with a shape, in which `d` matches a digit, `T` matches `T` and `t`, and every other byte itself.
 fn has_shape(text: &[u8], shape: &[u8]) -> bool {
     text.len() == shape.len()
         && text.iter().zip(shape).all(|(byte, shape)| match shape {
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_rfc_3339_and_the_draft_form() {
+    fn parses_rfc_3339_and_draft_form() {
         for (text, expected) in [
             ("2024-05-21T08:22:32.452Z", "2024-05-21T08:22:32.452Z"),
             ("2024-05-21t08:22:32z", "2024-05-21T08:22:32Z"),
@@ -64,8 +65,9 @@ mod tests {
         }
     }
 
+    /// Rejects text that resembles a date-time, including forms that `jiff` accepts.
     #[test]
-    fn refuses_what_only_looks_like_a_date() {
+    fn rejects_other_date_forms() {
         for text in [
             "",
             "2024-05-21",

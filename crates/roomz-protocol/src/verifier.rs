@@ -2,13 +2,14 @@ use std::fmt;
 
 use hmac::Mac as _;
 
+use crate::error_debug::write_message_and_sources;
 use crate::secret::{HmacSha512, Secret};
 use crate::signature::Signature;
 
-/// The secrets that are valid now: one, or several while a secret is being replaced.
+/// The valid secrets: one, or several during a rotation.
 ///
-/// To rotate without losing a delivery: accept `[new, old]`, have ROOMZ switch, and drop `old` when its position has
-/// not been seen for a day (see [`verify`](Self::verify)).
+/// To rotate without losing a delivery, accept `[new, old]`, change the secret at ROOMZ, and remove `old` when
+/// [`verify`](Self::verify) has not returned its position for a day.
 ///
 /// ```
 /// use roomz_protocol::{Secret, Secrets};
@@ -26,41 +27,42 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Collects secrets, in the order in which [`verify`](Self::verify) counts them.
+    /// Creates a set of secrets. [`verify`](Self::verify) returns positions in this order.
     ///
     /// # Errors
     ///
-    /// [`NoSecret`] when there is none.
+    /// [`NoSecret`] if `secrets` is empty.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Result<Self, NoSecret> {
         let mut secrets = secrets.into_iter();
         let first = secrets.next().ok_or(NoSecret(()))?;
         Ok(Self { first, others: secrets.collect() })
     }
 
-    /// Whether the signature is that of the body under one of the secrets; gives that secret's position, from 0.
+    /// Verifies the signature of a body and returns the position, from 0, of the secret that matches.
     ///
-    /// Every secret is tried, and bytes are compared in constant time.
+    /// Every secret is tried, and signatures are compared in constant time. If several secrets match, the first position
+    /// is returned.
     ///
     /// # Errors
     ///
-    /// [`SignatureMismatch`] when it is under none.
+    /// [`SignatureMismatch`] if no secret matches.
     pub fn verify(&self, body: &[u8], signature: &Signature) -> Result<usize, SignatureMismatch> {
         let mut verifier = self.verifier();
         verifier.update(body);
         verifier.verify(signature)
     }
 
-    /// Begins to verify a body that arrives in pieces.
+    /// Creates a verifier for a body that arrives in chunks.
     ///
     /// ```
     /// use roomz_protocol::{Secret, Secrets};
     ///
     /// let secret = Secret::new("the webhook secret")?;
-    /// let signature = secret.sign(b"in two pieces");
+    /// let signature = secret.sign(b"in two chunks");
     ///
     /// let mut verifier = Secrets::from(secret).verifier();
     /// verifier.update(b"in two ");
-    /// verifier.update(b"pieces");
+    /// verifier.update(b"chunks");
     /// assert_eq!(verifier.verify(&signature), Ok(0));
     /// # Ok::<(), roomz_protocol::SecretError>(())
     /// ```
@@ -75,30 +77,31 @@ impl From<Secret> for Secrets {
     }
 }
 
-/// A verification under way, from [`Secrets::verifier`].
+/// Verifies the signature of a body that arrives in chunks. Created by [`Secrets::verifier`].
 #[derive(Clone)]
-#[must_use = "nothing is verified before `verify` is called"]
+#[must_use = "nothing is verified until `verify` is called"]
 pub struct Verifier {
-    // With one secret, the usual case, this costs no allocation.
+    // A separate field avoids an allocation in the usual case of one secret.
     first: HmacSha512,
     others: Vec<HmacSha512>,
 }
 
 impl Verifier {
-    /// Adds the next piece of the body.
-    pub fn update(&mut self, piece: &[u8]) {
-        self.first.update(piece);
+    /// Adds the next chunk of the body.
+    pub fn update(&mut self, chunk: &[u8]) {
+        self.first.update(chunk);
         for mac in &mut self.others {
-            mac.update(piece);
+            mac.update(chunk);
         }
     }
 
-    /// Ends the verification; see [`Secrets::verify`].
+    /// Verifies the signature of the whole body. See [`Secrets::verify`].
     ///
     /// # Errors
     ///
-    /// [`SignatureMismatch`] when the signature is not that of the body under any of the secrets.
+    /// [`SignatureMismatch`] if no secret matches.
     pub fn verify(self, signature: &Signature) -> Result<usize, SignatureMismatch> {
+        // Every secret is tried even after a match, so that the time does not depend on the position.
         let mut found = None;
         let macs = std::iter::once(self.first).chain(self.others);
         for (position, mac) in macs.enumerate() {
@@ -117,25 +120,41 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The list of secrets was empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The error of [`Secrets::new`] without a secret.
+///
+/// `Debug` prints the same message as `Display`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct NoSecret(());
 
 impl fmt::Display for NoSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no secret was given: without one no delivery can be verified")
+        f.write_str("no secret: give at least one webhook secret from ROOMZ")
+    }
+}
+
+impl fmt::Debug for NoSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_message_and_sources(f, self)
     }
 }
 
 impl std::error::Error for NoSecret {}
 
-/// A signature is not that of the body under any of the secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The error of a signature that matches the body under none of the secrets.
+///
+/// `Debug` prints the same message as `Display`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SignatureMismatch(());
 
 impl fmt::Display for SignatureMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the signature is not that of the body under any of the secrets")
+        f.write_str("the signature does not match the body under any of the secrets")
+    }
+}
+
+impl fmt::Debug for SignatureMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_message_and_sources(f, self)
     }
 }
 

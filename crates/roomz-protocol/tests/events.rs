@@ -1,6 +1,6 @@
-//! What is read how: the published example, its contradictions, and what is refused.
+//! Events: the published example, the accepted spellings, and what is rejected.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // in helpers; a test may
+#![allow(clippy::unwrap_used, clippy::panic)] // Clippy allows these only inside `#[test]` functions.
 
 use proptest::prelude::*;
 use roomz_protocol::testing::TestEvent;
@@ -28,7 +28,7 @@ fn change(json: &str) -> WorkspacePresenceChanged {
 fn reason(json: &str) -> UnknownReason {
     match parse(json).unwrap().data {
         EventData::Unknown(unknown) => {
-            assert_eq!(unknown.json(), json, "the whole JSON is kept");
+            assert_eq!(unknown.json(), json, "the JSON is unchanged");
             unknown.reason().clone()
         }
         other => panic!("{other:?}"),
@@ -40,7 +40,7 @@ fn with_data(data: &str) -> String {
 }
 
 #[test]
-fn reads_the_published_example() {
+fn parses_published_example() {
     let event = parse(PUBLISHED).unwrap();
     assert_eq!(event.id.to_string(), "e6ae112e-2af3-4d72-894b-03435d7afde4");
     assert_eq!(event.event_type, EventType::WORKSPACE_PRESENCE_CHANGED);
@@ -52,7 +52,7 @@ fn reads_the_published_example() {
 }
 
 #[test]
-fn every_spelling_of_an_id_is_one_id() {
+fn accepts_every_spelling_of_id() {
     let expected = parse(PUBLISHED).unwrap().id;
     for spelling in [
         "E6AE112E-2AF3-4D72-894B-03435D7AFDE4",
@@ -67,7 +67,7 @@ fn every_spelling_of_an_id_is_one_id() {
 }
 
 #[test]
-fn a_status_is_read_in_any_case_and_any_other_text_is_kept() {
+fn status_ignores_case_and_keeps_other_text() {
     let status = |text: &str| change(&PUBLISHED.replace("Busy", text)).presence_status;
     for text in ["Busy", "busy", "BUSY", r"Bus\u0079"] {
         assert_eq!(status(text), PresenceStatus::Busy, "{text}");
@@ -78,13 +78,14 @@ fn a_status_is_read_in_any_case_and_any_other_text_is_kept() {
     for text in ["", " Free", "Free ", "Offline", "Freee", "F\u{280}ee", "0"] {
         match status(text) {
             PresenceStatus::Other(found) => assert_eq!(found.as_str(), text),
-            other => panic!("{text:?} was read as {other:?}"),
+            other => panic!("{text:?} was parsed as {other:?}"),
         }
     }
 }
 
+/// Data of a known type that cannot be read makes the event unknown. The status is never read as `Free`.
 #[test]
-fn data_that_does_not_fit_its_type_is_unknown_and_never_free() {
+fn unreadable_data_is_unknown() {
     let invalid = |field, expected| (field, Some(expected));
     let missing = |field| (field, None);
     for (data, (field, expected)) in [
@@ -93,18 +94,18 @@ fn data_that_does_not_fit_its_type_is_unknown_and_never_free() {
         (r#""Busy""#, invalid("data", "an object")),
         (r#"{"presenceStatus":"Free"}"#, missing("data.workspaceId")),
         (r#"{"workspaceId":"desk 7","presenceStatus":"Free"}"#, invalid("data.workspaceId", "a UUID")),
-        (r#"{"workspaceId":7,"presenceStatus":"Free"}"#, invalid("data.workspaceId", "a text")),
+        (r#"{"workspaceId":7,"presenceStatus":"Free"}"#, invalid("data.workspaceId", "a string")),
         (r#"{"workspaceId":"e6ae112e-2af3-4d72-894b-03435d7afde4"}"#, missing("data.presenceStatus")),
         (
             r#"{"workspaceId":"e6ae112e-2af3-4d72-894b-03435d7afde4","presenceStatus":null}"#,
-            invalid("data.presenceStatus", "a text"),
+            invalid("data.presenceStatus", "a string"),
         ),
         (
             r#"{"workspaceId":"e6ae112e-2af3-4d72-894b-03435d7afde4","presences":["Free"]}"#,
             missing("data.presenceStatus"),
         ),
         (
-            r#"["e6ae112e-2af3-4d72-894b-03435d7afde4","Free"]"#, // a derived struct would take this
+            r#"["e6ae112e-2af3-4d72-894b-03435d7afde4","Free"]"#, // A derived `Deserialize` would accept this.
             invalid("data", "an object"),
         ),
     ] {
@@ -121,7 +122,7 @@ fn data_that_does_not_fit_its_type_is_unknown_and_never_free() {
 }
 
 #[test]
-fn an_unknown_type_keeps_the_whole_json_whatever_its_data_is() {
+fn unknown_type_keeps_json() {
     for data in ["{}", "null", "[1]", r#"{"workspaceId":1,"workspaceId":2}"#] {
         let json = with_data(data).replace("workspace.presence.changed", "workspace.status.updated");
         assert_eq!(reason(&json), UnknownReason::UnknownType);
@@ -129,7 +130,7 @@ fn an_unknown_type_keeps_the_whole_json_whatever_its_data_is() {
 }
 
 #[test]
-fn more_fields_are_ignored_in_any_order() {
+fn ignores_other_fields_and_order() {
     let json = r#"{"data":{"presenceStatus":"Free","battery":3,"workspaceId":"e6ae112e-2af3-4d72-894b-03435d7afde4"},
         "new":{"deep":[1,{"id":2}]},"timestamp":"2024-02-02T09:13:44+0000","Id":1,
         "type":"workspace.presence.changed","id":"e6ae112e-2af3-4d72-894b-03435d7afde5"}"#;
@@ -138,7 +139,7 @@ fn more_fields_are_ignored_in_any_order() {
 }
 
 #[test]
-fn the_api_version_is_optional_and_tolerates_a_number() {
+fn api_version_is_optional() {
     for (json, expected) in [
         (r#""2.0""#, Some("2.0")),
         ("1.0", Some("1.0")),
@@ -153,31 +154,31 @@ fn the_api_version_is_optional_and_tolerates_a_number() {
 }
 
 #[test]
-fn refuses_what_is_not_one_json_object() {
+fn rejects_anything_but_one_object() {
     for (body, expected) in [
-        ("", "the body is not JSON: it goes wrong at line 1, column 0"),
-        ("{", "the body is not JSON: it goes wrong at line 1, column 1"),
-        ("{]", "the body is not JSON: it goes wrong at line 1, column 2"),
-        ("{\"a\":01}", "the body is not JSON: it goes wrong at line 1, column 7"),
-        ("{\"a\":\"\u{1}\"}", "the body is not JSON: it goes wrong at line 1, column 6"),
-        ("\0{}", "the body is not JSON: it goes wrong at line 1, column 1"),
+        ("", "the body is not JSON: syntax error at line 1, column 0"),
+        ("{", "the body is not JSON: syntax error at line 1, column 1"),
+        ("{]", "the body is not JSON: syntax error at line 1, column 2"),
+        ("{\"a\":01}", "the body is not JSON: syntax error at line 1, column 7"),
+        ("{\"a\":\"\u{1}\"}", "the body is not JSON: syntax error at line 1, column 6"),
+        ("\0{}", "the body is not JSON: syntax error at line 1, column 1"),
         ("[]", "the body is JSON, but not an object"),
         ("null", "the body is JSON, but not an object"),
         ("\"text\"", "the body is JSON, but not an object"),
         ("7", "the body is JSON, but not an object"),
         ("\u{feff}{}", "the body begins with a byte order mark, which JSON does not allow"),
-        ("{} {}", "something follows the JSON object at line 1, column 4"),
-        ("{}\0", "something follows the JSON object at line 1, column 3"),
+        ("{} {}", "the body has data after the JSON object at line 1, column 4"),
+        ("{}\0", "the body has data after the JSON object at line 1, column 3"),
     ] {
         assert_eq!(parse(body).unwrap_err(), expected, "{body:?}");
     }
     let array = format!("[{}]", PUBLISHED);
     assert_eq!(parse(&array).unwrap_err(), "the body is JSON, but not an object");
-    assert!(parse(&format!("{PUBLISHED}\n \t\r\n")).is_ok(), "white space may follow");
+    assert!(parse(&format!("{PUBLISHED}\n \t\r\n")).is_ok(), "white space after the object is valid");
 }
 
 #[test]
-fn refuses_invalid_utf8_even_inside_an_ignored_field() {
+fn rejects_invalid_utf8_in_ignored_field() {
     let mut body = br#"{"note":""#.to_vec();
     body.push(0xff);
     body.extend_from_slice(&PUBLISHED.as_bytes()[1..]);
@@ -185,8 +186,9 @@ fn refuses_invalid_utf8_even_inside_an_ignored_field() {
     assert!(matches!(error.kind(), ParseErrorKind::NotUtf8 { valid_up_to: 9, .. }), "{error}");
 }
 
+/// Rejects a repeated key that is read, also in an escaped spelling. Other keys may be repeated.
 #[test]
-fn refuses_a_repeated_key_also_when_it_is_escaped() {
+fn rejects_repeated_key() {
     for (key, json) in [
         ("id", r#""id":"e6ae112e-2af3-4d72-894b-03435d7afde4""#),
         ("id", r#""\u0069d":"e6ae112e-2af3-4d72-894b-03435d7afde5""#),
@@ -199,7 +201,7 @@ fn refuses_a_repeated_key_also_when_it_is_escaped() {
             let (before, _) = PUBLISHED.rsplit_once('}').unwrap();
             format!("{before},{json}}}")
         }] {
-            assert_eq!(parse(&body).unwrap_err(), format!("the key `{key}` stands there twice"), "{body}");
+            assert_eq!(parse(&body).unwrap_err(), format!("the key `{key}` occurs more than once"), "{body}");
         }
     }
     for (key, json) in [
@@ -208,23 +210,23 @@ fn refuses_a_repeated_key_also_when_it_is_escaped() {
         ("data.workspaceId", r#""workspaceId":"e6ae112e-2af3-4d72-894b-03435d7afde5""#),
     ] {
         let body = PUBLISHED.replace("\"data\":{", &format!("\"data\":{{{json},"));
-        assert_eq!(parse(&body).unwrap_err(), format!("the key `{key}` stands there twice"), "{body}");
+        assert_eq!(parse(&body).unwrap_err(), format!("the key `{key}` occurs more than once"), "{body}");
     }
-    let unread = PUBLISHED.replacen('{', r#"{"note":1,"note":2,"#, 1);
-    assert!(parse(&unread).is_ok(), "a key that is not read may be repeated");
+    let ignored_key = PUBLISHED.replacen('{', r#"{"note":1,"note":2,"#, 1);
+    assert!(parse(&ignored_key).is_ok(), "an ignored key may be repeated");
 }
 
 #[test]
-fn refuses_an_event_without_its_required_fields() {
+fn rejects_missing_or_invalid_fields() {
     for field in ["id", "type", "timestamp", "data"] {
         let error = Event::parse(&TestEvent::busy().without(field).body()).unwrap_err();
         assert_eq!(error.to_string(), format!("the field `{field}` is missing"));
     }
     for (field, value, expected) in [
-        ("id", serde_json::json!(7), "a text"),
+        ("id", serde_json::json!(7), "a string"),
         ("id", serde_json::json!("7"), "a UUID"),
-        ("type", serde_json::json!(["workspace.presence.changed"]), "a text"),
-        ("timestamp", serde_json::json!(1_716_279_752), "a text"),
+        ("type", serde_json::json!(["workspace.presence.changed"]), "a string"),
+        ("timestamp", serde_json::json!(1_716_279_752), "a string"),
         (
             "timestamp",
             serde_json::json!("yesterday"),
@@ -237,7 +239,7 @@ fn refuses_an_event_without_its_required_fields() {
 }
 
 #[test]
-fn any_nesting_is_skipped_without_a_stack_overflow() {
+fn skips_deep_nesting_without_stack_overflow() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let ignored = PUBLISHED.replacen('{', &format!("{{\"deep\":{deep},"), 1);
     assert!(parse(&ignored).is_ok());
@@ -247,32 +249,33 @@ fn any_nesting_is_skipped_without_a_stack_overflow() {
 }
 
 #[test]
-fn text_from_outside_cannot_control_a_terminal_or_flood_a_log() {
+fn output_escapes_and_cuts_untrusted_text() {
     let evil = "\u{1b}[2J\n\u{202e}\u{2066}\u{0}é\" level=\"".to_owned() + &"x".repeat(10_000);
     let event = TestEvent::presence(&evil).with("apiVersion", evil.clone());
     let event = Event::parse(&event.body()).unwrap();
-    let odd_type = Event::parse(&TestEvent::busy().with_type(&evil).body()).unwrap();
-    for shown in [
+    let evil_type = Event::parse(&TestEvent::busy().with_type(&evil).body()).unwrap();
+    for output in [
         format!("{event:?}"),
-        format!("{odd_type:?}"),
-        odd_type.event_type.to_string(),
+        format!("{evil_type:?}"),
+        evil_type.event_type.to_string(),
         event.typed::<WorkspacePresenceChanged>().unwrap().data.presence_status.to_string(),
     ] {
-        assert!(shown.len() < 800, "{} bytes", shown.len());
-        assert!(!shown.contains("é\" level"), "{shown}");
-        assert!(shown.chars().all(|c| c == '…' || (' '..='~').contains(&c)), "{shown}");
+        assert!(output.len() < 800, "{} bytes", output.len());
+        assert!(!output.contains("é\" level"), "{output}");
+        assert!(output.chars().all(|c| c == '…' || (' '..='~').contains(&c)), "{output}");
     }
-    assert_eq!(odd_type.event_type.as_str(), evil, "the text itself is kept");
+    assert_eq!(evil_type.event_type.as_str(), evil, "as_str returns the text unchanged");
 }
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Event::parse(&body);
     }
 
+    /// No change of one byte in the body of a busy workspace panics or parses as `Free`.
     #[test]
-    fn no_change_of_one_byte_makes_it_panic_or_a_busy_desk_free(
+    fn one_changed_byte_never_parses_as_free(
         at in 0..PUBLISHED.len(), byte in any::<u8>(),
     ) {
         let mut body = PUBLISHED.as_bytes().to_vec();
@@ -283,17 +286,18 @@ proptest! {
         }
     }
 
+    /// Reports a syntax error only for text that `serde_json::Value` rejects as well.
     #[test]
-    fn agrees_with_a_full_json_parser_on_what_is_json(
+    fn agrees_with_serde_json_on_syntax(
         text in r#"[\[\]{}:,"\\a0-9eE.+\- \ntfru]{0,12}"#,
     ) {
-        let ours = Event::parse(text.as_bytes()).map_err(|error| error.kind().clone());
+        let parsed = Event::parse(text.as_bytes()).map_err(|error| error.kind().clone());
         let json = serde_json::from_str::<serde_json::Value>(&text);
-        let syntax = matches!(ours, Err(ParseErrorKind::NotJson { .. } | ParseErrorKind::TrailingData { .. }));
+        let is_syntax_error = matches!(parsed, Err(ParseErrorKind::NotJson { .. } | ParseErrorKind::TrailingData { .. }));
         if json.as_ref().is_ok_and(serde_json::Value::is_object) {
-            prop_assert!(!syntax, "{:?}", ours);
+            prop_assert!(!is_syntax_error, "{:?}", parsed);
         } else if text.trim_start().starts_with('{') {
-            prop_assert!(ours.is_err());
+            prop_assert!(parsed.is_err());
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The newest value stays, whatever the order of arrival and however often events come.
+//! `Latest` keeps the newest value for any order of arrival and any number of duplicates.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
+#![allow(clippy::unwrap_used)] // Clippy allows this only inside `#[test]` functions.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,14 +15,14 @@ fn at(second: i64) -> Timestamp {
 }
 
 #[test]
-fn before_the_first_event_nothing_is_known() {
+fn starts_without_value() {
     let latest = Latest::<String>::default();
     assert_eq!((latest.value(), latest.timestamp(), latest.id()), (None, None, None));
     assert_eq!(latest, Latest::new());
 }
 
 #[test]
-fn a_newer_event_replaces_and_a_late_one_does_not() {
+fn ignores_late_event() {
     let mut latest = Latest::new();
     assert_eq!(latest.apply(id(1), at(10), "busy"), LatestOutcome::Newest);
     assert_eq!(latest.apply(id(2), at(30), "free"), LatestOutcome::Newest);
@@ -31,7 +31,7 @@ fn a_newer_event_replaces_and_a_late_one_does_not() {
 }
 
 #[test]
-fn the_id_does_not_outweigh_the_time() {
+fn orders_by_timestamp_before_id() {
     let mut latest = Latest::new();
     latest.apply(id(u128::MAX), at(10), "busy");
     assert_eq!(latest.apply(id(0), at(11), "free"), LatestOutcome::Newest);
@@ -39,7 +39,7 @@ fn the_id_does_not_outweigh_the_time() {
 }
 
 #[test]
-fn at_the_same_time_the_higher_id_stays_in_either_order() {
+fn higher_id_wins_at_same_timestamp() {
     for order in [[1, 2], [2, 1]] {
         let mut latest = Latest::new();
         for number in order {
@@ -50,14 +50,15 @@ fn at_the_same_time_the_higher_id_stays_in_either_order() {
 }
 
 #[test]
-fn times_that_differ_by_a_nanosecond_are_two() {
+fn compares_nanoseconds() {
     let mut latest = Latest::new();
     latest.apply(id(2), Timestamp::from_nanosecond(7).unwrap(), "older");
     assert_eq!(latest.apply(id(1), Timestamp::from_nanosecond(8).unwrap(), "newer"), LatestOutcome::Newest);
 }
 
+/// A repeated event is a duplicate if it is the kept one, and late if a newer one replaced it.
 #[test]
-fn the_repetition_of_the_newest_is_a_duplicate_and_that_of_an_older_one_is_late() {
+fn tells_duplicate_from_late_event() {
     let mut latest = Latest::new();
     latest.apply(id(1), at(10), "busy");
     assert_eq!(latest.apply(id(1), at(10), "busy"), LatestOutcome::Duplicate);
@@ -66,7 +67,7 @@ fn the_repetition_of_the_newest_is_a_duplicate_and_that_of_an_older_one_is_late(
     assert_eq!(latest.value(), Some(&"free"));
 }
 
-/// Few times, so that many events share one; the ids are the positions, so no two events share one.
+/// Events with unique ids and few different timestamps, so that many events share a timestamp.
 fn events() -> impl Strategy<Value = Vec<(EventId, Timestamp, u128)>> {
     vec(-3_i64..3, 1..20).prop_map(|seconds| {
         seconds.into_iter().zip(0..).map(|(second, number)| (id(number), at(second), number)).collect()
@@ -75,7 +76,7 @@ fn events() -> impl Strategy<Value = Vec<(EventId, Timestamp, u128)>> {
 
 proptest! {
     #[test]
-    fn any_order_with_any_repetition_ends_in_the_same_state(
+    fn any_order_gives_same_state(
         (events, arrivals) in events().prop_flat_map(|events| {
             let repeated = vec(0..events.len(), 0..20);
             let all: Vec<_> = (0..events.len()).collect();
@@ -88,9 +89,9 @@ proptest! {
         for arrival in arrivals {
             let (id, timestamp, value) = events[arrival];
             let before = latest.clone();
-            let applied = latest.apply(id, timestamp, value);
-            prop_assert_eq!(applied == LatestOutcome::Newest, latest != before);
-            prop_assert_eq!(applied == LatestOutcome::Duplicate, before.id() == Some(id));
+            let outcome = latest.apply(id, timestamp, value);
+            prop_assert_eq!(outcome == LatestOutcome::Newest, latest != before);
+            prop_assert_eq!(outcome == LatestOutcome::Duplicate, before.id() == Some(id));
         }
         prop_assert_eq!((latest.id(), latest.timestamp(), latest.value()), (Some(newest.0), Some(newest.1), Some(&newest.2)));
     }

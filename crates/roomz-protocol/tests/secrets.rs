@@ -1,6 +1,6 @@
-//! Which secrets are refused, and that none is ever printed.
+//! Secrets: which ones are rejected, and that none is printed.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // in helpers; a test may
+#![allow(clippy::unwrap_used, clippy::panic)] // Clippy allows these only inside `#[test]` functions.
 
 use std::error::Error as _;
 use std::fs;
@@ -8,7 +8,7 @@ use std::fs;
 use roomz_protocol::{Secret, SecretErrorKind, Secrets};
 
 #[test]
-fn refuses_each_unusable_secret_with_an_error_of_its_own() {
+fn rejects_unusable_secrets() {
     let too_long = "k".repeat(64 * 1024 + 1);
     for (secret, kind) in [
         ("", SecretErrorKind::Empty),
@@ -33,8 +33,9 @@ fn refuses_each_unusable_secret_with_an_error_of_its_own() {
     assert_eq!(Secret::new(b"\xaa ").unwrap_err().kind(), SecretErrorKind::SurroundingWhitespace);
 }
 
+/// Accepts a file with only the secret. Rejects a final newline, a large file and a directory.
 #[test]
-fn a_secret_file_holds_the_secret_and_nothing_else() {
+fn reads_secret_file() {
     let directory = std::env::temp_dir().join(format!("roomz-secret-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let file = directory.join("secret");
@@ -53,25 +54,25 @@ fn a_secret_file_holds_the_secret_and_nothing_else() {
 
     let error = Secret::from_file(&directory).unwrap_err();
     assert_eq!(error.kind(), SecretErrorKind::Unreadable);
-    assert!(error.source().is_some(), "the reason is kept");
+    assert!(error.source().is_some(), "the I/O error is the source");
     fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]
-fn errors_say_where_the_secret_came_from_and_nothing_of_it() {
+fn output_never_contains_secret() {
     let error = Secret::new("canary-3f1 ").unwrap_err();
-    let shown = format!("{error} {error:?}");
-    assert!(shown.contains("white space") && !shown.contains("canary"), "{shown}");
+    let output = format!("{error} {error:?}");
+    assert!(output.contains("white space") && !output.contains("canary"), "{output}");
     let secrets = Secrets::from(Secret::new("canary-3f1").unwrap());
-    let shown =
+    let output =
         format!("{secrets:?} {:?} {:?}", secrets.verifier(), Secret::new("canary-3f1").unwrap().sign(b""));
     assert_eq!(
-        shown,
+        output,
         "Secrets { first: Secret([redacted]), others: [] } Verifier([redacted]) Signature([redacted])"
     );
 }
 
 #[test]
-fn at_least_one_secret_is_needed() {
+fn rejects_empty_list_of_secrets() {
     assert!(Secrets::new([]).is_err());
 }

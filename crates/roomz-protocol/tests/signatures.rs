@@ -1,6 +1,6 @@
-//! One spelling of a signature, and one body for it.
+//! Signatures: one valid encoding, and the body and secret that they match.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // in helpers; a test may
+#![allow(clippy::unwrap_used, clippy::panic)] // Clippy allows these only inside `#[test]` functions.
 
 use proptest::prelude::*;
 use roomz_protocol::{Secret, Secrets, Signature, SignatureError};
@@ -15,12 +15,12 @@ fn secret(text: &str) -> Secret {
 fn agrees_with_openssl() {
     // printf %s '{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4"}' |
     //   openssl dgst -sha512 -hmac 'the webhook secret' -binary | base64 -w0
-    let theirs = "MqJxeAfFZZo1hLDUMObBCt9SIb36S0Teleot5n1RBj6/p+nXJ4x4ZqeFpc1YT4IK6sq/fmbqGBbB6DhVNcZwzQ==";
-    assert_eq!(secret("the webhook secret").sign(BODY).to_base64(), theirs);
+    let expected = "MqJxeAfFZZo1hLDUMObBCt9SIb36S0Teleot5n1RBj6/p+nXJ4x4ZqeFpc1YT4IK6sq/fmbqGBbB6DhVNcZwzQ==";
+    assert_eq!(secret("the webhook secret").sign(BODY).to_base64(), expected);
 }
 
 #[test]
-fn refuses_every_prefix_and_every_longer_text() {
+fn rejects_other_lengths() {
     let text = secret("k").sign(BODY).to_base64();
     for length in 0..text.len() {
         assert!(
@@ -36,25 +36,27 @@ fn refuses_every_prefix_and_every_longer_text() {
     }
 }
 
+/// Rejects text of 88 characters in another encoding: non-zero trailing bits, another alphabet, other padding, white
+/// space, hexadecimal, non-ASCII.
 #[test]
-fn refuses_every_other_spelling_of_the_right_length() {
+fn rejects_other_encodings() {
     let text = secret("k").sign(BODY).to_base64();
-    let last = 85; // the last character before the padding; its lower four bits stand for nothing
+    let last = 85; // The last character before the padding. Its lower four bits encode nothing.
     for other in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".chars() {
         let mut variant = text.clone();
         variant.replace_range(last..=last, &other.to_string());
         let accepted = Signature::from_base64(variant.as_bytes()).is_ok();
-        assert_eq!(accepted, "AQgw".contains(other), "{other}: only these four have those bits at zero");
+        assert_eq!(accepted, "AQgw".contains(other), "{other}: only AQgw have zero trailing bits");
     }
     let all_ones = "/".repeat(85) + "w==";
     assert!(Signature::from_base64(all_ones.as_bytes()).is_ok());
     let url_safe = "_".repeat(85) + "w==";
-    let unpadded_longer = "/".repeat(88); // 66 bytes
-    let one_pad = "/".repeat(86) + "8="; // 65 bytes
-    let inner_pad = "=".to_owned() + &"/".repeat(84) + "w==";
-    let spaced = " ".to_owned() + &"/".repeat(84) + "w==";
+    let without_padding = "/".repeat(88); // 66 bytes
+    let one_padding_character = "/".repeat(86) + "8="; // 65 bytes
+    let leading_padding = "=".to_owned() + &"/".repeat(84) + "w==";
+    let leading_space = " ".to_owned() + &"/".repeat(84) + "w==";
     let hex = "ab".repeat(44);
-    for text in [url_safe, unpadded_longer, one_pad, inner_pad, spaced] {
+    for text in [url_safe, without_padding, one_padding_character, leading_padding, leading_space] {
         assert_eq!(text.len(), 88);
         assert_eq!(Signature::from_base64(text.as_bytes()).unwrap_err(), SignatureError::NotBase64, "{text}");
     }
@@ -63,7 +65,7 @@ fn refuses_every_other_spelling_of_the_right_length() {
 }
 
 #[test]
-fn every_secret_is_tried_and_its_position_told() {
+fn returns_position_of_matching_secret() {
     let secrets = Secrets::new(["a", "b", "c"].map(secret)).unwrap();
     for (position, text) in ["a", "b", "c"].into_iter().enumerate() {
         assert_eq!(secrets.verify(BODY, &secret(text).sign(BODY)), Ok(position));
@@ -73,7 +75,7 @@ fn every_secret_is_tried_and_its_position_told() {
 
 proptest! {
     #[test]
-    fn any_flipped_bit_of_the_body_is_noticed(body in prop::collection::vec(any::<u8>(), 1..300), at: prop::sample::Index, bit in 0..8) {
+    fn rejects_flipped_bit_in_body(body in prop::collection::vec(any::<u8>(), 1..300), at: prop::sample::Index, bit in 0..8) {
         let secret = secret("the webhook secret");
         let signature = secret.sign(&body);
         let mut other = body.clone();
@@ -83,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn any_flipped_bit_of_the_signature_is_noticed(at in 0..88usize, bit in 0..8) {
+    fn rejects_flipped_bit_in_signature(at in 0..88usize, bit in 0..8) {
         let secret = secret("the webhook secret");
         let mut text = secret.sign(BODY).to_base64().into_bytes();
         text[at] ^= 1u8 << bit;
@@ -92,14 +94,14 @@ proptest! {
     }
 
     #[test]
-    fn any_other_secret_is_noticed(a in "[!-~]{1,200}", b in "[!-~]{1,200}") {
+    fn rejects_other_secret(a in "[!-~]{1,200}", b in "[!-~]{1,200}") {
         prop_assume!(a != b);
         let signature = secret(&a).sign(BODY);
         prop_assert!(Secrets::from(secret(&b)).verify(BODY, &signature).is_err());
     }
 
     #[test]
-    fn pieces_verify_like_the_whole(body in prop::collection::vec(any::<u8>(), 0..400), cut: prop::sample::Index) {
+    fn chunks_verify_like_whole_body(body in prop::collection::vec(any::<u8>(), 0..400), cut: prop::sample::Index) {
         let secret = secret("the webhook secret");
         let (head, tail) = body.split_at(cut.index(body.len() + 1));
         let mut verifier = Secrets::new([secret.clone(), secret.clone()]).unwrap().verifier();

@@ -1,0 +1,30 @@
+//! Escapes text from a delivery before it is displayed.
+
+use std::fmt::{self, Write as _};
+
+/// The most characters of an untrusted text that `Display` and `Debug` write.
+const MAX_DISPLAY_CHARS: usize = 64;
+
+/// Writes at most 64 characters, with `"`, `\` and everything but printable ASCII escaped.
+///
+/// The output stays on one line, stays within quotes, and cannot control a terminal.
+pub(crate) fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for (index, character) in text.chars().enumerate() {
+        if index == MAX_DISPLAY_CHARS {
+            return write!(f, "… ({} bytes)", text.len());
+        }
+        match character {
+            '"' | '\\' => write!(f, "\\{character}")?,
+            ' '..='~' => f.write_char(character)?,
+            _ => write!(f, "{}", character.escape_default())?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes the escaped text in quotes, for `Debug`.
+pub(crate) fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_char('"')?;
+    write_escaped(f, text)?;
+    f.write_char('"')
+}
