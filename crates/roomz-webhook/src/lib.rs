@@ -119,6 +119,7 @@
 //!
 //! All are off by default.
 //!
+//! - `serde`: `Serialize` and `Deserialize` for events and their parts, see [`roomz_protocol`].
 //! - `signal`: [`shutdown_signal`], for a server's graceful shutdown.
 //! - `testing`: [`testing`], with a manual clock, the contract suite for stores, and signed test deliveries.
 //! - `metrics`: the following metrics through the [`metrics`](https://docs.rs/metrics) facade. All names start with
