@@ -57,10 +57,14 @@ impl fmt::Display for ConnectError {
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        let mut source = self.source();
+        let (mut printed, mut source) = (self.message.to_string(), self.source());
         while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
+            let text = error.to_string();
+            // Many errors of other crates repeat the text of their cause.
+            if !printed.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            (printed, source) = (text, error.source());
         }
         Ok(())
     }
