@@ -38,9 +38,10 @@ const PARAMETERS: &[&str] = &[
 /// Connects to the server of this URL.
 pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Connections, ConnectError> {
     if !parameters(url).all(|key| PARAMETERS.contains(&key) || key.starts_with("options[")) {
-        let message = "invalid PostgreSQL URL: it has an unsupported parameter; supported are sslmode, sslrootcert, sslcert, \
-                           sslkey, statement-cache-capacity, host, hostaddr, port, dbname, user, password, application_name \
-                           and options";
+        // Naming the parameter could print a part of a password that contains a question mark.
+        let message = "invalid PostgreSQL URL: unsupported parameter; use sslmode, sslrootcert, sslcert, sslkey, \
+                       statement-cache-capacity, host, hostaddr, port, dbname, user, password, application_name or \
+                       options, and write `?` in a password as %3F";
         return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
     }
     let options = PgConnectOptions::from_str(url).map_err(connect_error)?;
@@ -50,7 +51,7 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Connection
         .await
         .map_err(|_| unreachable_error())?
         .map_err(connect_error)?;
-    prepare(&mut connection, settings).await?;
+    check_and_migrate(&mut connection, settings).await?;
     let _ = connection.close().await;
 
     let statement_timeout = format!("{}ms", settings.response_timeout.as_millis());
@@ -81,16 +82,16 @@ pub(crate) async fn use_pool(pool: PgPool, settings: &Settings) -> Result<Connec
     if isolation != "read committed" {
         let message = format!(
             "the pool's `default_transaction_isolation` {isolation:?} is not supported; set it to `read committed`, or \
-                 connect with a URL"
+             connect with a URL"
         );
         return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
     }
-    prepare(&mut connection, settings).await?;
+    check_and_migrate(&mut connection, settings).await?;
     drop(connection);
     Ok(Connections::Postgres(pool))
 }
 
-async fn prepare(connection: &mut PgConnection, settings: &Settings) -> Result<(), ConnectError> {
+async fn check_and_migrate(connection: &mut PgConnection, settings: &Settings) -> Result<(), ConnectError> {
     let version: String =
         sqlx::query_scalar("SHOW server_version").fetch_one(&mut *connection).await.map_err(connect_error)?;
     prepare::require_version("PostgreSQL", &version, (13, 0))?;

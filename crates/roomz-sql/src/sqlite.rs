@@ -45,12 +45,15 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Connection
 /// Uses a pool of the application.
 pub(crate) async fn use_pool(pool: SqlitePool, settings: &Settings) -> Result<Connections, ConnectError> {
     let mut connection = pool.acquire().await.map_err(connect_error)?;
-    prepare(&mut connection, settings).await?;
+    check_and_migrate(&mut connection, settings).await?;
     drop(connection);
     Ok(Connections::Sqlite(pool))
 }
 
-async fn prepare(connection: &mut SqliteConnection, settings: &Settings) -> Result<(), ConnectError> {
+async fn check_and_migrate(
+    connection: &mut SqliteConnection,
+    settings: &Settings,
+) -> Result<(), ConnectError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(&mut *connection)
         .await

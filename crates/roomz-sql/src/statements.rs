@@ -18,7 +18,7 @@ impl Statement {
 }
 
 /// The statements of the store. PostgreSQL and SQLite share the text, except for the clock and for skipping locked rows.
-/// Every statement returns rows of type [`Row`](crate::pool::Row).
+/// Every statement returns two integers and a boolean, so that one function executes them all.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) claim: Statement,
