@@ -26,11 +26,7 @@ struct Readme;
 use roomz_webhook::Secret;
 
 pub use self::servers::{Server, postgres_url_or_skip, redis_url_or_skip};
-#[doc(hidden)] // Old names, until their callers are renamed.
-pub use self::servers::{postgres_url_or_skip as postgres_url, redis_url_or_skip as redis_url};
 pub use self::skip::skipped;
-#[doc(hidden)] // Old name, until its callers are renamed.
-pub use self::skip::skipped as left_out;
 
 /// The webhook secret of every test.
 pub fn secret() -> Secret {

@@ -30,14 +30,6 @@ pub enum Network {
     Blackholes,
 }
 
-/// Old names, until their callers are renamed.
-#[doc(hidden)]
-#[allow(non_upper_case_globals)]
-impl Network {
-    pub const Passes: Self = Self::Forwards;
-    pub const Forgets: Self = Self::Blackholes;
-}
-
 /// A TCP proxy between a client and a server. Its behaviour can change while it is used.
 #[derive(Debug)]
 pub struct Proxy {

@@ -4,11 +4,56 @@ use std::time::Duration;
 use redis::aio::ConnectionManagerConfig;
 use redis::{Client, ErrorKind, RedisError, ServerErrorKind};
 
+use crate::connection::Connection;
 use crate::error::{ConnectError, ConnectErrorKind};
-use crate::link::Link;
+use crate::server::{Server, Source};
 use crate::store::RedisStore;
 
-/// Collects the settings of a [`RedisStore`].
+impl RedisStore {
+    /// Connects to a server with the default settings.
+    ///
+    /// Accepts everything that names a server: a URL, a [`redis::Client`], or a [`redis::aio::ConnectionManager`] (see
+    /// [`Server`]).
+    ///
+    /// ```no_run
+    /// use roomz_redis::RedisStore;
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = RedisStore::connect(&std::env::var("REDIS_URL")?).await?;
+    /// # drop(store);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`RedisStoreBuilder::connect`].
+    pub async fn connect(server: impl Into<Server>) -> Result<Self, ConnectError> {
+        Self::builder(server).connect().await
+    }
+
+    /// Creates a builder for a store on this server, with the default settings.
+    ///
+    /// ```no_run
+    /// use roomz_redis::RedisStore;
+    ///
+    /// # async fn connect() -> Result<(), roomz_redis::ConnectError> {
+    /// let store = RedisStore::builder("redis://127.0.0.1:6379").with_prefix("floor-plan").connect().await?;
+    /// # drop(store);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(server: impl Into<Server>) -> RedisStoreBuilder {
+        RedisStoreBuilder {
+            server: server.into(),
+            prefix: "roomz".to_owned(),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_millis(1_500),
+        }
+    }
+}
+
+/// Builds a [`RedisStore`]. Every setting has a default.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -26,89 +71,183 @@ use crate::store::RedisStore;
 /// ```
 #[must_use = "call `connect` to get the store"]
 pub struct RedisStoreBuilder {
-    url: String,
+    server: Server,
     prefix: String,
     connect_timeout: Duration,
     response_timeout: Duration,
 }
 
 impl RedisStoreBuilder {
-    pub(crate) fn new(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            prefix: "roomz".to_owned(),
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_millis(1_500),
-        }
-    }
-
-    /// What the store's keys begin with, before `:NAMESPACE:ID`. Default: `roomz`.
+    /// Sets the prefix of the keys `PREFIX:NAMESPACE:ID`. Default: `roomz`.
+    ///
+    /// Change it if other applications use the same database, or if the server's ACL requires it.
+    ///
+    /// ```
+    /// # use roomz_redis::RedisStore;
+    /// let builder = RedisStore::builder("redis://127.0.0.1").with_prefix("floor-plan");
+    /// # drop(builder);
+    /// ```
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
     }
 
-    /// How long connecting may take. Default: 2 s.
+    /// Sets the timeout for connecting. Default: 2 s.
+    ///
+    /// Raise it if the server is far away. No effect on an existing `ConnectionManager`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_redis::RedisStore;
+    /// let builder = RedisStore::builder("redis://127.0.0.1").with_connect_timeout(Duration::from_secs(5));
+    /// # drop(builder);
+    /// ```
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long one answer of the server may take. Default: 1.5 s, which is within the layer's store time-out (2 s).
+    /// Sets the timeout for one reply of the server. Default: 1.5 s.
+    ///
+    /// Keep it below the layer's store timeout (2 s by default). No effect on an existing `ConnectionManager`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_redis::RedisStore;
+    /// let builder = RedisStore::builder("redis://127.0.0.1").with_response_timeout(Duration::from_millis(500));
+    /// # drop(builder);
+    /// ```
     pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
 
-    /// Connects, and sees that the server is one that the store can work with.
+    /// Connects, and checks that the store can use the server: its version, the user's permissions, and one write.
+    ///
+    /// ```no_run
+    /// use roomz_redis::{ConnectErrorKind, RedisStore};
+    ///
+    /// # async fn connect() {
+    /// match RedisStore::builder("redis://127.0.0.1:6379").connect().await {
+    ///     Ok(store) => drop(store),
+    ///     Err(error) if error.kind() == ConnectErrorKind::Unreachable => eprintln!("try again later: {error}"),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] for a URL that cannot be used, a server that cannot be reached, a refused login, a server that is
-    /// too old, or one that does not let this user run the store's scripts or write.
+    /// [`ConnectError`] if the URL is invalid, the server cannot be reached, it rejects the login, it is older than
+    /// Redis 6.0, or it does not permit the user to run the store's scripts or to write.
     pub async fn connect(self) -> Result<RedisStore, ConnectError> {
-        let client = Client::open(self.url.as_str())
-            .map_err(|error| ConnectError::new(ConnectErrorKind::Url, error))?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_secs(1));
-        let patience = self.connect_timeout + self.response_timeout;
-        let link = Link::connect(client, config, patience).await.map_err(connect_error)?;
-
-        let info = redis::cmd("INFO").arg("server").query_async::<String>(&mut link.manager()).await;
-        let info = info.map_err(connect_error)?;
-        let version = version(&info);
-        if version.split('.').next().and_then(|major| major.parse().ok()).is_none_or(|major: u32| major < 6) {
-            return Err(ConnectError::too_old(version.to_owned()));
-        }
-        let store = RedisStore::new(link, self.prefix);
-        store.try_out().await.map_err(|error| ConnectError::new(ConnectErrorKind::Refused, error))?;
+        let connection = match self.server.0 {
+            Source::ConnectionManager(manager) => Connection::from_manager(manager),
+            Source::Client(client) => open(*client, self.connect_timeout, self.response_timeout).await?,
+            Source::Url(url) => {
+                let client = Client::open(url.as_str()).map_err(|error| invalid_url(&url, error))?;
+                open(client, self.connect_timeout, self.response_timeout).await?
+            }
+        };
+        check_version(&connection).await?;
+        let store = RedisStore::new(connection, self.prefix);
+        store.self_test().await.map_err(|error| match error.is_io_error() {
+            true => unreachable_error(error),
+            false => permission_error(error),
+        })?;
         Ok(store)
     }
 }
 
-/// Valkey says of which Redis it is, in the same place.
-fn version(info: &str) -> &str {
-    info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default().trim()
+async fn open(
+    client: Client,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+) -> Result<Connection, ConnectError> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(connect_timeout))
+        .set_response_timeout(Some(response_timeout))
+        .set_number_of_retries(1)
+        .set_max_delay(Duration::from_secs(1));
+    let silence_timeout = connect_timeout.saturating_add(response_timeout);
+    Connection::connect(client, config, silence_timeout).await.map_err(connect_error)
+}
+
+async fn check_version(connection: &Connection) -> Result<(), ConnectError> {
+    let info = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection.manager()).await;
+    let info = info.map_err(connect_error)?;
+    // Valkey reports in `redis_version` the version of Redis that it is compatible with.
+    let version =
+        info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default().trim();
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < 6) {
+        let message = format!("Redis server version {version:?} is not supported; use 6.0 or later");
+        return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
+    }
+    Ok(())
+}
+
+/// The message names the scheme at most: the rest of the URL may contain a password.
+fn invalid_url(url: &str, error: RedisError) -> ConnectError {
+    const SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "valkey+unix"];
+    let message = match scheme(url) {
+        None => {
+            "invalid Redis URL: the scheme is missing; use redis://HOST:PORT or rediss://HOST:PORT".into()
+        }
+        Some(scheme) if !SCHEMES.contains(&scheme) => {
+            format!("invalid Redis URL: unknown scheme {scheme:?}; use redis:// or rediss://")
+        }
+        Some(scheme @ ("rediss" | "valkeys")) if cfg!(not(feature = "tls")) => {
+            format!("invalid Redis URL: {scheme}:// needs TLS; enable the feature `tls` of roomz-redis")
+        }
+        Some(_) => "invalid Redis URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE".into(),
+    };
+    ConnectError::new(ConnectErrorKind::InvalidUrl, message).with_source(error)
+}
+
+/// The scheme of a URL, unless it is not one: `user:password@host` has none.
+fn scheme(url: &str) -> Option<&str> {
+    let (scheme, _) = url.split_once("://")?;
+    let is_scheme =
+        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    is_scheme.then_some(scheme)
 }
 
 fn connect_error(error: RedisError) -> ConnectError {
-    let kind = match error.kind() {
-        ErrorKind::AuthenticationFailed => ConnectErrorKind::Login,
-        ErrorKind::InvalidClientConfig => ConnectErrorKind::Url,
-        ErrorKind::Server(ServerErrorKind::NoPerm) => ConnectErrorKind::Refused,
-        _ => match error.code() {
-            Some("NOAUTH" | "WRONGPASS") => ConnectErrorKind::Login,
-            _ => ConnectErrorKind::Unreachable,
-        },
-    };
-    ConnectError::new(kind, error)
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+            let message =
+                "the Redis server rejected the login; check the user, the password and the database number";
+            ConnectError::new(ConnectErrorKind::LoginRejected, message).with_source(error)
+        }
+        (ErrorKind::InvalidClientConfig, _) => {
+            let message = "invalid Redis URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE";
+            ConnectError::new(ConnectErrorKind::InvalidUrl, message).with_source(error)
+        }
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => permission_error(error),
+        _ => unreachable_error(error),
+    }
+}
+
+fn unreachable_error(error: RedisError) -> ConnectError {
+    let message = "cannot reach the Redis server; check that it runs and that host and port are correct";
+    ConnectError::new(ConnectErrorKind::Unreachable, message).with_source(error)
+}
+
+fn permission_error(error: RedisError) -> ConnectError {
+    let message = "the Redis server does not permit what the store needs; grant the user EVALSHA, EVAL, SCRIPT LOAD, \
+                   INFO, TIME, HSET, HMGET, HDEL, PTTL and PEXPIRE on keys with the store's prefix, and check that the \
+                   server accepts writes";
+    ConnectError::new(ConnectErrorKind::PermissionDenied, message).with_source(error)
 }
 
 impl fmt::Debug for RedisStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStoreBuilder").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("RedisStoreBuilder")
+            .field("server", &self.server)
+            .field("prefix", &self.prefix)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .finish()
     }
 }

@@ -1,5 +1,6 @@
--- KEYS[1]: the event. ARGV: owner, fingerprint, lease and retention in milliseconds.
--- Gives what the claim is (0 claimed, 1 in flight, 2 done), the attempt or the remaining milliseconds, and whether the
+-- Claims an event.
+-- KEYS[1]: the key of the event. ARGV: owner, fingerprint, lease in ms, retention in ms.
+-- Returns the state (0 claimed, 1 in flight, 2 done), the attempt or the remaining lease in ms, and 1 if the
 -- fingerprint is that of the record.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -13,7 +14,7 @@ if not state then
 elseif state == 'done' then
     return {2, 0, first == fingerprint and 1 or 0}
 elseif state == 'running' and holder == owner then
-    -- The reply to our claim got lost.
+    -- The same owner claims again because the reply was lost: keep the attempt, renew the lease.
 elseif state == 'running' and lease_end > now then
     return {1, lease_end - now, first == fingerprint and 1 or 0}
 else

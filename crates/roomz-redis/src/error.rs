@@ -1,70 +1,72 @@
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// A store could not be connected. Neither the text nor the source holds the URL, which may hold a password.
-#[derive(Debug)]
+/// The error of [`RedisStore::connect`](crate::RedisStore::connect).
+///
+/// `Display` says what happened and what to do. `Debug` adds the causes, so that an error returned from `main` is
+/// readable. Neither contains the URL, which may contain a password.
 pub struct ConnectError {
     kind: ConnectErrorKind,
+    message: Cow<'static, str>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// Why a store could not be connected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Only [`Unreachable`](Self::Unreachable) can pass without a change of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
-    /// The URL is none that Redis has.
-    Url,
-    /// The server cannot be reached, or did not answer in time.
+    /// The URL is invalid, or its scheme needs a feature that is not enabled.
+    InvalidUrl,
+    /// The server cannot be reached, or did not reply in time.
     Unreachable,
-    /// The server refused the login.
-    Login,
-    /// The server is older than Redis 6.
-    #[non_exhaustive]
-    TooOld {
-        /// Its version.
-        found: String,
-    },
-    /// The server lets this user not do what a store must, or cannot write.
-    Refused,
+    /// The server rejected the login.
+    LoginRejected,
+    /// The server is older than Redis 6.0.
+    Unsupported,
+    /// The user lacks a required permission, or the server rejects writes.
+    PermissionDenied,
 }
 
 impl ConnectError {
-    pub(crate) fn new(kind: ConnectErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
+    pub(crate) fn new(kind: ConnectErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into(), source: None }
     }
 
-    pub(crate) const fn too_old(found: String) -> Self {
-        Self { kind: ConnectErrorKind::TooOld { found }, source: None }
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 
-    /// Why.
+    /// Returns why the store could not be connected.
     #[must_use]
-    pub const fn kind(&self) -> &ConnectErrorKind {
-        &self.kind
+    pub const fn kind(&self) -> ConnectErrorKind {
+        self.kind
     }
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            ConnectErrorKind::Url => f.write_str(
-                "the Redis URL cannot be used: it must look like redis://USER:PASSWORD@HOST:PORT/DATABASE \
-                 (rediss:// needs the feature `tls`)",
-            ),
-            ConnectErrorKind::Unreachable => f.write_str(
-                "the Redis server of the URL cannot be reached: see that it runs, and that host and port are right",
-            ),
-            ConnectErrorKind::Login => f.write_str(
-                "the Redis server refused the login: see the user, the password and the database number of the URL",
-            ),
-            ConnectErrorKind::TooOld { found } => {
-                write!(f, "the Redis server has version {found:?}: 6.0 or later is needed")
+        f.write_str(&self.message)
+    }
+}
+
+/// Prints the message and its causes: `main` prints returned errors with `Debug`.
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let (mut printed, mut source) = (self.message.to_string(), self.source());
+        while let Some(error) = source {
+            let text = error.to_string();
+            // Many errors of other crates repeat the text of their cause.
+            if !printed.ends_with(&text) {
+                write!(f, ": {text}")?;
             }
-            ConnectErrorKind::Refused => f.write_str(
-                "the Redis server refused what a store does: the user needs EVALSHA, EVAL, SCRIPT LOAD, INFO, TIME, \
-                 HSET, HMGET, HDEL, PTTL and PEXPIRE on the prefix's keys, and the server must be writable",
-            ),
+            (printed, source) = (text, error.source());
         }
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
-//! The claims of [`roomz_webhook`] in Redis or Valkey: all instances of a receiver share one truth, and a restart forgets
-//! nothing that the server keeps.
+//! Stores the claims of [`roomz_webhook`] in Redis or Valkey.
+//!
+//! All instances of a receiver share the claims. A restart of an instance loses none; a restart of the server loses what
+//! the server did not persist.
 //!
 //! ```no_run
 //! use roomz_redis::RedisStore;
@@ -14,47 +16,65 @@
 //! # }
 //! ```
 //!
-//! # How a claim is kept
+//! **Keep presence in a database too.** Durable claims with presence kept in memory lose the presence at a restart,
+//! because handled events are not handled again.
 //!
-//! One hash for each event, under `roomz:NAMESPACE:ID` (see [`with_prefix`](RedisStoreBuilder::with_prefix)), changed by two
-//! small Lua scripts, each of which touches that one key and is atomic. The key's time to live is the retention. Leases
-//! are measured with the server's clock (`TIME`); a jump of that clock moves them. One server, or one with replicas: the
-//! client of this version does not follow the redirections of a cluster.
+//! # How claims are stored
 //!
-//! An operation is one round trip. A connection is shared by all requests. When it breaks, it is made again and the
-//! operation repeated once, so that a connection that was closed while it was idle costs no delivery. It is also made again
-//! when nothing comes back through it for as long as connecting and answering may take together (3.5 s by default). What
-//! fails all the same is answered 503 with `Retry-After` by the layer.
+//! Each event is one hash with the key `roomz:NAMESPACE:ID` (see [`with_prefix`](RedisStoreBuilder::with_prefix)). Two
+//! Lua scripts change it; each script is atomic and touches only that key. The time to live of the key is the retention.
+//! Leases are measured with the server's clock (`TIME`), so a jump of that clock moves them.
 //!
-//! # What the server's settings mean for the promise
+//! Use one server, or one server with replicas. Redis Cluster is not supported: the store does not follow redirections.
+//!
+//! # Connection and retries
+//!
+//! All requests share one connection, and an operation is one round trip. If the connection breaks, the store reconnects
+//! and retries a claim, a renewal or a completion once, so a connection that was closed while idle costs no delivery.
+//! The store also reconnects if it receives no reply for as long as the connect timeout and the response timeout together
+//! (3.5 s by default). If an operation still fails, the layer answers 503 with `Retry-After`.
+//!
+//! With a `redis::aio::ConnectionManager` of your application, timeouts and reconnecting are yours: see [`Server`].
+//!
+//! # Which claims the server can lose
 //!
 //! | setting | effect |
 //! |---|---|
-//! | `maxmemory-policy` other than `noeviction` | the server may drop **live claims and handled ids** under memory pressure: duplicates run again. Use `noeviction`: a full server then refuses, and the layer answers 503. One id takes about 300 bytes (Redis 7.0) |
-//! | no persistence | a restart of the server forgets everything, as the memory store does |
-//! | RDB snapshots | a crash forgets what came after the last snapshot |
-//! | AOF, `appendfsync everysec` | a crash forgets about the last second |
-//! | AOF, `appendfsync always` | a crash forgets nothing that was answered |
-//! | replicas with fail-over | replication is asynchronous: a fail-over forgets what had not been replicated. `WAIT` is not used, as it would not prevent that |
+//! | `maxmemory-policy` other than `noeviction` | The server may evict **live claims and handled ids** under memory pressure, and duplicates run again. Use `noeviction`: a full server then rejects writes, and the layer answers 503. One id takes about 300 bytes (Redis 7.0). |
+//! | no persistence | A restart of the server loses everything, like the memory store. |
+//! | RDB snapshots | A crash loses what was written after the last snapshot. |
+//! | AOF, `appendfsync everysec` | A crash loses about the last second. |
+//! | AOF, `appendfsync always` | A crash loses nothing that the server acknowledged. |
+//! | replicas with failover | Replication is asynchronous: a failover loses what was not yet replicated. The store does not use `WAIT`, which would not prevent this. |
 //!
-//! What is forgotten is handled again when it is delivered again: at-least-once, as everywhere.
+//! If a claim is lost and its event is delivered again, the handler runs again: delivery is at least once.
 //!
-//! Tested with Redis 6.0, 6.2, 7.0, 7.2 and 8.0, and Valkey 8.0, 8.1 and 9.1. An older version than Redis 6 is refused at
-//! connecting.
-//! Feature: `tls` (off) for `rediss://`.
+//! # Versions
 //!
-//! Needs Rust 1.95, the version it is tested with.
+//! Tested with Redis 6.0, 6.2, 7.0, 7.2 and 8.0, and with Valkey 8.0, 8.1 and 9.1. `connect` rejects servers older than
+//! Redis 6.0.
+//!
+//! redis 1.x is part of the public API (`redis::Client` and `redis::aio::ConnectionManager` convert into [`Server`]), so
+//! a new major version of redis is a breaking change of this crate.
+//!
+//! Feature `tls` (off by default): `rediss://` URLs, with rustls and the certificates of the operating system.
+//!
+//! Needs Rust 1.88.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
+mod connection;
 mod error;
-mod link;
+mod server;
 mod store;
 
 pub use self::builder::RedisStoreBuilder;
 pub use self::error::{ConnectError, ConnectErrorKind};
+pub use self::server::Server;
 pub use self::store::RedisStore;
 
-/// The example of the README.
+/// Compiles the example in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,6 @@
--- KEYS[1]: the event. ARGV: renew, complete or release; owner; lease or retention in milliseconds.
--- Gives 1 if written, 0 if the caller does not hold the claim.
+-- Renews, completes or releases a claim.
+-- KEYS[1]: the key of the event. ARGV: renew, complete or release; owner; lease or retention in ms.
+-- Returns 1 if the claim was changed, 0 if the owner does not hold it.
 local operation, owner, duration = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local record = redis.call('HMGET', KEYS[1], 'state', 'owner')
 local state, holder = record[1], record[2]
@@ -7,7 +8,7 @@ local state, holder = record[1], record[2]
 if holder ~= owner then
     return 0
 elseif state == 'done' then
-    -- The reply to our completion got lost.
+    -- The same owner completes again because the reply was lost: confirm it.
     return operation == 'complete' and 1 or 0
 elseif operation == 'renew' then
     local time = redis.call('TIME')

@@ -8,16 +8,15 @@ use roomz_webhook::store::{
     async_trait,
 };
 
-use crate::builder::RedisStoreBuilder;
-use crate::error::ConnectError;
-use crate::link::{Link, Repeat};
+use crate::connection::{Connection, Retry};
 
-/// Claims in Redis or Valkey.
+/// A store that keeps claims in Redis or Valkey.
 ///
-/// A clone is the same store on the same connection.
+/// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone shares the
+/// connection.
 #[derive(Clone)]
 pub struct RedisStore {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     prefix: Arc<str>,
     scripts: Arc<Scripts>,
 }
@@ -27,76 +26,87 @@ struct Scripts {
     settle: Script,
 }
 
+/// An operation of `settle.lua`.
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Renew,
+    Complete,
+    Release,
+}
+
+impl Operation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Renew => "renew",
+            Self::Complete => "complete",
+            Self::Release => "release",
+        }
+    }
+
+    /// A second release would report `Lost`, because nobody holds a released claim.
+    const fn retry(self) -> Retry {
+        match self {
+            Self::Renew | Self::Complete => Retry::Safe,
+            Self::Release => Retry::Never,
+        }
+    }
+}
+
 impl RedisStore {
-    /// Connects with the default settings.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`RedisStoreBuilder::connect`].
-    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        Self::builder(url).connect().await
-    }
-
-    /// Begins a store on the server of this URL: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, all but the host optional.
-    pub fn builder(url: &str) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(url)
-    }
-
-    pub(crate) fn new(link: Link, prefix: String) -> Self {
+    pub(crate) fn new(connection: Connection, prefix: String) -> Self {
         let scripts = Scripts {
             claim: Script::new(include_str!("claim.lua")),
             settle: Script::new(include_str!("settle.lua")),
         };
-        Self { link: Arc::new(link), prefix: prefix.into(), scripts: Arc::new(scripts) }
+        Self { connection: Arc::new(connection), prefix: prefix.into(), scripts: Arc::new(scripts) }
     }
 
-    /// Claims and forgets an event that nobody has, to see that the server lets us.
-    pub(crate) async fn try_out(&self) -> Result<(), RedisError> {
-        let key = format!("{}:try-out:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));
-        let (owner, none) = (Owner::random(), Fingerprint::from_bytes([0; 16]));
-        let request = ClaimRequest::new(owner, none, Duration::from_secs(1), Duration::from_secs(1));
-        let _: (u8, u64, u8) = self.claim_raw(&key, &request).await?;
-        let _: u8 = self.settle_raw(&key, "complete", owner, Duration::from_millis(1)).await?;
+    /// Claims and completes a random event, to find out whether the server permits it. The key expires after 1 ms.
+    pub(crate) async fn self_test(&self) -> Result<(), RedisError> {
+        let key =
+            format!("{}:self-test:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));
+        let (owner, fingerprint) = (Owner::random(), Fingerprint::from_bytes([0; 16]));
+        let request = ClaimRequest::new(owner, fingerprint, Duration::from_secs(1), Duration::from_secs(1));
+        let _: (u8, u64, u8) = self.run_claim(&key, &request).await?;
+        let _: u8 = self.run_settle(&key, Operation::Complete, owner, Duration::from_millis(1)).await?;
         Ok(())
     }
 
-    /// The id comes last and has one length, so that no two pairs of namespace and id share a key.
+    /// The id comes last and has a fixed length, so that two pairs of namespace and id never share a key.
     fn key(&self, key: &ClaimKey) -> String {
         format!("{}:{}:{}", self.prefix, key.namespace(), key.id())
     }
 
-    async fn claim_raw(&self, key: &str, claim: &ClaimRequest) -> Result<(u8, u64, u8), RedisError> {
+    async fn run_claim(&self, key: &str, claim: &ClaimRequest) -> Result<(u8, u64, u8), RedisError> {
         let mut script = self.scripts.claim.key(key);
         script
             .arg(&claim.owner.to_bytes())
             .arg(&claim.fingerprint.to_bytes())
             .arg(millis(claim.lease))
             .arg(millis(claim.retention));
-        self.link.invoke(&script, Repeat::Harmless).await
+        self.connection.invoke(&script, Retry::Safe).await
     }
 
-    async fn settle_raw(
+    async fn run_settle(
         &self,
         key: &str,
-        operation: &str,
+        operation: Operation,
         owner: Owner,
         duration: Duration,
     ) -> Result<u8, RedisError> {
         let mut script = self.scripts.settle.key(key);
-        script.arg(operation).arg(&owner.to_bytes()).arg(millis(duration));
-        // Repeated, a release would be told that nobody holds the claim.
-        let repeat = if operation == "release" { Repeat::Never } else { Repeat::Harmless };
-        self.link.invoke(&script, repeat).await
+        script.arg(operation.name()).arg(&owner.to_bytes()).arg(millis(duration));
+        self.connection.invoke(&script, operation.retry()).await
     }
 
     async fn settle(
         &self,
         key: &ClaimKey,
-        operation: &str,
+        operation: Operation,
         owner: Owner,
         duration: Duration,
     ) -> Result<Settled, StoreError> {
-        match self.settle_raw(&self.key(key), operation, owner, duration).await {
+        match self.run_settle(&self.key(key), operation, owner, duration).await {
             Ok(0) => Ok(Settled::Lost),
             Ok(_) => Ok(Settled::Applied),
             Err(error) => Err(StoreError::unavailable(error)),
@@ -104,7 +114,7 @@ impl RedisStore {
     }
 }
 
-/// At least one: a key that expires in 0 ms is deleted.
+/// At least 1, because Redis deletes a key at once whose time to live is 0 ms.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
 }
@@ -113,7 +123,7 @@ fn millis(duration: Duration) -> u64 {
 impl IdempotencyStore for RedisStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
         let (state, number, matches) =
-            self.claim_raw(&self.key(key), claim).await.map_err(StoreError::unavailable)?;
+            self.run_claim(&self.key(key), claim).await.map_err(StoreError::unavailable)?;
         let state = match state {
             0 => ClaimState::claimed(u32::try_from(number).unwrap_or(u32::MAX)),
             1 => ClaimState::in_flight(Duration::from_millis(number)),
@@ -123,7 +133,7 @@ impl IdempotencyStore for RedisStore {
     }
 
     async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
-        self.settle(key, "renew", owner, lease).await
+        self.settle(key, Operation::Renew, owner, lease).await
     }
 
     async fn complete(
@@ -132,11 +142,11 @@ impl IdempotencyStore for RedisStore {
         owner: Owner,
         retention: Duration,
     ) -> Result<Settled, StoreError> {
-        self.settle(key, "complete", owner, retention).await
+        self.settle(key, Operation::Complete, owner, retention).await
     }
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
-        self.settle(key, "release", owner, Duration::ZERO).await
+        self.settle(key, Operation::Release, owner, Duration::ZERO).await
     }
 }
 

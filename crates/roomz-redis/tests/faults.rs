@@ -1,6 +1,6 @@
-//! A real server that stops, dies, comes back, and fills up, behind the whole layer.
+//! The whole layer with a real server that is stopped, killed, restarted, full, or demoted.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 use std::time::{Duration, Instant};
 
@@ -9,24 +9,24 @@ use axum::routing::post;
 use axum::{Router, http::StatusCode};
 use roomz_axum::{Secret, WebhookEvent, WebhookLayer};
 use roomz_redis::RedisStore;
+use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
-use roomz_tests::{Server, redis_url};
 use roomz_webhook::testing::TestEvent;
 use tower::ServiceExt as _;
 
 const STORE_TIMEOUT: Duration = Duration::from_millis(500);
 
-struct Receiver {
+struct TestReceiver {
     app: Router,
     secret: Secret,
 }
 
-impl Receiver {
-    async fn on(server: &Server) -> Self {
-        Self::at(&format!("redis://127.0.0.1:{}", server.port())).await
+impl TestReceiver {
+    async fn with_server(server: &Server) -> Self {
+        Self::with_url(&format!("redis://127.0.0.1:{}", server.port())).await
     }
 
-    async fn at(url: &str) -> Self {
+    async fn with_url(url: &str) -> Self {
         let builder = RedisStore::builder(url).with_connect_timeout(STORE_TIMEOUT);
         let store = builder.with_response_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
         let secret = Secret::new("the webhook secret").unwrap();
@@ -36,7 +36,9 @@ impl Receiver {
         Self { app, secret }
     }
 
-    /// The status, and whether it was a duplicate. No answer may take longer than the store may, and a little.
+    /// Delivers the event once. Returns the status and whether it was a duplicate.
+    ///
+    /// Panics if the response takes longer than the timeouts of the store allow.
     async fn deliver(&self, event: &TestEvent) -> (StatusCode, bool) {
         let start = Instant::now();
         let request = event.request::<Body>("/", &self.secret);
@@ -48,7 +50,7 @@ impl Receiver {
         (response.status(), response.headers().contains_key("roomz-webhook-skipped"))
     }
 
-    /// Delivers as a sender that tries again, until it is accepted.
+    /// Delivers until the status is 200, like a sender that retries. Returns whether it was a duplicate.
     async fn deliver_until_accepted(&self, event: &TestEvent) -> bool {
         let start = Instant::now();
         loop {
@@ -56,16 +58,16 @@ impl Receiver {
                 (StatusCode::OK, duplicate) => return duplicate,
                 (status, _) => assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE),
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "it does not recover");
+            assert!(start.elapsed() < Duration::from_secs(30), "the receiver did not recover within 30 s");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_stopped_server_is_503_in_time_and_works_when_it_goes_on() {
-    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
-    let receiver = Receiver::on(&server).await;
+async fn stopped_server_gives_503_until_it_continues() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let receiver = TestReceiver::with_server(&server).await;
     let (before, during) = (TestEvent::busy(), TestEvent::busy());
     assert_eq!(receiver.deliver(&before).await, (StatusCode::OK, false));
     server.signal("STOP");
@@ -73,15 +75,15 @@ async fn a_stopped_server_is_503_in_time_and_works_when_it_goes_on() {
         assert_eq!(receiver.deliver(event).await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
     server.signal("CONT");
-    assert!(receiver.deliver_until_accepted(&before).await, "still known");
-    assert!(!receiver.deliver_until_accepted(&during).await, "handled now");
+    assert!(receiver.deliver_until_accepted(&before).await, "the claim survived");
+    assert!(!receiver.deliver_until_accepted(&during).await, "the handler runs now");
     assert_eq!(receiver.deliver(&during).await, (StatusCode::OK, true));
 }
 
 #[tokio::test]
-async fn a_killed_server_is_503_and_its_successor_is_found() {
-    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
-    let receiver = Receiver::on(&server).await;
+async fn killed_server_gives_503_until_restarted() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let receiver = TestReceiver::with_server(&server).await;
     assert_eq!(receiver.deliver(&TestEvent::busy()).await, (StatusCode::OK, false));
     let port = server.port();
     drop(server);
@@ -89,35 +91,43 @@ async fn a_killed_server_is_503_and_its_successor_is_found() {
     for _ in 0..3 {
         assert_eq!(receiver.deliver(&event).await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
-    // It has forgotten everything, the scripts too.
-    let _successor = Server::redis_on(port, &[]).unwrap();
+    // The new server has neither the claims nor the scripts.
+    let _restarted = Server::redis_on(port, &[]).unwrap();
     assert!(!receiver.deliver_until_accepted(&event).await);
     assert_eq!(receiver.deliver(&event).await, (StatusCode::OK, true));
 }
 
 #[tokio::test]
-async fn a_server_that_dies_between_claim_and_completion_does_not_change_the_answer() {
-    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
+async fn server_killed_before_completion_keeps_response() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
     let server = std::sync::Arc::new(std::sync::Mutex::new(Some(server)));
     let url = format!("redis://127.0.0.1:{}", server.lock().unwrap().as_ref().unwrap().port());
     let store = RedisStore::builder(&url).with_response_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
     let secret = Secret::new("the webhook secret").unwrap();
     let builder = WebhookLayer::builder(secret.clone()).with_store(store);
     let layer = builder.with_store_timeout(STORE_TIMEOUT).build().unwrap();
-    let victim = server.clone();
-    let handler = async move |_: WebhookEvent| drop(victim.lock().unwrap().take());
+    let server_to_kill = server.clone();
+    let handler = async move |_: WebhookEvent| drop(server_to_kill.lock().unwrap().take());
     let app = Router::new().route("/", post(handler).layer(layer));
-    let receiver = Receiver { app, secret };
+    let receiver = TestReceiver { app, secret };
     let event = TestEvent::busy();
-    assert_eq!(receiver.deliver(&event).await, (StatusCode::OK, false), "the answer stands");
-    assert_eq!(receiver.deliver(&event).await, (StatusCode::OK, true), "and this process knows it");
+    assert_eq!(
+        receiver.deliver(&event).await,
+        (StatusCode::OK, false),
+        "the response of the handler is kept"
+    );
+    assert_eq!(
+        receiver.deliver(&event).await,
+        (StatusCode::OK, true),
+        "this process remembers the completion"
+    );
 }
 
 #[tokio::test]
-async fn a_full_server_is_503_and_forgets_nothing() {
+async fn full_server_gives_503_and_loses_no_claim() {
     let full = ["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"];
-    let Some(server) = Server::redis(&full) else { return drop(redis_url()) };
-    let receiver = Receiver::on(&server).await;
+    let Some(server) = Server::redis_or_skip(&full) else { return };
+    let receiver = TestReceiver::with_server(&server).await;
     let first = TestEvent::busy();
     assert_eq!(receiver.deliver(&first).await, (StatusCode::OK, false));
     let mut accepted = 0;
@@ -126,28 +136,28 @@ async fn a_full_server_is_503_and_forgets_nothing() {
             StatusCode::OK => accepted += 1,
             status => break assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE),
         }
-        assert!(accepted < 100_000, "it never fills up");
+        assert!(accepted < 100_000, "the server is not full after {accepted} events");
     }
     assert!(accepted > 100, "{accepted}");
-    assert_eq!(receiver.deliver(&first).await, (StatusCode::OK, true), "what it knows it still says");
+    assert_eq!(receiver.deliver(&first).await, (StatusCode::OK, true), "the first event is still known");
 }
 
 #[tokio::test]
-async fn a_connection_that_the_network_forgets_is_replaced() {
-    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
+async fn replaces_silent_connection() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
     let proxy = Proxy::start(server.address()).await;
-    let receiver = Receiver::at(&format!("redis://{}", proxy.address())).await;
+    let receiver = TestReceiver::with_url(&format!("redis://{}", proxy.address())).await;
     let event = TestEvent::busy();
-    proxy.set(Network::Forgets);
+    proxy.set(Network::Blackholes);
     assert_eq!(receiver.deliver(&event).await.0, StatusCode::SERVICE_UNAVAILABLE);
-    proxy.set(Network::Passes);
+    proxy.set(Network::Forwards);
     assert!(!receiver.deliver_until_accepted(&event).await);
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_closed_while_it_was_idle_costs_no_delivery() {
-    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
-    let receiver = Receiver::on(&server).await;
+async fn closed_idle_connection_costs_no_delivery() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let receiver = TestReceiver::with_server(&server).await;
     for _ in 0..100 {
         assert_eq!(server.redis_command("CLIENT KILL TYPE normal"), ":1");
         assert_eq!(receiver.deliver(&TestEvent::busy()).await, (StatusCode::OK, false));
@@ -155,26 +165,28 @@ async fn a_connection_that_the_server_closed_while_it_was_idle_costs_no_delivery
 }
 
 #[tokio::test]
-async fn a_server_that_may_not_write_any_more_is_looked_for_anew() {
-    let Some(server) = Server::redis(&[]) else { return drop(redis_url()) };
-    let receiver = Receiver::on(&server).await;
-    // As after a fail-over whose old master is still there: the address may lead to another one by now.
-    let id_of_newest = || server.redis_command("CLIENT ID").trim_start_matches(':').parse::<u64>().unwrap();
+async fn reconnects_when_server_is_demoted() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let receiver = TestReceiver::with_server(&server).await;
+    // Like a failover that leaves the old master running as a replica. `CLIENT ID` counts all connections, so that a gap
+    // shows that the store opened a new one.
+    let newest_client_id =
+        || server.redis_command("CLIENT ID").trim_start_matches(':').parse::<u64>().unwrap();
     assert_eq!(server.redis_command("REPLICAOF 127.0.0.1 1"), "+OK");
-    let (before, start, mut ours) = (id_of_newest(), Instant::now(), 0);
-    while id_of_newest() == before + ours + 1 {
-        ours += 1;
+    let (first_id, start, mut own_connections) = (newest_client_id(), Instant::now(), 0);
+    while newest_client_id() == first_id + own_connections + 1 {
+        own_connections += 1;
         assert_eq!(receiver.deliver(&TestEvent::busy()).await.0, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(start.elapsed() < Duration::from_secs(20), "the same connection for ever");
+        assert!(start.elapsed() < Duration::from_secs(20), "the store did not reconnect within 20 s");
     }
 }
 
 #[tokio::test]
-async fn a_login_that_is_refused_for_a_while_is_tried_again() {
+async fn retries_rejected_login() {
     let with_password = |port, password| Server::redis_on(port, &["--requirepass", password]).unwrap();
-    let Some(server) = Server::redis(&["--requirepass", "right"]) else { return drop(redis_url()) };
+    let Some(server) = Server::redis_or_skip(&["--requirepass", "right"]) else { return };
     let port = server.port();
-    let receiver = Receiver::at(&format!("redis://:right@127.0.0.1:{port}")).await;
+    let receiver = TestReceiver::with_url(&format!("redis://:right@127.0.0.1:{port}")).await;
     drop(server);
     let server = with_password(port, "other");
     let event = TestEvent::busy();

@@ -1,4 +1,4 @@
--- One row for each event: who runs it, or that it is done. For PostgreSQL and SQLite alike.
+-- One row for each event. The same SQL is valid for PostgreSQL and SQLite.
 CREATE TABLE roomz_claims (
     namespace   TEXT     NOT NULL,
     event_id    BYTEA    NOT NULL, -- 16 bytes
@@ -7,9 +7,9 @@ CREATE TABLE roomz_claims (
     fingerprint BYTEA    NOT NULL, -- 16 bytes, of the first body
     attempt     BIGINT   NOT NULL,
     lease_end   BIGINT   NOT NULL, -- milliseconds since 1970, by the database's clock
-    expires     BIGINT   NOT NULL, -- likewise
+    expires     BIGINT   NOT NULL, -- milliseconds since 1970, by the database's clock
     PRIMARY KEY (namespace, event_id)
 );
 
--- For removing what has expired.
+-- Finds the expired rows that a purge deletes.
 CREATE INDEX roomz_claims_expires ON roomz_claims (expires);

@@ -3,12 +3,58 @@ use std::time::Duration;
 use crate::database::{Database, Source};
 use crate::error::{ConnectError, ConnectErrorKind};
 use crate::pool::Pool;
+#[cfg(feature = "postgres")]
+use crate::postgres;
+use crate::settings::Settings;
+#[cfg(feature = "sqlite")]
+use crate::sqlite;
 use crate::store::SqlStore;
 
-const LEAST: Duration = Duration::from_millis(1);
-const MOST: Duration = Duration::from_secs(60 * 60);
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// Collects the settings of a [`SqlStore`].
+impl SqlStore {
+    /// Connects to a database with the default settings.
+    ///
+    /// Accepts everything that names a database: a URL, a `sqlx::PgPool`, or a `sqlx::SqlitePool` (see [`Database`]).
+    ///
+    /// ```no_run
+    /// use roomz_sql::SqlStore;
+    ///
+    /// # async fn connect(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let from_environment = SqlStore::connect(&std::env::var("DATABASE_URL")?).await?;
+    /// let postgres = SqlStore::connect("postgres://user:password@localhost/floors").await?;
+    /// let sqlite = SqlStore::connect("sqlite:///var/lib/floors/claims.db").await?;
+    /// let sharing_a_pool = SqlStore::connect(pool).await?;
+    /// # drop((from_environment, postgres, sqlite, sharing_a_pool));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`SqlStoreBuilder::connect`].
+    pub async fn connect(database: impl Into<Database>) -> Result<Self, ConnectError> {
+        Self::builder(database).connect().await
+    }
+
+    /// Creates a builder for a store on this database, with the default settings.
+    ///
+    /// ```no_run
+    /// use roomz_sql::SqlStore;
+    ///
+    /// # async fn connect() -> Result<(), roomz_sql::ConnectError> {
+    /// let store = SqlStore::builder("sqlite:claims.db").with_migrations(false).connect().await?;
+    /// # drop(store);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(database: impl Into<Database>) -> SqlStoreBuilder {
+        SqlStoreBuilder { database: database.into(), settings: Settings::default() }
+    }
+}
+
+/// Builds a [`SqlStore`]. Every setting has a default.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -28,78 +74,130 @@ const MOST: Duration = Duration::from_secs(60 * 60);
 #[must_use = "call `connect` to get the store"]
 pub struct SqlStoreBuilder {
     database: Database,
-    pub(crate) migrations: bool,
-    pub(crate) max_connections: u32,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) response_timeout: Duration,
+    settings: Settings,
 }
 
 impl SqlStoreBuilder {
-    pub(crate) const fn new(database: Database) -> Self {
-        Self {
-            database,
-            migrations: true,
-            max_connections: 10,
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_millis(1_500),
-        }
-    }
-
-    /// Whether a missing table is created at connecting. Default: yes. With `false` it is an error; run
-    /// [`MIGRATIONS`](crate::MIGRATIONS) then.
+    /// Sets whether `connect` creates missing tables. Default: `true`.
     ///
-    /// Several instances may do so at once. A user who may not create tables can connect when they are there.
+    /// With `false`, a missing table is an error: run [`MIGRATIONS`](crate::MIGRATIONS) yourself. Several instances may
+    /// create the tables at once. A user who may not create tables can connect once they exist.
+    ///
+    /// ```
+    /// # use roomz_sql::SqlStore;
+    /// let builder = SqlStore::builder("sqlite:claims.db").with_migrations(false);
+    /// # drop(builder);
+    /// ```
     pub const fn with_migrations(mut self, migrate: bool) -> Self {
-        self.migrations = migrate;
+        self.settings.migrations = migrate;
         self
     }
 
-    /// How many connections to PostgreSQL are kept at most, at least one. Default: 10. SQLite has one writer, so that one
-    /// connection is all it gets; a pool of yours has its own number.
+    /// Sets the maximum number of connections to PostgreSQL. Default: 10. Zero counts as 1.
     ///
-    /// While the server ends no commit, as without a synchronous standby, its own limits do not apply to those whose
-    /// connection was given up: more of its processes may then wait than there are connections.
+    /// Lower it if the server's `max_connections` is shared with many clients. No effect on SQLite, which has one writer
+    /// and gets one connection, and on an existing pool.
+    ///
+    /// When commits hang (no synchronous standby), server-side timeouts do not stop abandoned backends: the server may
+    /// then have more backends of this store than this maximum.
+    ///
+    /// ```
+    /// # use roomz_sql::SqlStore;
+    /// let builder = SqlStore::builder("postgres://localhost/floors").with_max_connections(4);
+    /// # drop(builder);
+    /// ```
     pub fn with_max_connections(mut self, connections: u32) -> Self {
-        self.max_connections = connections.max(1);
+        self.settings.max_connections = connections.max(1);
         self
     }
 
-    /// How long connecting may take, from a millisecond to an hour. Default: 2 s. Migrations may take longer.
+    /// Sets the timeout for connecting, from 1 ms to 1 h. Default: 2 s. Migrations may take longer.
+    ///
+    /// Raise it if the server is far away.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_sql::SqlStore;
+    /// let builder = SqlStore::builder("postgres://localhost/floors").with_connect_timeout(Duration::from_secs(5));
+    /// # drop(builder);
+    /// ```
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout.clamp(LEAST, MOST);
+        self.settings.connect_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
         self
     }
 
-    /// How long the database may take for one answer, and a connection to become free, from a millisecond to an hour.
-    /// Default: 1.5 s, which is within the layer's store time-out (2 s). An operation that takes a quarter longer in all
-    /// is given up, also on a pool of yours.
+    /// Sets the timeout for one reply of the database and for a free connection, from 1 ms to 1 h. Default: 1.5 s.
+    ///
+    /// Keep it below the layer's store timeout (2 s by default). A whole operation times out after 1.25 times this
+    /// value, also on an existing pool.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_sql::SqlStore;
+    /// let builder = SqlStore::builder("sqlite:claims.db").with_response_timeout(Duration::from_millis(500));
+    /// # drop(builder);
+    /// ```
     pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
-        self.response_timeout = timeout.clamp(LEAST, MOST);
+        self.settings.response_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
         self
     }
 
-    /// Connects, creates the table if it is missing, and sees that the database does what a store needs.
+    /// Connects, creates the table if it is missing, and checks that the store can use the database.
+    ///
+    /// The check runs every statement of the store in a transaction, and rolls it back.
+    ///
+    /// ```no_run
+    /// use roomz_sql::{ConnectErrorKind, SqlStore};
+    ///
+    /// # async fn connect() {
+    /// match SqlStore::builder("postgres://localhost/floors").connect().await {
+    ///     Ok(store) => drop(store),
+    ///     Err(error) if error.kind() == ConnectErrorKind::Unreachable => eprintln!("try again later: {error}"),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] for a URL or a scheme that cannot be used, a server that cannot be reached, a file that cannot be
-    /// opened, a refused login, a database that is too old or behind an unfit pooler, a pool that asks for more than
-    /// `READ COMMITTED`, a missing or changed table, or one that cannot be written.
-    pub async fn connect(mut self) -> Result<SqlStore, ConnectError> {
-        let source = std::mem::replace(&mut self.database.0, Source::Url(String::new()));
+    /// [`ConnectError`] if the URL is invalid, the server cannot be reached, the file cannot be opened, the login is
+    /// rejected, the connection cannot be encrypted as `sslmode` requires, the database is too old or behind an
+    /// unsupported pooler, the pool's isolation level is stricter than `READ COMMITTED`, or the table is missing,
+    /// different or not writable.
+    pub async fn connect(self) -> Result<SqlStore, ConnectError> {
+        let Self { database: Database(source), settings } = self;
         let connections = match source {
             Source::Url(url) => match url.split_once(':').map(|(scheme, _)| scheme) {
                 #[cfg(feature = "postgres")]
-                Some("postgres" | "postgresql") => self.open_postgres(&url).await?,
+                Some("postgres" | "postgresql") => postgres::connect(&url, &settings).await?,
                 #[cfg(feature = "sqlite")]
-                Some("sqlite") => self.open_sqlite(&url).await?,
-                _ => return Err(ConnectError::new(ConnectErrorKind::Scheme)),
+                Some("sqlite") => sqlite::connect(&url, &settings).await?,
+                _ => return Err(unknown_scheme(&url)),
             },
             #[cfg(feature = "postgres")]
-            Source::Postgres(pool) => self.take_postgres(pool).await?,
+            Source::Postgres(pool) => postgres::use_pool(pool, &settings).await?,
             #[cfg(feature = "sqlite")]
-            Source::Sqlite(pool) => self.take_sqlite(pool).await?,
+            Source::Sqlite(pool) => sqlite::use_pool(pool, &settings).await?,
         };
-        Ok(SqlStore::new(Pool { connections, limit: self.response_timeout * 5 / 4 }))
+        Ok(SqlStore::new(Pool { connections, operation_timeout: settings.response_timeout * 5 / 4 }))
     }
+}
+
+/// The message names the scheme at most: the rest of the URL may contain a password.
+fn unknown_scheme(url: &str) -> ConnectError {
+    const ADVICE: &str = "use postgres:// (feature `postgres`) or sqlite: (feature `sqlite`)";
+    // `user:password@host` has no scheme.
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    let scheme = scheme.filter(|scheme| {
+        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    });
+    let message = match scheme {
+        Some(scheme @ ("postgres" | "postgresql" | "sqlite")) => {
+            let feature = if scheme == "sqlite" { "sqlite" } else { "postgres" };
+            format!("invalid database URL: {scheme}: needs the feature `{feature}` of roomz-sql; enable it")
+        }
+        Some(scheme) => format!("invalid database URL: unknown scheme {scheme:?}; {ADVICE}"),
+        None => format!("invalid database URL: the scheme is missing; {ADVICE}"),
+    };
+    ConnectError::new(ConnectErrorKind::InvalidUrl, message)
 }

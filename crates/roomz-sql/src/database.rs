@@ -1,15 +1,18 @@
 use std::fmt;
 
-/// Where the claims are kept: a URL, or a pool of yours.
+/// A database: a URL, or an existing pool.
 ///
 /// | URL | |
 /// |---|---|
 /// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | `?sslmode=require` and stricter need the feature `tls` |
-/// | `sqlite:FILE`, `sqlite:///ABSOLUTE/FILE` | the file is made if it is not there, unless `?mode=rw` |
+/// | `sqlite:FILE`, `sqlite:///ABSOLUTE/FILE` | the file is created if it is missing, unless the URL has `?mode=rw` |
 ///
-/// A pool of PostgreSQL connections is used as it is: give it a `statement_timeout` below the layer's store time-out. So
-/// is a pool of SQLite connections: give it one connection, `WAL`, `synchronous=FULL` and a `busy_timeout` below the
-/// store time-out.
+/// The store uses an existing pool without changing its settings:
+///
+/// - `sqlx::PgPool`: set a `statement_timeout` below the layer's store timeout (2 s by default), and keep the default
+///   isolation level `READ COMMITTED`.
+/// - `sqlx::SqlitePool`: set one connection, journal mode `WAL`, `synchronous = FULL`, and a `busy_timeout` below the
+///   store timeout.
 pub struct Database(pub(crate) Source);
 
 pub(crate) enum Source {
@@ -23,6 +26,12 @@ pub(crate) enum Source {
 impl From<&str> for Database {
     fn from(url: &str) -> Self {
         Self(Source::Url(url.to_owned()))
+    }
+}
+
+impl From<&String> for Database {
+    fn from(url: &String) -> Self {
+        Self(Source::Url(url.clone()))
     }
 }
 
@@ -46,6 +55,7 @@ impl From<sqlx::SqlitePool> for Database {
     }
 }
 
+/// Prints the variant only, because URLs contain passwords.
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {

@@ -1,147 +1,79 @@
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// A store could not be connected. Neither the text nor the source holds the URL, which may hold a password.
-#[derive(Debug)]
+/// The error of [`SqlStore::connect`](crate::SqlStore::connect).
+///
+/// `Display` says what happened and what to do. `Debug` adds the causes, so that an error returned from `main` is
+/// readable. Neither contains the URL, which may contain a password.
 pub struct ConnectError {
     kind: ConnectErrorKind,
+    message: Cow<'static, str>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// Why a store could not be connected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Only [`Unreachable`](Self::Unreachable) can pass without a change of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
-    /// The URL cannot be used, or asks for a database in memory.
-    Url,
-    /// The URL begins with neither `postgres:` nor `sqlite:`, or with one whose feature is not enabled.
-    Scheme,
-    /// The server cannot be reached, or did not answer in time.
+    /// The URL is invalid, names a database in memory, or its scheme needs a feature that is not enabled.
+    InvalidUrl,
+    /// The server cannot be reached, or did not reply in time.
     Unreachable,
-    /// The file of an SQLite database cannot be opened, or is none.
-    File,
-    /// The server refused the login, or has no such database.
-    Login,
-    /// The database is too old.
-    #[non_exhaustive]
-    TooOld {
-        /// `PostgreSQL` or `SQLite`.
-        product: &'static str,
-        /// Its version.
-        found: String,
-        /// The version needed at least.
-        least: (u32, u32),
-    },
-    /// The URL asks for encryption (`sslmode`), which needs the feature `tls`, or it failed.
+    /// The server rejected the login, or has no such database.
+    LoginRejected,
+    /// The connection cannot be encrypted as `sslmode` requires, for example because the feature `tls` is off.
     Tls,
-    /// A pooler shares connections between transactions, which prepared statements do not survive.
-    Pooler,
-    /// The pool's transactions are stricter than `READ COMMITTED`, so that claims of one event would fail instead of
-    /// waiting for each other.
-    Isolation,
-    /// A table or a column is missing, or is not as the store made it.
-    Schema,
-    /// The database lets this user not do what a store must, or cannot be written.
-    Refused,
+    /// The file cannot be opened, or is not an SQLite database.
+    InvalidFile,
+    /// The database is too old, behind a pooler that shares connections between transactions, or its default isolation
+    /// level is stricter than `READ COMMITTED`.
+    Unsupported,
+    /// A table or a column is missing, or differs from [`MIGRATIONS`](crate::MIGRATIONS).
+    InvalidSchema,
+    /// The user lacks a required permission, or the database is read-only.
+    PermissionDenied,
 }
 
 impl ConnectError {
-    pub(crate) const fn new(kind: ConnectErrorKind) -> Self {
-        Self { kind, source: None }
+    pub(crate) fn new(kind: ConnectErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into(), source: None }
     }
 
-    pub(crate) const fn too_old(product: &'static str, found: String, least: (u32, u32)) -> Self {
-        Self::new(ConnectErrorKind::TooOld { product, found, least })
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 
-    pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
-        let kind = match &error {
-            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => ConnectErrorKind::Url,
-            sqlx::Error::Database(error) => database_kind(error.as_ref()),
-            sqlx::Error::Tls(_) => ConnectErrorKind::Tls,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => ConnectErrorKind::Schema,
-            _ => ConnectErrorKind::Unreachable,
-        };
-        Self { kind, source: Some(error.into()) }
-    }
-
-    /// Why.
+    /// Returns why the store could not be connected.
     #[must_use]
-    pub const fn kind(&self) -> &ConnectErrorKind {
-        &self.kind
-    }
-}
-
-/// PostgreSQL has five characters for a code, SQLite a number.
-fn database_kind(error: &dyn sqlx::error::DatabaseError) -> ConnectErrorKind {
-    let code = error.code();
-    let code = code.as_deref().unwrap_or_default();
-    if let (true, Ok(number)) = (code.len() < 5, code.parse::<u32>()) {
-        // The primary code is in the last byte.
-        return match number & 0xff {
-            1 => ConnectErrorKind::Schema,
-            5 | 6 | 10 | 13 => ConnectErrorKind::Unreachable,
-            11 | 14 | 26 => ConnectErrorKind::File,
-            _ => ConnectErrorKind::Refused,
-        };
-    }
-    match code {
-        "28000" | "28P01" | "3D000" => ConnectErrorKind::Login,
-        "26000" | "42P05" => ConnectErrorKind::Pooler,
-        "3F000" | "23502" | "42P01" | "42P07" | "42703" | "42804" | "42883" | "42P10" => {
-            ConnectErrorKind::Schema
-        }
-        "53300" | "55P03" | "57014" | "57P01" | "57P02" | "57P03" => ConnectErrorKind::Unreachable,
-        _ => ConnectErrorKind::Refused,
+    pub const fn kind(&self) -> ConnectErrorKind {
+        self.kind
     }
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            ConnectErrorKind::Url => f.write_str(
-                "the URL of the SQL store cannot be used: it must look like \
-                 postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:FILE, and not ask for memory",
-            ),
-            ConnectErrorKind::Scheme => f.write_str(
-                "the URL of the SQL store must begin with postgres:// (feature `postgres`) or sqlite: (feature `sqlite`)",
-            ),
-            ConnectErrorKind::Unreachable => f.write_str(
-                "the database of the SQL store cannot be reached, or did not answer in time: see that the server runs and \
-                 takes connections, that host and port are right, and that nobody holds a lock on `roomz_claims`",
-            ),
-            ConnectErrorKind::File => f.write_str(
-                "the file of the SQL store's URL cannot be opened: its directory must exist and be writable, and the \
-                 file be an SQLite database",
-            ),
-            ConnectErrorKind::Login => f.write_str(
-                "the server refused the login: see the user, the password and the database of the SQL store's URL",
-            ),
-            ConnectErrorKind::TooOld { product, found, least: (major, minor) } => {
-                write!(f, "the SQL store's {product} has version {found:?}: {major}.{minor} or later is needed")
+        f.write_str(&self.message)
+    }
+}
+
+/// Prints the message and its causes: `main` prints returned errors with `Debug`.
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let (mut printed, mut source) = (self.message.to_string(), self.source());
+        while let Some(error) = source {
+            let text = error.to_string();
+            // Many errors of other crates repeat the text of their cause.
+            if !printed.ends_with(&text) {
+                write!(f, ": {text}")?;
             }
-            ConnectErrorKind::Tls => f.write_str(
-                "the SQL store's connection cannot be encrypted as `sslmode` asks: enable the feature `tls`, and see that \
-                 the server has a certificate that can be verified",
-            ),
-            ConnectErrorKind::Pooler => f.write_str(
-                "the SQL store is behind a pooler that shares connections between transactions: give it a direct address, \
-                 or one that keeps a connection for a session",
-            ),
-            ConnectErrorKind::Isolation => f.write_str(
-                "the SQL store's pool has a `default_transaction_isolation` stricter than `read committed`: give the store a \
-                 URL, or a pool of its own",
-            ),
-            ConnectErrorKind::Schema => f.write_str(
-                "the tables of the SQL store are missing or not as it made them: run the scripts of \
-                 `roomz_sql::MIGRATIONS`, or let the store do so with `with_migrations(true)`; if `roomz_claims` was \
-                 dropped, drop `roomz_migrations` too",
-            ),
-            ConnectErrorKind::Refused => f.write_str(
-                "the database refused what the SQL store does: the user needs SELECT, INSERT, UPDATE and DELETE on \
-                 `roomz_claims` (and CREATE, to make it), and the database must be writable",
-            ),
+            (printed, source) = (text, error.source());
         }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
-//! The claims of [`roomz_webhook`] in PostgreSQL or SQLite: all instances of a receiver share one truth, and a restart
-//! forgets nothing.
+//! Stores the claims of [`roomz_webhook`] in PostgreSQL or SQLite.
+//!
+//! All instances of a receiver share the claims, and a restart loses none.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -8,7 +9,7 @@
 //!
 //! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = SqlStore::connect("postgres://user:password@localhost/floors").await?;
-//! // Expired claims are removed by whoever you let do it.
+//! // Nothing else deletes expired claims.
 //! tokio::spawn(store.clone().purge_every(Duration::from_secs(10 * 60)));
 //!
 //! let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
@@ -18,51 +19,61 @@
 //! # }
 //! ```
 //!
-//! With SQLite, `sqlite:///var/lib/floors/claims.db` instead: one machine, a few processes, and no server.
+//! SQLite needs no server and serves a few processes on one machine: use the URL `sqlite:///var/lib/floors/claims.db`.
 //!
-//! # How a claim is kept
+//! **Keep presence in the database too.** Durable claims with presence kept in memory lose the presence at a restart,
+//! because handled events are not handled again.
 //!
-//! One row for each event in the table `roomz_claims`, which is made at connecting if it is not there;
-//! [`MIGRATIONS`] is its SQL, for a team that runs its own. A claim is one statement that inserts or takes over, and,
-//! only where somebody else has the event, a second one that says who is first. Renewal, completion and release are one
-//! statement each, and each statement is a transaction of its own. Leases are measured with the database's clock; a jump of that
-//! clock moves them.
+//! # How claims are stored
 //!
-//! **Nothing removes expired rows but [`purge`](SqlStore::purge)** and [`purge_every`](SqlStore::purge_every). Without
-//! them the table grows; what has expired counts as absent all the same.
+//! Each event is one row in the table `roomz_claims`. `connect` creates the table if it is missing; [`MIGRATIONS`] is its
+//! SQL, to run it yourself.
 //!
-//! # What the database's settings mean for the promise
+//! A claim is one statement that inserts the row or takes it over. Only if another owner holds the event, a second
+//! statement reads its state. Renewal, completion and release are one statement each. Each statement is its own
+//! transaction. Leases are measured with the database's clock, so a jump of that clock moves them.
+//!
+//! **Only [`purge`](SqlStore::purge) and [`purge_every`](SqlStore::purge_every) delete expired rows.** Without them the
+//! table grows. Expired rows count as absent.
+//!
+//! # Which claims a crash can lose
 //!
 //! | PostgreSQL | effect |
 //! |---|---|
-//! | as it comes | a crash forgets nothing that was answered |
-//! | `synchronous_commit = off` | a crash forgets up to some tenths of a second |
-//! | `fsync = off` | a crash of the machine may forget or break anything |
-//! | a fail-over to a replica | forgets what had not been replicated, unless `synchronous_standby_names` waits for it |
+//! | default settings | A crash loses nothing that was acknowledged. |
+//! | `synchronous_commit = off` | A crash loses up to some tenths of a second. |
+//! | `fsync = off` | A crash of the machine can lose or corrupt anything. |
+//! | failover to a replica | Loses what was not yet replicated, unless `synchronous_standby_names` waits for the replica. |
 //!
 //! | SQLite | effect |
 //! |---|---|
-//! | as the store opens it: `WAL`, `synchronous = FULL`, one connection | a crash forgets nothing that was answered |
-//! | a pool of yours with `synchronous = NORMAL` | a power failure forgets the last claims |
-//! | a file on a network drive | SQLite's locks do not hold there: do not |
+//! | from a URL: `WAL`, `synchronous = FULL`, one connection | A crash loses nothing that was acknowledged. |
+//! | existing pool with `synchronous = NORMAL` | A power failure loses the last claims. |
+//! | file on a network drive | Not supported: SQLite's locks do not work there. |
 //!
-//! What is forgotten is handled again when it is delivered again: at-least-once, as everywhere.
+//! If a claim is lost and its event is delivered again, the handler runs again: delivery is at least once.
 //!
-//! # When the database is slow or away
+//! # Timeouts
 //!
-//! A statement has 1.5 s on the server ([`with_response_timeout`](SqlStoreBuilder::with_response_timeout)) and an
-//! operation a quarter more in all; then the layer answers 503 with `Retry-After`. A connection that did not answer is
-//! closed, not put back. One that broke is replaced within the same operation.
+//! The server stops a statement after 1.5 s ([`with_response_timeout`](SqlStoreBuilder::with_response_timeout)). A whole
+//! operation times out after 1.25 times that; then the layer answers 503 with `Retry-After`. The store closes a
+//! connection that did not reply, and replaces a broken connection within the same operation.
 //!
 //! # Limits
 //!
-//! - A pooler that shares connections between transactions is refused at connecting; one that keeps a connection for a
-//!   session is fine.
-//! - A pool of yours must have `READ COMMITTED` transactions, which is PostgreSQL's default.
-//! - The table is found by the `search_path`: instances whose paths differ have different tables.
-//! - SQLite is not fair to its writers: a few processes are well served, many may see a 503.
+//! - `connect` rejects a pooler that shares connections between transactions. A pooler that keeps a connection for a
+//!   session works.
+//! - An existing PostgreSQL pool must use `READ COMMITTED` transactions, which is PostgreSQL's default.
+//! - PostgreSQL finds the table by the `search_path`: instances with different paths use different tables.
+//! - SQLite does not serve writers in order: a few processes work well, many may receive a 503.
 //!
-//! Tested with PostgreSQL 13 to 18, and the SQLite 3.51 that is compiled in. PostgreSQL older than 13 is refused at connecting.
+//! # Versions
+//!
+//! Tested with PostgreSQL 13 to 18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL older than 13 and, in
+//! an existing pool, SQLite older than 3.42.
+//!
+//! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor version of sqlx is
+//! a breaking change of this crate. Depend on sqlx 0.9 yourself to create a pool.
 //!
 //! | feature | |
 //! |---|---|
@@ -70,7 +81,9 @@
 //! | `sqlite` (on) | SQLite, compiled in: needs a C compiler |
 //! | `tls` (off) | encrypted connections to PostgreSQL, with rustls and Mozilla's certificates |
 //!
-//! Needs Rust 1.95, the version it is tested with.
+//! Needs Rust 1.94, because sqlx 0.9 does.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!("roomz-sql needs the feature `postgres` or the feature `sqlite`");
@@ -82,12 +95,12 @@ mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod prepare;
+mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod sqlx_error;
 mod statements;
 mod store;
-
-pub use sqlx;
 
 pub use self::builder::SqlStoreBuilder;
 pub use self::database::Database;
@@ -95,7 +108,7 @@ pub use self::error::{ConnectError, ConnectErrorKind};
 pub use self::prepare::MIGRATIONS;
 pub use self::store::SqlStore;
 
-/// The example of the README.
+/// Compiles the example in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

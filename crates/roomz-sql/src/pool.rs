@@ -6,16 +6,16 @@ use sqlx::{Database, Error};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::statements::Statements;
+use crate::statements::{Statement, Statements};
 
-/// Connections, and how long one operation may take with them.
+/// A pool of connections, and the timeout of one operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     pub(crate) connections: Connections,
-    pub(crate) limit: Duration,
+    pub(crate) operation_timeout: Duration,
 }
 
-/// The databases that are compiled in.
+/// The pool of a database that is compiled in.
 #[derive(Clone, Debug)]
 pub(crate) enum Connections {
     #[cfg(feature = "postgres")]
@@ -24,7 +24,7 @@ pub(crate) enum Connections {
     Sqlite(sqlx::SqlitePool),
 }
 
-/// Does the same with either kind of pool.
+/// Runs the same code with either type of pool.
 macro_rules! with_pool {
     ($pool:expr, $inner:ident => $body:expr) => {
         match $pool {
@@ -36,7 +36,7 @@ macro_rules! with_pool {
     };
 }
 
-/// A value of a statement.
+/// A parameter of a statement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value<'a> {
     Text(&'a str),
@@ -44,14 +44,14 @@ pub(crate) enum Value<'a> {
     Number(i64),
 }
 
-/// What every statement gives.
+/// The row type of every statement.
 pub(crate) type Row = (i64, i64, bool);
 
-/// Asks on this connection. All rows are read, also where there is one at most: only then has the statement been
-/// committed.
-macro_rules! ask {
+/// Executes a statement on a connection. Fetches all rows, even of a statement that returns at most one, because the
+/// statement is committed only after its last row.
+macro_rules! execute {
     ($connection:expr, $statement:expr, $values:expr) => {{
-        let mut query = sqlx::query_as::<_, $crate::pool::Row>($statement);
+        let mut query = sqlx::query_as::<_, $crate::pool::Row>($statement.sql);
         for value in $values {
             query = match *value {
                 $crate::pool::Value::Text(text) => query.bind(text),
@@ -62,16 +62,7 @@ macro_rules! ask {
         query.fetch_all($connection).await
     }};
 }
-pub(crate) use ask;
-
-/// Whether an operation may be asked again when its connection broke. It may have been done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// By its owner, it may.
-    Harmless,
-    /// A second time it would be answered otherwise.
-    Never,
-}
+pub(crate) use execute;
 
 impl Pool {
     pub(crate) fn statements(&self) -> &'static Statements {
@@ -83,68 +74,68 @@ impl Pool {
         }
     }
 
-    pub(crate) async fn ask(
+    pub(crate) async fn execute(
         &self,
-        statement: &'static str,
+        statement: Statement,
         values: &[Value<'_>],
-        repeat: Repeat,
     ) -> Result<Vec<Row>, StoreError> {
-        match timeout(self.limit, self.ask_until_answered(statement, values, repeat)).await {
-            Ok(answer) => answer.map_err(StoreError::unavailable),
+        match timeout(self.operation_timeout, self.execute_with_retry(statement, values)).await {
+            Ok(rows) => rows.map_err(StoreError::unavailable),
             Err(_) => Err(StoreError::timed_out()),
         }
     }
 
-    async fn ask_until_answered(
+    async fn execute_with_retry(
         &self,
-        statement: &'static str,
+        statement: Statement,
         values: &[Value<'_>],
-        repeat: Repeat,
     ) -> Result<Vec<Row>, Error> {
         with_pool!(&self.connections, pool => {
-            // After a restart of the server every connection is broken, each found out by its use.
-            let mut tries_left = pool.options().get_max_connections() + 1;
+            // After a restart of the server, every connection in the pool is broken, and only its use shows it.
+            let mut retries_left = pool.options().get_max_connections() + 1;
             loop {
-                let mut lent = Lent { connection: pool.acquire().await?, limit: self.limit, sound: false };
-                let rows = ask!(&mut *lent.connection, statement, values);
+                let connection = pool.acquire().await?;
+                let mut pooled =
+                    PooledConnection { connection, return_timeout: self.operation_timeout, healthy: false };
+                let rows = execute!(&mut *pooled.connection, statement, values);
                 let broken = rows.as_ref().is_err_and(is_broken);
-                lent.sound = !broken;
-                drop(lent);
-                if !broken || repeat == Repeat::Never || tries_left == 0 {
+                pooled.healthy = !broken;
+                drop(pooled);
+                if !broken || !statement.retry_safe || retries_left == 0 {
                     break rows;
                 }
-                tries_left -= 1;
+                retries_left -= 1;
             }
         })
     }
 }
 
-/// Whether another connection may do better: the server ended this one, or it leads to one that may not write any more.
+/// Whether a new connection can help: the server closed this one, or the connection leads to a server that is read-only
+/// now.
 fn is_broken(error: &Error) -> bool {
     match error {
         Error::Database(error) => error.code().is_some_and(|code| {
             code.len() == 5 && (code.starts_with("57P") || code.starts_with("08") || code == "25006")
         }),
-        // What came cannot be read, which it will not be from another either.
+        // The same row from another connection cannot be decoded either.
         Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => false,
         _ => true,
     }
 }
 
-/// A connection that goes back to its pool when it answered, and is closed when it did not.
-struct Lent<D: Database> {
+/// A connection that `Drop` returns to its pool if it is healthy, and closes otherwise.
+struct PooledConnection<D: Database> {
     connection: PoolConnection<D>,
-    limit: Duration,
-    sound: bool,
+    return_timeout: Duration,
+    healthy: bool,
 }
 
-impl<D: Database> Drop for Lent<D> {
+impl<D: Database> Drop for PooledConnection<D> {
     fn drop(&mut self) {
         match Handle::try_current() {
-            // The pool asks whether the connection is well before it takes it back, and would wait for the answer
-            // without end.
-            Ok(runtime) if self.sound => {
-                drop(runtime.spawn(timeout(self.limit, self.connection.return_to_pool())));
+            // The pool pings the connection before it takes it back, and would wait for the reply without a timeout.
+            Ok(runtime) if self.healthy => {
+                drop(runtime.spawn(timeout(self.return_timeout, self.connection.return_to_pool())));
             }
             _ => self.connection.close_on_drop(),
         }

@@ -3,16 +3,17 @@ use std::str::FromStr as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
-use crate::builder::SqlStoreBuilder;
 use crate::error::{ConnectError, ConnectErrorKind};
 use crate::pool::Connections;
 use crate::prepare;
+use crate::settings::Settings;
+use crate::sqlx_error::{UNREACHABLE, connect_error};
 use crate::statements::POSTGRES;
 
-/// Two instances that create a table at once fail even with IF NOT EXISTS. The number is ours alone, at random.
+/// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is random.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7236718392205847142)";
 
-/// What a URL may set. Of any other parameter sqlx would log the value, which may be a password.
+/// The URL parameters that sqlx knows. It logs the value of any other parameter, which may be a password.
 const PARAMETERS: &[&str] = &[
     "sslmode",
     "ssl-mode",
@@ -34,78 +35,89 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 
-impl SqlStoreBuilder {
-    pub(crate) async fn open_postgres(&self, url: &str) -> Result<Connections, ConnectError> {
-        if !parameters(url).all(|key| PARAMETERS.contains(&key) || key.starts_with("options[")) {
-            return Err(ConnectError::new(ConnectErrorKind::Url));
-        }
-        let options = PgConnectOptions::from_str(url).map_err(ConnectError::from_sqlx)?;
-        // This connection has no time limit: others may be migrating. It also says more than a pool why it fails.
-        let mut connection = tokio::time::timeout(self.connect_timeout, PgConnection::connect_with(&options))
-            .await
-            .map_err(|_| ConnectError::new(ConnectErrorKind::Unreachable))?
-            .map_err(ConnectError::from_sqlx)?;
-        self.prepare_postgres(&mut connection).await?;
-        let _ = connection.close().await;
-
-        let limit = format!("{}ms", self.response_timeout.as_millis());
-        let named = options.get_application_name().is_some();
-        let options = if named { options } else { options.application_name("roomz") };
-        let options = options.options([
-            ("statement_timeout", limit.as_str()),
-            ("default_transaction_isolation", "read committed"),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(self.max_connections)
-            .acquire_timeout(self.response_timeout)
-            // A broken connection is found out by its use and replaced; asking first would double the round trips.
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(ConnectError::from_sqlx)?;
-        Ok(Connections::Postgres(pool))
+/// Connects to the server of this URL.
+pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Connections, ConnectError> {
+    if !parameters(url).all(|key| PARAMETERS.contains(&key) || key.starts_with("options[")) {
+        // Naming the parameter could print a part of a password that contains a question mark.
+        let message = "invalid PostgreSQL URL: unsupported parameter; use sslmode, sslrootcert, sslcert, sslkey, \
+                       statement-cache-capacity, host, hostaddr, port, dbname, user, password, application_name or \
+                       options, and write `?` in a password as %3F";
+        return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
     }
-
-    pub(crate) async fn take_postgres(&self, pool: PgPool) -> Result<Connections, ConnectError> {
-        let mut connection = pool.acquire().await.map_err(ConnectError::from_sqlx)?;
-        let isolation: String = sqlx::query_scalar("SHOW default_transaction_isolation")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(ConnectError::from_sqlx)?;
-        if isolation != "read committed" {
-            return Err(ConnectError::new(ConnectErrorKind::Isolation));
-        }
-        self.prepare_postgres(&mut connection).await?;
-        drop(connection);
-        Ok(Connections::Postgres(pool))
-    }
-
-    async fn prepare_postgres(&self, connection: &mut PgConnection) -> Result<(), ConnectError> {
-        let version: String = sqlx::query_scalar("SHOW server_version")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(ConnectError::from_sqlx)?;
-        prepare::require_version("PostgreSQL", &version, (13, 0))?;
-        match self.try_out_postgres(connection).await {
-            Err(error) if self.migrations && error.kind() == &ConnectErrorKind::Schema => {
-                prepare::migrate!(connection, "BEGIN ISOLATION LEVEL READ COMMITTED", [LOCK])?;
-                self.try_out_postgres(connection).await
-            }
-            result => result,
-        }
-    }
-
-    /// Somebody may hold a lock on the table.
-    async fn try_out_postgres(&self, connection: &mut PgConnection) -> Result<(), ConnectError> {
-        tokio::time::timeout(self.connect_timeout, async {
-            prepare::try_out!(connection, "BEGIN ISOLATION LEVEL READ COMMITTED", POSTGRES)
-        })
+    let options = PgConnectOptions::from_str(url).map_err(connect_error)?;
+    // A single connection instead of the pool: its statements have no timeout, because another instance may be
+    // migrating, and its errors are more specific.
+    let mut connection = tokio::time::timeout(settings.connect_timeout, PgConnection::connect_with(&options))
         .await
-        .unwrap_or_else(|_| Err(ConnectError::new(ConnectErrorKind::Unreachable)))
+        .map_err(|_| unreachable_error())?
+        .map_err(connect_error)?;
+    check_and_migrate(&mut connection, settings).await?;
+    let _ = connection.close().await;
+
+    let statement_timeout = format!("{}ms", settings.response_timeout.as_millis());
+    let has_name = options.get_application_name().is_some();
+    let options = if has_name { options } else { options.application_name("roomz") };
+    let options = options.options([
+        ("statement_timeout", statement_timeout.as_str()),
+        ("default_transaction_isolation", "read committed"),
+    ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.response_timeout)
+        // The operation itself finds and replaces a broken connection. A test would double the round trips.
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(connect_error)?;
+    Ok(Connections::Postgres(pool))
+}
+
+/// Uses a pool of the application.
+pub(crate) async fn use_pool(pool: PgPool, settings: &Settings) -> Result<Connections, ConnectError> {
+    let mut connection = pool.acquire().await.map_err(connect_error)?;
+    let isolation: String = sqlx::query_scalar("SHOW default_transaction_isolation")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(connect_error)?;
+    if isolation != "read committed" {
+        let message = format!(
+            "the pool's `default_transaction_isolation` {isolation:?} is not supported; set it to `read committed`, or \
+             connect with a URL"
+        );
+        return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
+    }
+    check_and_migrate(&mut connection, settings).await?;
+    drop(connection);
+    Ok(Connections::Postgres(pool))
+}
+
+async fn check_and_migrate(connection: &mut PgConnection, settings: &Settings) -> Result<(), ConnectError> {
+    let version: String =
+        sqlx::query_scalar("SHOW server_version").fetch_one(&mut *connection).await.map_err(connect_error)?;
+    prepare::require_version("PostgreSQL", &version, (13, 0))?;
+    match self_test(connection, settings).await {
+        Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
+            prepare::migrate!(connection, "BEGIN ISOLATION LEVEL READ COMMITTED", [LOCK])?;
+            self_test(connection, settings).await
+        }
+        result => result,
     }
 }
 
-/// The names of a URL's parameters.
+/// Has a timeout, because another session may hold a lock on the table.
+async fn self_test(connection: &mut PgConnection, settings: &Settings) -> Result<(), ConnectError> {
+    tokio::time::timeout(settings.connect_timeout, async {
+        prepare::self_test!(connection, "BEGIN ISOLATION LEVEL READ COMMITTED", POSTGRES)
+    })
+    .await
+    .unwrap_or_else(|_| Err(unreachable_error()))
+}
+
+fn unreachable_error() -> ConnectError {
+    ConnectError::new(ConnectErrorKind::Unreachable, UNREACHABLE)
+}
+
+/// Returns the names of a URL's parameters.
 fn parameters(url: &str) -> impl Iterator<Item = &str> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();

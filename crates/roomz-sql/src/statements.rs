@@ -1,28 +1,47 @@
-/// What is asked of a database: one text for PostgreSQL and SQLite, which differ in how they tell the time and pass over
-/// locked rows. Each gives rows of two numbers and a truth, so that one function asks them all.
-#[derive(Debug)]
-pub(crate) struct Statements {
-    pub(crate) claim: &'static str,
-    pub(crate) look: &'static str,
-    pub(crate) renew: &'static str,
-    pub(crate) complete: &'static str,
-    pub(crate) release: &'static str,
-    pub(crate) purge: &'static str,
+/// An SQL statement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Statement {
+    pub(crate) sql: &'static str,
+    /// Whether the statement may run again if its connection broke before the result arrived. The database may have
+    /// executed it.
+    pub(crate) retry_safe: bool,
 }
 
-/// `state` of a row.
+impl Statement {
+    const fn retry_safe(sql: &'static str) -> Self {
+        Self { sql, retry_safe: true }
+    }
+
+    const fn never_retried(sql: &'static str) -> Self {
+        Self { sql, retry_safe: false }
+    }
+}
+
+/// The statements of the store. PostgreSQL and SQLite share the text, except for the clock and for skipping locked rows.
+/// Every statement returns two integers and a boolean, so that one function executes them all.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    pub(crate) claim: Statement,
+    pub(crate) select: Statement,
+    pub(crate) renew: Statement,
+    pub(crate) complete: Statement,
+    pub(crate) release: Statement,
+    pub(crate) purge: Statement,
+}
+
+/// A value of the column `state`.
 pub(crate) const RUNNING: i64 = 0;
-/// `state` of a row.
+/// A value of the column `state`.
 pub(crate) const FREE: i64 = 1;
-/// `state` of a row.
+/// A value of the column `state`.
 pub(crate) const DONE: i64 = 2;
 
 macro_rules! statements {
     (now: $now:literal, clock: $clock:literal, lock: $lock:literal) => {
         Statements {
-            // Insert or take over, in one statement: the row is locked before it is looked at. No row comes back when
-            // somebody else has it. NOT EXISTS decides nothing; it spares a duplicate the lock, and with it the disk.
-            claim: concat!(
+            // Inserts the row or takes it over in one statement, which locks the row before it reads it. Returns no row if
+            // another owner holds the claim. NOT EXISTS is an optimization: a duplicate takes no lock and writes nothing.
+            claim: Statement::retry_safe(concat!(
                 "INSERT INTO roomz_claims \
                  (namespace, event_id, state, owner, fingerprint, attempt, lease_end, expires) \
                  SELECT $1, $2, 0, $3, $4, 1, ", $now, " + $5, ", $now, " + $6 \
@@ -44,44 +63,45 @@ macro_rules! statements {
                    OR (roomz_claims.state = 0 AND roomz_claims.owner = excluded.owner) \
                    OR (roomz_claims.state = 0 AND roomz_claims.lease_end <= ", $now, ") \
                  RETURNING attempt, lease_end, fingerprint = $4"
-            ),
-            look: concat!(
+            )),
+            select: Statement::retry_safe(concat!(
                 "SELECT CAST(state AS BIGINT), lease_end - ", $now, ", fingerprint = $3 FROM roomz_claims \
                  WHERE namespace = $1 AND event_id = $2 AND expires > ", $now
-            ),
-            renew: concat!(
+            )),
+            renew: Statement::retry_safe(concat!(
                 "UPDATE roomz_claims SET \
                    lease_end = ", $now, " + $4, \
                    expires = CASE WHEN expires < ", $now, " + $4 THEN ", $now, " + $4 ELSE expires END \
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state = 0 AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"
-            ),
-            // A completion that is repeated because its reply got lost changes nothing and is confirmed.
-            complete: concat!(
+            )),
+            // If the reply was lost and the owner completes again, this changes nothing and confirms the completion.
+            complete: Statement::retry_safe(concat!(
                 "UPDATE roomz_claims SET \
                    expires = CASE WHEN state = 0 THEN ", $now, " + $4 ELSE expires END, \
                    state = 2 \
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state IN (0, 2) AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"
-            ),
-            release: concat!(
+            )),
+            // A second release would return no row, because nobody holds a released claim.
+            release: Statement::never_retried(concat!(
                 "UPDATE roomz_claims SET state = 1 \
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state = 0 AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"
-            ),
-            // What is chosen is locked, so that it cannot be claimed anew before it is removed.
-            purge: concat!(
+            )),
+            // The inner SELECT locks the rows, so that none is claimed again before it is deleted.
+            purge: Statement::retry_safe(concat!(
                 "DELETE FROM roomz_claims WHERE (namespace, event_id) IN \
                  (SELECT namespace, event_id FROM roomz_claims WHERE expires <= ", $now, " \
                  ORDER BY expires LIMIT $1", $lock, ") \
                  RETURNING attempt, lease_end, TRUE"
-            ),
+            )),
         }
     };
 }
 
-// `now` is the time at which the statement began, so that it is the same wherever the statement asks for it. A lease is
-// counted from the time at which it is written, which is later when the row was locked.
+// `now` is the time at which the statement began, so that it has one value within the statement. `clock` is the current
+// time: a lease starts when it is written, which is later than `now` if the statement waited for a lock.
 #[cfg(feature = "postgres")]
 pub(crate) const POSTGRES: Statements = statements! {
     now: "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)",

@@ -1,50 +1,42 @@
-//! How connecting fails, who makes the tables, and the pools of users.
+//! How connecting fails, how the tables are created, and existing pools.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
+
+mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomz_sql::sqlx::sqlite::SqlitePoolOptions;
-use roomz_sql::sqlx::{
-    self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, SqlitePool,
-};
 use roomz_sql::{ConnectError, ConnectErrorKind, MIGRATIONS, SqlStore};
-use roomz_tests::postgres_url;
-use roomz_webhook::testing::StoreUnderTest;
+use roomz_tests::postgres_url_or_skip;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, SqlitePool};
+use support::{random_hex, sqlite_url};
 use tokio::sync::Barrier;
 
-const SHORT: Duration = Duration::from_millis(800);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 
-async fn refused(url: &str) -> (ConnectErrorKind, String) {
-    shown(&SqlStore::builder(url).with_connect_timeout(SHORT).connect().await.unwrap_err())
+async fn connect_error(url: &str) -> (ConnectErrorKind, String) {
+    kind_and_text(&SqlStore::builder(url).with_connect_timeout(CONNECT_TIMEOUT).connect().await.unwrap_err())
 }
 
-fn shown(error: &ConnectError) -> (ConnectErrorKind, String) {
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    (error.kind().clone(), format!("{error} {error:?} {source:?}"))
+/// Returns the kind of the error, and everything that it prints.
+fn kind_and_text(error: &ConnectError) -> (ConnectErrorKind, String) {
+    let source = std::error::Error::source(error).map(|source| format!("{source} {source:?}"));
+    (error.kind(), format!("{error} {error:?} {source:?}"))
 }
 
-/// A database of its own on the server of all tests, as its URL.
+/// Creates a database on the server that all tests share, and returns its URL.
 async fn new_database() -> Option<String> {
-    let url = postgres_url()?;
-    let name = format!("test_{}", rand_name());
+    let url = postgres_url_or_skip()?;
+    let name = format!("test_{}", random_hex());
     let mut connection = PgConnection::connect(&url).await.unwrap();
     let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
     connection.execute(create).await.unwrap();
     Some(format!("{}/{name}", url.rsplit_once('/').unwrap().0))
 }
 
-fn rand_name() -> String {
-    format!("{:032x}", u128::from_be_bytes(roomz_webhook::store::Owner::random().to_bytes()))
-}
-
-fn file(directory: &tempfile::TempDir) -> String {
-    format!("sqlite://{}/claims.db", directory.path().display())
-}
-
 #[tokio::test]
-async fn a_wrong_url_is_an_error_that_does_not_repeat_it() {
+async fn rejects_invalid_url_without_printing_it() {
     for url in [
         "postgres://canary:canary@127.0.0.1:port/floors",
         "postgres://canary@[/floors",
@@ -56,54 +48,57 @@ async fn a_wrong_url_is_an_error_that_does_not_repeat_it() {
         "sqlite:floors.db?mode=memory",
         "sqlite:floors.db?mode=canary",
     ] {
-        let (kind, shown) = refused(url).await;
-        assert_eq!(kind, ConnectErrorKind::Url, "{url}: {shown}");
-        assert!(!shown.contains("canary:"), "{shown}");
+        let (kind, text) = connect_error(url).await;
+        assert_eq!(kind, ConnectErrorKind::InvalidUrl, "{url}: {text}");
+        assert!(!text.contains("canary:"), "{text}");
     }
-    for url in
-        ["", "localhost", "canary:canary@127.0.0.1/floors", "mysql://canary@127.0.0.1", "redis://127.0.0.1"]
-    {
-        let (kind, shown) = refused(url).await;
-        assert_eq!(kind, ConnectErrorKind::Scheme, "{url}: {shown}");
-        assert!(!shown.contains("canary"), "{shown}");
+    for (url, advice) in [
+        ("", "scheme is missing"),
+        ("localhost", "scheme is missing"),
+        ("canary:canary@127.0.0.1/floors", "scheme is missing"),
+        ("mysql://canary@127.0.0.1", "unknown scheme \"mysql\"; use postgres://"),
+        ("redis://127.0.0.1", "unknown scheme \"redis\"; use postgres://"),
+    ] {
+        let (kind, text) = connect_error(url).await;
+        assert_eq!(kind, ConnectErrorKind::InvalidUrl, "{url}: {text}");
+        assert!(text.contains(advice), "{url}: {text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_closed_port_and_a_silent_server_are_errors_in_time() {
+async fn reports_unreachable_server_in_time() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = silent.local_addr().unwrap().port();
     for port in [1, silent] {
-        let (kind, shown) = refused(&format!("postgres://postgres:canary@127.0.0.1:{port}/floors")).await;
-        assert_eq!(kind, ConnectErrorKind::Unreachable, "{shown}");
-        assert!(!shown.contains("canary"), "{shown}");
+        let (kind, text) =
+            connect_error(&format!("postgres://postgres:canary@127.0.0.1:{port}/floors")).await;
+        assert_eq!(kind, ConnectErrorKind::Unreachable, "{text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_opened_or_is_none_is_an_error() {
+async fn rejects_invalid_file() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(
-        directory.path().join("claims.db"),
-        "no database, however long this text may be".repeat(99),
-    )
-    .unwrap();
+    std::fs::write(directory.path().join("claims.db"), "this text is not an SQLite database".repeat(99))
+        .unwrap();
     for url in [
-        file(&directory),
+        sqlite_url(&directory),
         format!("sqlite://{}/missing/claims.db", directory.path().display()),
         format!("sqlite://{}/missing.db?mode=rw", directory.path().display()),
         format!("sqlite://{}", directory.path().display()),
     ] {
-        let (kind, shown) = refused(&url).await;
-        assert_eq!(kind, ConnectErrorKind::File, "{url}: {shown}");
+        let (kind, text) = connect_error(&url).await;
+        assert_eq!(kind, ConnectErrorKind::InvalidFile, "{url}: {text}");
     }
 }
 
 #[tokio::test]
-async fn a_refused_login_is_an_error_that_says_so() {
+async fn reports_rejected_login() {
     let Some(url) = new_database().await else { return };
     let mut admin = PgConnection::connect(&url).await.unwrap();
-    let user = format!("user_{}", rand_name());
+    let user = format!("user_{}", random_hex());
     let create = format!("CREATE ROLE {user} NOLOGIN");
     admin.execute(AssertSqlSafe(create)).await.unwrap();
     let (_, host) = url.split_once('@').unwrap();
@@ -112,61 +107,61 @@ async fn a_refused_login_is_an_error_that_says_so() {
         format!("postgres://nobody_{user}:canary@{host}"),
         format!("{url}_missing"),
     ] {
-        let (kind, shown) = refused(&url).await;
-        assert_eq!(kind, ConnectErrorKind::Login, "{url}: {shown}");
-        assert!(!shown.contains("canary"), "{shown}");
+        let (kind, text) = connect_error(&url).await;
+        assert_eq!(kind, ConnectErrorKind::LoginRejected, "{url}: {text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_write_is_an_error_that_says_what_is_needed() {
+async fn reports_missing_permission() {
     let Some(url) = new_database().await else { return };
     let mut admin = PgConnection::connect(&url).await.unwrap();
-    let user = format!("user_{}", rand_name());
+    let user = format!("user_{}", random_hex());
     let create = format!("CREATE ROLE {user} LOGIN");
     admin.execute(AssertSqlSafe(create)).await.unwrap();
     let (_, host) = url.split_once('@').unwrap();
     let as_user = format!("postgres://{user}@{host}");
 
-    // May not create the table; then may not write to it; then may. Before PostgreSQL 15 everybody may create.
+    // First the user may not create the table, then not write to it. Before PostgreSQL 15, every user may create tables.
     admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.unwrap();
-    let (kind, text) = refused(&as_user).await;
-    assert_eq!(kind, ConnectErrorKind::Refused, "{text}");
+    let (kind, text) = connect_error(&as_user).await;
+    assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{text}");
     SqlStore::connect(url.as_str()).await.unwrap();
-    let (kind, text) = refused(&as_user).await;
-    assert_eq!(kind, ConnectErrorKind::Refused, "{text}");
+    let (kind, text) = connect_error(&as_user).await;
+    assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{text}");
     assert!(text.contains("INSERT"), "{text}");
     let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_claims TO {user}");
     admin.execute(AssertSqlSafe(grant)).await.unwrap();
     SqlStore::connect(as_user.as_str()).await.unwrap();
 
     let read_only = format!("{url}?options=-c%20default_transaction_read_only%3Don");
-    let (kind, text) = refused(&read_only).await;
-    assert_eq!(kind, ConnectErrorKind::Refused, "{text}");
+    let (kind, text) = connect_error(&read_only).await;
+    assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{text}");
 }
 
 #[tokio::test]
-async fn a_missing_and_a_changed_table_are_errors_where_the_store_may_not_make_it() {
+async fn reports_missing_and_changed_table() {
     let Some(url) = new_database().await else { return };
     let directory = tempfile::tempdir().unwrap();
-    for url in [url, file(&directory)] {
+    for url in [url, sqlite_url(&directory)] {
         let error = SqlStore::builder(url.as_str()).with_migrations(false).connect().await.unwrap_err();
-        let (kind, text) = shown(&error);
-        assert_eq!(kind, ConnectErrorKind::Schema, "{text}");
+        let (kind, text) = kind_and_text(&error);
+        assert_eq!(kind, ConnectErrorKind::InvalidSchema, "{text}");
         assert!(text.contains("roomz_claims"), "{text}");
     }
-    let pool = SqlitePool::connect(&file(&directory)).await.unwrap();
+    let pool = SqlitePool::connect(&sqlite_url(&directory)).await.unwrap();
     pool.execute("CREATE TABLE roomz_claims (namespace TEXT PRIMARY KEY)").await.unwrap();
-    let (kind, text) = shown(&SqlStore::connect(pool).await.unwrap_err());
-    assert_eq!(kind, ConnectErrorKind::Schema, "{text}");
+    let (kind, text) = kind_and_text(&SqlStore::connect(pool).await.unwrap_err());
+    assert_eq!(kind, ConnectErrorKind::InvalidSchema, "{text}");
 }
 
 #[tokio::test]
-async fn the_migrations_are_plain_sql_that_another_tool_may_have_run() {
+async fn accepts_tables_of_another_migration_tool() {
     let Some(url) = new_database().await else { return };
     let postgres = PgPool::connect(&url).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let sqlite = SqlitePool::connect(&format!("{}?mode=rwc", file(&directory))).await.unwrap();
+    let sqlite = SqlitePool::connect(&format!("{}?mode=rwc", sqlite_url(&directory))).await.unwrap();
     for script in MIGRATIONS {
         postgres.execute(*script).await.unwrap();
         sqlite.execute(*script).await.unwrap();
@@ -178,12 +173,12 @@ async fn the_migrations_are_plain_sql_that_another_tool_may_have_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_instances_that_start_at_once_make_one_table() {
+async fn concurrent_starts_create_one_table() {
     const INSTANCES: usize = 16;
     for round in 0..10 {
         let directory = tempfile::tempdir().unwrap();
         let postgres = if round % 2 == 0 { new_database().await } else { None };
-        let url = postgres.unwrap_or_else(|| file(&directory));
+        let url = postgres.unwrap_or_else(|| sqlite_url(&directory));
         let barrier = Arc::new(Barrier::new(INSTANCES));
         let starts: Vec<_> = (0..INSTANCES)
             .map(|_| {
@@ -202,79 +197,92 @@ async fn many_instances_that_start_at_once_make_one_table() {
 }
 
 #[tokio::test]
-async fn what_the_store_ran_is_kept_apart_from_the_applications_migrations() {
+async fn migration_history_is_separate() {
     let directory = tempfile::tempdir().unwrap();
-    let pool = SqlitePool::connect(&format!("{}?mode=rwc", file(&directory))).await.unwrap();
+    let pool = SqlitePool::connect(&format!("{}?mode=rwc", sqlite_url(&directory))).await.unwrap();
     pool.execute("CREATE TABLE _sqlx_migrations (version BIGINT)").await.unwrap();
     SqlStore::connect(pool.clone()).await.unwrap();
-    let own: i64 =
+    let of_application: i64 =
         sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(&pool).await.unwrap();
-    assert_eq!(own, 0);
-    let ran: i64 =
+    assert_eq!(of_application, 0);
+    let of_store: i64 =
         sqlx::query_scalar("SELECT count(*) FROM roomz_migrations").fetch_one(&pool).await.unwrap();
-    assert_eq!(ran, i64::try_from(MIGRATIONS.len()).unwrap());
+    assert_eq!(of_store, i64::try_from(MIGRATIONS.len()).unwrap());
 }
 
 #[tokio::test]
-async fn a_pool_of_stricter_transactions_is_refused_and_says_why() {
+async fn rejects_pool_with_stricter_isolation() {
     let Some(url) = new_database().await else { return };
     for level in ["serializable", "repeatable%5C%20read"] {
         let url = format!("{url}?options=-c%20default_transaction_isolation%3D{level}");
         let pool = PgPool::connect(&url).await.unwrap();
-        let (kind, text) = shown(&SqlStore::connect(pool).await.unwrap_err());
-        assert_eq!(kind, ConnectErrorKind::Isolation, "{text}");
+        let (kind, text) = kind_and_text(&SqlStore::connect(pool).await.unwrap_err());
+        assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
         assert!(text.contains("read committed"), "{text}");
     }
 }
 
 #[cfg(not(feature = "tls"))]
 #[tokio::test]
-async fn encryption_without_its_feature_is_an_error_that_names_it() {
+async fn encryption_error_names_missing_feature() {
     let Some(url) = new_database().await else { return };
-    let (kind, text) = refused(&format!("{url}?sslmode=require")).await;
+    let (kind, text) = connect_error(&format!("{url}?sslmode=require")).await;
     assert_eq!(kind, ConnectErrorKind::Tls, "{text}");
     assert!(text.contains("`tls`"), "{text}");
 }
 
 #[tokio::test]
-async fn a_locked_table_is_an_error_in_time() {
+async fn reports_locked_table_in_time() {
     let Some(url) = new_database().await else { return };
     SqlStore::connect(url.as_str()).await.unwrap();
     let mut other = PgConnection::connect(&url).await.unwrap();
     let mut transaction = other.begin().await.unwrap();
     transaction.execute("LOCK TABLE roomz_claims").await.unwrap();
-    let (kind, text) = refused(&url).await;
+    let (kind, text) = connect_error(&url).await;
     assert_eq!(kind, ConnectErrorKind::Unreachable, "{text}");
     assert!(text.contains("lock"), "{text}");
 }
 
 #[tokio::test]
-async fn a_table_that_was_dropped_without_its_history_is_an_error_that_names_both() {
+async fn dropped_table_error_names_history_table() {
     let Some(url) = new_database().await else { return };
     SqlStore::connect(url.as_str()).await.unwrap();
     let mut admin = PgConnection::connect(&url).await.unwrap();
     admin.execute("DROP TABLE roomz_claims").await.unwrap();
-    let (kind, text) = refused(&url).await;
-    assert_eq!(kind, ConnectErrorKind::Schema, "{text}");
+    let (kind, text) = connect_error(&url).await;
+    assert_eq!(kind, ConnectErrorKind::InvalidSchema, "{text}");
+    assert!(text.contains("roomz_claims") && text.contains("roomz_migrations"), "{text}");
     admin.execute("DROP TABLE roomz_migrations").await.unwrap();
     SqlStore::connect(url.as_str()).await.unwrap();
 }
 
 #[tokio::test]
-async fn no_time_is_too_short_or_too_long() {
+async fn accepts_any_timeout() {
     let directory = tempfile::tempdir().unwrap();
-    for url in [Some(file(&directory)), new_database().await].into_iter().flatten() {
+    for url in [Some(sqlite_url(&directory)), new_database().await].into_iter().flatten() {
         let builder = SqlStore::builder(url.as_str()).with_connect_timeout(Duration::MAX);
         builder.with_response_timeout(Duration::MAX).connect().await.unwrap();
         let _ = SqlStore::builder(url.as_str()).with_response_timeout(Duration::ZERO).connect().await;
     }
 }
 
-// A pool as users have it: default time-outs, tests before use, many connections.
-roomz_webhook::store_contract!(on_a_plain_sqlite_pool, async {
-    static FILE: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
-    let url = format!("{}?mode=rwc", file(FILE.get_or_init(|| tempfile::tempdir().unwrap())));
-    let pool = async || SqlitePoolOptions::new().max_connections(4).connect(&url).await.unwrap();
-    let (one, other) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
-    StoreUnderTest::new(one.unwrap()).with_peer(other.unwrap()).with_rounds(100)
-});
+/// `Debug` is what `main` prints for a returned error.
+#[tokio::test]
+async fn debug_prints_message_and_cause() {
+    let error = SqlStore::connect("postgres://postgres:canary@127.0.0.1:1/floors").await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.starts_with("cannot reach the database in time; "), "{text}");
+    assert!(text.contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn accepts_everything_that_names_a_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&directory);
+    SqlStore::connect(url.as_str()).await.unwrap();
+    SqlStore::connect(&url).await.unwrap();
+    SqlStore::connect(SqlitePool::connect(&url).await.unwrap()).await.unwrap();
+    SqlStore::connect(url).await.unwrap();
+    let Some(url) = postgres_url_or_skip() else { return };
+    SqlStore::connect(PgPool::connect(&url).await.unwrap()).await.unwrap();
+}

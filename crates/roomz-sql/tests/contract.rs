@@ -1,33 +1,48 @@
-//! The contract for stores: on a real PostgreSQL server, and on an SQLite file that two have open.
+//! The store contract on a PostgreSQL server, on an SQLite file, and on an SQLite pool of the application.
 
-#![allow(clippy::unwrap_used)] // in helpers; a test may
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
+
+mod support;
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use roomz_sql::SqlStore;
-use roomz_tests::postgres_url;
+use roomz_tests::postgres_url_or_skip;
 use roomz_webhook::testing::StoreUnderTest;
+use sqlx::sqlite::SqlitePoolOptions;
+use support::sqlite_url;
 
-/// Well above what a busy machine takes for a few statements that wait for the disk.
+/// Far longer than a busy machine needs for a few statements that wait for the disk.
 const LEASE: Duration = Duration::from_secs(1);
 
-async fn postgres() -> Option<SqlStore> {
-    Some(SqlStore::connect(postgres_url()?).await.unwrap())
+async fn connect_postgres() -> Option<SqlStore> {
+    Some(SqlStore::connect(postgres_url_or_skip()?).await.unwrap())
 }
 
-// Two pools are two instances.
+// Two pools stand for two instances.
 roomz_webhook::store_contract!(on_postgres, async {
-    let (one, other) = (postgres().await?, postgres().await?);
-    Some(StoreUnderTest::new(one).with_peer(other).with_rounds(1_000).with_short_lease(LEASE))
+    let (store, peer) = (connect_postgres().await?, connect_postgres().await?);
+    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(1_000).with_short_lease(LEASE))
 });
 
-async fn sqlite() -> SqlStore {
-    static FILE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let directory = FILE.get_or_init(|| tempfile::tempdir().unwrap());
-    SqlStore::connect(format!("sqlite://{}/claims.db", directory.path().display())).await.unwrap()
+async fn connect_sqlite() -> SqlStore {
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap());
+    SqlStore::connect(sqlite_url(directory)).await.unwrap()
 }
 
 roomz_webhook::store_contract!(on_sqlite, async {
-    StoreUnderTest::new(sqlite().await).with_peer(sqlite().await).with_rounds(1_000).with_short_lease(LEASE)
+    let (store, peer) = (connect_sqlite().await, connect_sqlite().await);
+    StoreUnderTest::new(store).with_peer(peer).with_rounds(1_000).with_short_lease(LEASE)
+});
+
+// A typical pool of an application: default timeouts, tests before use, several connections.
+roomz_webhook::store_contract!(on_sqlite_pool, async {
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap());
+    let url = format!("{}?mode=rwc", sqlite_url(directory));
+    let pool = async || SqlitePoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+    let (store, peer) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
+    StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(100)
 });

@@ -137,7 +137,7 @@ async fn a_signed_event_is_handled_its_duplicate_is_marked_and_a_forged_one_is_4
 
 #[tokio::test]
 async fn instances_that_share_a_store_know_what_another_handled() {
-    let Some(url) = roomz_tests::redis_url() else { return };
+    let Some(url) = roomz_tests::redis_url_or_skip() else { return };
     let event = plain(HTTP_API, &TestEvent::busy(), &secret());
     let mut first = Instance::start(Some(&url)).await;
     assert_eq!(first.invoke(event.clone()).await, (200, Value::Null));
@@ -185,7 +185,7 @@ fn what_is_missing_is_an_error_of_one_line_that_says_what_to_set() {
 #[tokio::test]
 async fn a_connection_that_was_cut_while_the_instance_was_frozen_fails_no_delivery() {
     let Some(server) = roomz_tests::Server::redis(&[]) else {
-        return roomz_tests::left_out(
+        return roomz_tests::skipped(
             "a connection cut while frozen",
             "there is no `redis-server` on the PATH",
         );

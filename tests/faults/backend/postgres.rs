@@ -1,8 +1,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use roomz_sql::sqlx::{Connection as _, Executor as _, PgConnection};
 use roomz_tests::Server;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 

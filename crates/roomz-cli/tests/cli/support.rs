@@ -106,7 +106,7 @@ pub(crate) fn run_command(command: &mut Command, input: &[u8]) -> RunOutput {
 
 /// Reports a test that is skipped because the machine lacks something.
 pub(crate) fn skip(test: &str, reason: &str) {
-    roomz_tests::left_out(test, reason);
+    roomz_tests::skipped(test, reason);
 }
 
 /// A temporary directory.

@@ -31,7 +31,7 @@ impl Browser {
     pub async fn start(what: &str) -> Option<Self> {
         let browser = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(installed);
         let (Some(browser), Some(driver)) = (browser, installed("chromedriver")) else {
-            roomz_tests::left_out(what, "there are no `chromium` and `chromedriver` on the PATH");
+            roomz_tests::skipped(what, "there are no `chromium` and `chromedriver` on the PATH");
             return None;
         };
         let mut chromedriver = Command::new(driver)

@@ -1,0 +1,85 @@
+use std::fmt;
+
+use redis::Client;
+use redis::aio::ConnectionManager;
+
+/// A Redis or Valkey server: a URL, an existing client, or an existing connection.
+///
+/// | created from | who sets timeouts and reconnects |
+/// |---|---|
+/// | URL: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, where only the host is required; `rediss://` needs the feature `tls` | the store |
+/// | [`redis::Client`] | the store: it opens its own connection |
+/// | [`redis::aio::ConnectionManager`] | you: the store shares the connection and never replaces it |
+///
+/// For a `ConnectionManager`:
+///
+/// - Give it a response timeout below the layer's store timeout (2 s by default).
+///   [`with_connect_timeout`](crate::RedisStoreBuilder::with_connect_timeout) and
+///   [`with_response_timeout`](crate::RedisStoreBuilder::with_response_timeout) have no effect.
+/// - A connection that falls silent stays in use until the operating system closes it.
+/// - After a failover, the manager stays connected to a demoted server until that connection breaks.
+/// - The manager may not retry a rejected login.
+///
+/// A `redis::aio::MultiplexedConnection` is not accepted, because it does not reconnect.
+///
+/// ```no_run
+/// use roomz_redis::RedisStore;
+///
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = redis::Client::open("redis://127.0.0.1:6379")?;
+/// let store = RedisStore::connect(client.clone()).await?;
+///
+/// let connection = client.get_connection_manager().await?;
+/// let sharing_a_connection = RedisStore::connect(connection).await?;
+/// # drop((store, sharing_a_connection));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Server(pub(crate) Source);
+
+pub(crate) enum Source {
+    Url(String),
+    Client(Box<Client>),
+    ConnectionManager(ConnectionManager),
+}
+
+impl From<&str> for Server {
+    fn from(url: &str) -> Self {
+        Self(Source::Url(url.to_owned()))
+    }
+}
+
+impl From<&String> for Server {
+    fn from(url: &String) -> Self {
+        Self(Source::Url(url.clone()))
+    }
+}
+
+impl From<String> for Server {
+    fn from(url: String) -> Self {
+        Self(Source::Url(url))
+    }
+}
+
+impl From<Client> for Server {
+    fn from(client: Client) -> Self {
+        Self(Source::Client(Box::new(client)))
+    }
+}
+
+impl From<ConnectionManager> for Server {
+    fn from(connection: ConnectionManager) -> Self {
+        Self(Source::ConnectionManager(connection))
+    }
+}
+
+/// Prints the variant only, because URLs and clients contain passwords.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::Url(_) => "Server(URL)",
+            Source::Client(_) => "Server(Client)",
+            Source::ConnectionManager(_) => "Server(ConnectionManager)",
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! What a store connects to, and how connecting fails.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
+
+use std::time::Duration;
+
+use roomz_redis::{ConnectErrorKind, RedisStore};
+use roomz_tests::{Server, redis_url_or_skip};
+use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
+
+const TIMEOUT: Duration = Duration::from_millis(300);
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Returns the kind of the error, and everything that it prints.
+async fn connect_error(url: &str) -> (ConnectErrorKind, String) {
+    let builder = RedisStore::builder(url).with_connect_timeout(TIMEOUT);
+    let error = builder.with_response_timeout(TIMEOUT).connect().await.unwrap_err();
+    (error.kind(), format!("{error} {error:?}"))
+}
+
+#[tokio::test]
+async fn rejects_invalid_url_without_printing_it() {
+    for (url, advice) in [
+        ("", "scheme is missing"),
+        ("localhost", "scheme is missing"),
+        ("canary:canary@127.0.0.1://", "scheme is missing"),
+        ("http://canary@127.0.0.1", "unknown scheme \"http\"; use redis:// or rediss://"),
+        ("rdis://:canary@127.0.0.1", "unknown scheme \"rdis\"; use redis:// or rediss://"),
+        ("redis://", "redis://USER:PASSWORD@HOST:PORT/DATABASE"),
+        ("redis://:canary@127.0.0.1:port", "redis://USER:PASSWORD@HOST:PORT/DATABASE"),
+        #[cfg(not(feature = "tls"))]
+        ("rediss://canary:canary@127.0.0.1", "enable the feature `tls`"),
+    ] {
+        let (kind, text) = connect_error(url).await;
+        assert_eq!(kind, ConnectErrorKind::InvalidUrl, "{url}: {text}");
+        assert!(text.contains(advice), "{url}: {text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn reports_unreachable_server_in_time() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = silent.local_addr().unwrap().port();
+    for port in [1, silent] {
+        let (kind, text) = connect_error(&format!("redis://:canary@127.0.0.1:{port}")).await;
+        assert_eq!(kind, ConnectErrorKind::Unreachable, "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn reports_rejected_login() {
+    let Some(server) = Server::redis_or_skip(&["--requirepass", "right"]) else { return };
+    let url = |login: &str| format!("redis://{login}127.0.0.1:{}", server.port());
+    for login in ["", ":canary@", "canary:canary@"] {
+        let (kind, text) = connect_error(&url(login)).await;
+        assert_eq!(kind, ConnectErrorKind::LoginRejected, "{login}: {text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+    assert!(RedisStore::connect(url(":right@")).await.is_ok());
+}
+
+/// `Debug` is what `main` prints for a returned error.
+#[tokio::test]
+async fn debug_prints_message_and_cause() {
+    let error = RedisStore::connect("redis://127.0.0.1:1").await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.starts_with("cannot reach the Redis server; "), "{text}");
+    assert!(text.contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn accepts_everything_that_names_a_server() {
+    let Some(url) = redis_url_or_skip() else { return };
+    let client = redis::Client::open(url.as_str()).unwrap();
+    let connection = client.get_connection_manager().await.unwrap();
+    let stores = [
+        RedisStore::connect(url.as_str()).await,
+        RedisStore::connect(&url).await,
+        RedisStore::connect(url).await,
+        RedisStore::connect(client).await,
+        RedisStore::connect(connection).await,
+    ];
+    let (id, owner) = (Owner::random().to_bytes(), Owner::random());
+    let id = format!("{:032x}", u128::from_be_bytes(id)).parse().unwrap();
+    let key = ClaimKey::new("connect".into(), id);
+    for store in stores {
+        let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), LEASE, LEASE);
+        let claim = store.unwrap().claim(&key, &request).await.unwrap();
+        assert_eq!(claim.state, ClaimState::claimed(1));
+    }
+}
+
+#[tokio::test]
+async fn accepts_longest_timeouts() {
+    let Some(url) = redis_url_or_skip() else { return };
+    let builder = RedisStore::builder(url).with_connect_timeout(Duration::MAX);
+    assert!(builder.with_response_timeout(Duration::MAX).connect().await.is_ok());
+}

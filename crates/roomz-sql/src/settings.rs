@@ -1,0 +1,21 @@
+use std::time::Duration;
+
+/// The settings that the builder collects and that connecting reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) migrations: bool,
+    pub(crate) max_connections: u32,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            migrations: true,
+            max_connections: 10,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_millis(1_500),
+        }
+    }
+}

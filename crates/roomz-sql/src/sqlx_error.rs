@@ -1,0 +1,66 @@
+//! Converts errors of sqlx.
+
+use sqlx::error::DatabaseError;
+
+use crate::error::{ConnectError, ConnectErrorKind};
+
+pub(crate) const UNREACHABLE: &str = "cannot reach the database in time; check that the server runs and accepts \
+                                      connections, that host and port are correct, and that no other session locks \
+                                      `roomz_claims`";
+const INVALID_URL: &str =
+    "invalid database URL; use postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:FILE";
+const TLS: &str = "cannot encrypt the connection as `sslmode` requires; enable the feature `tls` of roomz-sql, and \
+                   check that the server has a certificate that can be verified";
+const INVALID_FILE: &str = "cannot open the SQLite file; its directory must exist and be writable, and the file must \
+                            be an SQLite database";
+const LOGIN_REJECTED: &str =
+    "the database rejected the login; check the user, the password and the database name";
+const POOLER: &str = "a pooler that shares connections between transactions is not supported; connect directly, or \
+                      through a pooler that keeps a connection for a session";
+const INVALID_SCHEMA: &str = "the tables of roomz-sql are missing or different; run the scripts in \
+                              `roomz_sql::MIGRATIONS`, or use `with_migrations(true)`; if `roomz_claims` was dropped, \
+                              drop `roomz_migrations` too";
+const PERMISSION_DENIED: &str = "the database does not permit what the store needs; grant the user SELECT, INSERT, \
+                                 UPDATE and DELETE on `roomz_claims` (and CREATE, to create it), and check that the \
+                                 database accepts writes";
+
+pub(crate) fn connect_error(error: sqlx::Error) -> ConnectError {
+    let (kind, message) = match &error {
+        sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => {
+            (ConnectErrorKind::InvalidUrl, INVALID_URL)
+        }
+        sqlx::Error::Database(error) => database_error(error.as_ref()),
+        sqlx::Error::Tls(_) => (ConnectErrorKind::Tls, TLS),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA)
+        }
+        _ => (ConnectErrorKind::Unreachable, UNREACHABLE),
+    };
+    ConnectError::new(kind, message).with_source(error)
+}
+
+/// PostgreSQL codes have five characters, SQLite codes are numbers.
+fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str) {
+    let code = error.code();
+    let code = code.as_deref().unwrap_or_default();
+    match code.parse::<u32>() {
+        // The last byte holds the primary code.
+        Ok(number) if code.len() < 5 => match number & 0xff {
+            1 => (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA),
+            5 | 6 | 10 | 13 => (ConnectErrorKind::Unreachable, UNREACHABLE),
+            11 | 14 | 26 => (ConnectErrorKind::InvalidFile, INVALID_FILE),
+            _ => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
+        },
+        _ => match code {
+            "28000" | "28P01" | "3D000" => (ConnectErrorKind::LoginRejected, LOGIN_REJECTED),
+            "26000" | "42P05" => (ConnectErrorKind::Unsupported, POOLER),
+            "3F000" | "23502" | "42P01" | "42P07" | "42703" | "42804" | "42883" | "42P10" => {
+                (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA)
+            }
+            "53300" | "55P03" | "57014" | "57P01" | "57P02" | "57P03" => {
+                (ConnectErrorKind::Unreachable, UNREACHABLE)
+            }
+            _ => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
+        },
+    }
+}
