@@ -5,9 +5,9 @@ use redis::aio::ConnectionManagerConfig;
 use redis::{Client, ErrorKind, RedisError, ServerErrorKind};
 
 use crate::connection::Connection;
-use crate::error::{ConnectError, ConnectErrorKind};
 use crate::server::{Server, Source};
 use crate::store::RedisStore;
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 impl RedisStore {
     /// Connects to a server with the default settings.

@@ -65,14 +65,13 @@
 
 mod builder;
 mod connection;
-mod error;
 mod server;
 mod store;
 
 pub use self::builder::RedisStoreBuilder;
-pub use self::error::{ConnectError, ConnectErrorKind};
 pub use self::server::Server;
 pub use self::store::RedisStore;
+pub use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// Compiles the example in the README.
 #[cfg(doctest)]

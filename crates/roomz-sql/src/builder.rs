@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use crate::database::{Database, Source};
-use crate::error::{ConnectError, ConnectErrorKind};
 use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 use crate::postgres;
@@ -9,6 +8,7 @@ use crate::settings::Settings;
 #[cfg(feature = "sqlite")]
 use crate::sqlite;
 use crate::store::SqlStore;
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);

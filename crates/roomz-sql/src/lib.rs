@@ -90,7 +90,6 @@ compile_error!("roomz-sql needs the feature `postgres` or the feature `sqlite`")
 
 mod builder;
 mod database;
-mod error;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -104,9 +103,9 @@ mod store;
 
 pub use self::builder::SqlStoreBuilder;
 pub use self::database::Database;
-pub use self::error::{ConnectError, ConnectErrorKind};
 pub use self::prepare::MIGRATIONS;
 pub use self::store::SqlStore;
+pub use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// Compiles the example in the README.
 #[cfg(doctest)]

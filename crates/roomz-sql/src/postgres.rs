@@ -3,12 +3,12 @@ use std::str::FromStr as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
-use crate::error::{ConnectError, ConnectErrorKind};
 use crate::pool::Connections;
 use crate::prepare;
 use crate::settings::Settings;
 use crate::sqlx_error::{UNREACHABLE, connect_error};
 use crate::statements::POSTGRES;
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is random.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7236718392205847142)";

@@ -1,6 +1,6 @@
 //! The checks and migrations that run once, when a store connects.
 
-use crate::error::{ConnectError, ConnectErrorKind};
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// The SQL scripts that create the tables, in the order to run them.
 ///

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
-use crate::error::{ConnectError, ConnectErrorKind};
 use crate::pool::Connections;
 use crate::prepare;
 use crate::settings::Settings;
 use crate::sqlx_error::connect_error;
 use crate::statements::SQLITE;
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// The delay before a busy file is opened again.
 const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);

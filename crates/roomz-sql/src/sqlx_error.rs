@@ -2,7 +2,7 @@
 
 use sqlx::error::DatabaseError;
 
-use crate::error::{ConnectError, ConnectErrorKind};
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 pub(crate) const UNREACHABLE: &str = "cannot reach the database in time; check that the server runs and accepts \
                                       connections, that host and port are correct, and that no other session locks \

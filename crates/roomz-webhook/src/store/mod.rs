@@ -1,6 +1,7 @@
 //! Where claims are kept: the trait [`IdempotencyStore`], its types, and the default [`MokaStore`].
 
 mod call;
+mod connect_error;
 mod error;
 mod idempotency;
 mod key;
@@ -11,6 +12,7 @@ mod moka_builder;
 pub use async_trait::async_trait;
 
 pub(crate) use self::call::call_store;
+pub use self::connect_error::{ConnectError, ConnectErrorKind};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::idempotency::{Claim, ClaimRequest, ClaimState, IdempotencyStore, Settled};
 pub use self::key::{ClaimKey, Fingerprint, Owner};

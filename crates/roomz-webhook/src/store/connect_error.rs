@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// The error of [`SqlStore::connect`](crate::SqlStore::connect).
+/// The error of connecting a store to its server or database.
 ///
 /// `Display` says what happened and what to do. `Debug` adds the causes, so that an error returned from `main` is
 /// readable. Neither contains the URL, which may contain a password.
@@ -24,25 +24,37 @@ pub enum ConnectErrorKind {
     Unreachable,
     /// The server rejected the login, or has no such database.
     LoginRejected,
-    /// The connection cannot be encrypted as `sslmode` requires, for example because the feature `tls` is off.
+    /// The connection cannot be encrypted as the URL requires.
     Tls,
-    /// The file cannot be opened, or is not an SQLite database.
+    /// The file of the URL cannot be opened, or is not a database.
     InvalidFile,
-    /// The database is too old, behind a pooler that shares connections between transactions, or its default isolation
-    /// level is stricter than `READ COMMITTED`.
+    /// The store cannot work with this server or database: it is too old, or a setting does not fit. The message names it.
     Unsupported,
-    /// A table or a column is missing, or differs from [`MIGRATIONS`](crate::MIGRATIONS).
+    /// A table or a column is missing, or has another type.
     InvalidSchema,
     /// The user lacks a required permission, or the database is read-only.
     PermissionDenied,
 }
 
 impl ConnectError {
-    pub(crate) fn new(kind: ConnectErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+    /// Creates an error. The message says what happened and what to do, without the URL.
+    ///
+    /// ```
+    /// use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+    ///
+    /// let error = ConnectError::new(ConnectErrorKind::Unreachable, "cannot reach the server; check that it runs");
+    /// let error = error.with_source(std::io::Error::other("connection refused"));
+    /// assert_eq!(error.kind(), ConnectErrorKind::Unreachable);
+    /// assert_eq!(format!("{error:?}"), "cannot reach the server; check that it runs: connection refused");
+    /// ```
+    #[must_use]
+    pub fn new(kind: ConnectErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    /// Adds the cause. `Debug` prints it, so its text must not contain the URL or a password.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
