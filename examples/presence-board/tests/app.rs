@@ -8,7 +8,6 @@ use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use presence_board::board::Board;
 use presence_board::names::Names;
-use presence_board::serve::serve;
 use roomz_axum::Event;
 use roomz_axum::roomz_webhook::roomz_protocol::Uuid;
 use roomz_axum::testing::TestEvent;
