@@ -86,8 +86,6 @@ impl DeliveryRecord {
 
     /// Whether both records are rejections for the same reason.
     pub fn is_same_rejection(&self, other: &Self) -> bool {
-        self.outcome == Outcome::Rejected
-            && other.outcome == Outcome::Rejected
-            && self.detail == other.detail
+        self.outcome == Outcome::Rejected && other.outcome == Outcome::Rejected && self.detail == other.detail
     }
 }

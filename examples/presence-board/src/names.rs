@@ -26,8 +26,9 @@ impl Names {
     /// Reads a file such as `{"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5": {"name": "Desk 1", "floor": "First floor"}}`.
     pub fn read(path: &Path) -> Result<Self, String> {
         let file = path.display();
-        let json = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read the names file {file}: {error}; set --names to a readable file"))?;
+        let json = std::fs::read_to_string(path).map_err(|error| {
+            format!("cannot read the names file {file}: {error}; set --names to a readable file")
+        })?;
         serde_json::from_str(&json).map_err(|error| {
             format!(
                 "invalid names file {file}: {error}; \

@@ -20,7 +20,10 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .layer(map_response(set_headers))
 }
 
-fn asset<S: Clone + Send + Sync + 'static>(content_type: &'static str, text: &'static str) -> MethodRouter<S> {
+fn asset<S: Clone + Send + Sync + 'static>(
+    content_type: &'static str,
+    text: &'static str,
+) -> MethodRouter<S> {
     get(move || async move { ([(header::CONTENT_TYPE, content_type)], text) })
 }
 
