@@ -299,7 +299,7 @@ byId('pause').addEventListener('click', () => {
 
 window.addEventListener('online', reconnectNow);
 document.addEventListener('visibilitychange', reconnectNow);
-// A broken connection, such as a pulled network cable, raises no error event. Messages stop, and nothing else happens.
+// A broken connection, such as a pulled network cable, raises no error event. Only the messages stop.
 setInterval(() => {
   renderTimes();
   if (source.readyState !== EventSource.CLOSED && Date.now() - lastMessageAt > SILENCE_TIMEOUT_MS) reconnect();

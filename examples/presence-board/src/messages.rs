@@ -60,7 +60,7 @@ pub struct DeliveryRecord {
     pub count: u64,
     pub received_at: String,
     pub outcome: Outcome,
-    /// The status; for [`Outcome::Rejected`] the reason; for [`Outcome::Unknown`] the event's type, escaped and truncated.
+    /// The status; the reason of a rejection; or the type of an unknown event. Escaped and truncated.
     pub detail: String,
     pub workspace: Option<String>,
     /// The event's own timestamp.
