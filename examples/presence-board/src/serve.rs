@@ -1,7 +1,6 @@
-//! The HTTP server: closes connections whose request header is slow, and shuts down within a time limit.
+//! An HTTP server with a header timeout and a graceful shutdown. `axum::serve` has no header timeout.
 //!
-//! `axum::serve` needs fewer lines but has no header timeout. Limit the number of connections in the proxy in front of
-//! the server, or in the operating system.
+//! It does not limit the number of connections. Set that limit in your proxy or operating system.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,14 +10,12 @@ use axum::Router;
 use axum_server::{Handle, Server};
 use tokio::net::TcpListener;
 
-/// Time to receive a request header, and to wait for the next request on an idle connection.
+/// Time for a client to send the head of a request. It also limits how long a connection stays idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for open requests to finish during shutdown. Connections that are still open after it are closed.
+/// Time for requests to finish after the shutdown signal. After it, their connections are closed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// Serves HTTP/1.1 until `shutdown` completes, then waits up to six seconds for open requests.
-///
-/// A handler that runs longer finishes in the background: wait for it with `WebhookLayer::drain`.
+/// Serves `app` until `shutdown` completes, then waits for the requests in flight.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
@@ -27,8 +24,8 @@ pub async fn serve(
     let handle = Handle::new();
     // `http1_only`, because the detection of HTTP/2 would wait for the first bytes without a timeout.
     let mut server = Server::<SocketAddr>::from_listener(listener)
-        .http1_only()
         .handle(handle.clone())
+        .http1_only()
         .accept_error_handler(|_, error| tracing::warn!(%error, "cannot accept a connection"));
     server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
     tokio::spawn(async move {
