@@ -1,250 +1,258 @@
-// What the server sends is text and stays text: it is set with textContent only.
+// Data from the server is only ever set with textContent, so that it cannot become markup.
 'use strict';
 
-const SHOWN = 50; // deliveries in the list
-const SILENCE = 45_000; // milliseconds: three times what the server is silent at most
-const ANNOUNCE = 8_000; // at most one spoken sentence in this time
+const MAX_DELIVERIES = 50;
+const SILENCE_TIMEOUT_MS = 45_000; // three times the server's keep-alive interval
+const RECONNECT_DELAY_MAX_MS = 10_000;
+const ANNOUNCE_INTERVAL_MS = 8_000;
 const byId = (id) => document.getElementById(id);
 
-const workspaces = new Map(); // id → { workspace, tile, floor }
-const floors = new Map(); // name → { section, tiles }
-let recent = []; // oldest first
+const workspaces = new Map(); // id → { workspace, tile }
+const floors = new Map(); // title → { section, list, count }
+let recent = []; // delivery records, oldest first
 let stats = null;
-let skew = 0; // what the server's clock is ahead of ours
+let clockOffset = 0; // milliseconds: the server's clock minus this one
 let paused = false;
 
-// The connection. EventSource reconnects by itself after some failures and gives up after others; here it is one way
-// for all of them.
+// Connection. EventSource reconnects after some failures only; this code reconnects after all of them.
 
 let source = null;
 let failures = 0;
-let heard = Date.now();
-let retry = 0;
+let lastMessageAt = Date.now();
+let reconnectTimer = 0;
 
 function connect() {
-  clearTimeout(retry);
+  clearTimeout(reconnectTimer);
   source?.close();
   source = new EventSource('/events');
-  heard = Date.now();
+  lastMessageAt = Date.now();
   source.addEventListener('snapshot', (event) => {
     failures = 0;
-    say('live', 'Live');
-    snapshot(JSON.parse(event.data));
+    showConnection('live', 'Live');
+    applySnapshot(JSON.parse(event.data));
   });
-  source.addEventListener('delivery', (event) => delivery(JSON.parse(event.data)));
-  for (const kind of ['snapshot', 'delivery', 'alive']) {
-    source.addEventListener(kind, () => { heard = Date.now(); });
+  source.addEventListener('delivery', (event) => applyUpdate(JSON.parse(event.data)));
+  for (const name of ['snapshot', 'delivery', 'keep-alive']) {
+    source.addEventListener(name, () => { lastMessageAt = Date.now(); });
   }
-  source.addEventListener('error', lost);
+  source.addEventListener('error', reconnect);
 }
 
-function lost() {
+// Waits one second, then twice as long after each failure. The random factor prevents that all displays reconnect at
+// the same moment after a restart of the server.
+function reconnect() {
   source.close();
-    say('reconnecting', stats ? `Reconnecting… this is as of ${clock(heard)}` : 'Reconnecting…');
-  const pause = Math.min(10_000, 1_000 * 2 ** failures) * (0.75 + Math.random() / 2);
+  showConnection('reconnecting', stats ? `Reconnecting… data as of ${formatTime(lastMessageAt)}` : 'Reconnecting…');
+  const delay = Math.min(RECONNECT_DELAY_MAX_MS, 1_000 * 2 ** failures) * (0.75 + Math.random() / 2);
   failures += 1;
-  clearTimeout(retry);
-  retry = setTimeout(connect, pause);
+  clearTimeout(reconnectTimer);
+  reconnectTimer = setTimeout(connect, delay);
 }
 
-function say(state, text) {
+function reconnectNow() {
+  if (source.readyState === EventSource.CLOSED && !document.hidden) connect();
+}
+
+function showConnection(state, text) {
   const connection = byId('connection');
+  // Setting the same text again would make a screen reader repeat it.
   if (connection.textContent !== text) connection.textContent = text;
   connection.dataset.state = state;
   document.body.dataset.state = state;
 }
 
-function again() {
-  if (source.readyState === EventSource.CLOSED && !document.hidden) connect();
-}
+// Messages.
 
-// What comes.
-
-function snapshot(all) {
-  skew = Date.parse(all.now) - Date.now();
-  const ids = new Set(all.workspaces.map((workspace) => workspace.id));
-  for (const [id, known] of workspaces) {
+function applySnapshot(snapshot) {
+  clockOffset = Date.parse(snapshot.now) - Date.now();
+  const ids = new Set(snapshot.workspaces.map((workspace) => workspace.id));
+  for (const [id, { tile }] of workspaces) {
     if (ids.has(id)) continue;
-    known.tile.remove();
+    tile.remove();
     workspaces.delete(id);
   }
-  for (const workspace of all.workspaces) {
-    // Moved to the end, each in its turn: the order is that of the names, which may have changed.
-    const tile = place(workspace);
+  for (const workspace of snapshot.workspaces) {
+    // Appending an existing element moves it: this restores the server's order, which a restart can change.
+    const tile = updateTile(workspace);
     tile.parentElement.append(tile);
     byId('floors').append(tile.closest('section'));
   }
-  for (const [name, floor] of floors) {
+  for (const [title, floor] of floors) {
     if (floor.list.childElementCount > 0) continue;
     floor.section.remove();
-    floors.delete(name);
+    floors.delete(title);
   }
-  stats = all.stats;
-  recent = all.recent;
-  draw();
+  stats = snapshot.stats;
+  recent = snapshot.recent;
+  scheduleRender();
 }
 
-function delivery(news) {
-  if (news.workspace) {
-    const before = workspaces.get(news.workspace.id)?.workspace.status;
-    const tile = place(news.workspace);
-    if (before !== news.workspace.status) {
+function applyUpdate(update) {
+  const { delivery, workspace } = update;
+  if (workspace) {
+    const previous = workspaces.get(workspace.id)?.workspace.status;
+    const tile = updateTile(workspace);
+    if (previous !== workspace.status) {
       tile.classList.remove('changed');
-      void tile.offsetWidth; // lets the animation start anew
+      void tile.offsetWidth; // forces a layout, which restarts the animation
       tile.classList.add('changed');
-      announce(news.workspace);
+      announce(workspace);
     }
   }
-  stats = news.stats;
-  if (recent.at(-1)?.number === news.seen.number) recent.pop();
-  recent.push(news.seen);
-  recent = recent.slice(-SHOWN);
-  draw();
+  stats = update.stats;
+  // A record with the number of the last one replaces it.
+  if (recent.at(-1)?.number === delivery.number) recent.pop();
+  recent.push(delivery);
+  recent = recent.slice(-MAX_DELIVERIES);
+  scheduleRender();
 }
 
 // Workspaces.
 
-function name(id) {
+function workspaceName(id) {
   return workspaces.get(id)?.workspace.name ?? `Workspace ${id.slice(0, 8)}`;
 }
 
-function kind(workspace) {
-  return { Free: 'free', Busy: 'busy' }[workspace.status] ?? 'none';
+function statusClass(workspace) {
+  return { Free: 'free', Busy: 'busy' }[workspace.status] ?? 'unknown';
 }
 
-function words(workspace) {
+function statusText(workspace) {
   return workspace.status ?? 'No data yet';
 }
 
-function place(workspace) {
-  let known = workspaces.get(workspace.id);
-  if (!known) {
-    known = { tile: copy('tile') };
-    known.tile.dataset.workspace = workspace.id;
-    workspaces.set(workspace.id, known);
+function updateTile(workspace) {
+  let entry = workspaces.get(workspace.id);
+  if (!entry) {
+    entry = { tile: cloneTemplate('tile-template') };
+    entry.tile.dataset.workspace = workspace.id;
+    workspaces.set(workspace.id, entry);
   }
-  known.workspace = workspace;
-  const list = floor(workspace.floor ?? 'Other workspaces').list;
-  if (known.tile.parentElement !== list) list.append(known.tile);
-  known.tile.dataset.status = kind(workspace);
-  known.tile.querySelector('h3').textContent = name(workspace.id);
-  known.tile.querySelector('.status').textContent = words(workspace);
-  const time = known.tile.querySelector('time');
+  entry.workspace = workspace;
+  const { tile } = entry;
+  const { list } = getFloor(workspace.floor ?? 'Other workspaces');
+  if (tile.parentElement !== list) list.append(tile);
+  tile.dataset.status = statusClass(workspace);
+  tile.querySelector('h3').textContent = workspaceName(workspace.id);
+  tile.querySelector('.status').textContent = statusText(workspace);
+  const time = tile.querySelector('time');
   if (workspace.since) {
     time.dateTime = workspace.since;
     time.title = new Date(workspace.since).toLocaleString();
   }
-  return known.tile;
+  return tile;
 }
 
-function floor(title) {
-  let known = floors.get(title);
-  if (!known) {
-    const section = copy('floor');
+function getFloor(title) {
+  let floor = floors.get(title);
+  if (!floor) {
+    const section = cloneTemplate('floor-template');
     const heading = section.querySelector('h2');
     heading.textContent = title;
     heading.id = `floor-${floors.size}-${Date.now()}`;
     section.setAttribute('aria-labelledby', heading.id);
-    known = { section, list: section.querySelector('ul'), count: section.querySelector('p') };
-    floors.set(title, known);
+    floor = { section, list: section.querySelector('ul'), count: section.querySelector('p') };
+    floors.set(title, floor);
     byId('floors').append(section);
   }
-  return known;
+  return floor;
 }
 
-function copy(id) {
+function cloneTemplate(id) {
   return byId(id).content.firstElementChild.cloneNode(true);
 }
 
-// Drawing: once for all that came since the last frame. A hidden page gets no frames, and needs none.
+// Rendering, at most once per animation frame. Browsers skip the frames of a hidden page.
 
-let planned = false;
+let renderScheduled = false;
 
-function draw() {
-  if (planned) return;
-  planned = true;
+function scheduleRender() {
+  if (renderScheduled) return;
+  renderScheduled = true;
   requestAnimationFrame(() => {
-    planned = false;
-    drawSummary();
-    drawStats();
-    if (!paused) drawStream();
-    drawTimes();
+    renderScheduled = false;
+    renderSummary();
+    renderStats();
+    if (!paused) renderDeliveries();
+    renderTimes();
   });
 }
 
-function drawSummary() {
-  const count = { free: 0, busy: 0, none: 0 };
-  for (const { workspace } of workspaces.values()) count[kind(workspace)] += 1;
-  byId('free').textContent = count.free;
-  byId('all').textContent = workspaces.size;
+function renderSummary() {
+  const counts = { free: 0, busy: 0, unknown: 0 };
+  for (const { workspace } of workspaces.values()) counts[statusClass(workspace)] += 1;
+  byId('free').textContent = counts.free;
+  byId('total').textContent = workspaces.size;
   byId('empty').hidden = workspaces.size > 0;
   const bar = byId('bar');
-  bar.setAttribute('aria-label', `${count.free} free, ${count.busy} busy, ${count.none} unknown`);
-  [...bar.children].forEach((part, index) => { 
-    part.style.flexGrow = Object.values(count)[index];
-    part.hidden = Object.values(count)[index] === 0;
+  bar.setAttribute('aria-label', `${counts.free} free, ${counts.busy} busy, ${counts.unknown} unknown`);
+  [...bar.children].forEach((part, index) => {
+    const count = Object.values(counts)[index];
+    part.style.flexGrow = count;
+    part.hidden = count === 0;
   });
-  document.title = `${count.free} free · Presence`;
+  document.title = `${counts.free} free · Presence`;
   for (const { list, count } of floors.values()) {
     const free = list.querySelectorAll('[data-status=free]').length;
     count.textContent = `${free} of ${list.childElementCount} free`;
   }
 }
 
-function drawStats() {
+function renderStats() {
   for (const key of ['handled', 'duplicates', 'late', 'unknown']) {
     byId(key).textContent = stats[key].toLocaleString();
   }
-  const reasons = Object.entries(stats.refused);
-  byId('refused').textContent = reasons.reduce((sum, [, times]) => sum + times, 0).toLocaleString();
-  byId('reasons').replaceChildren(...reasons.map(([reason, times]) => {
+  const reasons = Object.entries(stats.rejected);
+  byId('rejected').textContent = reasons.reduce((sum, [, count]) => sum + count, 0).toLocaleString();
+  byId('reasons').replaceChildren(...reasons.map(([reason, count]) => {
     const [row, term, value] = ['div', 'dt', 'dd'].map((tag) => document.createElement(tag));
     term.textContent = reason;
-    value.textContent = times.toLocaleString();
+    value.textContent = count.toLocaleString();
     row.append(term, value);
     return row;
   }));
 }
 
-function drawStream() {
-  byId('stream').replaceChildren(...recent.toReversed().map((seen) => {
-    const entry = copy('entry');
-    entry.dataset.kind = seen.kind;
-    const time = entry.querySelector('time');
-    time.dateTime = seen.at;
-    time.textContent = clock(seen.at);
-    entry.querySelector('.kind').textContent = seen.kind;
-    entry.querySelector('.text').textContent = text(seen);
-    return entry;
+function renderDeliveries() {
+  byId('deliveries').replaceChildren(...recent.toReversed().map((delivery) => {
+    const item = cloneTemplate('delivery-template');
+    item.dataset.outcome = delivery.outcome;
+    const time = item.querySelector('time');
+    time.dateTime = delivery.received_at;
+    time.textContent = formatTime(delivery.received_at);
+    item.querySelector('.outcome').textContent = delivery.outcome;
+    item.querySelector('.description').textContent = describe(delivery);
+    return item;
   }));
 }
 
-function text(seen) {
-  const which = seen.workspace && name(seen.workspace);
-  switch (seen.kind) {
-    case 'changed': return `${which}: ${seen.detail}`;
-    case 'late': return `${which} was ${seen.detail} at ${clock(seen.timestamp)}, not shown`;
-    case 'duplicate': return which ? `${which}: ${seen.detail}, shown before` : 'handled before';
-    case 'unknown': return `cannot be read: ${seen.detail}`;
-    default: return seen.times > 1 ? `${seen.detail} × ${seen.times}` : seen.detail;
+function describe(delivery) {
+  const { detail } = delivery;
+  const name = delivery.workspace && workspaceName(delivery.workspace);
+  switch (delivery.outcome) {
+    case 'changed': return `${name}: ${detail}`;
+    case 'late': return `${name} was ${detail} at ${formatTime(delivery.timestamp)}, not shown`;
+    case 'duplicate': return name ? `${name}: ${detail}, already shown` : 'already handled';
+    case 'unknown': return `unknown event: ${detail}`;
+    default: return delivery.count > 1 ? `${detail} × ${delivery.count}` : detail;
   }
 }
 
-function drawTimes() {
-  const now = new Date(Date.now() + skew);
+function renderTimes() {
+  const now = new Date(Date.now() + clockOffset);
   byId('clock').dateTime = now.toISOString();
   byId('clock').textContent = now.toLocaleString('en-GB', { weekday: 'long', day: 'numeric', month: 'long', hour: '2-digit', minute: '2-digit' });
   for (const { workspace, tile } of workspaces.values()) {
-    if (workspace.since) tile.querySelector('time').textContent = ago(workspace.since);
+    if (workspace.since) tile.querySelector('time').textContent = formatElapsed(workspace.since);
   }
 }
 
-function clock(timestamp) {
+function formatTime(timestamp) {
   return new Date(timestamp).toLocaleTimeString('en-GB');
 }
 
-function ago(timestamp) {
-  const minutes = Math.floor((Date.now() + skew - Date.parse(timestamp)) / 60_000);
+function formatElapsed(timestamp) {
+  const minutes = Math.floor((Date.now() + clockOffset - Date.parse(timestamp)) / 60_000);
   if (minutes < 1) return 'just now';
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
@@ -253,25 +261,25 @@ function ago(timestamp) {
   return days === 1 ? '1 day' : `${days} days`;
 }
 
-// Spoken changes: the first at once, what follows within some seconds as one sentence.
+// Announcements for screen readers: the first change at once, then the changes of each interval in one sentence.
 
-let unspoken = new Map();
-let speaking = 0;
+let pendingAnnouncements = new Map(); // id → workspace
+let announceTimer = 0;
 
 function announce(workspace) {
-  unspoken.set(workspace.id, workspace);
-  if (!speaking) speak();
+  pendingAnnouncements.set(workspace.id, workspace);
+  if (!announceTimer) flushAnnouncements();
 }
 
-function speak() {
-  const changes = [...unspoken.values()];
-  unspoken = new Map();
-  speaking = changes.length ? setTimeout(speak, ANNOUNCE) : 0;
+function flushAnnouncements() {
+  const changes = [...pendingAnnouncements.values()];
+  pendingAnnouncements = new Map();
+  announceTimer = changes.length ? setTimeout(flushAnnouncements, ANNOUNCE_INTERVAL_MS) : 0;
   if (changes.length === 0) return;
-  const last = changes.at(-1);
-  byId('news').textContent = changes.length < 3
-    ? changes.map((workspace) => `${name(workspace.id)}: ${words(workspace)}.`).join(' ')
-    : `${changes.length} workspaces changed, last ${name(last.id)}: ${words(last)}.`;
+  const sentences = changes.map((workspace) => `${workspaceName(workspace.id)}: ${statusText(workspace)}.`);
+  byId('announcement').textContent = changes.length < 3
+    ? sentences.join(' ')
+    : `${changes.length} workspaces changed. Latest: ${sentences.at(-1)}`;
 }
 
 // Controls.
@@ -286,13 +294,14 @@ for (const button of document.querySelectorAll('[data-show]:not(#floors)')) {
 byId('pause').addEventListener('click', () => {
   paused = !paused;
   byId('pause').setAttribute('aria-pressed', paused);
-  if (stats) draw();
+  if (stats) scheduleRender();
 });
 
-window.addEventListener('online', again);
-document.addEventListener('visibilitychange', again);
+window.addEventListener('online', reconnectNow);
+document.addEventListener('visibilitychange', reconnectNow);
+// A broken connection, such as a pulled network cable, raises no error event. Only the messages stop.
 setInterval(() => {
-  drawTimes();
-  if (source.readyState !== EventSource.CLOSED && Date.now() - heard > SILENCE) lost();
+  renderTimes();
+  if (source.readyState !== EventSource.CLOSED && Date.now() - lastMessageAt > SILENCE_TIMEOUT_MS) reconnect();
 }, 5_000);
 connect();

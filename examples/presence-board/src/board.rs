@@ -1,82 +1,85 @@
-//! What is known of the building. Each delivery changes it under one lock, and is told to every reader in the same
-//! order; a reader starts with all of it, so that it can come and go at any time.
+//! The state of the board, behind one lock.
+//!
+//! Every subscriber receives the updates in the same order. A subscription starts with a snapshot, so that clients can
+//! connect and disconnect at any time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use roomz_axum::Event;
-use roomz_axum::{EventData, Latest, LatestOutcome, PresenceStatus, RejectionKind, Timestamp, WorkspaceId};
+use roomz_axum::{
+    Event, EventData, Latest, LatestOutcome, PresenceStatus, RejectionKind, Timestamp, WorkspaceId,
+};
 use tokio::sync::broadcast;
 
+use crate::messages::{DeliveryRecord, Outcome, Snapshot, Stats, Update, Workspace};
 use crate::names::Names;
-use crate::report::{Kind, News, Seen, Snapshot, Stats, Workspace};
 
-/// How many deliveries a page can look back on.
-const RECENT: usize = 50;
-/// How many a reader may fall behind before it starts anew. They are kept once for all readers.
-const BEHIND: usize = 128;
+/// How many deliveries a snapshot contains.
+const MAX_RECENT: usize = 50;
+/// How many updates a subscriber may fall behind before it needs a new snapshot. All subscribers share one buffer.
+const UPDATE_BUFFER: usize = 128;
 
-/// The board. Clones are the same board.
+/// The board. Clones share their state.
 #[derive(Clone)]
 pub struct Board(Arc<Mutex<State>>);
 
 struct State {
     names: Names,
-    building: HashMap<WorkspaceId, Latest<PresenceStatus>>,
+    presence: HashMap<WorkspaceId, Latest<PresenceStatus>>,
     stats: Stats,
-    recent: VecDeque<Seen>,
-    seen: u64,
-    /// Gone when the board is closed, which ends every reader.
-    readers: Option<broadcast::Sender<Arc<str>>>,
+    recent: VecDeque<DeliveryRecord>,
+    last_number: u64,
+    /// `None` after `close`, which ends every subscription.
+    updates: Option<broadcast::Sender<Arc<str>>>,
 }
 
 impl Board {
-    /// A board on which nothing has happened.
+    /// Creates a board without events.
     pub fn new(names: Names) -> Self {
         Self(Arc::new(Mutex::new(State {
             names,
-            building: HashMap::new(),
+            presence: HashMap::new(),
             stats: Stats::default(),
             recent: VecDeque::new(),
-            seen: 0,
-            readers: Some(broadcast::Sender::new(BEHIND)),
+            last_number: 0,
+            updates: Some(broadcast::Sender::new(UPDATE_BUFFER)),
         })))
     }
 
-    /// Takes an event that was verified and not seen before.
+    /// Applies a verified event.
     pub fn apply(&self, event: &Event) {
         let mut state = self.lock();
         let EventData::WorkspacePresenceChanged(change) = &event.data else {
-            state.tell(Seen::of(Kind::Unknown, event.event_type.to_string()), None);
+            state.record(DeliveryRecord::new(Outcome::Unknown, event.event_type.to_string()), None);
             return;
         };
-        let workspace = state.building.entry(change.workspace_id).or_default();
-        let kind = match workspace.apply(event.id, event.timestamp, change.presence_status.clone()) {
-            LatestOutcome::Newest => Kind::Changed,
+        let latest = state.presence.entry(change.workspace_id).or_default();
+        let outcome = match latest.apply(event.id, event.timestamp, change.presence_status.clone()) {
+            LatestOutcome::Newest => Outcome::Changed,
             LatestOutcome::Late => {
                 metrics::counter!("presence_board_late_total").increment(1);
-                Kind::Late
+                Outcome::Late
             }
-            // Its first handler died before the store was told.
-            LatestOutcome::Duplicate => Kind::Duplicate,
+            // The handler ran before, but its completion did not reach the store.
+            LatestOutcome::Duplicate => Outcome::Duplicate,
         };
-        // Displayed, a status of unknown text is cut and has no control characters.
-        let mut seen = Seen::of(kind, change.presence_status.to_string());
-        seen.workspace = Some(change.workspace_id.to_string());
-        seen.timestamp = Some(event.timestamp.to_string());
-        state.tell(seen, Some(change.workspace_id));
+        // `Display` escapes and truncates a status that is not known.
+        let mut delivery = DeliveryRecord::new(outcome, change.presence_status.to_string());
+        delivery.workspace = Some(change.workspace_id.to_string());
+        delivery.timestamp = Some(event.timestamp.to_string());
+        state.record(delivery, Some(change.workspace_id));
     }
 
-    /// Takes note of an event that was handled before.
-    pub fn duplicate(&self) {
-        self.lock().tell(Seen::of(Kind::Duplicate, String::new()), None);
+    /// Records a delivery that the layer skipped as a duplicate.
+    pub fn record_duplicate(&self) {
+        self.lock().record(DeliveryRecord::new(Outcome::Duplicate, String::new()), None);
     }
 
-    /// Takes note of a refusal.
-    pub fn refused(&self, kind: RejectionKind) {
+    /// Records a delivery that the layer rejected.
+    pub fn record_rejection(&self, kind: RejectionKind) {
         let mut state = self.lock();
-        *state.stats.refused.entry(kind.as_str()).or_default() += 1;
-        state.tell(Seen::of(Kind::Refused, kind.as_str().to_owned()), None);
+        *state.stats.rejected.entry(kind.as_str()).or_default() += 1;
+        state.record(DeliveryRecord::new(Outcome::Rejected, kind.as_str().to_owned()), None);
     }
 
     /// Every workspace that has a name or an event.
@@ -84,81 +87,82 @@ impl Board {
         serde_json::json!({ "workspaces": self.lock().workspaces() })
     }
 
-    /// What was counted since the start.
+    /// The counters since the start of the process.
     pub fn stats(&self) -> Stats {
         self.lock().stats.clone()
     }
 
-    /// All that is known, as JSON, and whatever comes after it. `None` once the board is closed.
+    /// A snapshot as JSON, and the updates that follow it. `None` after [`close`](Self::close).
     pub fn subscribe(&self) -> Option<(String, broadcast::Receiver<Arc<str>>)> {
         let state = self.lock();
-        let news = state.readers.as_ref()?.subscribe();
+        let updates = state.updates.as_ref()?.subscribe();
         let snapshot = Snapshot {
             now: Timestamp::now().to_string(),
             workspaces: state.workspaces(),
             stats: state.stats.clone(),
             recent: state.recent.iter().cloned().collect(),
         };
-        Some((json(&snapshot), news))
+        Some((to_json(&snapshot), updates))
     }
 
-    /// Ends every reader, now and later: a stream that never ends would hold up the stop of the server.
+    /// Ends all subscriptions and accepts no new ones, because an open stream would delay the server's shutdown.
     pub fn close(&self) {
-        self.lock().readers = None;
+        self.lock().updates = None;
     }
 
-    /// Nothing panics while it holds the lock; if it did, an old board would be better than none.
+    /// Ignores poisoning: no code panics while it holds the lock, and an outdated board is better than none.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn tell(&mut self, mut seen: Seen, workspace: Option<WorkspaceId>) {
-        match seen.kind {
-            Kind::Duplicate => self.stats.duplicates += 1,
-            Kind::Refused => {}
-            Kind::Changed => self.stats.handled += 1,
-            Kind::Late => {
-                (self.stats.handled, self.stats.late) = (self.stats.handled + 1, self.stats.late + 1)
-            }
-            Kind::Unknown => {
-                (self.stats.handled, self.stats.unknown) = (self.stats.handled + 1, self.stats.unknown + 1);
-            }
+    /// Counts a delivery, adds it to the recent ones and sends it to all subscribers.
+    fn record(&mut self, mut delivery: DeliveryRecord, workspace: Option<WorkspaceId>) {
+        let stats = &mut self.stats;
+        match delivery.outcome {
+            Outcome::Changed => stats.handled += 1,
+            Outcome::Late => (stats.handled, stats.late) = (stats.handled + 1, stats.late + 1),
+            Outcome::Unknown => (stats.handled, stats.unknown) = (stats.handled + 1, stats.unknown + 1),
+            Outcome::Duplicate => stats.duplicates += 1,
+            // `record_rejection` has counted it by reason.
+            Outcome::Rejected => {}
         }
-        // Anyone can send a thousand forgeries; they shall not wash away what was signed.
-        match self.recent.back().filter(|last| last.is_refused_as(&seen)) {
+        // Repeated rejections share one record: anybody can send forged requests, and they must not push signed
+        // deliveries out of the list.
+        match self.recent.back().filter(|last| last.is_same_rejection(&delivery)) {
             Some(last) => {
-                (seen.number, seen.times) = (last.number, last.times + 1);
+                (delivery.number, delivery.count) = (last.number, last.count + 1);
                 self.recent.pop_back();
             }
             None => {
-                self.seen += 1;
-                seen.number = self.seen;
+                self.last_number += 1;
+                delivery.number = self.last_number;
             }
         }
-        if self.recent.len() == RECENT {
+        if self.recent.len() == MAX_RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(seen.clone());
-        if let Some(readers) = &self.readers
-            && readers.receiver_count() > 0
+        self.recent.push_back(delivery.clone());
+        if let Some(updates) = &self.updates
+            && updates.receiver_count() > 0
         {
             let workspace = workspace.map(|id| self.workspace(&id));
-            let news = json(&News { seen, workspace, stats: &self.stats });
-            // Without a reader there is nobody to miss it.
-            let _ = readers.send(news.into());
+            let update = to_json(&Update { delivery, workspace, stats: &self.stats });
+            // Sending fails only without receivers.
+            let _ = updates.send(update.into());
         }
     }
 
+    /// Named workspaces in the order of the names file, then the others in the order of their ids.
     fn workspaces(&self) -> Vec<Workspace> {
-        let mut nameless: Vec<_> = self.building.keys().filter(|id| self.names.get(id).is_none()).collect();
-        nameless.sort();
-        self.names.ids().chain(nameless).map(|id| self.workspace(id)).collect()
+        let mut unnamed: Vec<_> = self.presence.keys().filter(|id| self.names.get(id).is_none()).collect();
+        unnamed.sort();
+        self.names.ids().chain(unnamed).map(|id| self.workspace(id)).collect()
     }
 
     fn workspace(&self, id: &WorkspaceId) -> Workspace {
-        let (name, latest) = (self.names.get(id), self.building.get(id));
+        let (name, latest) = (self.names.get(id), self.presence.get(id));
         Workspace {
             id: id.to_string(),
             name: name.map(|name| name.name.clone()),
@@ -169,7 +173,7 @@ impl State {
     }
 }
 
-fn json(report: &impl serde::Serialize) -> String {
-    // The reports are of text and numbers: nothing in them can fail.
-    serde_json::to_string(report).unwrap_or_default()
+fn to_json(message: &impl serde::Serialize) -> String {
+    // Serialization cannot fail: the messages contain only text and numbers.
+    serde_json::to_string(message).unwrap_or_default()
 }

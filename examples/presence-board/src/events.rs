@@ -1,4 +1,4 @@
-//! Server-sent events: all that is known first, then each delivery.
+//! Server-sent events: a snapshot first, then one message for each delivery.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,43 +13,45 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::board::Board;
 
-/// How long nothing is said at most. The page takes a silence of three times this for a dead connection.
-const ALIVE: Duration = Duration::from_secs(15);
-/// How long a reader that fell behind is left alone, so that a flood costs it one snapshot a second and no more.
-const BREATH: Duration = Duration::from_secs(1);
+/// The longest time without a message. The page reconnects after three times this interval.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// The pause before a client that fell behind gets a new snapshot: at most one snapshot per second and client.
+const RESYNC_DELAY: Duration = Duration::from_secs(1);
 
 /// `GET /events`
 pub async fn events(State(board): State<Board>) -> impl IntoResponse {
-    let reader = Reader { board, news: None };
-    let events = stream::unfold(reader, async |mut reader| {
-        let event = reader.next().await?;
-        Some((Ok::<_, Infallible>(event), reader))
+    let subscription = Subscription { board, updates: None };
+    let events = stream::unfold(subscription, async |mut subscription| {
+        let event = subscription.next().await?;
+        Some((Ok::<_, Infallible>(event), subscription))
     });
-    // A comment would do for proxies, but the page does not see comments.
-    let alive = KeepAlive::new().interval(ALIVE).event(Event::default().event("alive").data("-"));
-    Sse::new(events).keep_alive(alive)
+    // A named event, because scripts do not receive the comments that axum sends by default.
+    let keep_alive =
+        KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).event(Event::default().event("keep-alive").data("-"));
+    Sse::new(events).keep_alive(keep_alive)
 }
 
-struct Reader {
+struct Subscription {
     board: Board,
-    news: Option<broadcast::Receiver<Arc<str>>>,
+    /// `None` before the first snapshot, and after the client fell behind.
+    updates: Option<broadcast::Receiver<Arc<str>>>,
 }
 
-impl Reader {
-    /// `None` when the board is closed.
+impl Subscription {
+    /// The next message, or `None` when the board is closed.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            let Some(news) = &mut self.news else {
-                let (snapshot, news) = self.board.subscribe()?;
-                self.news = Some(news);
+            let Some(updates) = &mut self.updates else {
+                let (snapshot, updates) = self.board.subscribe()?;
+                self.updates = Some(updates);
                 return Some(Event::default().event("snapshot").data(snapshot));
             };
-            match news.recv().await {
-                Ok(news) => return Some(Event::default().event("delivery").data(news)),
+            match updates.recv().await {
+                Ok(update) => return Some(Event::default().event("delivery").data(update)),
                 Err(RecvError::Closed) => return None,
                 Err(RecvError::Lagged(_)) => {
-                    self.news = None;
-                    tokio::time::sleep(BREATH).await;
+                    self.updates = None;
+                    tokio::time::sleep(RESYNC_DELAY).await;
                 }
             }
         }

@@ -1,11 +1,11 @@
-//! The routes. What is shown is kept in `board.rs`, what is said about it in `report.rs`.
+//! The router and the webhook handler. `board.rs` holds the state, `messages.rs` the JSON that clients receive.
 
 pub mod board;
 pub mod demo;
 mod events;
+mod messages;
 pub mod names;
 mod page;
-mod report;
 pub mod serve;
 pub mod store;
 
@@ -20,37 +20,38 @@ use roomz_axum::{Rejection, Skipped, WebhookEvent, WebhookLayer};
 
 use crate::board::Board;
 
-/// The application. `figures` renders what the layer and the board count.
-pub fn app(board: Board, webhook: WebhookLayer, figures: PrometheusHandle) -> Router {
-    let deliveries = post(presence).layer(webhook).layer(map_response_with_state(board.clone(), count));
+/// The application. `metrics` renders the metrics of the layer and of the board.
+pub fn app(board: Board, webhook: WebhookLayer, metrics: PrometheusHandle) -> Router {
+    let deliveries =
+        post(handle_event).layer(webhook).layer(map_response_with_state(board.clone(), record_unhandled));
     Router::new()
         .route("/webhooks/roomz", deliveries)
         .route("/api/presence", get(|State(board): State<Board>| async move { Json(board.presence()) }))
         .route("/api/stats", get(|State(board): State<Board>| async move { Json(board.stats()) }))
         .route("/events", get(events::events))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/metrics", get(move || async move { render(&figures) }))
+        .route("/metrics", get(move || async move { render(&metrics) }))
         .merge(page::routes())
         .with_state(board)
 }
 
-/// Runs once for each event. `Event` and not `Event<WorkspacePresenceChanged>`, so that the board shows what it
-/// cannot read instead of passing it over.
-async fn presence(State(board): State<Board>, WebhookEvent(event): WebhookEvent) {
+/// Runs once for each event. It takes `WebhookEvent` and not `WebhookEvent<WorkspacePresenceChanged>`, so that the
+/// board also shows events of unknown types.
+async fn handle_event(State(board): State<Board>, WebhookEvent(event): WebhookEvent) {
     board.apply(&event);
 }
 
-/// Counts what did not come to the handler; the layer leaves word of it in the response.
-async fn count(State(board): State<Board>, response: Response) -> Response {
-    let said = response.extensions();
-    if let Some(refusal) = said.get::<Rejection>() {
-        board.refused(refusal.kind());
-    } else if said.get() == Some(&Skipped::Duplicate) {
-        board.duplicate();
+/// Records deliveries that did not reach the handler. The layer puts the reason into the response's extensions.
+async fn record_unhandled(State(board): State<Board>, response: Response) -> Response {
+    let extensions = response.extensions();
+    if let Some(rejection) = extensions.get::<Rejection>() {
+        board.record_rejection(rejection.kind());
+    } else if extensions.get() == Some(&Skipped::Duplicate) {
+        board.record_duplicate();
     }
     response
 }
 
-fn render(figures: &PrometheusHandle) -> impl IntoResponse + use<> {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], figures.render())
+fn render(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
 }

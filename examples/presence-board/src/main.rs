@@ -11,11 +11,17 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use presence_board::board::Board;
 use presence_board::names::Names;
 use presence_board::{app, demo, serve, store};
-use roomz_axum::{Secret, WebhookLayer};
+use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 use crate::options::Options;
+
+/// Time for handlers whose client has disconnected. With the server's six seconds this stays below the ten seconds that
+/// most supervisors wait before they kill a process.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often recorded histogram values are aggregated. Without it they use more memory until `/metrics` is requested.
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -37,7 +43,7 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("presence-board: {}", with_source(&*error).replace('\n', " "));
+            eprintln!("presence-board: {}", with_causes(&*error).replace('\n', " "));
             ExitCode::FAILURE
         }
     }
@@ -51,82 +57,56 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let secret = match &options.secret_file {
         Some(file) => Secret::from_file(file)?,
-        None if options.demo => demo::secret()?,
+        None if options.demo => demo::random_secret()?,
         None => Secret::from_env("ROOMZ_WEBHOOK_SECRET")
-            .map_err(|error| format!("{error}; or give --secret-file FILE, or try --demo"))?,
+            .map_err(|error| format!("{error}; or use --secret-file FILE or --demo"))?,
     };
     let store =
-        store::connect(&options.store).await.map_err(|error| format!("--store: {}", with_source(&*error)))?;
+        store::connect(&options.store).await.map_err(|error| format!("--store: {}", with_causes(&*error)))?;
     let webhook = WebhookLayer::builder(secret.clone()).with_store(store).build()?;
-    let figures = PrometheusBuilder::new().install_recorder()?;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
 
     let listener = TcpListener::bind(&options.listen).await.map_err(|error| {
         format!(
-            "cannot listen on {:?}: {error}; give --listen HOST:PORT, port 0 for any free one",
+            "cannot listen on {:?}: {error}; set --listen HOST:PORT to a free port (port 0 selects one)",
             options.listen
         )
     })?;
-    let (address, stop) = (listener.local_addr()?, stop_signal()?);
+    let (address, signal) = (listener.local_addr()?, shutdown_signal()?);
     println!("listening on http://{address}");
 
     let board = Board::new(names.clone());
-    let app = app(board.clone(), webhook.clone(), figures.clone());
+    let app = app(board.clone(), webhook.clone(), metrics.clone());
     tokio::spawn(async move {
         loop {
-            // Histograms are summed up here; otherwise they grow until somebody asks for them.
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            figures.run_upkeep();
+            tokio::time::sleep(METRICS_UPKEEP_INTERVAL).await;
+            metrics.run_upkeep();
         }
     });
     if options.demo {
-        tokio::spawn(demo::run(address, secret, demo::secret()?, names));
+        tokio::spawn(demo::run(address, secret, demo::random_secret()?, names));
     }
-    let stop = async move {
-        stop.await;
+    let shutdown = async move {
+        signal.await;
         board.close();
     };
-    if serve::serve(listener, app, stop).await.is_err() {
-        // A display that reads no more, most often. A delivery that was cut off got no 2xx, so nothing was promised.
-        tracing::warn!("stopped while requests were under way");
-    }
-    // Handlers whose client went away may still be running. Both waits together stay below the ten seconds that most
-    // supervisors give a process to end.
-    tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await.map_err(
-        |_| "stopped while handlers were running; their events are claimed again when their leases end",
-    )?;
+    serve::serve(listener, app, shutdown).await?;
+    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(|_| {
+        "handlers were still running after the shutdown timeout; \
+         their events can be handled again when their leases expire"
+    })?;
     Ok(())
 }
 
-/// The error and what caused it, where that says anything more.
-fn with_source(error: &dyn Error) -> String {
+/// The error's message, followed by each cause that the message does not contain yet.
+fn with_causes(error: &dyn Error) -> String {
     let (mut text, mut source) = (error.to_string(), error.source());
     while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text} ({more})");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text} ({cause_text})");
         }
         source = cause.source();
     }
     text
-}
-
-/// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.
-#[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Resolves when the process is asked to end.
-#[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }

@@ -1,4 +1,4 @@
-//! What the workspaces are called: ROOMZ sends ids only.
+//! Names of workspaces, from a JSON file: ROOMZ sends ids only.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     order: Vec<WorkspaceId>,
-    names: HashMap<WorkspaceId, Name>,
+    by_id: HashMap<WorkspaceId, Name>,
 }
 
-/// What one workspace is called.
+/// The name of one workspace.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Name {
@@ -25,36 +25,37 @@ pub struct Name {
 impl Names {
     /// Reads a file such as `{"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5": {"name": "Desk 1", "floor": "First floor"}}`.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let path_shown = path.display();
+        let file = path.display();
         let json = std::fs::read_to_string(path).map_err(|error| {
-            format!("the names file {path_shown} cannot be read ({error}): give --names a file that exists")
+            format!("cannot read the names file {file}: {error}; set --names to a readable file")
         })?;
         serde_json::from_str(&json).map_err(|error| {
             format!(
-                "the names file {path_shown} cannot be understood: {error}; \
-                 it is JSON like {{\"WORKSPACE-UUID\": {{\"name\": \"Desk 1\", \"floor\": \"First floor\"}}}}"
+                "invalid names file {file}: {error}; \
+                 expected JSON like {{\"WORKSPACE-UUID\": {{\"name\": \"Desk 1\", \"floor\": \"First floor\"}}}}"
             )
         })
     }
 
     pub fn get(&self, id: &WorkspaceId) -> Option<&Name> {
-        self.names.get(id)
+        self.by_id.get(id)
     }
 
+    /// The ids in the order of the file.
     pub fn ids(&self) -> impl Iterator<Item = &WorkspaceId> {
         self.order.iter()
     }
 }
 
-/// By hand, because a map of `serde_json` forgets the order of the file.
+/// Implemented by hand, because the maps of `serde_json` do not keep the order of the file.
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
+        struct NamesVisitor;
+        impl<'de> Visitor<'de> for NamesVisitor {
             type Value = Names;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with a member for each workspace")
+                f.write_str("an object with one member per workspace")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
@@ -63,14 +64,14 @@ impl<'de> Deserialize<'de> for Names {
                     let id: WorkspaceId = key
                         .parse()
                         .map_err(|error| A::Error::custom(format!("the key {key:?} is {error}")))?;
-                    if names.names.insert(id, map.next_value()?).is_some() {
-                        return Err(A::Error::custom(format!("the workspace {id} is there twice")));
+                    if names.by_id.insert(id, map.next_value()?).is_some() {
+                        return Err(A::Error::custom(format!("duplicate workspace {id}")));
                     }
                     names.order.push(id);
                 }
                 Ok(names)
             }
         }
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(NamesVisitor)
     }
 }

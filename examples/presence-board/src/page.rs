@@ -1,4 +1,4 @@
-//! The page: three files in the binary, and the rules by which a browser takes them.
+//! The page's files, compiled into the binary, and their security headers.
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
@@ -6,30 +6,33 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 
-/// Nothing inline, nothing from elsewhere, and no text that becomes markup.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-                      require-trusted-types-for 'script'; trusted-types 'none'";
+/// Allows the page's own files only: no inline code, nothing from other origins, no text that becomes markup.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
 
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
-        .route("/", file("text/html; charset=utf-8", include_str!("../page/index.html")))
-        .route("/app.js", file("text/javascript; charset=utf-8", include_str!("../page/app.js")))
-        .route("/style.css", file("text/css; charset=utf-8", include_str!("../page/style.css")))
-        .route("/icon.svg", file("image/svg+xml", include_str!("../page/icon.svg")))
-        .layer(map_response(rules))
+        .route("/", asset("text/html; charset=utf-8", include_str!("../page/index.html")))
+        .route("/app.js", asset("text/javascript; charset=utf-8", include_str!("../page/app.js")))
+        .route("/style.css", asset("text/css; charset=utf-8", include_str!("../page/style.css")))
+        .route("/icon.svg", asset("image/svg+xml", include_str!("../page/icon.svg")))
+        .layer(map_response(set_headers))
 }
 
-fn file<S: Clone + Send + Sync + 'static>(kind: &'static str, text: &'static str) -> MethodRouter<S> {
-    get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
+fn asset<S: Clone + Send + Sync + 'static>(
+    content_type: &'static str,
+    text: &'static str,
+) -> MethodRouter<S> {
+    get(move || async move { ([(header::CONTENT_TYPE, content_type)], text) })
 }
 
-async fn rules(mut response: Response) -> Response {
+async fn set_headers(mut response: Response) -> Response {
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        // A display that reconnects after an update shall not run the old script.
+        // Without it a page that is loaded after an update could run the old script.
         (header::CACHE_CONTROL, "no-cache"),
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

@@ -1,26 +1,29 @@
-//! Where the ids of handled events are remembered, by URL.
+//! Connects to the store for the ids of handled events.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomz_axum::store::IdempotencyStore;
-use roomz_axum::store::MokaStore;
+use roomz_axum::store::{IdempotencyStore, MokaStore};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 
-/// Connects to `memory`, `redis://…`, `postgres://…` or `sqlite://FILE`. A board that has settled on one kind needs
-/// one arm and none of the other dependencies.
+/// How often expired claims are deleted from a SQL database.
+const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Connects to `memory`, `redis://…`, `postgres://…` or `sqlite://FILE`.
+///
+/// A service that uses one kind of store needs one of these arms, and only that store's crate.
 pub async fn connect(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error>> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok(Arc::new(MokaStore::new())),
         "redis" | "rediss" => Ok(Arc::new(RedisStore::connect(url).await?)),
         "postgres" | "postgresql" | "sqlite" => {
             let store = SqlStore::connect(url).await?;
-            tokio::spawn(store.clone().purge_every(Duration::from_secs(10 * 60)));
+            tokio::spawn(store.clone().purge_every(PURGE_INTERVAL));
             Ok(Arc::new(store))
         }
-        // Not quoted: a URL may hold a password.
-        _ => Err("not a store: give memory, redis://…, postgres://… or sqlite://FILE".into()),
+        // The message does not quote the URL, which may contain a password.
+        _ => Err("unsupported store URL; use memory, redis://…, postgres://… or sqlite://FILE".into()),
     }
 }

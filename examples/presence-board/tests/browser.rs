@@ -1,6 +1,6 @@
-//! The page in a real browser, served by the real program.
+//! The page in Chromium, served by the program.
 
-#![cfg(unix)] // the program is killed and stopped with signals
+#![cfg(unix)] // the tests stop the program with signals
 
 #[path = "common/driver.rs"]
 mod driver;
@@ -24,164 +24,176 @@ fn id(text: &str) -> WorkspaceId {
     text.parse().unwrap()
 }
 
-fn names() -> &'static str {
+fn names_file() -> &'static str {
     concat!(env!("CARGO_MANIFEST_DIR"), "/demo-names.json")
 }
 
-/// The program with names on this address.
-fn board(listen: &str) -> Program {
-    Program::start(&["--listen", listen, "--names", names()])
+/// Starts the program with the demo's names.
+fn start_board(listen: &str) -> Program {
+    Program::start(&["--listen", listen, "--names", names_file()])
 }
 
 fn tile(workspace: &str) -> String {
     format!("document.querySelector('[data-workspace=\"{workspace}\"]')")
 }
 
-async fn is_live(browser: &Browser) {
-    browser.until("document.querySelector('#connection').dataset.state === 'live'").await;
+async fn wait_until_live(browser: &Browser) {
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'live'").await;
 }
 
-/// Waits until a counter, by its id, shows this.
-async fn counts(browser: &Browser, counter: &str, number: u64) {
-    browser.until(&format!("document.getElementById('{counter}').textContent === '{number}'")).await;
+/// Waits until the counter with this id shows a number.
+async fn wait_for_count(browser: &Browser, counter: &str, number: u64) {
+    browser.wait_until(&format!("document.getElementById('{counter}').textContent === '{number}'")).await;
 }
 
 #[tokio::test]
-async fn the_page_shows_changes_but_not_late_or_forged_ones_and_recovers_when_the_server_does() {
-    let Some(browser) = Browser::start("the page in a browser").await else { return };
-    let board = board("127.0.0.1:0");
+async fn shows_changes_and_reconnects_after_restart() {
+    let Some(browser) = Browser::start("presence-board: changes and restart in a browser").await else {
+        return;
+    };
+    let board = start_board("127.0.0.1:0");
     let address = board.address().to_owned();
     browser.page.goto(&board.url).await.unwrap();
-    is_live(&browser).await;
+    wait_until_live(&browser).await;
     assert_eq!(browser.text("document.querySelector('#floors h2').textContent").await, "Ground floor");
-    assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "none");
+    assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "unknown");
 
-    // A change is seen, in words and not only in colour, and told to a screen reader.
+    // A change appears as words and as a shape, not as color alone, and is announced to screen readers.
     assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
-    browser.until(&format!("{}.dataset.status === 'busy'", tile(AARE))).await;
+    browser.wait_until(&format!("{}.dataset.status === 'busy'", tile(AARE))).await;
     assert_eq!(browser.text(&format!("{}.innerText", tile(AARE))).await, "Aare\n\nBusy\n3 min");
-    let shape = format!("getComputedStyle({}.querySelector('.as-busy')).display", tile(AARE));
-    assert_eq!(browser.value(&shape).await, "block");
-    assert_eq!(browser.text("document.getElementById('news').textContent").await, "Aare: Busy.");
-    counts(&browser, "handled", 1).await;
+    let icon_display = format!("getComputedStyle({}.querySelector('.icon-busy')).display", tile(AARE));
+    assert_eq!(browser.value(&icon_display).await, "block");
+    assert_eq!(browser.text("document.getElementById('announcement').textContent").await, "Aare: Busy.");
+    wait_for_count(&browser, "handled", 1).await;
 
-    // A late event is counted and not shown.
+    // A late event is counted but not shown.
     assert_eq!(board.deliver(&change(id(AARE), 9, "Free")), 200);
-    counts(&browser, "late", 1).await;
+    wait_for_count(&browser, "late", 1).await;
     assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "busy");
 
-    // So is a forged one, with its reason; and a duplicate.
-    let forger = Secret::new("a guess").unwrap();
-    assert_eq!(board.deliver_as(&change(id(AARE), 0, "Free"), &forger), 401);
-    counts(&browser, "refused", 1).await;
-    browser.until("document.getElementById('reasons').innerText === 'signature-mismatch\\n1'").await;
-    let left = change(id(LIMMAT), 1, "Free");
-    assert_eq!((board.deliver(&left), board.deliver(&left)), (200, 200));
-    counts(&browser, "duplicates", 1).await;
-    browser.until(&format!("{}.dataset.status === 'free'", tile(LIMMAT))).await;
+    // A forged event is counted with the reason, and a duplicate is counted.
+    let wrong_secret = Secret::new("a wrong secret").unwrap();
+    assert_eq!(board.deliver_with(&change(id(AARE), 0, "Free"), &wrong_secret), 401);
+    wait_for_count(&browser, "rejected", 1).await;
+    browser.wait_until("document.getElementById('reasons').innerText === 'signature-mismatch\\n1'").await;
+    let event = change(id(LIMMAT), 1, "Free");
+    assert_eq!((board.deliver(&event), board.deliver(&event)), (200, 200));
+    wait_for_count(&browser, "duplicates", 1).await;
+    browser.wait_until(&format!("{}.dataset.status === 'free'", tile(LIMMAT))).await;
     assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "busy");
-    let kinds = "[...document.querySelectorAll('#stream .kind')].map((kind) => kind.textContent)";
-    let newest_first = ["duplicate", "changed", "refused", "late", "changed"];
-    browser.until("document.querySelectorAll('#stream li').length === 5").await;
-    assert_eq!(browser.value(kinds).await, json!(newest_first));
+    let outcomes = "[...document.querySelectorAll('#deliveries .outcome')].map((one) => one.textContent)";
+    let newest_first = ["duplicate", "changed", "rejected", "late", "changed"];
+    browser.wait_until("document.querySelectorAll('#deliveries li').length === 5").await;
+    assert_eq!(browser.value(outcomes).await, json!(newest_first));
 
-    // The server dies, and comes back.
+    // The server is killed and started again.
     drop(board);
-    browser.until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
-    let said = browser.text("document.querySelector('#connection').textContent").await;
-    assert!(said.starts_with("Reconnecting… this is as of "), "{said}");
-    let board = self::board(&address);
-    is_live(&browser).await;
-    counts(&browser, "handled", 0).await;
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
+    let text = browser.text("document.querySelector('#connection').textContent").await;
+    assert!(text.starts_with("Reconnecting… data as of "), "{text}");
+    let board = start_board(&address);
+    wait_until_live(&browser).await;
+    wait_for_count(&browser, "handled", 0).await;
     assert_eq!(
         browser.value(&format!("{}.dataset.status", tile(AARE))).await,
-        "none",
-        "a new start knows nothing"
+        "unknown",
+        "the board is empty after a restart"
     );
     assert_eq!(board.deliver(&change(id(AARE), 0, "Free")), 200);
-    browser.until(&format!("{}.dataset.status === 'free'", tile(AARE))).await;
+    browser.wait_until(&format!("{}.dataset.status === 'free'", tile(AARE))).await;
 
-    // It also stops as it should while the page is connected.
+    // The shutdown succeeds while the page is connected.
     assert!(board.stop().0.success());
-    browser.until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
     browser.quit().await;
 }
 
-/// A cable that was pulled closes nothing: only the silence tells. The page's clock is moved, not waited for.
+/// A pulled network cable closes no connection, so the page reconnects when messages stop. The test moves the page's
+/// clock and does not wait.
 #[tokio::test]
-async fn a_connection_that_has_gone_silent_is_given_up_for_a_new_one() {
-    let Some(browser) = Browser::start("a silent connection in a browser").await else { return };
-    let board = board("127.0.0.1:0");
+async fn reconnects_when_messages_stop() {
+    let Some(browser) = Browser::start("presence-board: a silent connection in a browser").await else {
+        return;
+    };
+    let board = start_board("127.0.0.1:0");
     browser.page.goto(&board.url).await.unwrap();
-    is_live(&browser).await;
-    let now = "(() => { const now = Date.now; Date.now = () => now() + 46_000; })()";
-    browser.value(now).await;
-    browser.until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
-    is_live(&browser).await;
+    wait_until_live(&browser).await;
+    let advance_clock = "(() => { const now = Date.now; Date.now = () => now() + 46_000; })()";
+    browser.value(advance_clock).await;
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
+    wait_until_live(&browser).await;
     assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
-    browser.until(&format!("{}.querySelector('time').textContent === '3 min'", tile(AARE))).await;
+    browser.wait_until(&format!("{}.querySelector('time').textContent === '3 min'", tile(AARE))).await;
     browser.quit().await;
 }
 
 #[tokio::test]
-async fn markup_in_an_event_is_shown_as_text() {
-    let Some(browser) = Browser::start("markup in an event in a browser").await else { return };
-    let board = board("127.0.0.1:0");
+async fn shows_markup_in_events_as_text() {
+    let Some(browser) = Browser::start("presence-board: markup in a browser").await else { return };
+    let board = start_board("127.0.0.1:0");
     browser.page.goto(&board.url).await.unwrap();
-    is_live(&browser).await;
+    wait_until_live(&browser).await;
     let markup = "<img src=x onerror=document.title=1><b>owned</b>";
     assert_eq!(board.deliver(&change(id(AARE), 0, markup)), 200);
     assert_eq!(board.deliver(&TestEvent::busy().with_type(markup)), 200);
-    counts(&browser, "handled", 2).await;
-    browser.until(&format!("{}.querySelector('.status').textContent === '{markup}'", tile(AARE))).await;
-    let stream = browser.text("document.getElementById('stream').textContent").await;
-    assert_eq!(stream.matches(markup).count(), 2, "{stream}");
+    wait_for_count(&browser, "handled", 2).await;
+    browser.wait_until(&format!("{}.querySelector('.status').textContent === '{markup}'", tile(AARE))).await;
+    let deliveries = browser.text("document.getElementById('deliveries').textContent").await;
+    assert_eq!(deliveries.matches(markup).count(), 2, "{deliveries}");
     assert_eq!(browser.value("document.querySelectorAll('img, b').length").await, 0);
-    // An unknown status is not mistaken for one of the two.
-    assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "none");
+    // A status other than free and busy gets the style of neither.
+    assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "unknown");
     browser.quit().await;
 }
 
 #[tokio::test]
-async fn the_page_can_be_used_with_a_keyboard_and_on_a_phone() {
-    let Some(browser) = Browser::start("keyboard and phone in a browser").await else { return };
-    let board = board("127.0.0.1:0");
-    show(&board);
-    browser.size(360, 740).await;
+async fn works_with_keyboard_and_on_phone() {
+    let Some(browser) = Browser::start("presence-board: keyboard and phone in a browser").await else {
+        return;
+    };
+    let board = start_board("127.0.0.1:0");
+    deliver_building(&board);
+    browser.set_size(360, 740).await;
     browser.page.goto(&board.url).await.unwrap();
-    is_live(&browser).await;
-    counts(&browser, "handled", 24).await;
-    assert_eq!(browser.value("document.documentElement.scrollWidth").await, 360, "nothing sticks out");
+    wait_until_live(&browser).await;
+    wait_for_count(&browser, "handled", 24).await;
+    assert_eq!(
+        browser.value("document.documentElement.scrollWidth").await,
+        360,
+        "the page does not scroll sideways"
+    );
 
-    // Each stop of the Tab key is seen, has a name and is large enough for a finger.
-    let mut stops = Vec::new();
+    // Each element that the Tab key reaches has a visible focus and a name, and is large enough for touch.
+    let mut focused = Vec::new();
     for _ in 0..6 {
         browser.page.action_chain().send_keys(Key::Tab).perform().await.unwrap();
-        let stop = browser
+        let element = browser
             .value(
                 "(() => {
-                    const at = document.activeElement, box = at.getBoundingClientRect();
-                    const style = getComputedStyle(at);
+                    const active = document.activeElement, box = active.getBoundingClientRect();
+                    const style = getComputedStyle(active);
                     return {
-                        text: at.getAttribute('aria-label') ?? at.getAttribute('aria-labelledby') ?? at.textContent,
-                        seen: style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2,
-                        there: box.top >= 0 && box.bottom <= innerHeight && box.height >= 24 && box.width >= 24,
+                        name: active.getAttribute('aria-label') ?? active.getAttribute('aria-labelledby') ?? active.textContent,
+                        focusVisible: style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2,
+                        touchable: box.top >= 0 && box.bottom <= innerHeight && box.height >= 24 && box.width >= 24,
                     };
                 })()",
             )
             .await;
-        if stops.len() < 5 {
-            assert_eq!(stop["seen"], true, "{stop}");
-            assert!(stop["there"] == true || stop["text"] == "latest", "{stop}");
+        if focused.len() < 5 {
+            assert_eq!(element["focusVisible"], true, "{element}");
+            assert!(element["touchable"] == true || element["name"] == "latest-heading", "{element}");
         }
-        stops.push(stop["text"].clone());
+        focused.push(element["name"].clone());
     }
     let expected =
-        ["Skip to the workspaces", "All", "Free", "Busy", "Pause the list of deliveries", "latest"];
-    assert_eq!(stops, expected);
+        ["Skip to workspaces", "All", "Free", "Busy", "Pause the list of deliveries", "latest-heading"];
+    assert_eq!(focused, expected);
 
-    // The filter and the pause do as they say.
-    let shown = "[...document.querySelectorAll('.tile')].filter((tile) => tile.checkVisibility()).length";
+    // The filter buttons and the pause button work with the Enter key.
+    let visible_tiles =
+        "[...document.querySelectorAll('.tile')].filter((tile) => tile.checkVisibility()).length";
     let press = async |selector: &str| {
         browser.value(&format!("document.querySelector('{selector}').focus()")).await;
         browser.page.action_chain().send_keys(Key::Enter).perform().await.unwrap();
@@ -189,33 +201,33 @@ async fn the_page_can_be_used_with_a_keyboard_and_on_a_phone() {
         assert_eq!(browser.value(&pressed).await, "true");
     };
     press("[data-show=free]").await;
-    assert_eq!(browser.value(shown).await, 12);
+    assert_eq!(browser.value(visible_tiles).await, 12);
     press("[data-show=busy]").await;
-    assert_eq!(browser.value(shown).await, 10);
+    assert_eq!(browser.value(visible_tiles).await, 10);
     press("[data-show=all]").await;
-    assert_eq!(browser.value(shown).await, 24);
+    assert_eq!(browser.value(visible_tiles).await, 24);
     press("#pause").await;
-    let first = "document.querySelector('#stream .text').textContent";
+    let first = "document.querySelector('#deliveries .description').textContent";
     let before = browser.text(first).await;
     assert_eq!(board.deliver(&change(id(AARE), 0, "Away")), 200);
-    counts(&browser, "handled", 25).await;
+    wait_for_count(&browser, "handled", 25).await;
     assert_eq!(browser.text(first).await, before);
     browser.quit().await;
 }
 
 #[tokio::test]
-async fn the_page_can_be_read_by_everybody() {
-    let Some(browser) = Browser::start("accessibility in a browser").await else { return };
-    let board = board("127.0.0.1:0");
-    show(&board);
+async fn meets_accessibility_requirements() {
+    let Some(browser) = Browser::start("presence-board: accessibility in a browser").await else { return };
+    let board = start_board("127.0.0.1:0");
+    deliver_building(&board);
     for scheme in ["light", "dark"] {
-        browser.media(&[("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]).await;
+        browser.set_media(&[("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]).await;
         browser.page.goto(&board.url).await.unwrap();
-        is_live(&browser).await;
-        counts(&browser, "handled", 24).await;
+        wait_until_live(&browser).await;
+        wait_for_count(&browser, "handled", 24).await;
         let running = "document.getAnimations().filter((one) => one.playState === 'running').length";
         assert_eq!(browser.value(running).await, 0, "reduced motion");
-        contrast(&browser, scheme).await;
+        assert_contrast(&browser, scheme).await;
     }
 
     assert_eq!(browser.value("document.documentElement.lang").await, "en");
@@ -224,14 +236,14 @@ async fn the_page_can_be_read_by_everybody() {
     let levels: Vec<u64> = serde_json::from_value(browser.value(levels).await).unwrap();
     assert_eq!((levels[0], levels.iter().filter(|level| **level == 1).count()), (1, 1));
     assert!(levels.windows(2).all(|two| two[1] <= two[0] + 1), "{levels:?}");
-    let twice = "[...document.querySelectorAll('[id]')].length
+    let duplicate_ids = "[...document.querySelectorAll('[id]')].length
         - new Set([...document.querySelectorAll('[id]')].map((one) => one.id)).size";
-    assert_eq!(browser.value(twice).await, 0, "an id is there twice");
+    assert_eq!(browser.value(duplicate_ids).await, 0, "duplicate ids");
     let dangling = "[...document.querySelectorAll('[aria-labelledby]')]
         .filter((one) => !document.getElementById(one.getAttribute('aria-labelledby'))).length";
     assert_eq!(browser.value(dangling).await, 0);
 
-    // What the browser tells a screen reader.
+    // The accessibility tree, which screen readers use.
     let tree = browser.cdp("Accessibility.getFullAXTree", json!({})).await;
     let nodes: Vec<_> =
         tree["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] == false).collect();
@@ -258,21 +270,21 @@ async fn the_page_can_be_read_by_everybody() {
     browser.quit().await;
 }
 
-/// Every text stands out from what is behind it as WCAG 2.2 AA asks, 4.5 to 1, the large ones too.
-async fn contrast(browser: &Browser, scheme: &str) {
+/// Every text has the contrast of WCAG 2.2 AA for small text, 4.5 to 1, to its background.
+async fn assert_contrast(browser: &Browser, scheme: &str) {
     let pairs = browser
         .value(
             "(() => {
-                const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-                const light = (colour) => {
-                    const [r, g, b] = numbers(colour).map((part) => part / 255)
+                const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+                const luminance = (color) => {
+                    const [r, g, b] = numbers(color).map((part) => part / 255)
                         .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
                     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
                 };
-                const behind = (element) => {
-                    for (let at = element; at; at = at.parentElement) {
-                        const colour = getComputedStyle(at).backgroundColor;
-                        if (numbers(colour)[3] !== 0) return colour;
+                const background = (element) => {
+                    for (let ancestor = element; ancestor; ancestor = ancestor.parentElement) {
+                        const color = getComputedStyle(ancestor).backgroundColor;
+                        if (numbers(color)[3] !== 0) return color;
                     }
                     return 'none';
                 };
@@ -281,8 +293,8 @@ async fn contrast(browser: &Browser, scheme: &str) {
                 while (texts.nextNode()) {
                     const element = texts.currentNode.parentElement;
                     if (!texts.currentNode.textContent.trim() || !element.checkVisibility()) continue;
-                    const [front, back] = [getComputedStyle(element).color, behind(element)];
-                    const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
+                    const [front, back] = [getComputedStyle(element).color, background(element)];
+                    const [low, high] = [luminance(front), luminance(back)].sort((a, b) => a - b);
                     pairs.push([element.textContent, front, back, (high + 0.05) / (low + 0.05)]);
                 }
                 return pairs;
@@ -296,56 +308,56 @@ async fn contrast(browser: &Browser, scheme: &str) {
     }
 }
 
-/// A building with something of everything: 12 free, 10 busy, 2 of which nothing is known.
-fn show(board: &Program) {
-    let names: Value = serde_json::from_str(&std::fs::read_to_string(names()).unwrap()).unwrap();
+/// Delivers events of every outcome: 12 workspaces are free, 10 busy and 2 unknown afterwards.
+fn deliver_building(board: &Program) {
+    let names: Value = serde_json::from_str(&std::fs::read_to_string(names_file()).unwrap()).unwrap();
     let mut named: Vec<_> = names.as_object().unwrap().iter().collect();
     named.sort_by_key(|(_, name)| name["name"].to_string());
-    let status = |at: usize| if [1, 2, 5, 6, 7, 11, 13, 16, 18, 21].contains(&at) { "Busy" } else { "Free" };
-    let silent = ["Desk 2.08", "Booth B"];
-    let heard: Vec<_> =
-        named.iter().filter(|(_, name)| !silent.contains(&name["name"].as_str().unwrap())).collect();
-    for (at, (workspace, _)) in heard.iter().enumerate() {
-        let minutes = [4, 12, 95, 31, 7, 150, 58, 2, 19, 44, 71][at % 11] + (at as u64 / 11) * 3;
-        assert_eq!(board.deliver(&change(id(workspace), minutes, status(at))), 200);
+    let status =
+        |index: usize| if [1, 2, 5, 6, 7, 11, 13, 16, 18, 21].contains(&index) { "Busy" } else { "Free" };
+    let without_events = ["Desk 2.08", "Booth B"];
+    let with_events: Vec<_> =
+        named.iter().filter(|(_, name)| !without_events.contains(&name["name"].as_str().unwrap())).collect();
+    for (index, (workspace, _)) in with_events.iter().enumerate() {
+        let minutes = [4, 12, 95, 31, 7, 150, 58, 2, 19, 44, 71][index % 11] + (index as u64 / 11) * 3;
+        assert_eq!(board.deliver(&change(id(workspace), minutes, status(index))), 200);
     }
-    let (first, second) = (id(heard[0].0), id(heard[3].0));
-    assert_eq!(board.deliver_as(&change(first, 0, "Free"), &Secret::new("a guess").unwrap()), 401);
+    let (first, second) = (id(with_events[0].0), id(with_events[3].0));
+    assert_eq!(board.deliver_with(&change(first, 0, "Free"), &Secret::new("a wrong secret").unwrap()), 401);
     assert_eq!(board.deliver(&TestEvent::busy().with_type("workspace.battery.low")), 200);
     let late = change(second, 90, "Busy");
     assert_eq!((board.deliver(&late), board.deliver(&late)), (200, 200));
 }
 
-/// Writes `page.png`, and the same in the dark, on a phone and without its server into the directory for what tests
-/// leave behind.
+/// Writes `page.png`. Writes screenshots of the dark page, of a phone and of a lost connection to the target directory.
 #[tokio::test]
 #[ignore = "writes examples/presence-board/page.png"]
 async fn picture() {
-    let Some(browser) = Browser::start("the picture of the page").await else { return };
-    let board = board("127.0.0.1:0");
-    show(&board);
+    let Some(browser) = Browser::start("presence-board: the picture of the page").await else { return };
+    let board = start_board("127.0.0.1:0");
+    deliver_building(&board);
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let elsewhere = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for (file, scheme, width, height) in [
         (package.join("page.png"), "light", 1280, 800),
-        (elsewhere.join("page-dark.png"), "dark", 1280, 800),
-        (elsewhere.join("page-phone.png"), "light", 360, 1600),
+        (temporary.join("page-dark.png"), "dark", 1280, 800),
+        (temporary.join("page-phone.png"), "light", 360, 1600),
     ] {
-        browser.media(&[("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]).await;
-        browser.size(width, height).await;
+        browser.set_media(&[("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]).await;
+        browser.set_size(width, height).await;
         browser.page.goto(&board.url).await.unwrap();
-        is_live(&browser).await;
-        counts(&browser, "handled", 24).await;
-        shoot(&browser, &file).await;
+        wait_until_live(&browser).await;
+        wait_for_count(&browser, "handled", 24).await;
+        take_screenshot(&browser, &file).await;
     }
-    browser.size(1280, 800).await;
+    browser.set_size(1280, 800).await;
     drop(board);
-    browser.until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
-    shoot(&browser, &elsewhere.join("page-reconnecting.png")).await;
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
+    take_screenshot(&browser, &temporary.join("page-reconnecting.png")).await;
     browser.quit().await;
 }
 
-async fn shoot(browser: &Browser, file: &Path) {
+async fn take_screenshot(browser: &Browser, file: &Path) {
     let png = browser.page.screenshot_as_png().await.unwrap();
     assert!(png.len() <= 200 * 1024, "{} bytes", png.len());
     std::fs::write(file, png).unwrap();

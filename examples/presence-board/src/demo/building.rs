@@ -1,4 +1,4 @@
-//! What happens in the building: people come and go, and the network does what networks do.
+//! The simulated building: its presence changes, and the duplicate, late, forged and unknown deliveries.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,17 +8,19 @@ use roomz_axum::roomz_webhook::roomz_protocol::Uuid;
 use roomz_axum::{Secret, Timestamp, WorkspaceId};
 use serde_json::json;
 
-use crate::demo::client::Delivery;
+use crate::demo::client::SignedEvent;
 use crate::names::Names;
+
+/// How many recent deliveries can be repeated as duplicates.
+const MAX_RECENT: usize = 20;
 
 pub(super) struct Building {
     secret: Secret,
-    forger: Secret,
-    /// Those of which nothing was delivered yet.
-    silent: VecDeque<WorkspaceId>,
+    wrong_secret: Secret,
+    /// Workspaces without an event so far.
+    unreported: VecDeque<WorkspaceId>,
     workspaces: Vec<Workspace>,
-    /// The last deliveries, to be delivered again.
-    sent: VecDeque<Delivery>,
+    recent: VecDeque<SignedEvent>,
 }
 
 struct Workspace {
@@ -28,74 +30,79 @@ struct Workspace {
 }
 
 impl Building {
-    pub(super) fn new(names: &Names, secret: Secret, forger: Secret) -> Self {
-        let silent = names.ids().copied().collect();
-        Self { secret, forger, silent, workspaces: Vec::new(), sent: VecDeque::new() }
+    pub(super) fn new(names: &Names, secret: Secret, wrong_secret: Secret) -> Self {
+        let unreported = names.ids().copied().collect();
+        Self { secret, wrong_secret, unreported, workspaces: Vec::new(), recent: VecDeque::new() }
     }
 
-    /// The first delivery of a workspace, about what happened in the last hours.
-    pub(super) fn first(&mut self) -> Option<Delivery> {
-        let id = self.silent.pop_front()?;
+    /// The first event of a workspace, with a timestamp in the last three hours.
+    pub(super) fn initial_delivery(&mut self) -> Option<SignedEvent> {
+        let id = self.unreported.pop_front()?;
         let since = Timestamp::now() - Duration::from_secs(rand::random_range(60..3 * 60 * 60));
         let busy = rand::random_bool(0.45);
         self.workspaces.push(Workspace { id, busy, since });
-        Some(self.presence(id, since, status(busy)))
+        Some(self.sign_presence(id, since, status(busy)))
     }
 
-    /// Whatever happens next.
-    pub(super) fn next(&mut self) -> Option<Delivery> {
+    /// A random delivery.
+    pub(super) fn next_delivery(&mut self) -> Option<SignedEvent> {
         match rand::random_range(0..100) {
-            0..12 => self.sent.iter().collect::<Vec<_>>().choose(&mut rand::rng()).map(|&sent| sent.clone()),
-            12..20 => self.late(),
-            20..26 => Some(self.forged()),
-            26..28 => Some(self.unknown()),
-            28..30 if !self.silent.is_empty() => self.first(),
-            30..31 => self.change("Offline"),
-            _ => self.change(""),
+            0..12 => self.duplicate(),
+            12..20 => self.late_event(),
+            20..26 => Some(self.forged_event()),
+            26..28 => Some(self.unknown_event()),
+            28..30 if !self.unreported.is_empty() => self.initial_delivery(),
+            30..31 => self.presence_change(Some("Offline")),
+            _ => self.presence_change(None),
         }
     }
 
-    /// Somebody comes or goes, or the sensor has something of its own to say.
-    fn change(&mut self, other: &str) -> Option<Delivery> {
+    fn duplicate(&self) -> Option<SignedEvent> {
+        self.recent.iter().collect::<Vec<_>>().choose(&mut rand::rng()).map(|&event| event.clone())
+    }
+
+    /// A workspace becomes busy or free, or gets `other_status`.
+    fn presence_change(&mut self, other_status: Option<&str>) -> Option<SignedEvent> {
         let mut rng = rand::rng();
         let workspace = self.workspaces.choose_mut(&mut rng)?;
         workspace.busy = !workspace.busy;
         workspace.since = Timestamp::now();
         let (id, since) = (workspace.id, workspace.since);
-        let status = if other.is_empty() { status(workspace.busy) } else { other };
-        Some(self.presence(id, since, status))
+        let status = other_status.unwrap_or(status(workspace.busy));
+        Some(self.sign_presence(id, since, status))
     }
 
-    /// An event that took the long way: what it says was over before.
-    fn late(&mut self) -> Option<Delivery> {
+    /// An event that is older than the current status of its workspace.
+    fn late_event(&mut self) -> Option<SignedEvent> {
         let workspace = self.workspaces.choose(&mut rand::rng())?;
         let (id, busy) = (workspace.id, workspace.busy);
-        let before = workspace.since - Duration::from_secs(rand::random_range(30..20 * 60));
-        Some(self.presence(id, before, status(!busy)))
+        let earlier = workspace.since - Duration::from_secs(rand::random_range(30..20 * 60));
+        Some(self.sign_presence(id, earlier, status(!busy)))
     }
 
-    /// Somebody who does not know the secret says that everything is free.
-    fn forged(&self) -> Delivery {
-        let id = self.workspaces.choose(&mut rand::rng()).map_or_else(|| new_id().into(), |known| known.id);
-        signed(&self.forger, &event(id, Timestamp::now(), "Free"))
+    /// An event that is signed with the wrong secret.
+    fn forged_event(&self) -> SignedEvent {
+        let known = self.workspaces.choose(&mut rand::rng());
+        let id = known.map_or_else(|| random_id().into(), |workspace| workspace.id);
+        sign(&self.wrong_secret, &presence_event(id, Timestamp::now(), "Free"))
     }
 
-    /// A type of event that does not exist yet.
-    fn unknown(&mut self) -> Delivery {
-        let mut event = event(new_id().into(), Timestamp::now(), "Free");
+    /// An event whose type this version of the crates does not know.
+    fn unknown_event(&mut self) -> SignedEvent {
+        let mut event = presence_event(random_id().into(), Timestamp::now(), "Free");
         event["type"] = json!("workspace.battery.low");
-        self.send(&event)
+        self.sign(&event)
     }
 
-    fn presence(&mut self, id: WorkspaceId, since: Timestamp, status: &str) -> Delivery {
-        self.send(&event(id, since, status))
+    fn sign_presence(&mut self, id: WorkspaceId, since: Timestamp, status: &str) -> SignedEvent {
+        self.sign(&presence_event(id, since, status))
     }
 
-    fn send(&mut self, event: &serde_json::Value) -> Delivery {
-        let delivery = signed(&self.secret, event);
-        self.sent.truncate(19);
-        self.sent.push_front(delivery.clone());
-        delivery
+    fn sign(&mut self, event: &serde_json::Value) -> SignedEvent {
+        let event = sign(&self.secret, event);
+        self.recent.truncate(MAX_RECENT - 1);
+        self.recent.push_front(event.clone());
+        event
     }
 }
 
@@ -103,13 +110,13 @@ fn status(busy: bool) -> &'static str {
     if busy { "Busy" } else { "Free" }
 }
 
-fn new_id() -> Uuid {
+fn random_id() -> Uuid {
     Uuid::from_u128(rand::random())
 }
 
-fn event(workspace: WorkspaceId, timestamp: Timestamp, status: &str) -> serde_json::Value {
+fn presence_event(workspace: WorkspaceId, timestamp: Timestamp, status: &str) -> serde_json::Value {
     json!({
-        "id": new_id().to_string(),
+        "id": random_id().to_string(),
         "type": "workspace.presence.changed",
         "timestamp": timestamp.to_string(),
         "apiVersion": "1.0",
@@ -117,8 +124,8 @@ fn event(workspace: WorkspaceId, timestamp: Timestamp, status: &str) -> serde_js
     })
 }
 
-fn signed(secret: &Secret, event: &serde_json::Value) -> Delivery {
+fn sign(secret: &Secret, event: &serde_json::Value) -> SignedEvent {
     let body = event.to_string().into_bytes();
     let signature = secret.sign(&body).to_base64().to_string();
-    Delivery { body, signature }
+    SignedEvent { body, signature }
 }

@@ -1,4 +1,4 @@
-//! One request over one connection.
+//! An HTTP client that opens one connection for each delivery.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -10,29 +10,29 @@ use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// What is posted.
+/// The body and the signature of a delivery.
 #[derive(Clone)]
-pub(super) struct Delivery {
+pub(super) struct SignedEvent {
     pub(super) body: Vec<u8>,
     pub(super) signature: String,
 }
 
-/// Posts a delivery, and gives the status of the answer.
+/// Delivers an event and returns the status of the response.
 pub(super) async fn post(
-    board: SocketAddr,
-    delivery: &Delivery,
+    address: SocketAddr,
+    event: &SignedEvent,
 ) -> Result<u16, Box<dyn Error + Send + Sync>> {
-    let stream = TcpStream::connect(board).await?;
+    let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = Request::post("/webhooks/roomz")
-        .header(header::HOST, board.to_string())
+        .header(header::HOST, address.to_string())
         .header(header::CONTENT_TYPE, "application/json")
-        .header("roomz-signature", &delivery.signature)
-        .body(Full::new(Bytes::from(delivery.body.clone())))?;
+        .header("roomz-signature", &event.signature)
+        .body(Full::new(Bytes::from(event.body.clone())))?;
     let status = sender.send_request(request).await?.status().as_u16();
     drop(sender);
-    // Ends with the sender; its errors are those of the request.
+    // The connection ends when its sender is dropped. `send_request` has reported its errors.
     let _ = connection.await;
     Ok(status)
 }

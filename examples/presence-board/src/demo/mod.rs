@@ -1,4 +1,4 @@
-//! A building that is not there: its deliveries come through a socket, as those of ROOMZ would.
+//! A simulated building, which delivers events to the board over HTTP, as ROOMZ does.
 
 mod building;
 mod client;
@@ -6,44 +6,44 @@ mod client;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use roomz_axum::roomz_webhook::roomz_protocol::Uuid;
-use roomz_axum::{Secret, roomz_webhook};
+use roomz_axum::Secret;
+use roomz_axum::roomz_webhook::roomz_protocol::{SecretError, Uuid};
 
 use crate::demo::building::Building;
 use crate::names::Names;
 
-/// The names of the building that is not there.
+/// The names of the simulated workspaces.
 pub fn names() -> serde_json::Result<Names> {
     serde_json::from_str(include_str!("../../demo-names.json"))
 }
 
-/// A secret that nobody knows but this process.
-pub fn secret() -> Result<Secret, roomz_webhook::roomz_protocol::SecretError> {
+/// A secret that only this process knows.
+pub fn random_secret() -> Result<Secret, SecretError> {
     Secret::new(Uuid::from_u128(rand::random()).to_string())
 }
 
-/// Delivers to the board at this address until it is aborted.
-pub async fn run(board: SocketAddr, secret: Secret, forger: Secret, names: Names) {
-    let mut building = Building::new(&names, secret, forger);
-    let board = reachable(board);
-    // What happened before the board was looked at comes quickly, then things take their time.
-    let mut first = names.ids().count().saturating_sub(2);
+/// Delivers events to the board at `address` until the task is aborted. Forged deliveries use `wrong_secret`.
+pub async fn run(address: SocketAddr, secret: Secret, wrong_secret: Secret, names: Names) {
+    let mut building = Building::new(&names, secret, wrong_secret);
+    let address = connectable(address);
+    // The initial deliveries fill the board within about a second. Two workspaces stay without data.
+    let mut initial = names.ids().count().saturating_sub(2);
     loop {
-        let pause = if first > 0 { 40 } else { rand::random_range(600..1600) };
-        let delivery = if first > 0 { building.first() } else { building.next() };
-        first = first.saturating_sub(1);
+        let pause = if initial > 0 { 40 } else { rand::random_range(600..1600) };
+        let delivery = if initial > 0 { building.initial_delivery() } else { building.next_delivery() };
+        initial = initial.saturating_sub(1);
         if let Some(delivery) = delivery {
-            match client::post(board, &delivery).await {
-                Ok(status) => tracing::debug!(status, "the demo delivered"),
-                Err(error) => tracing::debug!("the demo could not deliver: {error}"),
+            match client::post(address, &delivery).await {
+                Ok(status) => tracing::debug!(status, "demo delivery answered"),
+                Err(error) => tracing::debug!(%error, "demo delivery failed"),
             }
         }
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 
-/// One cannot connect to "any address" everywhere.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+/// Replaces an unspecified address such as `0.0.0.0`, to which not every system can connect.
+fn connectable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),

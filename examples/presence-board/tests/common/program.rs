@@ -1,4 +1,4 @@
-//! The program as its user runs it, and deliveries to it.
+//! Runs the program and delivers events to it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use roomz_axum::testing::TestEvent;
 use roomz_axum::{Secret, Timestamp, WorkspaceId};
 
-/// The secret of every test.
+/// The secret that all tests use.
 pub fn secret() -> Secret {
     Secret::new("the webhook secret").unwrap()
 }
@@ -21,7 +21,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with the secret of every test and these arguments.
+    /// Starts the program and waits until it listens.
     pub fn start(arguments: &[&str]) -> Self {
         let mut process = command().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
@@ -36,7 +36,7 @@ impl Program {
         self.url.strip_prefix("http://").unwrap()
     }
 
-    /// Asks it to end, as a service manager does, and gives how and how quickly it did.
+    /// Sends SIGTERM, as a service manager does. Returns the exit status and the time until the exit.
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
@@ -44,13 +44,13 @@ impl Program {
         (self.process.wait().unwrap(), start.elapsed())
     }
 
-    /// Delivers an event, rightly signed, and gives the status of the answer.
+    /// Delivers an event and returns the status of the response.
     pub fn deliver(&self, event: &TestEvent) -> u16 {
-        self.deliver_as(event, &secret())
+        self.deliver_with(event, &secret())
     }
 
-    /// The same, signed with this secret.
-    pub fn deliver_as(&self, event: &TestEvent, secret: &Secret) -> u16 {
+    /// Delivers an event that is signed with `secret`.
+    pub fn deliver_with(&self, event: &TestEvent, secret: &Secret) -> u16 {
         let body = event.body();
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -63,9 +63,9 @@ impl Program {
         )
         .unwrap();
         stream.write_all(&body).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.get(9..12).expect(&answer).parse().unwrap()
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response.get(9..12).expect(&response).parse().unwrap()
     }
 }
 
@@ -76,7 +76,7 @@ impl Drop for Program {
     }
 }
 
-/// The program with the secret of every test, quiet unless `RUST_LOG` says otherwise.
+/// A command with the secret in its environment. It logs errors only, unless `RUST_LOG` is set.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_presence-board"));
     command.env("ROOMZ_WEBHOOK_SECRET", "the webhook secret");
@@ -86,8 +86,8 @@ pub fn command() -> Command {
     command
 }
 
-/// A presence change of a workspace, some minutes ago; and some seconds, so that the minutes shown are these even where
-/// the two clocks differ by how long a snapshot was on its way.
+/// A presence change `minutes_ago`, plus 20 seconds. The page's clock can be behind by the transfer time of a snapshot,
+/// and must still show this number of minutes.
 pub fn change(workspace: WorkspaceId, minutes_ago: u64, status: &str) -> TestEvent {
     let timestamp = Timestamp::now() - Duration::from_secs(60 * minutes_ago + 20);
     TestEvent::presence(status).with_workspace_id(workspace).with_timestamp(timestamp)
