@@ -153,6 +153,7 @@ mod claim;
 mod clock;
 mod config;
 mod delivery;
+mod error_chain;
 mod future;
 mod layer;
 mod response;

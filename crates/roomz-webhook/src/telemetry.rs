@@ -3,13 +3,13 @@
 //! Log messages are constant and have the target `roomz_webhook`; the variable part is in fields.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
 use roomz_protocol::{Event, EventData};
 use tokio::time::Instant;
 
+use crate::error_chain::ErrorChain;
 use crate::response::{Rejection, RejectionKind, Skipped};
 
 #[cfg(feature = "metrics")]
@@ -152,7 +152,7 @@ pub(crate) fn evicted_early() {
 
 pub(crate) fn store_error(operation: Operation, error: &dyn Error) {
     tracing::error!(
-        target: TARGET, operation = operation.as_str(), error = error_chain(error), "store operation failed",
+        target: TARGET, operation = operation.as_str(), error = %ErrorChain(error), "store operation failed",
     );
     count_store_error(operation);
 }
@@ -160,7 +160,7 @@ pub(crate) fn store_error(operation: Operation, error: &dyn Error) {
 /// A failed retry in the background. The first failure was logged as an error.
 pub(crate) fn store_retry_failed(operation: Operation, error: &dyn Error) {
     tracing::debug!(
-        target: TARGET, operation = operation.as_str(), error = error_chain(error), "store retry failed",
+        target: TARGET, operation = operation.as_str(), error = %ErrorChain(error), "store retry failed",
     );
     count_store_error(operation);
 }
@@ -171,7 +171,7 @@ pub(crate) fn settlement_abandoned(operation: Operation, error: &dyn Error) {
         _ => "the event was not released; a redelivery runs when its lease ends",
     };
     tracing::error!(
-        target: TARGET, operation = operation.as_str(), error = error_chain(error), consequence,
+        target: TARGET, operation = operation.as_str(), error = %ErrorChain(error), consequence,
         "settlement abandoned",
     );
     count_store_error(operation);
@@ -180,17 +180,6 @@ pub(crate) fn settlement_abandoned(operation: Operation, error: &dyn Error) {
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 fn count_store_error(operation: Operation) {
     counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(1);
-}
-
-fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Counts a handler as in flight until the guard is dropped, which records its duration.

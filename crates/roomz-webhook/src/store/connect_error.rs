@@ -2,6 +2,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
+use crate::error_chain::ErrorChain;
+
 /// The error of connecting a store to its server or database.
 ///
 /// `Display` says what happened and what to do. `Debug` adds the causes, so that an error returned from `main` is
@@ -75,17 +77,7 @@ impl fmt::Display for ConnectError {
 /// Prints the message and its causes: `main` prints returned errors with `Debug`.
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        let (mut printed, mut source) = (self.message.to_string(), self.source());
-        while let Some(error) = source {
-            let text = error.to_string();
-            // Many errors of other crates repeat the text of their cause.
-            if !printed.ends_with(&text) {
-                write!(f, ": {text}")?;
-            }
-            (printed, source) = (text, error.source());
-        }
-        Ok(())
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
 }
 

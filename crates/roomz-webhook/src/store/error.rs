@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::error_chain::ErrorChain;
+
 /// A store operation failed. Its outcome may be unknown.
 ///
 /// The layer answers 503 with `Retry-After` and writes the error's text, with its sources, to the log. Keep passwords
@@ -69,13 +71,7 @@ impl fmt::Display for StoreError {
 /// The same text as `Display`, followed by the sources, because an error that `main` returns is printed with `Debug`.
 impl fmt::Debug for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut source = self.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
 }
 
