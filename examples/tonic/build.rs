@@ -1,4 +1,4 @@
-//! The gRPC service, described in Rust so that no `protoc` is needed. With a `.proto` file, use `tonic-prost-build`.
+//! Describes the gRPC service in Rust, so that `protoc` is not needed. For a `.proto` file, use `tonic-prost-build`.
 
 use tonic_build::manual::{Builder, Method, Service};
 
@@ -6,7 +6,7 @@ fn main() {
     let watch = Method::builder()
         .name("watch")
         .route_name("Watch")
-        .comment("Every presence change from now on.")
+        .comment("Streams every presence change from now on.")
         .input_type("crate::WatchRequest")
         .output_type("crate::PresenceChange")
         .codec_path("tonic_prost::ProstCodec")
@@ -15,7 +15,7 @@ fn main() {
     let presence = Service::builder()
         .name("Presence")
         .package("example")
-        .comment("Which workspace is taken.")
+        .comment("The presence of workspaces.")
         .method(watch)
         .build();
     Builder::new().compile(&[presence]);

@@ -1,4 +1,4 @@
-//! A store of one's own, and the router that uses it.
+//! A custom store, and the router that uses it.
 
 mod store;
 
@@ -8,11 +8,12 @@ use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 
 pub use store::RedbStore;
 
+/// Handles one event. Returning completes the event; return an error status to have it redelivered.
 async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 
-/// The application; the store is in the layer.
+/// Creates the application. The webhook layer contains the store.
 pub fn app(webhook: WebhookLayer) -> Router {
     Router::new().route("/webhooks/roomz", post(presence).layer(webhook))
 }

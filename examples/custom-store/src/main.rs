@@ -1,13 +1,15 @@
 //! `ROOMZ_WEBHOOK_SECRET=… cargo run -p custom-store`
 
 use std::error::Error;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use custom_store::RedbStore;
-use roomz_axum::{Secret, WebhookLayer};
+use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
+
+/// Time for handlers to finish after the server has stopped.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -23,39 +25,22 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
     let path = std::env::var("CLAIMS").unwrap_or_else(|_| "claims.redb".to_owned());
-    let store = RedbStore::open(&path).map_err(|error| format!("cannot open {path}: {error}"))?;
+    let store = RedbStore::open(&path)
+        .map_err(|error| format!("cannot open {path:?}: {error}; set CLAIMS to a redb file or a new file"))?;
     let webhook = WebhookLayer::builder(secret).with_store(store).build()?;
 
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let listener = TcpListener::bind(&address)
-        .await
-        .map_err(|error| format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT"))?;
-    let stop = stop_signal()?;
+    let listener = TcpListener::bind(&address).await.map_err(|error| {
+        format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
+    })?;
+    let shutdown = shutdown_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Without limits of its own: see `quickstart` for a server that has them.
-    axum::serve(listener, custom_store::app(webhook.clone())).with_graceful_shutdown(stop).await?;
-    tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await.map_err(
-        |_| "stopped while handlers were running; their events are claimed again when their leases end",
+    // For production, use the server of `quickstart`: this one has neither a header timeout nor a shutdown timeout.
+    axum::serve(listener, custom_store::app(webhook.clone())).with_graceful_shutdown(shutdown).await?;
+
+    // A handler keeps running when its client disconnects, so handlers can outlive the server.
+    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(
+        |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
     )?;
     Ok(())
-}
-
-/// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.
-fn stop_signal() -> std::io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Box::pin(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        }))
-    }
-    #[cfg(not(unix))]
-    Ok(Box::pin(async {
-        let _ = tokio::signal::ctrl_c().await;
-    }))
 }

@@ -1,4 +1,4 @@
-//! Claims in a file: a restart forgets nothing. One process only, which redb enforces.
+//! A store with its claims in a redb file. The claims survive a restart. Only one process can open the file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,18 +12,19 @@ use roomz_webhook::store::{
 use roomz_webhook::{Clock, SystemClock};
 
 type Key<'a> = (&'a str, u128);
-/// State, owner, fingerprint, attempt, end of the lease, end of the record (in ms since 1970).
+/// State, owner, fingerprint, attempt, end of the lease, expiry. Times are in milliseconds since 1970.
 type Record = (u8, [u8; 16], [u8; 16], u32, i64, i64);
 
 const CLAIMS: TableDefinition<'_, Key<'_>, Record> = TableDefinition::new("claims");
+/// The values of the state.
 const RUNNING: u8 = 0;
 const FREE: u8 = 1;
 const DONE: u8 = 2;
 
 /// A store in a [redb] file.
 ///
-/// Its time is the calendar's, the only one that goes on while the process is down: a jump of the system clock
-/// moves leases.
+/// It uses the system clock, because a monotonic clock does not survive a restart. If the system clock jumps, leases end
+/// earlier or later.
 #[derive(Clone, Debug)]
 pub struct RedbStore {
     database: Arc<Database>,
@@ -31,11 +32,11 @@ pub struct RedbStore {
 }
 
 impl RedbStore {
-    /// Opens the file, or makes it, and removes what has expired.
+    /// Opens or creates the file, and deletes expired claims.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened, is no redb file, or is open in another process.
+    /// If the file cannot be opened, is not a redb file, or is open in another process.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, redb::Error> {
         let store = Self { database: Arc::new(Database::create(path)?), clock: Arc::new(SystemClock::new()) };
         let now = store.now();
@@ -45,7 +46,7 @@ impl RedbStore {
         Ok(store)
     }
 
-    /// For tests: another clock.
+    /// Replaces the system clock, for tests.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -56,32 +57,35 @@ impl RedbStore {
         self.clock.now().as_millisecond()
     }
 
-    /// Reads one record and writes what is decided, in one transaction. redb has one writer at a time, which makes
-    /// it atomic; the disk is waited for on a thread that may wait.
-    async fn change<T: Send + 'static>(
+    /// Reads the record of a key and writes the record that `decide` returns, in one transaction.
+    ///
+    /// This is atomic, because redb allows one write transaction at a time. It runs on a blocking thread, because a
+    /// commit waits for the disk.
+    async fn update<T: Send + 'static>(
         &self,
         key: &ClaimKey,
         decide: impl FnOnce(Option<Record>, i64) -> (T, Option<Record>) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (database, key, clock) = (Arc::clone(&self.database), key.clone(), Arc::clone(&self.clock));
-        let change = move || -> Result<T, redb::Error> {
+        let update = move || -> Result<T, redb::Error> {
             let transaction = database.begin_write()?;
             let now = clock.now().as_millisecond();
-            let (answer, changed) = change_in(&transaction, &key, now, decide)?;
-            // Without a change there is nothing to wait for the disk for.
+            let (result, changed) = update_in(&transaction, &key, now, decide)?;
+            // Without a change, `abort` avoids the wait for the disk.
             if changed {
                 transaction.commit()?
             } else {
                 transaction.abort()?
             }
-            Ok(answer)
+            Ok(result)
         };
-        let done = tokio::task::spawn_blocking(change).await.map_err(StoreError::unavailable)?;
+        let done = tokio::task::spawn_blocking(update).await.map_err(StoreError::unavailable)?;
         done.map_err(StoreError::unavailable)
     }
 }
 
-fn change_in<T>(
+/// Returns the result of `decide`, and whether it wrote a record.
+fn update_in<T>(
     transaction: &WriteTransaction,
     key: &ClaimKey,
     now: i64,
@@ -90,11 +94,11 @@ fn change_in<T>(
     let mut claims = transaction.open_table(CLAIMS)?;
     let key = (key.namespace(), key.id().as_uuid().as_u128());
     let found = claims.get(key)?.map(|record| record.value()).filter(|(.., expiry)| *expiry > now);
-    let (answer, write) = decide(found, now);
+    let (result, write) = decide(found, now);
     if let Some(record) = write {
         claims.insert(key, record)?;
     }
-    Ok((answer, write.is_some()))
+    Ok((result, write.is_some()))
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -104,35 +108,37 @@ fn millis(duration: Duration) -> i64 {
 #[async_trait]
 impl IdempotencyStore for RedbStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        let (me, body) = (claim.owner.to_bytes(), claim.fingerprint.to_bytes());
+        let (owner, body) = (claim.owner.to_bytes(), claim.fingerprint.to_bytes());
         let (lease, retention) = (millis(claim.lease), millis(claim.retention));
-        self.change(key, move |found, now| {
-            let running = |fingerprint, attempt| {
+        self.update(key, move |found, now| {
+            let claimed = |fingerprint, attempt| {
                 let expiry = now.saturating_add(retention.max(lease));
-                let record = (RUNNING, me, fingerprint, attempt, now.saturating_add(lease), expiry);
+                let record = (RUNNING, owner, fingerprint, attempt, now.saturating_add(lease), expiry);
                 (Claim::new(ClaimState::claimed(attempt), fingerprint == body), Some(record))
             };
-            let Some((state, owner, fingerprint, attempt, lease_end, _)) = found else {
-                return running(body, 1);
+            let Some((state, current_owner, fingerprint, attempt, lease_end, _)) = found else {
+                return claimed(body, 1);
             };
             match state {
                 DONE => (Claim::new(ClaimState::Done, fingerprint == body), None),
-                RUNNING if owner == me => running(fingerprint, attempt),
+                RUNNING if current_owner == owner => claimed(fingerprint, attempt),
                 RUNNING if lease_end > now => {
                     let remaining = Duration::from_millis(lease_end.abs_diff(now));
                     (Claim::new(ClaimState::in_flight(remaining), fingerprint == body), None)
                 }
-                _ => running(fingerprint, attempt.saturating_add(1)),
+                _ => claimed(fingerprint, attempt.saturating_add(1)),
             }
         })
         .await
     }
 
     async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
-        self.change(key, move |found, now| match found {
-            Some((RUNNING, me, fingerprint, attempt, _, expiry)) if me == owner.to_bytes() => {
+        self.update(key, move |found, now| match found {
+            Some((RUNNING, current_owner, fingerprint, attempt, _, expiry))
+                if current_owner == owner.to_bytes() =>
+            {
                 let lease_end = now.saturating_add(millis(lease));
-                let record = (RUNNING, me, fingerprint, attempt, lease_end, expiry.max(lease_end));
+                let record = (RUNNING, current_owner, fingerprint, attempt, lease_end, expiry.max(lease_end));
                 (Settled::Applied, Some(record))
             }
             _ => (Settled::Lost, None),
@@ -146,22 +152,26 @@ impl IdempotencyStore for RedbStore {
         owner: Owner,
         retention: Duration,
     ) -> Result<Settled, StoreError> {
-        self.change(key, move |found, now| match found {
-            Some((RUNNING, me, fingerprint, attempt, lease_end, _)) if me == owner.to_bytes() => {
+        self.update(key, move |found, now| match found {
+            Some((RUNNING, current_owner, fingerprint, attempt, lease_end, _))
+                if current_owner == owner.to_bytes() =>
+            {
                 let expiry = now.saturating_add(millis(retention));
-                (Settled::Applied, Some((DONE, me, fingerprint, attempt, lease_end, expiry)))
+                (Settled::Applied, Some((DONE, current_owner, fingerprint, attempt, lease_end, expiry)))
             }
-            // Our own completion, whose answer got lost.
-            Some((DONE, me, ..)) if me == owner.to_bytes() => (Settled::Applied, None),
+            // The layer repeats a completion when it did not receive the reply.
+            Some((DONE, current_owner, ..)) if current_owner == owner.to_bytes() => (Settled::Applied, None),
             _ => (Settled::Lost, None),
         })
         .await
     }
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
-        self.change(key, move |found, _| match found {
-            Some((RUNNING, me, fingerprint, attempt, lease_end, expiry)) if me == owner.to_bytes() => {
-                (Settled::Applied, Some((FREE, me, fingerprint, attempt, lease_end, expiry)))
+        self.update(key, move |found, _| match found {
+            Some((RUNNING, current_owner, fingerprint, attempt, lease_end, expiry))
+                if current_owner == owner.to_bytes() =>
+            {
+                (Settled::Applied, Some((FREE, current_owner, fingerprint, attempt, lease_end, expiry)))
             }
             _ => (Settled::Lost, None),
         })

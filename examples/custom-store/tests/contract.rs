@@ -1,4 +1,4 @@
-//! The contract, and what this store adds: it survives a restart.
+//! The contract tests for stores, and the durability of this store.
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -19,18 +19,18 @@ roomz_webhook::store_contract!(redb_store, async {
 });
 
 #[tokio::test]
-async fn a_restart_forgets_nothing() {
+async fn claims_survive_restart() {
     let directory = tempfile::tempdir().unwrap();
     let secret = Secret::new("the webhook secret").unwrap();
     let event = TestEvent::busy();
-    let mut answers = Vec::new();
+    let mut skipped = Vec::new();
     for _ in 0..2 {
         let store = RedbStore::open(directory.path().join("claims.redb")).unwrap();
         let webhook = WebhookLayer::builder(secret.clone()).with_store(store).build().unwrap();
         let request = event.request::<Body>("/webhooks/roomz", &secret);
         let response = custom_store::app(webhook).oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        answers.push(response.extensions().get::<Skipped>().copied());
+        skipped.push(response.extensions().get::<Skipped>().copied());
     }
-    assert_eq!(answers, [None, Some(Skipped::Duplicate)]);
+    assert_eq!(skipped, [None, Some(Skipped::Duplicate)]);
 }

@@ -1,83 +1,85 @@
-//! The certificate and its key, from two files that are looked at again while the server runs.
+//! The TLS certificate and its key, from two files that are checked every minute.
 //!
-//! What is compared is what the files hold: whoever renews them may write, rename or link, and need not signal. A
-//! pair that cannot be used, such as a new certificate whose key is not written yet, leaves the old one in place.
+//! A change is detected by comparing the contents, so the files can be written, renamed or linked, without a signal. If
+//! the new files are not a valid pair, for example while only one of them is written, the old certificate stays in use.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// How often the files are looked at.
-const PERIOD: Duration = Duration::from_secs(60);
+/// Time between two checks of the files.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the server asks for each new connection.
-pub type Current = watch::Receiver<Arc<ServerConfig>>;
-
-/// The two files, and the certificate that is served.
-pub struct Renewal {
+/// The two files, and the configuration that the server uses.
+pub struct CertificateFiles {
     certificate: PathBuf,
     key: PathBuf,
-    /// What the files held when they were last looked at, or why they could not be read.
-    seen: Result<Pem, String>,
-    current: watch::Sender<Arc<ServerConfig>>,
+    /// The result of the last read, to detect changes and to log each error once.
+    last_read: Result<Pem, String>,
+    tls: RustlsConfig,
 }
 
-impl Renewal {
-    /// Reads both files: the chain with the server's own certificate first, and the key of that one.
+impl CertificateFiles {
+    /// Reads both files: `certificate` holds the chain, the server's own certificate first; `key` holds its private key.
     ///
-    /// Fails when they cannot be used, in one line that names the file.
-    pub fn load(certificate: &Path, key: &Path) -> Result<(Self, Current), Box<dyn Error>> {
+    /// # Errors
+    ///
+    /// A message that names the file, when a file cannot be read or the files are not a valid pair.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, String> {
         let pem = Pem::read(certificate, key)?;
-        let (current, receiver) = watch::channel(pem.config(certificate, key)?);
-        let files = (certificate.to_owned(), key.to_owned());
-        Ok((Self { certificate: files.0, key: files.1, seen: Ok(pem), current }, receiver))
+        let tls = RustlsConfig::from_config(pem.server_config(certificate, key)?);
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), last_read: Ok(pem), tls })
     }
 
-    /// Looks at the files every minute, for as long as the server runs.
+    /// Returns the configuration for the server. A reload changes it for new connections.
+    pub fn tls(&self) -> RustlsConfig {
+        self.tls.clone()
+    }
+
+    /// Checks the files every minute. The future never completes, unless a check panics.
     pub async fn watch(mut self) {
         loop {
-            tokio::time::sleep(PERIOD).await;
-            // Files may be on a disk that makes one wait.
-            let looked = tokio::task::spawn_blocking(move || {
-                self.look_again();
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            // Reading a file can block.
+            let check = tokio::task::spawn_blocking(move || {
+                self.reload_if_changed();
                 self
             });
-            match looked.await {
-                Ok(renewal) => self = renewal,
-                Err(error) => return tracing::error!("the certificate is not looked at any more: {error}"),
+            match check.await {
+                Ok(files) => self = files,
+                Err(error) => return tracing::error!(%error, "certificate reload stopped"),
             }
         }
     }
 
-    /// Looks at the files: a new pair is served to new connections, and one that cannot be used is said once.
-    pub fn look_again(&mut self) {
-        let found = Pem::read(&self.certificate, &self.key);
-        if found == self.seen {
+    /// Reads the files, and uses the new certificate if they changed. An error is logged once.
+    pub fn reload_if_changed(&mut self) {
+        let read = Pem::read(&self.certificate, &self.key);
+        if read == self.last_read {
             return;
         }
-        let config = match &found {
-            Ok(pem) => pem.config(&self.certificate, &self.key),
+        let config = match &read {
+            Ok(pem) => pem.server_config(&self.certificate, &self.key),
             Err(error) => Err(error.clone()),
         };
-        self.seen = found;
+        self.last_read = read;
         match config {
             Ok(config) => {
-                self.current.send_replace(config);
-                tracing::info!("the certificate was read again, and is served from now on");
+                self.tls.reload_from_config(config);
+                tracing::info!("certificate reloaded");
             }
-            Err(error) => tracing::error!("the old certificate is kept: {error}"),
+            Err(error) => tracing::error!(%error, "cannot reload the certificate; the old one stays in use"),
         }
     }
 }
 
-/// What the two files hold.
+/// The contents of the two files.
 #[derive(PartialEq)]
 struct Pem {
     certificate: Vec<u8>,
@@ -93,31 +95,32 @@ impl Pem {
         Ok(Self { certificate: read("CERTIFICATE", certificate)?, key: read("KEY", key)? })
     }
 
-    fn config(&self, certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
+    fn server_config(&self, certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
         let chain: Vec<_> =
             CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<_, _>>().map_err(|_| {
-                format!("{certificate:?} is broken PEM; write the certificate and its chain again")
+                format!("{certificate:?} is not valid PEM; write the certificate and its chain again")
             })?;
         if chain.is_empty() {
             return Err(format!(
-                "there is no certificate in {certificate:?}; CERTIFICATE must be the PEM file of the chain"
+                "{certificate:?} contains no certificate; set CERTIFICATE to the PEM file of the chain"
             ));
         }
-        // Why not is left out: it might quote the key.
-        let private = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| format!("there is no key in {key:?}; KEY must be a PEM file, not encrypted"))?;
-        // Named, so that another TLS implementation elsewhere in the program changes nothing here.
+        // The parser's error is left out, because it could quote the key.
+        let private_key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
+            format!("{key:?} contains no private key; set KEY to a PEM file that is not encrypted")
+        })?;
+        // An explicit provider works even if another dependency enables a second one.
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private_key));
         let mut config = config.map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 format!(
                     "{key:?} is not the key of the first certificate in {certificate:?}; set both to a pair"
                 )
             }
-            error => format!("{certificate:?} and {key:?} cannot be used: {error}; set both to a pair"),
+            error => format!("cannot use {certificate:?} and {key:?}: {error}; set both to a pair"),
         })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))

@@ -1,14 +1,18 @@
-//! `ROOMZ_WEBHOOK_SECRET=… CERTIFICATE=chain.pem KEY=key.pem cargo run -p https`
+//! A server for ROOMZ webhooks over TLS: `ROOMZ_WEBHOOK_SECRET=… CERTIFICATE=chain.pem KEY=key.pem cargo run -p https`
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use https::certificate::Renewal;
-use roomz_axum::{Secret, WebhookLayer};
+use https::certificate::CertificateFiles;
+use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
+
+/// Time for handlers to finish after the server has stopped. Together with the server's own 6 s it stays below the 10 s
+/// that most supervisors wait before they kill a process.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -26,57 +30,33 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let webhook = WebhookLayer::builder(Secret::from_env("ROOMZ_WEBHOOK_SECRET")?).build()?;
-    let certificate = file("CERTIFICATE", "the certificate and its chain")?;
-    let key = file("KEY", "the certificate's key")?;
-    let (renewal, current) = Renewal::load(&certificate, &key)?;
+    let webhook = WebhookLayer::new(Secret::from_env("ROOMZ_WEBHOOK_SECRET")?);
+    let certificate = file_from_env("CERTIFICATE", "the certificate and its chain")?;
+    let key = file_from_env("KEY", "the certificate's key")?;
+    let files = CertificateFiles::load(&certificate, &key)?;
 
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&address).await.map_err(|error| {
-        format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT, port 0 for any free one")
+        format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
     })?;
-    let stop = stop_signal()?;
+    let shutdown = shutdown_signal()?;
     println!("listening on https://{}", listener.local_addr()?);
 
-    let renewal = tokio::spawn(renewal.watch());
-    let served = https::serve::serve(listener, https::app(webhook.clone()), current, stop).await;
-    renewal.abort();
-    // Handlers whose client went away may still be running. Both waits together stay below the ten seconds that most
-    // supervisors give a process to end.
-    let drained = tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await;
-    if served.is_err() || drained.is_err() {
-        return Err(
-            "stopped while handlers were running; their events are claimed again when their leases end"
-                .into(),
-        );
-    }
+    let tls = files.tls();
+    let reload = tokio::spawn(files.watch());
+    https::serve::serve(listener, https::app(webhook.clone()), tls, shutdown).await?;
+    reload.abort();
+
+    // A handler keeps running when its client disconnects, so handlers can outlive the server.
+    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(
+        |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
+    )?;
     Ok(())
 }
 
-/// The file that this environment variable names.
-fn file(variable: &str, holds: &str) -> Result<PathBuf, String> {
+/// Reads the path of a file from an environment variable.
+fn file_from_env(variable: &str, content: &str) -> Result<PathBuf, String> {
     std::env::var_os(variable).map(PathBuf::from).ok_or_else(|| {
-        format!("the environment variable {variable} is not set: set it to the PEM file that holds {holds}")
-    })
-}
-
-/// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.
-#[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Resolves when the process is asked to end.
-#[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
+        format!("the environment variable {variable} is not set: set it to the PEM file that holds {content}")
     })
 }

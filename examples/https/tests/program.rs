@@ -1,4 +1,4 @@
-//! The program as its user runs it.
+//! The program as a process.
 
 mod fixture;
 
@@ -19,14 +19,14 @@ fn program(fixture: &Fixture) -> Command {
     program
 }
 
-/// What the program says when it cannot start.
-fn refusal(mut program: Command) -> String {
+/// Runs a program that cannot start. Returns its error message.
+fn startup_error(mut program: Command) -> String {
     let output = program.output().unwrap();
     assert!(!output.status.success() && output.stdout.is_empty());
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// The running program, killed when dropped.
+/// The running program. `Drop` kills it.
 struct Running(Child);
 
 impl Drop for Running {
@@ -36,9 +36,9 @@ impl Drop for Running {
     }
 }
 
-#[cfg(unix)] // it is stopped with a signal
+#[cfg(unix)] // the test stops the program with a signal
 #[tokio::test]
-async fn a_delivery_is_one_line_and_a_signal_ends_it() {
+async fn prints_event_and_stops_on_signal() {
     let fixture = Fixture::new();
     let pair = fixture.write_new();
     let mut running = Running(program(&fixture).stdout(Stdio::piped()).spawn().unwrap());
@@ -47,8 +47,8 @@ async fn a_delivery_is_one_line_and_a_signal_ends_it() {
     output.read_line(&mut line).unwrap();
     let address = line.trim_end().strip_prefix("listening on https://").unwrap().parse().unwrap();
 
-    let (mut client, shown) = fixture.client(address).await;
-    assert!(shown == pair);
+    let (mut client, certificate) = fixture.client(address).await;
+    assert!(certificate == pair);
     assert_eq!(client.deliver(&TestEvent::busy(), &fixture.secret).await, (200, None));
 
     let kill = Command::new("kill").arg("-TERM").arg(running.0.id().to_string()).status().unwrap();
@@ -60,25 +60,25 @@ async fn a_delivery_is_one_line_and_a_signal_ends_it() {
 }
 
 #[test]
-fn without_a_certificate_it_stops_and_says_what_to_set() {
+fn missing_variable_is_readable_error() {
     let fixture = Fixture::new();
     for variable in ["CERTIFICATE", "KEY"] {
         let mut program = program(&fixture);
         program.env_remove(variable);
-        let error = refusal(program);
+        let error = startup_error(program);
         let start = format!("https: the environment variable {variable} is not set: set it to the PEM file");
         assert!(error.starts_with(&start) && error.lines().count() == 1, "{error}");
     }
 }
 
-#[cfg(unix)] // whose words for a missing file these are
+#[cfg(unix)] // the text for a missing file is the operating system's
 #[test]
-fn files_that_cannot_be_used_are_an_error_of_one_line_that_names_them() {
+fn unusable_files_are_readable_errors() {
     let fixture = Fixture::new();
     let (old, new) = (fixture.issue(), fixture.issue());
     let (certificate, key) = (fixture.certificate(), fixture.key());
     assert_eq!(
-        refusal(program(&fixture)),
+        startup_error(program(&fixture)),
         format!(
             "https: cannot read {certificate:?}: No such file or directory (os error 2); \
              set CERTIFICATE to a PEM file\n"
@@ -88,19 +88,17 @@ fn files_that_cannot_be_used_are_an_error_of_one_line_that_names_them() {
         (
             old.key.as_str(),
             old.key.as_str(),
-            format!(
-                "there is no certificate in {certificate:?}; CERTIFICATE must be the PEM file of the chain"
-            ),
+            format!("{certificate:?} contains no certificate; set CERTIFICATE to the PEM file of the chain"),
         ),
         (
             &old.certificate[..200],
             &old.key,
-            format!("{certificate:?} is broken PEM; write the certificate and its chain again"),
+            format!("{certificate:?} is not valid PEM; write the certificate and its chain again"),
         ),
         (
             &old.certificate,
             &old.certificate,
-            format!("there is no key in {key:?}; KEY must be a PEM file, not encrypted"),
+            format!("{key:?} contains no private key; set KEY to a PEM file that is not encrypted"),
         ),
         (
             &old.certificate,
@@ -109,6 +107,6 @@ fn files_that_cannot_be_used_are_an_error_of_one_line_that_names_them() {
         ),
     ] {
         fixture.write(in_certificate, in_key);
-        assert_eq!(refusal(program(&fixture)), format!("https: {error}\n"));
+        assert_eq!(startup_error(program(&fixture)), format!("https: {error}\n"));
     }
 }

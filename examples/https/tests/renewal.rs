@@ -1,4 +1,4 @@
-//! When the files are looked at, and what is said.
+//! When the certificate files are checked, and what is logged.
 
 mod fixture;
 
@@ -7,59 +7,69 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fixture::Fixture;
-use https::certificate::Renewal;
-use tokio::time::{Instant, timeout};
+use https::certificate::CertificateFiles;
+use tokio::time::Instant;
 
-/// In a paused runtime the clock jumps to the end of each pause.
+fn load(fixture: &Fixture) -> CertificateFiles {
+    CertificateFiles::load(&fixture.certificate(), &fixture.key()).unwrap()
+}
+
+/// Runs on paused time: the clock moves to the end of each sleep.
 #[tokio::test(start_paused = true)]
-async fn the_files_are_looked_at_every_minute() {
+async fn checks_files_every_minute() {
     let fixture = Fixture::new();
     fixture.write_new();
-    let (renewal, mut current) = Renewal::load(&fixture.certificate(), &fixture.key()).unwrap();
-    tokio::spawn(renewal.watch());
-    for _ in 0..2 {
-        let start = Instant::now();
+    let files = load(&fixture);
+    let tls = files.tls();
+    let start = Instant::now();
+    tokio::spawn(files.watch());
+    for check in 1..=2 {
+        let old = tls.get_inner();
         fixture.write_new();
-        timeout(Duration::from_secs(600), current.changed()).await.unwrap().unwrap();
-        assert_eq!(start.elapsed().as_secs(), 60);
+        while Arc::ptr_eq(&old, &tls.get_inner()) {
+            assert!(start.elapsed().as_secs() < 600, "check {check} is missing");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(start.elapsed().as_secs(), 60 * check);
     }
 }
 
 #[test]
-fn files_that_did_not_change_are_not_read_into_a_new_certificate() {
+fn unchanged_files_are_not_reloaded() {
     let fixture = Fixture::new();
     fixture.write_new();
-    let (mut renewal, current) = Renewal::load(&fixture.certificate(), &fixture.key()).unwrap();
-    renewal.look_again();
-    assert!(!current.has_changed().unwrap());
+    let mut files = load(&fixture);
+    let old = files.tls().get_inner();
+    files.reload_if_changed();
+    assert!(Arc::ptr_eq(&old, &files.tls().get_inner()));
 }
 
 #[test]
-fn what_is_wrong_with_a_new_pair_is_said_in_one_line_and_once() {
+fn logs_each_reload_error_once() {
     let fixture = Fixture::new();
     let old = fixture.write_new();
-    let (mut renewal, _current) = Renewal::load(&fixture.certificate(), &fixture.key()).unwrap();
+    let mut files = load(&fixture);
     let new = fixture.issue();
     for (certificate, part) in
-        [("nothing", "there is no certificate in"), (new.certificate.as_str(), "is not the key of")]
+        [("nothing", "contains no certificate"), (new.certificate.as_str(), "is not the key of")]
     {
         fixture.write(certificate, &old.key);
         let lines = logged(|| {
-            renewal.look_again();
-            renewal.look_again();
+            files.reload_if_changed();
+            files.reload_if_changed();
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(lines[0].contains("the old certificate is kept") && lines[0].contains(part), "{lines:?}");
+        assert!(lines[0].contains("cannot reload the certificate") && lines[0].contains(part), "{lines:?}");
     }
     std::fs::remove_file(fixture.key()).unwrap();
     let lines = logged(|| {
-        renewal.look_again();
-        renewal.look_again();
+        files.reload_if_changed();
+        files.reload_if_changed();
     });
     assert!(lines.len() == 1 && lines[0].contains("cannot read"), "{lines:?}");
 }
 
-/// The lines that are logged by this thread meanwhile.
+/// Runs a function and returns the lines that it logged.
 fn logged(run: impl FnOnce()) -> Vec<String> {
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);

@@ -1,4 +1,4 @@
-//! The layer around a function: tower's `ServiceBuilder`, and nothing of a framework.
+//! A function as a tower service, wrapped in the webhook layer.
 
 use std::convert::Infallible;
 
@@ -10,13 +10,13 @@ use tower::ServiceExt as _;
 use tower::util::BoxCloneService;
 use tower::{Layer as _, service_fn};
 
-/// The service that hyper runs for each request of type `B`.
+/// The service for requests with a body of type `B`.
 pub type App<B> = BoxCloneService<Request<B>, Response<roomz_webhook::ResponseBody<Full<Bytes>>>, Infallible>;
 
-/// Runs once for each event on `/webhooks/roomz`, and for every request elsewhere.
+/// Handles one event on `/webhooks/roomz`, and every request on other paths.
 async fn handle(request: Request<WebhookBody>) -> Result<Response<Full<Bytes>>, Infallible> {
     let Some(delivery) = request.extensions().get::<Delivery>() else {
-        // Not the webhook's path: here is the rest of your server.
+        // Another path: put the rest of your server here.
         let mut not_found = Response::new(Full::from("not found\n"));
         *not_found.status_mut() = StatusCode::NOT_FOUND;
         return Ok(not_found);
@@ -31,7 +31,7 @@ async fn handle(request: Request<WebhookBody>) -> Result<Response<Full<Bytes>>, 
     Ok(Response::new(Full::default()))
 }
 
-/// The whole application, for any body: hyper's `Incoming`, or `Full<Bytes>` in a test.
+/// Creates the application for any body type: `Incoming` in the server, `Full<Bytes>` in a test.
 pub fn app<B>(webhook: &WebhookLayer) -> App<B>
 where
     B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,

@@ -1,7 +1,7 @@
-//! `ROOMZ_WEBHOOK_SECRET=… cargo run -p hyper-example`
+//! A server for ROOMZ webhooks in hyper: `ROOMZ_WEBHOOK_SECRET=… cargo run -p hyper-example`
 
 use std::error::Error;
-use std::pin::Pin;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,8 +9,18 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use roomz_webhook::{Secret, WebhookLayer};
+use roomz_webhook::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+
+/// Time for a client to send the head of a request. It also limits how long a connection stays idle.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after an error of `accept`, which is most often "too many open files".
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// Time for requests to finish after the shutdown signal. After it, their connections are closed.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
+/// Time for handlers to finish after the server has stopped.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -29,60 +39,42 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let app = hyper_example::app(&webhook);
 
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let listener = TcpListener::bind(&address)
-        .await
-        .map_err(|error| format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT"))?;
-    let mut stop = stop_signal()?;
+    let listener = TcpListener::bind(&address).await.map_err(|error| {
+        format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
+    })?;
+    let mut shutdown = pin!(shutdown_signal()?);
     println!("listening on http://{}", listener.local_addr()?);
 
     let mut server = http1::Builder::new();
-    // Without a timer hyper has no time-outs at all.
-    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+    // hyper has no timeouts without a timer.
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let connections = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                Err(_) => {
-                    // Most often too many open files: give connections the time to end.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(error) => {
+                    eprintln!("cannot accept a connection: {error}");
+                    sleep(ACCEPT_BACKOFF).await;
                     continue;
                 }
             },
-            () = &mut stop => break,
+            () = &mut shutdown => break,
         };
         let service = TowerToHyperService::new(app.clone());
-        // An error ends this connection only, and its client knows.
         let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service));
+        // An error affects only this connection, and its client notices it.
         tokio::spawn(connection);
     }
-    let ended = tokio::time::timeout(Duration::from_secs(6), connections.shutdown()).await;
-    let drained = tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await;
-    if ended.is_err() || drained.is_err() {
+    drop(listener);
+    let finished = timeout(SHUTDOWN_TIMEOUT, connections.shutdown()).await;
+    // A handler keeps running when its client disconnects, so handlers can outlive the server.
+    let drained = timeout(DRAIN_TIMEOUT, webhook.drain()).await;
+    if finished.is_err() || drained.is_err() {
         return Err(
-            "stopped while handlers were running; their events are claimed again when their leases end"
+            "requests were still in flight at shutdown; redelivered events run again once their leases end"
                 .into(),
         );
     }
     Ok(())
-}
-
-/// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.
-fn stop_signal() -> std::io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Box::pin(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        }))
-    }
-    #[cfg(not(unix))]
-    Ok(Box::pin(async {
-        let _ = tokio::signal::ctrl_c().await;
-    }))
 }

@@ -1,4 +1,4 @@
-//! The service, without a socket.
+//! The service without a socket.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -8,7 +8,7 @@ use roomz_webhook::{Secret, Skipped, WebhookLayer};
 use tower::ServiceExt as _;
 
 #[tokio::test]
-async fn takes_deliveries_on_its_path_and_leaves_others_alone() {
+async fn handles_deliveries_only_on_its_path() {
     let secret = Secret::new("the webhook secret").unwrap();
     let webhook = WebhookLayer::builder(secret.clone()).with_path("/webhooks/roomz").build().unwrap();
     let app = hyper_example::app::<Full<Bytes>>(&webhook);
@@ -19,6 +19,6 @@ async fn takes_deliveries_on_its_path_and_leaves_others_alone() {
     let second = app.clone().oneshot(event.request("/webhooks/roomz", &secret)).await.unwrap();
     assert_eq!(second.extensions().get(), Some(&Skipped::Duplicate));
 
-    let elsewhere = Request::get("/").body(Full::default()).unwrap();
-    assert_eq!(app.oneshot(elsewhere).await.unwrap().status(), StatusCode::NOT_FOUND);
+    let other_path = Request::get("/").body(Full::default()).unwrap();
+    assert_eq!(app.oneshot(other_path).await.unwrap().status(), StatusCode::NOT_FOUND);
 }

@@ -1,4 +1,4 @@
-//! A handler, a router, and the store that the instances of the function share.
+//! The handler, the router, and the store that the instances of the function share.
 
 use std::error::Error;
 
@@ -7,14 +7,14 @@ use axum::routing::post;
 use roomz_axum::{Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
 
-/// Runs once for each event. When it returns, the event is done; answer with an error status to get it again.
+/// Handles one event. Returning completes the event; return an error status to have it redelivered.
 ///
-/// Do everything before you return: what a task of your own would do afterwards is frozen with the instance.
+/// Finish all work before you return: Lambda freezes the instance, background tasks included.
 async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 
-/// The layer, with its claims in Redis, or in the memory of this one instance.
+/// Creates the layer, with claims in Redis (`store` is its URL) or in the memory of this instance.
 pub async fn webhook(secret: Secret, store: Option<&str>) -> Result<WebhookLayer, Box<dyn Error>> {
     let webhook = WebhookLayer::builder(secret);
     let webhook = match store {
@@ -24,7 +24,7 @@ pub async fn webhook(secret: Secret, store: Option<&str>) -> Result<WebhookLayer
     Ok(webhook.build()?)
 }
 
-/// The application. A named stage is part of the path: `/prod/webhooks/roomz`.
+/// Creates the application. For a named stage, add it to the path: `/prod/webhooks/roomz`.
 pub fn app(webhook: WebhookLayer) -> Router {
     Router::new().route("/webhooks/roomz", post(presence).layer(webhook))
 }

@@ -1,4 +1,4 @@
-//! The function's `bootstrap`. It runs in AWS Lambda only; `tests/function.rs` runs it with an emulator.
+//! The function's `bootstrap`. It runs only in AWS Lambda; `tests/function.rs` runs it with an emulator.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(std::io::stderr)
-        // The log has times of its own, and no colours.
+        // CloudWatch adds the time and does not render colors.
         .without_time()
         .with_ansi(false)
         .init();
@@ -36,12 +36,12 @@ async fn run() -> Result<(), lambda_http::Error> {
         .await
         .map_err(|error| format!("STORE: {}; set STORE to redis://HOST:PORT", with_source(&*error)))?;
     if store.is_none() {
-        tracing::warn!("STORE is not set: each instance knows only the events that it handled itself");
+        tracing::warn!("STORE is not set: instances do not share claims, so they can handle an event twice");
     }
     lambda_http::run(lambda::app(webhook)).await
 }
 
-/// The error and what caused it.
+/// Formats an error and its sources.
 fn with_source(error: &dyn Error) -> String {
     match error.source() {
         Some(source) => format!("{error} ({})", with_source(source)),

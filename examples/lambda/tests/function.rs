@@ -1,5 +1,5 @@
-//! The program as Lambda runs it: a process that asks for invocations. What answers it here is an **emulator** of the
-//! Lambda Runtime API, of two paths and no more; nothing of these tests ran in AWS.
+//! The program as a process that requests invocations, as in Lambda. An **emulator** provides the two paths of the Lambda
+//! Runtime API that it needs; these tests did not run in AWS.
 
 mod event;
 
@@ -19,30 +19,30 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 
-const VERSION: &str = "/2018-06-01/runtime";
+const API_VERSION: &str = "/2018-06-01/runtime";
 
-/// An instance of the function: the program, and the emulator that it talks to. Killed when dropped.
+/// An instance of the function: the program and its emulator. `Drop` kills the program.
 struct Instance {
     process: Child,
     invocations: mpsc::Sender<Value>,
-    answers: mpsc::Receiver<(String, Value)>,
-    invoked: u32,
+    responses: mpsc::Receiver<(String, Value)>,
+    invocation_count: u32,
 }
 
 #[derive(Clone)]
 struct Emulator {
     invocations: Arc<Mutex<mpsc::Receiver<Value>>>,
-    answers: mpsc::Sender<(String, Value)>,
-    next: Arc<Mutex<u32>>,
+    responses: mpsc::Sender<(String, Value)>,
+    invocation_count: Arc<Mutex<u32>>,
 }
 
-/// The program waits here for its next invocation.
-async fn next(State(emulator): State<Emulator>) -> impl IntoResponse {
+/// Waits for an invocation and sends it to the program.
+async fn next_invocation(State(emulator): State<Emulator>) -> impl IntoResponse {
     let event = emulator.invocations.lock().await.recv().await.unwrap();
-    let mut next = emulator.next.lock().await;
-    *next += 1;
+    let mut count = emulator.invocation_count.lock().await;
+    *count += 1;
     let headers = [
-        ("lambda-runtime-aws-request-id", format!("request-{next}")),
+        ("lambda-runtime-aws-request-id", format!("request-{count}")),
         ("lambda-runtime-deadline-ms", "4102444800000".to_owned()),
         (
             "lambda-runtime-invoked-function-arn",
@@ -52,8 +52,9 @@ async fn next(State(emulator): State<Emulator>) -> impl IntoResponse {
     (headers, event.to_string())
 }
 
-async fn response(State(emulator): State<Emulator>, Path(request): Path<String>, body: String) {
-    emulator.answers.send((request, serde_json::from_str(&body).unwrap())).await.unwrap();
+/// Receives the program's response to an invocation.
+async fn invocation_response(State(emulator): State<Emulator>, Path(request): Path<String>, body: String) {
+    emulator.responses.send((request, serde_json::from_str(&body).unwrap())).await.unwrap();
 }
 
 fn program() -> Command {
@@ -71,13 +72,16 @@ fn program() -> Command {
 
 impl Instance {
     async fn start(store: Option<&str>) -> Self {
-        let (invocations, to_do) = mpsc::channel(1);
-        let (done, answers) = mpsc::channel(1);
-        let emulator =
-            Emulator { invocations: Arc::new(Mutex::new(to_do)), answers: done, next: Arc::default() };
+        let (invocations, invocation_receiver) = mpsc::channel(1);
+        let (response_sender, responses) = mpsc::channel(1);
+        let emulator = Emulator {
+            invocations: Arc::new(Mutex::new(invocation_receiver)),
+            responses: response_sender,
+            invocation_count: Arc::default(),
+        };
         let api = Router::new()
-            .route(&format!("{VERSION}/invocation/next"), get(next))
-            .route(&format!("{VERSION}/invocation/{{request}}/response"), post(response))
+            .route(&format!("{API_VERSION}/invocation/next"), get(next_invocation))
+            .route(&format!("{API_VERSION}/invocation/{{request}}/response"), post(invocation_response))
             .with_state(emulator);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -88,17 +92,17 @@ impl Instance {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        Self { process, invocations, answers, invoked: 0 }
+        Self { process, invocations, responses, invocation_count: 0 }
     }
 
-    /// Invokes the function, and gives the status and the `roomz-webhook-skipped` of its answer.
+    /// Invokes the function. Returns the status and the header `roomz-webhook-skipped` of the response.
     async fn invoke(&mut self, event: Value) -> (u64, Value) {
         self.invocations.send(event).await.unwrap();
-        self.invoked += 1;
-        let answer = tokio::time::timeout(Duration::from_secs(30), self.answers.recv()).await;
-        let (request, answer) = answer.expect("the program answers, and has not ended").unwrap();
-        assert_eq!(request, format!("request-{}", self.invoked));
-        (answer["statusCode"].as_u64().unwrap(), answer["headers"]["roomz-webhook-skipped"].clone())
+        self.invocation_count += 1;
+        let received = tokio::time::timeout(Duration::from_secs(30), self.responses.recv()).await;
+        let (request, response) = received.expect("the program did not respond within 30 s").unwrap();
+        assert_eq!(request, format!("request-{}", self.invocation_count));
+        (response["statusCode"].as_u64().unwrap(), response["headers"]["roomz-webhook-skipped"].clone())
     }
 
     #[cfg(unix)]
@@ -107,8 +111,8 @@ impl Instance {
         assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
     }
 
-    /// Ends the instance, and gives what its handler printed.
-    fn end(mut self) -> String {
+    /// Kills the instance. Returns the output of its handler.
+    fn kill(mut self) -> String {
         self.process.kill().unwrap();
         let mut printed = String::new();
         self.process.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
@@ -124,19 +128,19 @@ impl Drop for Instance {
 }
 
 #[tokio::test]
-async fn a_signed_event_is_handled_its_duplicate_is_marked_and_a_forged_one_is_401() {
+async fn accepts_only_signed_events() {
     let mut instance = Instance::start(None).await;
     let event = TestEvent::busy();
     assert_eq!(instance.invoke(base64(HTTP_API, &event, &secret())).await, (200, Value::Null));
     assert_eq!(instance.invoke(plain(HTTP_API, &event, &secret())).await, (200, json!("duplicate")));
-    let forger = Secret::new("a guess").unwrap();
-    assert_eq!(instance.invoke(plain(HTTP_API, &TestEvent::free(), &forger)).await, (401, Value::Null));
-    let printed = instance.end();
+    let other_secret = Secret::new("a guess").unwrap();
+    assert_eq!(instance.invoke(plain(HTTP_API, &TestEvent::free(), &other_secret)).await, (401, Value::Null));
+    let printed = instance.kill();
     assert!(printed.lines().count() == 1 && printed.contains("Busy"), "{printed}");
 }
 
 #[tokio::test]
-async fn instances_that_share_a_store_know_what_another_handled() {
+async fn instances_with_store_share_claims() {
     let Some(url) = roomz_tests::redis_url_or_skip() else { return };
     let event = plain(HTTP_API, &TestEvent::busy(), &secret());
     let mut first = Instance::start(Some(&url)).await;
@@ -146,9 +150,9 @@ async fn instances_that_share_a_store_know_what_another_handled() {
     assert_eq!(second.invoke(event).await, (200, json!("duplicate")));
 }
 
-/// What the README says about running without `STORE`.
+/// Checks the README's warning about running without `STORE`.
 #[tokio::test]
-async fn instances_without_a_store_do_not_know_what_another_handled() {
+async fn instances_without_store_do_not_share_claims() {
     let event = plain(HTTP_API, &TestEvent::busy(), &secret());
     for _ in 0..2 {
         let mut instance = Instance::start(None).await;
@@ -157,20 +161,20 @@ async fn instances_without_a_store_do_not_know_what_another_handled() {
 }
 
 #[test]
-fn what_is_missing_is_an_error_of_one_line_that_says_what_to_set() {
-    let mut outside = program();
-    outside.env_remove("AWS_LAMBDA_RUNTIME_API");
+fn startup_errors_are_readable() {
+    let mut outside_lambda = program();
+    outside_lambda.env_remove("AWS_LAMBDA_RUNTIME_API");
     let mut without_secret = program();
     without_secret.env_remove("ROOMZ_WEBHOOK_SECRET");
-    let mut wrong_store = program();
-    wrong_store.env("STORE", "localhost");
-    let mut no_store = program();
-    no_store.env("STORE", "redis://127.0.0.1:1");
+    let mut invalid_store = program();
+    invalid_store.env("STORE", "localhost");
+    let mut unreachable_store = program();
+    unreachable_store.env("STORE", "redis://127.0.0.1:1");
     for (mut program, part) in [
-        (outside, "start this program in AWS Lambda"),
+        (outside_lambda, "start this program in AWS Lambda"),
         (without_secret, "set it to the webhook secret from ROOMZ"),
-        (wrong_store, "set STORE to redis://HOST:PORT"),
-        (no_store, "set STORE to redis://HOST:PORT"),
+        (invalid_store, "set STORE to redis://HOST:PORT"),
+        (unreachable_store, "set STORE to redis://HOST:PORT"),
     ] {
         let output = program.output().unwrap();
         assert!(!output.status.success());
@@ -180,13 +184,13 @@ fn what_is_missing_is_an_error_of_one_line_that_says_what_to_set() {
     }
 }
 
-/// Frozen between two invocations, as Lambda does it, while the store closes its connections.
+/// Freezes the instance between two invocations, like Lambda. The store closes its connections meanwhile.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_connection_that_was_cut_while_the_instance_was_frozen_fails_no_delivery() {
+async fn reconnects_to_store_after_freeze() {
     let Some(server) = roomz_tests::Server::redis(&[]) else {
         return roomz_tests::skipped(
-            "a connection cut while frozen",
+            "the test of a connection that is closed during a freeze",
             "there is no `redis-server` on the PATH",
         );
     };

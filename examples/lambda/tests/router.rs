@@ -1,4 +1,4 @@
-//! The router, with the requests that lambda_http makes of Lambda's events.
+//! The router, with requests that `lambda_http` creates from Lambda events.
 
 mod event;
 
@@ -20,19 +20,19 @@ async fn invoke(app: &axum::Router, event: &Value) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn a_signed_body_is_handled_as_text_and_as_base64_from_api_gateway_and_from_a_function_url() {
+async fn accepts_every_event_format() {
     let app = router().await;
     for template in [HTTP_API, FUNCTION_URL] {
-        for form in [plain, base64] {
-            let event = form(template, &TestEvent::busy(), &secret());
-            let answer = invoke(&app, &event).await;
-            assert_eq!((answer.status(), answer.extensions().get::<Skipped>()), (StatusCode::OK, None));
+        for encode in [plain, base64] {
+            let event = encode(template, &TestEvent::busy(), &secret());
+            let response = invoke(&app, &event).await;
+            assert_eq!((response.status(), response.extensions().get::<Skipped>()), (StatusCode::OK, None));
         }
     }
 }
 
 #[tokio::test]
-async fn the_same_body_as_text_and_as_base64_is_one_event() {
+async fn text_and_base64_are_duplicates() {
     let app = router().await;
     let event = TestEvent::busy();
     assert_eq!(invoke(&app, &plain(HTTP_API, &event, &secret())).await.extensions().get::<Skipped>(), None);
@@ -41,31 +41,31 @@ async fn the_same_body_as_text_and_as_base64_is_one_event() {
 }
 
 #[tokio::test]
-async fn a_forged_delivery_is_refused() {
-    let forger = Secret::new("a guess").unwrap();
+async fn rejects_forged_delivery() {
+    let other_secret = Secret::new("a guess").unwrap();
     let app = router().await;
-    for form in [plain, base64] {
-        let answer = invoke(&app, &form(HTTP_API, &TestEvent::busy(), &forger)).await;
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    for encode in [plain, base64] {
+        let response = invoke(&app, &encode(HTTP_API, &TestEvent::busy(), &other_secret)).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     }
 }
 
-/// What a mapping template does to a body: the same JSON in other bytes.
+/// A mapping template can do this: the JSON stays equal, but its bytes change.
 #[tokio::test]
-async fn a_body_that_was_rewritten_on_its_way_is_refused() {
+async fn rejects_rewritten_body() {
     let mut event = plain(HTTP_API, &TestEvent::busy(), &secret());
     let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
     event["body"] = json!(serde_json::to_string_pretty(&body).unwrap());
     event["headers"]["content-length"] = json!(event["body"].as_str().unwrap().len().to_string());
-    let answer = invoke(&router().await, &event).await;
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    let refusal = answer.extensions().get::<Rejection>().unwrap();
-    assert_eq!(refusal.kind(), RejectionKind::SignatureMismatch);
+    let response = invoke(&router().await, &event).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::SignatureMismatch);
 }
 
-/// API Gateway joins headers of the same name with commas.
+/// API Gateway joins headers with the same name by commas.
 #[tokio::test]
-async fn two_signatures_that_were_joined_to_one_header_are_refused() {
+async fn rejects_joined_signatures() {
     let mut event = plain(HTTP_API, &TestEvent::busy(), &secret());
     let signature = event["headers"]["roomz-signature"].as_str().unwrap();
     event["headers"]["roomz-signature"] = json!(format!("{signature},{signature}"));
@@ -73,7 +73,7 @@ async fn two_signatures_that_were_joined_to_one_header_are_refused() {
 }
 
 #[tokio::test]
-async fn a_named_stage_is_part_of_the_path() {
+async fn named_stage_is_part_of_path() {
     let mut event = plain(HTTP_API, &TestEvent::busy(), &secret());
     event["requestContext"]["stage"] = json!("prod");
     event["rawPath"] = json!("/prod/webhooks/roomz");

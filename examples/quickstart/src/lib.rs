@@ -1,4 +1,4 @@
-//! A handler and a router: what you copy. The server around it is in `serve.rs`.
+//! The handler and the router. `serve.rs` runs them in a server.
 
 pub mod serve;
 
@@ -6,12 +6,17 @@ use axum::Router;
 use axum::routing::post;
 use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 
-/// Runs once for each event. When it returns, the event is done; answer with an error status to get it again.
+/// Handles one event. Returning completes the event; return an error status to have it redelivered.
 async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 
-/// The application: one route, with the layer around it.
+/// Creates the application: one route, wrapped in the webhook layer.
 pub fn app(webhook: WebhookLayer) -> Router {
     Router::new().route("/webhooks/roomz", post(presence).layer(webhook))
 }
+
+/// Compiles the Rust code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,12 +1,16 @@
-//! `ROOMZ_WEBHOOK_SECRET=… cargo run -p quickstart`
+//! A complete server for ROOMZ webhooks: `ROOMZ_WEBHOOK_SECRET=… cargo run -p quickstart`
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use roomz_axum::{Secret, WebhookLayer};
+use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
+
+/// Time for handlers to finish after the server has stopped. Together with the server's own 6 s it stays below the 10 s
+/// that most supervisors wait before they kill a process.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -14,6 +18,7 @@ async fn main() -> ExitCode {
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(std::io::stderr)
         .init();
+    // An error returned from `main` would print its `Debug` form.
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -24,45 +29,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let webhook = WebhookLayer::builder(Secret::from_env("ROOMZ_WEBHOOK_SECRET")?).build()?;
+    let webhook = WebhookLayer::new(Secret::from_env("ROOMZ_WEBHOOK_SECRET")?);
+    let app = quickstart::app(webhook.clone());
 
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&address).await.map_err(|error| {
-        format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT, port 0 for any free one")
+        format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
     })?;
-    let stop = stop_signal()?;
+    let shutdown = shutdown_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
+    quickstart::serve::serve(listener, app, shutdown).await?;
 
-    let served = quickstart::serve::serve(listener, quickstart::app(webhook.clone()), stop).await;
-    // Handlers whose client went away may still be running. Both waits together stay below the ten seconds that most
-    // supervisors give a process to end.
-    let drained = tokio::time::timeout(Duration::from_secs(3), webhook.drain()).await;
-    if served.is_err() || drained.is_err() {
-        return Err(
-            "stopped while handlers were running; their events are claimed again when their leases end"
-                .into(),
-        );
-    }
+    // A handler keeps running when its client disconnects, so handlers can outlive the server.
+    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(
+        |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
+    )?;
     Ok(())
-}
-
-/// Resolves when the process is asked to end: Ctrl-C, or a service manager's SIGTERM.
-#[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Resolves when the process is asked to end.
-#[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }

@@ -1,6 +1,6 @@
-//! The program as its user runs it: started as a process, fed by `openssl` and `curl`, which share no code with us.
+//! The program as a process. `openssl` and `curl` send the deliveries, because they share no code with the library.
 
-#![cfg(unix)] // it is stopped with a signal
+#![cfg(unix)] // the tests stop the program with a signal
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -9,7 +9,7 @@ use std::time::Duration;
 const SECRET: &str = "demo-secret";
 const BODY: &str = r#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4","type":"workspace.presence.changed","timestamp":"2024-05-21T08:22:32.452Z","apiVersion":"1.0","data":{"workspaceId":"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5","presenceStatus":"Busy"}}"#;
 
-/// The running program, killed when dropped.
+/// The running program. `Drop` kills it.
 struct Quickstart {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -32,19 +32,20 @@ impl Quickstart {
         Self { process, output, url }
     }
 
-    /// Asks the program to end, as a service manager does.
+    /// Sends SIGTERM, like a service manager.
     fn terminate(&self) {
         let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
         assert!(kill.success());
     }
 
-    /// Ends the program, and gives what it printed since it listened.
+    /// Stops the program. Returns the lines that it printed after `listening on`.
     fn stop(self) -> Vec<String> {
         self.terminate();
-        self.ended()
+        self.wait()
     }
 
-    fn ended(mut self) -> Vec<String> {
+    /// Waits for a successful exit. Returns the lines that the program printed after `listening on`.
+    fn wait(mut self) -> Vec<String> {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
         assert!(self.process.wait().unwrap().success());
@@ -59,9 +60,9 @@ impl Drop for Quickstart {
     }
 }
 
-/// Whether these programs can be run. Without one the test is left out, which is said past the test runner's
-/// capture; `ROOMZ_TESTS=complete` makes it fail instead.
-fn have(programs: &[&str]) -> bool {
+/// Returns whether all programs are on the `PATH`. If one is missing, writes a line to standard error, past the output
+/// capture of the test runner. With `ROOMZ_TESTS=complete`, the test fails instead.
+fn found_or_skip(programs: &[&str]) -> bool {
     let missing: Vec<_> =
         programs.iter().filter(|program| Command::new(program).arg("--version").output().is_err()).collect();
     if missing.is_empty() {
@@ -69,11 +70,11 @@ fn have(programs: &[&str]) -> bool {
     }
     assert!(
         std::env::var("ROOMZ_TESTS").as_deref() != Ok("complete"),
-        "nothing may be left out here, but not on the PATH: {missing:?}"
+        "ROOMZ_TESTS=complete allows no skipped test, but these programs are not on the PATH: {missing:?}"
     );
     let _ = writeln!(
         std::io::stderr(),
-        "left out: a delivery signed by openssl and sent by curl, because these are not on the PATH: {missing:?}"
+        "skipped: deliveries signed by openssl and sent by curl, because these are not on the PATH: {missing:?}"
     );
     false
 }
@@ -89,6 +90,7 @@ fn sign_with_openssl(body: &str) -> String {
     String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap()
 }
 
+/// Sends a delivery. Returns the status and the whole response.
 fn curl(url: &str, signature: &str, body: &str) -> (String, String) {
     let output = Command::new("curl")
         .args([
@@ -100,19 +102,22 @@ fn curl(url: &str, signature: &str, body: &str) -> (String, String) {
             "30",
             "-H",
             &format!("Roomz-Signature: {signature}"),
+            "-H",
+            "Content-Type: application/json",
             "--data-binary",
             body,
         ])
         .arg(format!("{url}/webhooks/roomz"))
         .output()
         .unwrap();
-    let answer = String::from_utf8(output.stdout).unwrap();
-    (answer.get(9..12).unwrap_or("nothing").to_owned(), answer)
+    let response = String::from_utf8(output.stdout).unwrap();
+    (response.get(9..12).unwrap_or("no status").to_owned(), response)
 }
 
+/// The first delivery prints one line, its duplicate prints none, and a changed byte is 401.
 #[test]
-fn a_delivery_signed_by_openssl_is_one_line_its_duplicate_none_and_a_changed_byte_401() {
-    if !have(&["openssl", "curl"]) {
+fn accepts_delivery_from_openssl_and_curl() {
+    if !found_or_skip(&["openssl", "curl"]) {
         return;
     }
     let quickstart = Quickstart::start();
@@ -135,7 +140,7 @@ fn a_delivery_signed_by_openssl_is_one_line_its_duplicate_none_and_a_changed_byt
 }
 
 #[test]
-fn without_a_secret_it_stops_and_says_what_to_set() {
+fn missing_secret_is_readable_error() {
     let output = Command::new(env!("CARGO_BIN_EXE_quickstart"))
         .env_remove("ROOMZ_WEBHOOK_SECRET")
         .env("LISTEN", "127.0.0.1:0")
@@ -151,7 +156,7 @@ fn without_a_secret_it_stops_and_says_what_to_set() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_an_error_that_says_so() {
+fn unusable_address_is_readable_error() {
     for address in ["nowhere", "127.0.0.1:99999"] {
         let output = Command::new(env!("CARGO_BIN_EXE_quickstart"))
             .env("ROOMZ_WEBHOOK_SECRET", SECRET)
@@ -165,7 +170,7 @@ fn an_address_that_cannot_be_had_is_an_error_that_says_so() {
 }
 
 #[test]
-fn another_path_is_404_and_another_method_405() {
+fn rejects_other_path_and_method() {
     let quickstart = Quickstart::start();
     let address = quickstart.url.strip_prefix("http://").unwrap();
     for (request_line, status) in
@@ -174,21 +179,21 @@ fn another_path_is_404_and_another_method_405() {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         write!(stream, "{request_line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert_eq!(answer.get(9..12), Some(status), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert_eq!(response.get(9..12), Some(status), "{response}");
     }
     assert!(quickstart.stop().is_empty());
 }
 
 #[test]
-fn a_request_that_is_under_way_when_it_stops_is_still_answered() {
+fn shutdown_finishes_request_in_flight() {
     let quickstart = Quickstart::start();
     let address = quickstart.url.strip_prefix("http://").unwrap().to_owned();
     let signature = roomz_axum::Secret::new(SECRET).unwrap().sign(BODY.as_bytes()).to_base64();
     let mut stream = TcpStream::connect(&address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let (most, last) = BODY.split_at(BODY.len() - 1);
+    let (first_part, last_byte) = BODY.split_at(BODY.len() - 1);
     write!(
         stream,
         "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nroomz-signature: {signature}\r\n\
@@ -196,18 +201,18 @@ fn a_request_that_is_under_way_when_it_stops_is_still_answered() {
         BODY.len()
     )
     .unwrap();
-    // The server asks for the body: the request has reached the layer.
-    let mut go_on = [0; 25];
-    stream.read_exact(&mut go_on).unwrap();
-    assert!(go_on.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&go_on));
-    stream.write_all(most.as_bytes()).unwrap();
+    // The server sends 100 when the layer reads the body.
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert!(interim.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&interim));
+    stream.write_all(first_part.as_bytes()).unwrap();
     quickstart.terminate();
     while TcpStream::connect(&address).is_ok() {
         std::thread::yield_now();
     }
-    stream.write_all(last.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(quickstart.ended().len(), 1, "and its line is printed");
+    stream.write_all(last_byte.as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert_eq!(quickstart.wait().len(), 1, "the handler prints one line");
 }

@@ -1,4 +1,4 @@
-//! A router, and the store that its instances share.
+//! The handler, the router, and the store that the instances share.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,23 +11,27 @@ use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 use roomz_webhook::store::IdempotencyStore;
 
-/// Connects to the store of this URL. A receiver that has settled on one kind needs one of the two arms.
+/// Time between two deletions of expired claims in SQL. Redis expires claims without this.
+const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Connects to the store of this URL. If you use only one kind of store, keep only its arm.
 pub async fn store(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error>> {
     match url.split_once(':') {
         Some(("redis" | "rediss", _)) => Ok(Arc::new(RedisStore::connect(url).await?)),
         _ => {
             let store = SqlStore::connect(url).await?;
-            tokio::spawn(store.clone().purge_every(Duration::from_secs(10 * 60)));
+            tokio::spawn(store.clone().purge_every(PURGE_INTERVAL));
             Ok(Arc::new(store))
         }
     }
 }
 
+/// Handles one event. Returning completes the event; return an error status to have it redelivered.
 async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 
-/// The application; the store is in the layer.
+/// Creates the application. The webhook layer contains the store.
 pub fn app(webhook: WebhookLayer) -> Router {
     Router::new().route("/webhooks/roomz", post(presence).layer(webhook))
 }

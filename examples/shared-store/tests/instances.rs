@@ -1,4 +1,4 @@
-//! Two instances, one truth, on every store that is there.
+//! Two instances that share one store, on every store that is available.
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -8,30 +8,31 @@ use roomz_axum::{Secret, WebhookLayer};
 use roomz_tests::{postgres_url_or_skip, redis_url_or_skip};
 use tower::ServiceExt as _;
 
+/// An event that one instance handled is a duplicate for the other.
 #[tokio::test]
-async fn what_one_instance_handled_is_a_duplicate_for_the_other() {
+async fn instances_share_claims() {
     let directory = tempfile::tempdir().unwrap();
     let file = format!("sqlite://{}/claims.db", directory.path().display());
     for url in [Some(file), redis_url_or_skip(), postgres_url_or_skip()].into_iter().flatten() {
         let secret = Secret::new("the webhook secret").unwrap();
         let event = TestEvent::busy();
-        let mut answers = Vec::new();
+        let mut skipped = Vec::new();
         for _ in 0..2 {
             let store = shared_store::store(&url).await.unwrap();
             let webhook = WebhookLayer::builder(secret.clone()).with_store(store).build().unwrap();
             let request = event.request::<Body>("/webhooks/roomz", &secret);
             let response = shared_store::app(webhook).oneshot(request).await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);
-            answers.push(response.extensions().get::<Skipped>().copied());
+            skipped.push(response.extensions().get::<Skipped>().copied());
         }
-        assert_eq!(answers, [None, Some(Skipped::Duplicate)], "{url}");
+        assert_eq!(skipped, [None, Some(Skipped::Duplicate)], "{url}");
     }
 }
 
 #[tokio::test]
-async fn a_wrong_url_says_what_would_be_right() {
+async fn invalid_url_is_readable_error() {
     for url in ["localhost", "mysql://localhost/floors", "redis://", "sqlite::memory:"] {
-        let Err(error) = shared_store::store(url).await else { panic!("{url}") };
+        let Err(error) = shared_store::store(url).await else { panic!("{url} was accepted") };
         assert!(error.to_string().contains("URL"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! A small application to test: each event is written down on a floor plan.
+//! A small application to test: it applies each event to a floor plan.
 
 mod plan;
 
@@ -12,8 +12,7 @@ use roomz_axum::{WebhookDelivery, WebhookEvent, WebhookLayer, WorkspacePresenceC
 
 pub use plan::{Change, FloorPlan, MemoryPlan, Unavailable};
 
-/// Runs once for each event. When the plan cannot be written, the event is given back, and comes again if ROOMZ
-/// delivers it again.
+/// Handles one event. If the plan cannot be written, the claim is released, and a redelivery runs the handler again.
 async fn presence(
     State(plan): State<Arc<dyn FloorPlan>>,
     WebhookDelivery(delivery): WebhookDelivery,
@@ -22,13 +21,13 @@ async fn presence(
     let change = Change {
         workspace: event.data.workspace_id,
         status: event.data.presence_status,
-        when: event.timestamp,
+        timestamp: event.timestamp,
         attempt: delivery.attempt(),
     };
     plan.apply(change).map_err(|Unavailable| StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// The application. A test gives it a layer and a plan of its own.
+/// Creates the application. Tests pass their own layer and plan.
 pub fn app(webhook: WebhookLayer, plan: Arc<dyn FloorPlan>) -> Router {
     Router::new().route("/webhooks/roomz", post(presence).layer(webhook)).with_state(plan)
 }

@@ -1,4 +1,4 @@
-//! The handler, behind the layer and without a socket: to be copied.
+//! Tests of the handler behind the layer, without a socket. Copy and adapt them.
 
 mod fixture;
 
@@ -17,38 +17,38 @@ fn desk() -> WorkspaceId {
 }
 
 #[tokio::test]
-async fn a_signed_event_changes_the_plan() {
+async fn signed_event_changes_plan() {
     let app = Fixture::new();
-    let answer = app.deliver(&TestEvent::busy().with_workspace_id(desk())).await;
-    assert_eq!(answer.status(), StatusCode::OK);
+    let response = app.deliver(&TestEvent::busy().with_workspace_id(desk())).await;
+    assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(app.plan.status(desk()), Some(PresenceStatus::Busy));
 }
 
 #[tokio::test]
-async fn a_duplicate_does_not_change_it_twice() {
+async fn duplicate_does_not_run_handler() {
     let app = Fixture::new();
     let event = TestEvent::busy();
     assert_eq!(app.deliver(&event).await.extensions().get::<Skipped>(), None);
 
     let second = app.deliver(&event).await;
-    assert_eq!(second.status(), StatusCode::OK, "or ROOMZ would deliver it for ever");
+    assert_eq!(second.status(), StatusCode::OK, "a duplicate is a successful delivery");
     assert_eq!(second.extensions().get(), Some(&Skipped::Duplicate));
     assert_eq!(app.plan.runs().len(), 1);
 }
 
 #[tokio::test]
-async fn a_forged_event_is_refused_and_the_handler_is_not_run() {
+async fn rejects_forged_event() {
     let app = Fixture::new();
-    let forger = Secret::new("a guess").unwrap();
-    let answer = app.send(TestEvent::busy().request(PATH, &forger)).await;
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    let refusal = answer.extensions().get::<roomz_axum::Rejection>().unwrap();
-    assert_eq!(refusal.kind(), RejectionKind::SignatureMismatch);
+    let other_secret = Secret::new("a guess").unwrap();
+    let response = app.send(TestEvent::busy().request(PATH, &other_secret)).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let rejection = response.extensions().get::<roomz_axum::Rejection>().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::SignatureMismatch);
     assert!(app.plan.runs().is_empty());
 }
 
 #[tokio::test]
-async fn an_event_whose_handler_failed_comes_again_as_the_second_attempt() {
+async fn failed_event_is_retried_as_attempt_two() {
     let app = Fixture::new();
     let event = TestEvent::busy().with_workspace_id(desk());
 
@@ -64,7 +64,7 @@ async fn an_event_whose_handler_failed_comes_again_as_the_second_attempt() {
 }
 
 #[tokio::test]
-async fn a_late_event_does_not_overwrite_a_newer_one() {
+async fn late_event_does_not_overwrite_newer() {
     let app = Fixture::new();
     let nine: Timestamp = "2024-05-21T09:00:00Z".parse().unwrap();
     let ten: Timestamp = "2024-05-21T10:00:00Z".parse().unwrap();
@@ -72,27 +72,27 @@ async fn a_late_event_does_not_overwrite_a_newer_one() {
 
     let late = app.deliver(&TestEvent::busy().with_workspace_id(desk()).with_timestamp(nine)).await;
     assert_eq!(late.status(), StatusCode::OK);
-    assert_eq!(app.plan.runs().len(), 2, "it is no duplicate");
+    assert_eq!(app.plan.runs().len(), 2, "the late event is not a duplicate");
     assert_eq!(app.plan.status(desk()), Some(PresenceStatus::Free));
 }
 
-/// Only with `with_max_age`. The clock is moved, so the test takes no hour.
+/// Needs `with_max_age`. The test moves the clock instead of waiting for an hour.
 #[tokio::test]
-async fn an_event_that_is_older_than_the_maximum_age_is_refused() {
+async fn rejects_event_older_than_max_age() {
     let clock = ManualClock::new();
     let hour = Duration::from_secs(60 * 60);
     let app = Fixture::with(|layer| layer.with_max_age(hour).with_clock(clock.clone()));
     let event = TestEvent::busy();
 
     clock.advance(hour + Duration::from_secs(1));
-    let answer = app.deliver(&event).await;
-    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    let response = app.deliver(&event).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert!(app.plan.runs().is_empty());
 }
 
-/// Why a handler should bear to see an event twice. This clock is that of the store.
+/// This is one reason why a handler must tolerate a repeated event. The test moves the clock of the store.
 #[tokio::test]
-async fn an_event_that_is_delivered_again_after_the_retention_is_handled_again() {
+async fn event_runs_again_after_retention() {
     let clock = ManualClock::new();
     let app = Fixture::with(|layer| layer.with_store(MokaStore::builder().with_clock(clock.clone()).build()));
     let event = TestEvent::busy();
@@ -103,18 +103,18 @@ async fn an_event_that_is_delivered_again_after_the_retention_is_handled_again()
     assert_eq!(app.plan.runs().len(), 2);
 }
 
-/// What ROOMZ may add one day: acknowledged, because anything else would be a failed delivery.
+/// ROOMZ may add event types. They are acknowledged, because any other status is a failed delivery.
 #[tokio::test]
-async fn an_event_of_another_type_is_acknowledged_and_the_handler_is_not_run() {
+async fn acknowledges_other_event_type() {
     let app = Fixture::new();
-    let answer = app.deliver(&TestEvent::busy().with_type("workspace.moved")).await;
-    assert_eq!((answer.status(), answer.extensions().get()), (StatusCode::OK, Some(&Skipped::Ignored)));
+    let response = app.deliver(&TestEvent::busy().with_type("workspace.moved")).await;
+    assert_eq!((response.status(), response.extensions().get()), (StatusCode::OK, Some(&Skipped::Ignored)));
     assert!(app.plan.runs().is_empty());
 }
 
-/// A body that you have recorded, signed with the secret of the test.
+/// The test signs a recorded body with its own secret.
 #[tokio::test]
-async fn a_recorded_body_is_handled() {
+async fn handles_recorded_body() {
     let app = Fixture::new();
     let body = include_bytes!("recorded.json").to_vec();
     let recorded: Request<Body> = signed_request(PATH, body, &app.secret);

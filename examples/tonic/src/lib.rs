@@ -1,4 +1,4 @@
-//! A gRPC service that streams presence changes, fed by the ROOMZ webhook on the same port.
+//! A gRPC service that streams the presence changes that the ROOMZ webhook receives on the same port.
 
 use std::pin::Pin;
 
@@ -11,7 +11,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-/// The code that `build.rs` makes.
+/// The code that `build.rs` generates.
 #[allow(
     missing_docs,
     unused_qualifications,
@@ -27,25 +27,28 @@ mod generated {
 pub use generated::presence_client::PresenceClient;
 use generated::presence_server::{Presence, PresenceServer};
 
-/// Asks for every change.
+/// The request for a stream of changes.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WatchRequest {}
 
-/// One change.
+/// One presence change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PresenceChange {
     /// The workspace's id.
     #[prost(string, tag = "1")]
     pub workspace_id: String,
-    /// `Free`, `Busy`, or what ROOMZ said.
+    /// `Free`, `Busy`, or another text from ROOMZ.
     #[prost(string, tag = "2")]
     pub status: String,
 }
 
 type Changes = broadcast::Sender<PresenceChange>;
 
-/// The webhook's handler.
-async fn changed(
+/// Changes that a slow client can be behind. A client that falls further behind gets the status `DATA_LOSS`.
+const CHANGES_BUFFERED: usize = 1024;
+
+/// Handles one event: sends the change to all watching clients.
+async fn presence(
     State(changes): State<Changes>,
     WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>,
 ) {
@@ -53,7 +56,7 @@ async fn changed(
         workspace_id: event.data.workspace_id.to_string(),
         status: event.data.presence_status.as_str().to_owned(),
     };
-    // Nobody listening is no error.
+    // `send` fails when no client is watching, which is not an error.
     let _ = changes.send(change);
 }
 
@@ -65,16 +68,18 @@ impl Presence for Watcher {
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let changes = BroadcastStream::new(self.0.subscribe());
-        let changes = changes.map(|change| change.map_err(|_| Status::data_loss("too slow for the changes")));
+        let changes = changes.map(|change| {
+            change.map_err(|_| Status::data_loss("the client was too slow and missed changes"))
+        });
         Ok(Response::new(Box::pin(changes)))
     }
 }
 
-/// Both services. Serve them with `accept_http1(true)`: webhooks arrive over HTTP/1.1.
+/// Creates both services. Serve them with `accept_http1(true)`, because webhooks arrive over HTTP/1.1.
 pub fn app(webhook: WebhookLayer) -> Routes {
-    let changes = Changes::new(1024);
+    let changes = Changes::new(CHANGES_BUFFERED);
     let grpc = Routes::new(PresenceServer::new(Watcher(changes.clone())));
     let webhook =
-        axum::Router::new().route("/webhooks/roomz", post(changed).layer(webhook)).with_state(changes);
+        axum::Router::new().route("/webhooks/roomz", post(presence).layer(webhook)).with_state(changes);
     Routes::from(grpc.into_axum_router().merge(webhook))
 }

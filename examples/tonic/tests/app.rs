@@ -1,4 +1,4 @@
-//! Both protocols, over one real socket.
+//! Both protocols on one socket.
 
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
@@ -10,9 +10,9 @@ use tonic::transport::Server;
 use tonic_example::{PresenceClient, WatchRequest};
 
 #[tokio::test]
-async fn a_delivery_over_http1_reaches_a_grpc_stream_on_the_same_port() {
+async fn webhook_reaches_grpc_stream() {
     let secret = Secret::new("the webhook secret").unwrap();
-    let webhook = WebhookLayer::builder(secret.clone()).build().unwrap();
+    let webhook = WebhookLayer::new(secret.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(

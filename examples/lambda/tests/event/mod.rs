@@ -1,22 +1,22 @@
-//! Lambda events: the JSON that API Gateway and function URLs make of a delivery, in the form that AWS documents.
+//! Lambda events: deliveries in the JSON format that AWS documents for API Gateway and function URLs.
 
-#![allow(dead_code)] // each test file uses a part
+#![allow(dead_code)] // each test file uses only some of the helpers
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use roomz_axum::Secret;
 use roomz_axum::testing::TestEvent;
 use serde_json::{Value, json};
 
-/// An HTTP API of API Gateway, payload version 2.0.
+/// The event of an HTTP API of API Gateway, payload version 2.0.
 pub const HTTP_API: &str = include_str!("http-api.json");
-/// A function URL.
+/// The event of a function URL.
 pub const FUNCTION_URL: &str = include_str!("function-url.json");
 
 pub fn secret() -> Secret {
     Secret::new("the webhook secret").unwrap()
 }
 
-/// The delivery of an event, signed with this secret, with its body as text.
+/// Creates the Lambda event of a signed delivery, with the body as text.
 pub fn plain(template: &str, event: &TestEvent, secret: &Secret) -> Value {
     let body = event.body();
     let mut json: Value = serde_json::from_str(template).unwrap();
@@ -26,7 +26,7 @@ pub fn plain(template: &str, event: &TestEvent, secret: &Secret) -> Value {
     json
 }
 
-/// The same with its body in base64.
+/// Creates the Lambda event of a signed delivery, with the body in base64.
 pub fn base64(template: &str, event: &TestEvent, secret: &Secret) -> Value {
     let mut json = plain(template, event, secret);
     json["body"] = json!(STANDARD.encode(event.body()));
