@@ -50,8 +50,9 @@
 //! Put the layer on the route, as above. `Router::layer` runs it for *every* request of the router and answers the others
 //! 405 or 401. Around a whole router, set the path with [`with_path`](WebhookLayerBuilder::with_path).
 //!
-//! To add middleware *outside* the layer, on the same route, use a `ServiceBuilder`. `post(handler).layer(webhook).layer(…)`
-//! does not compile (`type annotations needed`), because axum cannot infer the error type between two layers.
+//! To combine the layer with other middleware on the same route, use a `ServiceBuilder`, whose first layer is the outermost.
+//! A chain such as `post(handler).layer(from_fn(…)).layer(webhook)` does not compile (E0283, `type annotations needed`),
+//! because axum cannot infer the error type between two layers.
 //!
 //! ```
 //! use axum::middleware::{self, Next};
@@ -72,6 +73,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Middleware *inside* the layer, which sees verified requests only, is a `route_layer` of the handler:
+//! `post(handler).route_layer(from_fn(…)).layer(webhook)`.
 //!
 //! # Keeping presence
 //!

@@ -14,7 +14,7 @@ impl SaveFile {
     pub(super) fn open(path: &Path) -> Result<Self, CliError> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
-        // Whoever can read a saved delivery can replay it, so only the owner may read the file.
+        // Anybody who can read a saved delivery can replay it, so only the owner may read the file.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(path).and_then(|mut file| end_last_line(&mut file).map(|()| Self(file))).map_err(|error| {

@@ -29,7 +29,7 @@ impl Default for PendingSettlements {
 }
 
 impl PendingSettlements {
-    /// Remembers that the event was handled, until the store is told.
+    /// Remembers that the event was handled, until the store records it.
     pub(crate) fn insert_completed(&self, key: &ClaimKey, fingerprint: Fingerprint) {
         self.lock().insert(key.clone(), fingerprint);
     }
