@@ -4,21 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use redb::{Database, ReadableTable as _, TableDefinition, WriteTransaction};
 use roomz_webhook::store::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, IdempotencyStore, Owner, Settled, StoreError,
+    Claim, ClaimKey, ClaimRequest, ClaimState, IdempotencyStore, Owner, Settled, StoreError, async_trait,
 };
 use roomz_webhook::{Clock, SystemClock};
 
+/// Namespace and event id.
 type Key<'a> = (&'a str, u128);
 /// State, owner, fingerprint, attempt, end of the lease, expiry. Times are in milliseconds since 1970.
 type Record = (u8, [u8; 16], [u8; 16], u32, i64, i64);
 
 const CLAIMS: TableDefinition<'_, Key<'_>, Record> = TableDefinition::new("claims");
-/// The values of the state.
+
+// The values of the state.
 const RUNNING: u8 = 0;
-const FREE: u8 = 1;
+const RELEASED: u8 = 1;
 const DONE: u8 = 2;
 
 /// A store in a [redb] file.
@@ -69,6 +70,7 @@ impl RedbStore {
         let (database, key, clock) = (Arc::clone(&self.database), key.clone(), Arc::clone(&self.clock));
         let update = move || -> Result<T, redb::Error> {
             let transaction = database.begin_write()?;
+            // Read the time after the wait for other writers.
             let now = clock.now().as_millisecond();
             let (result, changed) = update_in(&transaction, &key, now, decide)?;
             // Without a change, `abort` avoids the wait for the disk.
@@ -121,6 +123,7 @@ impl IdempotencyStore for RedbStore {
             };
             match state {
                 DONE => (Claim::new(ClaimState::Done, fingerprint == body), None),
+                // The layer repeats a claim when it did not receive the reply.
                 RUNNING if current_owner == owner => claimed(fingerprint, attempt),
                 RUNNING if lease_end > now => {
                     let remaining = Duration::from_millis(lease_end.abs_diff(now));
@@ -171,7 +174,7 @@ impl IdempotencyStore for RedbStore {
             Some((RUNNING, current_owner, fingerprint, attempt, lease_end, expiry))
                 if current_owner == owner.to_bytes() =>
             {
-                (Settled::Applied, Some((FREE, current_owner, fingerprint, attempt, lease_end, expiry)))
+                (Settled::Applied, Some((RELEASED, current_owner, fingerprint, attempt, lease_end, expiry)))
             }
             _ => (Settled::Lost, None),
         })

@@ -44,11 +44,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     let tls = files.tls();
     let reload = tokio::spawn(files.watch());
-    https::serve::serve(listener, https::app(webhook.clone()), tls, shutdown).await?;
+    let served = https::serve::serve(listener, https::app(webhook.clone()), tls, shutdown).await;
     reload.abort();
 
     // A handler keeps running when its client disconnects, so handlers can outlive the server.
-    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(
+    let drained = tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await;
+    served?;
+    drained.map_err(
         |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
     )?;
     Ok(())

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 /// A running server. It stops when `shutdown` is dropped.
 struct Server {
@@ -138,19 +139,10 @@ async fn shutdown_finishes_request_in_flight() {
     let server = start(&fixture).await;
     let _slow = TcpStream::connect(server.address).await.unwrap();
     let mut stream = fixture.connect(server.address).await;
-    let body = TestEvent::busy().body();
+    let (head, body) = signed_request(&fixture);
     let (first_part, last_byte) = body.split_at(body.len() - 1);
-    let head = format!(
-        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nroomz-signature: {}\r\n\
-         content-length: {}\r\nexpect: 100-continue\r\n\r\n",
-        fixture.secret.sign(&body).to_base64(),
-        body.len()
-    );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // The server sends 100 when the layer reads the body.
-    let mut interim = [0; 25];
-    stream.read_exact(&mut interim).await.unwrap();
-    assert!(interim.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&interim));
+    read_continue(&mut stream).await;
     stream.write_all(first_part).await.unwrap();
 
     let start = Instant::now();
@@ -164,4 +156,45 @@ async fn shutdown_finishes_request_in_flight() {
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     server.task.await.unwrap().unwrap();
     assert!(start.elapsed().as_secs() < 6, "shutdown waited for a timeout");
+}
+
+/// The body never arrives. Shutdown closes the connection after 6 s, before the layer's body timeout of 10 s.
+#[tokio::test]
+async fn shutdown_fails_after_timeout() {
+    let fixture = Fixture::new();
+    fixture.write_new();
+    let server = start(&fixture).await;
+    let mut stream = fixture.connect(server.address).await;
+    let (head, _) = signed_request(&fixture);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    read_continue(&mut stream).await;
+
+    tokio::time::pause();
+    let start = Instant::now();
+    drop(server.shutdown);
+    let error = server.task.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 6);
+    let mut response = String::new();
+    let _ = stream.read_to_string(&mut response).await;
+    assert_eq!(response, "");
+}
+
+/// Returns the head of a signed request that expects a 100, and the body.
+fn signed_request(fixture: &Fixture) -> (String, Vec<u8>) {
+    let body = TestEvent::busy().body();
+    let head = format!(
+        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nroomz-signature: {}\r\n\
+         content-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        fixture.secret.sign(&body).to_base64(),
+        body.len()
+    );
+    (head, body)
+}
+
+/// Reads the response 100, which the server sends when the layer reads the body.
+async fn read_continue(stream: &mut TlsStream<TcpStream>) {
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).await.unwrap();
+    assert!(interim.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&interim));
 }

@@ -1,6 +1,5 @@
 //! The function's `bootstrap`. It runs only in AWS Lambda; `tests/function.rs` runs it with an emulator.
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use roomz_axum::Secret;
@@ -32,19 +31,11 @@ async fn run() -> Result<(), lambda_http::Error> {
     }
     let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
     let store = std::env::var("STORE").ok();
-    let webhook = lambda::webhook(secret, store.as_deref())
-        .await
-        .map_err(|error| format!("STORE: {}; set STORE to redis://HOST:PORT", with_source(&*error)))?;
+    // `Debug` of a store's error prints the message and its causes.
+    let webhook =
+        lambda::webhook(secret, store.as_deref()).await.map_err(|error| format!("STORE: {error:?}"))?;
     if store.is_none() {
         tracing::warn!("STORE is not set: instances do not share claims, so they can handle an event twice");
     }
     lambda_http::run(lambda::app(webhook)).await
-}
-
-/// Formats an error and its sources.
-fn with_source(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error} ({})", with_source(source)),
-        None => error.to_string(),
-    }
 }

@@ -173,8 +173,8 @@ fn startup_errors_are_readable() {
     for (mut program, part) in [
         (outside_lambda, "start this program in AWS Lambda"),
         (without_secret, "set it to the webhook secret from ROOMZ"),
-        (invalid_store, "set STORE to redis://HOST:PORT"),
-        (unreachable_store, "set STORE to redis://HOST:PORT"),
+        (invalid_store, "STORE: invalid Redis URL: the scheme is missing; use redis://HOST:PORT"),
+        (unreachable_store, "STORE: cannot reach the Redis server; check that it runs"),
     ] {
         let output = program.output().unwrap();
         assert!(!output.status.success());

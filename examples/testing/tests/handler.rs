@@ -112,7 +112,7 @@ async fn acknowledges_other_event_type() {
     assert!(app.plan.runs().is_empty());
 }
 
-/// The test signs a recorded body with its own secret.
+/// Replace `recorded.json` with a body that you recorded. The test signs it with its own secret.
 #[tokio::test]
 async fn handles_recorded_body() {
     let app = Fixture::new();
