@@ -38,10 +38,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
     })?;
     let shutdown = shutdown_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
-    quickstart::serve::serve(listener, app, shutdown).await?;
+    let served = quickstart::serve::serve(listener, app, shutdown).await;
 
     // A handler keeps running when its client disconnects, so handlers can outlive the server.
-    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(
+    let drained = tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await;
+    served?;
+    drained.map_err(
         |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
     )?;
     Ok(())

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,20 +17,28 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Serves `app` until `shutdown` completes, then waits for the requests in flight.
-pub async fn serve(
-    listener: TcpListener,
-    app: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+///
+/// # Errors
+///
+/// [`io::ErrorKind::TimedOut`] if requests are still in flight 6 s after `shutdown`.
+pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let handle = Handle::new();
+    // `http1_only`, because the detection of HTTP/2 would wait for the first bytes without a timeout.
     let mut server = Server::<SocketAddr>::from_listener(listener)
         .handle(handle.clone())
         .http1_only()
         .accept_error_handler(|_, error| tracing::warn!(%error, "cannot accept a connection"));
     server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
-    tokio::spawn(async move {
-        shutdown.await;
-        handle.graceful_shutdown(Some(SHUTDOWN_TIMEOUT));
-    });
-    server.serve(app.into_make_service()).await
+
+    let mut server = pin!(server.serve(app.into_make_service()));
+    tokio::select! {
+        result = &mut server => return result,
+        () = shutdown => {}
+    }
+    // With `graceful_shutdown(Some(SHUTDOWN_TIMEOUT))`, the server would also return `Ok` after the timeout.
+    handle.graceful_shutdown(None);
+    tokio::time::timeout(SHUTDOWN_TIMEOUT, server).await.unwrap_or_else(|_| {
+        handle.shutdown();
+        Err(io::Error::new(io::ErrorKind::TimedOut, "requests were still in flight at shutdown"))
+    })
 }
