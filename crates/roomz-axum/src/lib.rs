@@ -51,8 +51,8 @@
 //! 405 or 401. Around a whole router, set the path with [`with_path`](WebhookLayerBuilder::with_path).
 //!
 //! To combine the layer with other middleware on the same route, use a `ServiceBuilder`, whose first layer is the outermost.
-//! A chain such as `post(handler).layer(from_fn(…)).layer(webhook)` does not compile (E0283, `type annotations needed`),
-//! because axum cannot infer the error type between two layers.
+//! A chain such as `post(handler).layer(from_fn(…)).layer(webhook)` can fail to compile (E0283, `type annotations needed`),
+//! because the compiler cannot infer the error type between two layers.
 //!
 //! ```
 //! use axum::middleware::{self, Next};

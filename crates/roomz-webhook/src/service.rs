@@ -45,7 +45,7 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<ResBody, S::Error>;
 
-    /// Always ready: a rejection needs no inner service, so the inner service is polled when it is called.
+    /// Always ready: a rejection needs no inner service, so `call` polls the inner service for readiness.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -81,13 +81,13 @@ where
     // Checks 1 to 8. Nothing unsigned reaches the store.
     let verified = async {
         let signature = head::check(&parts, config)?;
-        let (body, secret) = body::read_and_verify(body, &signature, config).await?;
-        telemetry::verified(secret);
+        let (body, secret_index) = body::read_and_verify(body, &signature, config).await?;
+        telemetry::verified(secret_index);
         let event = Event::parse(&body).map_err(Rejection::event_malformed)?;
         freshness::check(&event, config)?;
-        Ok((body, secret, event))
+        Ok((body, secret_index, event))
     };
-    let (body, secret, event) = match verified.await {
+    let (body, secret_index, event) = match verified.await {
         Ok(verified) => verified,
         Err(early) => return Ok(respond_early(early)),
     };
@@ -105,8 +105,8 @@ where
         };
         telemetry::accepted(&event, held.attempt);
 
-        // Check 10: the inner service gets the same bytes, and the proof in the extensions.
-        parts.extensions.insert(Delivery::new(&shared, event, body.clone(), held.attempt, secret));
+        // Check 10: the inner service gets the same bytes, and a `Delivery` in the extensions.
+        parts.extensions.insert(Delivery::new(&shared, event, body.clone(), held.attempt, secret_index));
         let request = Request::from_parts(parts, WebhookBody::verified(body));
         let outcome = claim::run(&shared, &held, service, request).await;
 
@@ -135,7 +135,7 @@ where
     RunToCompletion::new(work.instrument(span)).await
 }
 
-/// Returns whether this layer handles the request: the path matches, and the same layer, mounted twice, has not handled it.
+/// Returns true if the path matches and this layer has not handled the request already, when it is mounted twice.
 fn is_delivery<B>(shared: &Arc<Shared>, request: &Request<B>) -> bool {
     let path_matches = shared.config.path.as_deref().is_none_or(|path| path == request.uri().path());
     let delivery = request.extensions().get::<Delivery>();

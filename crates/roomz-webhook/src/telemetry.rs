@@ -63,8 +63,8 @@ pub(crate) fn delivery_span(event: &Event) -> tracing::Span {
     )
 }
 
-pub(crate) fn verified(secret: usize) {
-    let position = match secret {
+pub(crate) fn verified(secret_index: usize) {
+    let position = match secret_index {
         0 => "0",
         1 => "1",
         2 => "2",

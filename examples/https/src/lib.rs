@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::post;
 use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 
-/// Handles one event. Returning completes the event; return an error status to have it redelivered.
+/// Handles one event. Returning completes the event. After an error status it runs again if ROOMZ redelivers.
 async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }

@@ -7,7 +7,7 @@ use axum::routing::post;
 use roomz_axum::{Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
 
-/// Handles one event. Returning completes the event; return an error status to have it redelivered.
+/// Handles one event. Returning completes the event. After an error status it runs again if ROOMZ redelivers.
 ///
 /// Finish all work before you return: Lambda freezes the instance, background tasks included.
 async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {

@@ -26,7 +26,7 @@ pub async fn store(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error
     }
 }
 
-/// Handles one event. Returning completes the event; return an error status to have it redelivered.
+/// Handles one event. Returning completes the event. After an error status it runs again if ROOMZ redelivers.
 async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
