@@ -26,8 +26,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let url = std::env::var("STORE").map_err(
         |_| "the environment variable STORE is not set: set it to redis://…, postgres://… or sqlite:FILE",
     )?;
-    let store =
-        shared_store::store(&url).await.map_err(|error| format!("STORE: {}", with_source(&*error)))?;
+    // `Debug` of this error prints the message and its causes.
+    let store = shared_store::store(&url).await.map_err(|error| format!("STORE: {error:?}"))?;
     let webhook = WebhookLayer::builder(secret).with_store(store).build()?;
 
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
@@ -44,9 +44,4 @@ async fn run() -> Result<(), Box<dyn Error>> {
         |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
     )?;
     Ok(())
-}
-
-/// Formats an error and its source. The errors of the database clients include their own sources.
-fn with_source(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error} ({source})"))
 }
