@@ -6,10 +6,10 @@ use redis::{Client, ErrorKind, FromRedisValue, RedisError, ScriptInvocation};
 
 /// A connection that is replaced when the server stops replying.
 ///
-/// A `ConnectionManager` reconnects when its connection breaks. It keeps a connection that falls silent, for example
+/// A `ConnectionManager` reconnects when its connection breaks. It keeps a connection that stops replying, for example
 /// because a firewall dropped its state, until the operating system gives up. It never retries a rejected login.
 pub(crate) struct Connection {
-    /// `None` for a connection of the application, which is never replaced.
+    /// `None` for a connection that the application passed, which is never replaced.
     connector: Option<Connector>,
     current: Mutex<Current>,
 }
@@ -55,7 +55,7 @@ impl Connection {
         Ok(Self { connector: Some(connector), current: Mutex::new(Current::new(manager, 0)) })
     }
 
-    /// Uses a connection of the application.
+    /// Uses a connection that the application passed.
     pub(crate) fn from_manager(manager: ConnectionManager) -> Self {
         Self { connector: None, current: Mutex::new(Current::new(manager, 0)) }
     }

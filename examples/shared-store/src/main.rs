@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
     let url = std::env::var("STORE").map_err(
-        |_| "the environment variable STORE is not set: set it to redis://…, postgres://… or sqlite:FILE",
+        |_| "the environment variable STORE is not set: set it to redis://…, postgres://… or sqlite://FILE",
     )?;
     // `Debug` of this error prints the message and its causes.
     let store = shared_store::store(&url).await.map_err(|error| format!("STORE: {error:?}"))?;
