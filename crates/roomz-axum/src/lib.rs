@@ -134,9 +134,9 @@ pub use roomz_webhook::shutdown_signal;
 #[cfg(feature = "testing")]
 pub use roomz_webhook::testing;
 pub use roomz_webhook::{
-    self, BuildError, Delivery, Event, EventData, EventId, EventType, Latest, LatestOutcome, PresenceStatus,
-    Rejection, RejectionKind, Secret, Secrets, Skipped, Timestamp, WebhookLayer, WebhookLayerBuilder,
-    WorkspaceId, WorkspacePresenceChanged, store,
+    self, BuildError, Delivery, Event, EventData, EventId, EventType, IdReusePolicy, Latest, LatestOutcome,
+    PresenceStatus, Rejection, RejectionKind, Secret, Secrets, Skipped, StalePolicy, StoreFailurePolicy,
+    Timestamp, WebhookLayer, WebhookLayerBuilder, WorkspaceId, WorkspacePresenceChanged, store,
 };
 
 /// The example of the README.

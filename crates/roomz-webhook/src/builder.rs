@@ -309,7 +309,7 @@ impl WebhookLayerBuilder {
 
     /// Sets how long the id of a handled event is remembered. Default: 7 days.
     ///
-    /// It must cover `with_max_age` plus `with_clock_skew`. Lower it to save memory in the store.
+    /// It must cover `with_max_age` plus `with_clock_skew`, and the lease ceiling. Lower it to save memory in the store.
     ///
     /// ```
     /// # use std::time::Duration;

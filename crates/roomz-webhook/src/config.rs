@@ -62,7 +62,7 @@ impl Config {
         }
     }
 
-    /// Returns the first setting that cannot work.
+    /// Returns an error for the first invalid setting.
     pub(crate) fn validate(&self) -> Result<(), BuildError> {
         self.validate_durations()?;
         if self.body_limit == 0 {
@@ -196,7 +196,7 @@ pub enum IdReusePolicy {
 /// ```
 /// use roomz_webhook::{Secret, StoreFailurePolicy, WebhookLayer};
 ///
-/// // This handler prefers a repeated event to a late one.
+/// // A repeated event is better than a late one.
 /// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?)
 ///     .with_store_failure_policy(StoreFailurePolicy::FailOpen)
 ///     .build()?;

@@ -57,8 +57,8 @@ impl WebhookLayer {
 
     /// Waits until every running handler and every background settlement has ended.
     ///
-    /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried for up to ten
-    /// minutes. What does not finish in time is claimed again when its lease ends.
+    /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried for up to
+    /// the lease ceiling (10 min by default). What does not finish in time is claimed again when its lease ends.
     ///
     /// ```
     /// use std::time::Duration;

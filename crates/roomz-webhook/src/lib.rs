@@ -51,7 +51,7 @@
 //! | 4 | `Content-Length` is within the limit (256 KiB) | 413, body not read |
 //! | 5 | the body is within the limit, and complete in 10 s | 413, 408; 400 if the connection breaks |
 //! | 6 | the signature matches the body under one of the secrets | 401 |
-//! | 7 | the body is UTF-8 and one JSON object without repeated known keys; `id`, `type`, `timestamp`, `data` are readable | 400 |
+//! | 7 | the body is UTF-8 and one JSON object without repeated known keys; `id`, `type` and `timestamp` are readable and `data` is present (unreadable `data` is accepted as [`EventData::Unknown`]) | 400 |
 //! | 8 | the event is not too old or too new ([`with_max_age`](WebhookLayerBuilder::with_max_age), off by default) | 400, or 200 by policy |
 //! | 9 | the event can be claimed | next table |
 //! | 10 | the service | its own answer |
@@ -66,11 +66,11 @@
 //! | first delivery, the handler answers 2xx | the event is completed, then the handler's answer |
 //! | the handler answers anything else, fails, or panics | the event is released, then its answer (500 for a panic); a redelivery runs again |
 //! | duplicate of a handled event | 200 with `roomz-webhook-skipped: duplicate`; the handler does not run |
-//! | duplicate while the first delivery is in flight | waits up to 10 s: 200 if the first succeeded, runs itself if the first failed; else 503 with `Retry-After` |
+//! | duplicate while the first delivery is in flight | waits up to 10 s, plus one store timeout: 200 if the first succeeded, runs itself if the first failed; else 503 with `Retry-After` |
 //! | known id with another body | as a duplicate, with a warning and a metric (see [`IdReusePolicy`]) |
 //! | the client disconnects while the handler runs | the handler finishes in the background ([`drain`](WebhookLayer::drain) waits for it) |
 //! | the handler runs longer than the lease (60 s) | the lease is renewed, for up to 10 min, unless the handler blocks its thread |
-//! | the process dies | the lease ends; the next delivery is attempt 2 |
+//! | the process dies | the lease ends; the next delivery is the next attempt |
 //! | the store is down, full or slower than 2 s at the claim | 503 with `Retry-After` (see [`StoreFailurePolicy`]) |
 //! | the store is down at the completion | the handler's answer stands; the completion is retried in the background for 10 min, and this process detects duplicates itself |
 //!
@@ -109,9 +109,10 @@
 //! | level | messages |
 //! |---|---|
 //! | ERROR | `store operation failed`, `settlement abandoned` |
-//! | WARN | `event released for a redelivery`, `event has unknown data`, `event id received with another body`, lost claims, and `delivery rejected` for signed deliveries |
-//! | INFO | `event handled`, `event skipped` (for example duplicates), and `delivery rejected` for an event in flight |
-//! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send; `event accepted`; `store retry failed` |
+//! | WARN | `event released for a redelivery`, `event has unknown data`, `event id received with another body`, `claim …` when the claim was lost, `lease ceiling reached …`, and `delivery rejected` for signed deliveries |
+//! | INFO | `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed or the handler panicked |
+//! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send; `event accepted` (passed to the service); `store retry failed` |
+//! | TRACE | `signature verified` |
 //!
 //! No log line, answer, `Debug` or error contains a secret, a signature or a body.
 //!
@@ -135,12 +136,12 @@
 //! | `rejected_total` | counter | `reason` | rejections |
 //! | `unknown_total` | counter | | accepted events of an unknown type, or with unreadable data: alert on it to notice when ROOMZ changes something |
 //! | `id_reused_total` | counter | | known ids with another body |
-//! | `lost_total` | counter | | claims taken over before they were settled |
+//! | `lost_total` | counter | | claims that the owner no longer held when it settled them |
 //! | `store_errors_total` | counter | `operation`: `claim`, `renew`, `complete`, `release` | failed store operations |
 //! | `evicted_early_total` | counter | | ids that the moka store evicted before their retention ended |
 //! | `in_flight` | gauge | | running handlers |
-//! | `event_age_seconds` | histogram | | arrival minus the event's timestamp |
-//! | `handling_seconds` | histogram | | time in the service |
+//! | `event_age_seconds` | histogram | | arrival minus the event's timestamp; 0 for a timestamp in the future |
+//! | `handling_seconds` | histogram | | time in the service, including the wait until it is ready |
 //!
 //! The minimum supported Rust version is 1.88.
 

@@ -117,7 +117,8 @@ pub(crate) fn rejected(rejection: &Rejection) {
         kind if kind.is_unauthenticated() => {
             tracing::debug!(target: TARGET, reason, status, detail = %rejection, "delivery rejected");
         }
-        RejectionKind::InFlight => {
+        // The cause of the last two is logged before, as an error or a warning.
+        RejectionKind::InFlight | RejectionKind::StoreUnavailable | RejectionKind::HandlerPanicked => {
             tracing::info!(target: TARGET, reason, status, detail = %rejection, "delivery rejected");
         }
         _ => tracing::warn!(target: TARGET, reason, status, detail = %rejection, "delivery rejected"),
@@ -131,7 +132,7 @@ pub(crate) fn id_reused() {
 }
 
 pub(crate) fn claim_lost() {
-    tracing::warn!(target: TARGET, "claim lost before it was settled; the event may be handled twice");
+    tracing::warn!(target: TARGET, "claim no longer held when it was settled; the event may be handled twice");
     counter!("roomz_webhook_lost_total").increment(1);
 }
 

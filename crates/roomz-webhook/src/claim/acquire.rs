@@ -14,7 +14,7 @@ use crate::store::{
 };
 use crate::telemetry::{self, Operation};
 
-/// How often a waiting duplicate calls the store for an event that another process handles: the first interval.
+/// The first interval at which a waiting duplicate polls the store.
 const POLL_MIN: Duration = Duration::from_millis(50);
 /// The longest interval. Each one is twice the one before.
 const POLL_MAX: Duration = Duration::from_secs(1);
@@ -30,14 +30,14 @@ pub(crate) async fn acquire(
     let request = ClaimRequest::new(Owner::random(), fingerprint, config.lease, config.retention);
     let key = ClaimKey::new(Arc::clone(&config.namespace), id);
 
-    let mut attempt = ClaimAttempt { shared, key: &key, request, mismatch_reported: false };
-    match attempt.claim().await? {
+    let mut claim_attempt = ClaimAttempt { shared, key: &key, request, mismatch_reported: false };
+    match claim_attempt.claim().await? {
         ClaimOutcome::Held(held) => Ok(held),
         ClaimOutcome::Done => Err(Skipped::Duplicate.into()),
         ClaimOutcome::OtherBody => {
             let key = key.with_body(fingerprint);
-            let mut attempt = ClaimAttempt { shared, key: &key, request, mismatch_reported: true };
-            match attempt.claim().await? {
+            let mut claim_attempt = ClaimAttempt { shared, key: &key, request, mismatch_reported: true };
+            match claim_attempt.claim().await? {
                 ClaimOutcome::Held(held) => Ok(held),
                 ClaimOutcome::Done | ClaimOutcome::OtherBody => Err(Skipped::Duplicate.into()),
             }
@@ -76,7 +76,7 @@ impl ClaimAttempt<'_> {
         }
     }
 
-    /// Waits until the delivery in flight is settled, and claims again.
+    /// Waits until the delivery in flight is settled and claims again, or answers 503 at the deadline.
     async fn wait(&mut self) -> Result<ClaimOutcome, EarlyResponse> {
         let shared = self.shared;
         let deadline = Instant::now() + shared.config.duplicate_wait;

@@ -39,13 +39,16 @@ where
     }
 }
 
-/// Waits until the service is ready, then calls it. The layer is called without `poll_ready` reaching the inner service.
+/// Waits until the service is ready, then calls it. `Webhook::poll_ready` does not poll the inner service.
 pub(crate) async fn call_when_ready<S, R>(mut service: S, request: R) -> Result<S::Response, S::Error>
 where
     S: Service<R>,
 {
     poll_fn(|cx| service.poll_ready(cx)).await?;
-    service.call(request).await
+    let response = service.call(request);
+    // A service may hold a permit or a connection: it is not kept while the response is awaited.
+    drop(service);
+    response.await
 }
 
 async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
@@ -66,7 +69,7 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
         interval = match call_store(config.store_timeout, renewal).await {
             Ok(Settled::Applied) => renew_interval,
             Ok(Settled::Lost) => {
-                // An unconfirmed claim was perhaps never written.
+                // An unconfirmed claim may never have been written.
                 if !held.unconfirmed {
                     telemetry::claim_taken_over();
                 }
@@ -77,5 +80,25 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
                 retry_interval
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A service may hold a permit, which must be free while the response is awaited.
+    #[tokio::test]
+    async fn drops_service_before_response() {
+        let permit = Arc::new(());
+        let held = Arc::downgrade(&permit);
+        let service = tower::service_fn(move |(): ()| {
+            let _permit = &permit;
+            let held = held.clone();
+            async move { Ok::<_, Infallible>(held.upgrade().is_none()) }
+        });
+        assert!(call_when_ready(service, ()).await.unwrap());
     }
 }

@@ -53,11 +53,13 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: HeldClaim, settlement: Se
     }
 }
 
-/// Retries a settlement in the background until it succeeds or its deadline passes.
+/// Retries a settlement in the background until it succeeds, its deadline passes, or the claim is lost.
+///
+/// Does nothing when too many claims of unknown outcome are being released already.
 pub(crate) fn settle_in_background(shared: &Arc<Shared>, held: HeldClaim, settlement: Settlement) {
     let mut permit = None;
     if settlement == Settlement::Complete {
-        // From here on this process recognises duplicates itself, whatever the store knows.
+        // From here on this process detects duplicates itself, even if the store has not recorded the event.
         shared.pending.insert_completed(&held.key, held.request.fingerprint);
         shared.waiters.notify_all(&held.key);
     } else if held.unconfirmed {
@@ -108,7 +110,7 @@ impl PendingSettlement {
             let next = Instant::now() + backoff;
             match (result, settlement) {
                 (Ok(Settled::Applied), _) => return,
-                // Another process runs the event. If that one fails, this completion still counts.
+                // Another process runs the event. If that one fails, this completion is still recorded.
                 (Ok(Settled::Lost), Settlement::Complete) if held.unconfirmed && next < deadline => {}
                 (Ok(Settled::Lost), Settlement::Complete) => return telemetry::claim_lost(),
                 (Ok(Settled::Lost), Settlement::Release)
@@ -138,7 +140,7 @@ async fn try_settle(
         return call_store(timeout, store.release(key, owner)).await;
     }
     if held.unconfirmed {
-        // The claim was perhaps never written, and only a claim can be completed.
+        // The claim may never have been written, and only a claim can be completed.
         let claim = call_store(timeout, store.claim(key, &held.request)).await?;
         match claim.state {
             ClaimState::Done => return Ok(Settled::Applied),

@@ -5,8 +5,8 @@ use crate::error_chain::ErrorChain;
 
 /// A store operation failed. Its outcome may be unknown.
 ///
-/// The layer answers 503 with `Retry-After` and writes the error's text, with its sources, to the log. Keep passwords
-/// out of the text of the source.
+/// At a claim, the layer answers 503 with `Retry-After`, unless it fails open. It writes the error's text, with its
+/// sources, to the log. Keep passwords out of the text of the source.
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Box<dyn Error + Send + Sync>>,

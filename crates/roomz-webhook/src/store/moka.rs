@@ -86,7 +86,7 @@ impl MokaStore {
         let evicted_early = Arc::new(AtomicU64::new(0));
         let idle = Cache::builder()
             .max_capacity(settings.capacity)
-            // moka's default policy (TinyLFU) rejects new keys when the cache is full, and a duplicate would run.
+            // moka's default policy (TinyLFU) rejects new keys when the cache is full, so a duplicate of such a key would run its handler again.
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener({
                 let evicted_early = Arc::clone(&evicted_early);

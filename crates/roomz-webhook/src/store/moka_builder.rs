@@ -46,7 +46,7 @@ pub struct MokaStoreBuilder {
 }
 
 impl MokaStoreBuilder {
-    /// Sets how many finished and released ids are remembered. Default: 100 000. Zero counts as 1.
+    /// Sets how many done and released ids are remembered. Default: 100 000. Zero counts as 1.
     ///
     /// Raise it when [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 450 bytes.
     ///
@@ -62,7 +62,7 @@ impl MokaStoreBuilder {
     /// Sets how many claims may be in flight at once. Default: 100 000. Zero counts as 1.
     ///
     /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer answers with
-    /// 503. Lower it to bound memory.
+    /// 503 unless it fails open. Lower it to bound memory.
     ///
     /// ```
     /// # use roomz_webhook::store::MokaStore;
