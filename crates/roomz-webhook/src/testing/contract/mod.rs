@@ -28,23 +28,13 @@ pub use self::time::*;
 /// doing anything. A new minor version of this crate may add tests.
 ///
 /// ```
-/// # use std::time::Duration;
-/// # use roomz_webhook::store::{
-/// #     Claim, ClaimKey, ClaimRequest, IdempotencyStore, MokaStore, Owner, Settled, StoreError, async_trait,
-/// # };
-/// # struct MyStore(MokaStore);
-/// # impl MyStore { async fn open() -> Self { Self(MokaStore::new()) } }
-/// # #[async_trait]
-/// # impl IdempotencyStore for MyStore {
-/// #     async fn claim(&self, k: &ClaimKey, c: &ClaimRequest) -> Result<Claim, StoreError> { todo!() }
-/// #     async fn renew(&self, k: &ClaimKey, o: Owner, l: Duration) -> Result<Settled, StoreError> { todo!() }
-/// #     async fn complete(&self, k: &ClaimKey, o: Owner, r: Duration) -> Result<Settled, StoreError> { todo!() }
-/// #     async fn release(&self, k: &ClaimKey, o: Owner) -> Result<Settled, StoreError> { todo!() }
-/// # }
+/// use roomz_webhook::store::MokaStore;
 /// use roomz_webhook::testing::StoreUnderTest;
 ///
-/// roomz_webhook::store_contract!(my_store, async {
-///     StoreUnderTest::new(MyStore::open().await).with_peer(MyStore::open().await)
+/// roomz_webhook::store_contract!(moka_store, async {
+///     // A store on a server opens a second connection for the peer.
+///     let store = MokaStore::new();
+///     StoreUnderTest::new(store.clone()).with_peer(store)
 /// });
 /// ```
 #[macro_export]
