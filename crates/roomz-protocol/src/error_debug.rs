@@ -10,7 +10,7 @@ pub(crate) fn write_message_and_sources(f: &mut fmt::Formatter<'_>, error: &dyn 
     write!(f, "{error}")?;
     let mut source = error.source();
     while let Some(cause) = source {
-        write!(f, "; caused by: {cause}")?;
+        write!(f, ": {cause}")?;
         source = cause.source();
     }
     Ok(())

@@ -44,8 +44,8 @@ fn debug_prints_source() {
         format!("{error:?}"),
         format!(
             "the secret file /no/such/file cannot be read: \
-             check that it exists and that this user may read it; caused by: {source}"
+             check that it exists and that this user may read it: {source}"
         )
     );
-    assert!(!error.to_string().contains("caused by"), "Display does not repeat the source");
+    assert!(!error.to_string().contains(&source.to_string()), "Display does not repeat the source");
 }
