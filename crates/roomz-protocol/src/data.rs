@@ -76,7 +76,7 @@ impl UnknownData {
         Self { json: json.into(), reason }
     }
 
-    /// Returns the body of the delivery unchanged: the whole event as one JSON object, with `data` as one member.
+    /// Returns the body of the delivery unchanged: the whole event as one JSON object.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json

@@ -44,7 +44,7 @@
 //! |---|---|---|
 //! | `id` | any spelling of a UUID: with or without hyphens, either case, `urn:uuid:`, braces | one [`EventId`] |
 //! | `type` | `workspace.presence.changed` | [`EventData::WorkspacePresenceChanged`] |
-//! | `type` | any other string | [`EventData::Unknown`] with the whole JSON and the reason |
+//! | `type` | any other string, also without `data` | [`EventData::Unknown`] with the whole JSON and the reason |
 //! | `timestamp` | RFC 3339, and `2024-02-02T09:13:44+0000` of the first draft | [`Timestamp`] |
 //! | `apiVersion` | a string, a number, anything else or absent | `Some` with the string, `Some` with the number's text, `None` |
 //! | `presenceStatus` | `Free`, `Busy` in any case | [`PresenceStatus::Free`], [`PresenceStatus::Busy`] |
@@ -53,8 +53,8 @@
 //! | any other field | any JSON | ignored, but still in the body |
 //!
 //! [`Event::parse`] rejects a body with a [`ParseError`] if it is not UTF-8, is not exactly one JSON object, repeats a
-//! key that is read (also in an escaped spelling), or has no readable `id`, `type`, `timestamp` or `data`. Nesting has
-//! no limit, because skipping a value needs no stack.
+//! key that is read (also in an escaped spelling), or has no readable `id`, `type` or `timestamp`. An event of a known type
+//! must also have `data`. Nesting has no limit, because skipping a value needs no stack.
 //!
 //! # Redaction
 //!

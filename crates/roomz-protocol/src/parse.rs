@@ -26,8 +26,8 @@ impl Event {
     /// # Errors
     ///
     /// [`ParseError`] if the body is not UTF-8, is not exactly one JSON object, repeats a key that is read, or has no
-    /// readable `id`, `type`, `timestamp` or `data`. Unknown types and unreadable data are not errors; they become
-    /// [`EventData::Unknown`].
+    /// readable `id`, `type` or `timestamp`, or if an event of a known type has no `data`. Unknown types and unreadable
+    /// data are not errors; they become [`EventData::Unknown`].
     ///
     /// ```
     /// use roomz_protocol::{Event, ParseErrorKind};
@@ -54,10 +54,9 @@ fn parse_event(body: &[u8]) -> Result<Event, ParseErrorKind> {
     let id = required_string("id", id)?;
     let event_type = required_string("type", event_type)?;
     let timestamp = required_string("timestamp", timestamp)?;
-    let data = data.ok_or(ParseErrorKind::MissingField { field: "data" })?;
 
     let event_type = EventType::new(&event_type);
-    let data = match parse_data(&event_type, data.get())? {
+    let data = match parse_data(&event_type, data)? {
         Ok(data) => data,
         Err(reason) => EventData::Unknown(UnknownData::new(text, reason)),
     };
@@ -76,11 +75,13 @@ fn parse_event(body: &[u8]) -> Result<Event, ParseErrorKind> {
 /// The outer error rejects the body. The inner error makes the event [`EventData::Unknown`].
 fn parse_data(
     event_type: &EventType,
-    json: &str,
+    data: Option<&RawValue>,
 ) -> Result<Result<EventData, UnknownReason>, ParseErrorKind> {
     if *event_type == EventType::WORKSPACE_PRESENCE_CHANGED {
-        Ok(parse_presence_changed(json)?.map(EventData::WorkspacePresenceChanged))
+        let data = data.ok_or(ParseErrorKind::MissingField { field: "data" })?;
+        Ok(parse_presence_changed(data.get())?.map(EventData::WorkspacePresenceChanged))
     } else {
+        // Other types may have no `data`: the first draft of ROOMZ's documentation has the ids at top level.
         Ok(Err(UnknownReason::UnknownType))
     }
 }

@@ -129,6 +129,37 @@ fn unknown_type_keeps_json() {
     }
 }
 
+/// The ten event types of the first draft (pull request 1 of `roomz-io/openapi`) have ids at top level and no `data`.
+#[test]
+fn accepts_unknown_type_without_data() {
+    let resources = [
+        ("building", "buildingId", &["created", "deleted", "updated"][..]),
+        ("floor", "floorId", &["created", "deleted", "updated"][..]),
+        ("workspace", "workspaceId", &["created", "deleted", "updated", "status.updated"][..]),
+    ];
+    for (resource, id, changes) in resources {
+        for change in changes {
+            let body = format!(
+                r#"{{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4","type":"{resource}.{change}",
+                    "timestamp":"2024-02-02T09:13:44+0000","{id}":"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5"}}"#
+            );
+            let event = Event::parse(body.as_bytes()).unwrap();
+            assert_eq!(event.event_type.as_str(), format!("{resource}.{change}"));
+            let EventData::Unknown(unknown) = event.data else { panic!("{body}") };
+            assert_eq!((unknown.reason(), unknown.json()), (&UnknownReason::UnknownType, body.as_str()));
+        }
+    }
+}
+
+/// The first draft says `None` for a workspace without sensors and `Undefined` for a sensor with a fault.
+#[test]
+fn draft_statuses_are_not_free() {
+    for text in ["None", "Undefined"] {
+        let status = PresenceStatus::new(text);
+        assert!(matches!(&status, PresenceStatus::Other(other) if other.as_str() == text), "{status:?}");
+    }
+}
+
 #[test]
 fn ignores_other_fields_and_order() {
     let json = r#"{"data":{"presenceStatus":"Free","battery":3,"workspaceId":"e6ae112e-2af3-4d72-894b-03435d7afde4"},

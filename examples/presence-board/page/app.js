@@ -113,8 +113,11 @@ function workspaceName(id) {
   return workspaces.get(id)?.workspace.name ?? `Workspace ${id.slice(0, 8)}`;
 }
 
+// A `Map`, because an object would also find `constructor` and the other names of its prototype.
+const statusClasses = new Map([['Free', 'free'], ['Busy', 'busy']]);
+
 function statusClass(workspace) {
-  return { Free: 'free', Busy: 'busy' }[workspace.status] ?? 'unknown';
+  return statusClasses.get(workspace.status) ?? 'unknown';
 }
 
 function statusText(workspace) {

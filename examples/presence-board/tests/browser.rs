@@ -100,8 +100,14 @@ async fn shows_changes_and_reconnects_after_restart() {
         "unknown",
         "the board is empty after a restart"
     );
-    assert_eq!(board.deliver(&change(id(AARE), 0, "Free")), 200);
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Free")), 200);
     browser.wait_until(&format!("{}.dataset.status === 'free'", tile(AARE))).await;
+    // Statuses that the specification does not name are displayed as unknown, never as free.
+    for (minutes_ago, status) in [(2, "None"), (1, "Undefined"), (0, "constructor")] {
+        assert_eq!(board.deliver(&change(id(AARE), minutes_ago, status)), 200);
+        browser.wait_until(&format!("{}.innerText.includes('{status}')", tile(AARE))).await;
+        assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "unknown", "{status}");
+    }
 
     // The shutdown succeeds while the page is connected.
     assert!(board.stop().0.success());

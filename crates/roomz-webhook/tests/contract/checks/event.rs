@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use roomz_protocol::Timestamp;
 use roomz_webhook::testing::{ManualClock, TestEvent};
-use roomz_webhook::{Skipped, StalePolicy};
+use roomz_webhook::{EventData, Skipped, StalePolicy};
 
 use crate::support::TestReceiver;
 
@@ -43,6 +43,18 @@ async fn rejects_malformed_event() {
         );
     }
     assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
+}
+
+/// Only a known type requires `data`.
+#[tokio::test]
+async fn accepts_unknown_type_without_data() {
+    let receiver = TestReceiver::with_handler(async |delivery| {
+        assert!(matches!(delivery.event().data, EventData::Unknown(_)));
+        Ok(StatusCode::OK)
+    });
+    let event = TestEvent::busy().with_type("workspace.status.updated").without("data").with("workspaceId", "7");
+    assert_eq!(receiver.deliver(&event).await.outcome(), (200, String::new()));
+    assert_eq!(receiver.runs(), 1);
 }
 
 #[tokio::test]
