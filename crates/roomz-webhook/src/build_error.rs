@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// A setting of [`WebhookLayerBuilder`](crate::WebhookLayerBuilder) cannot work.
+/// A setting of [`WebhookLayerBuilder`](crate::WebhookLayerBuilder), or a [`Tenant`](crate::Tenant), cannot work.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BuildError(BuildErrorKind);
 
@@ -58,6 +58,8 @@ pub enum BuildErrorKind {
     },
     /// The namespace is empty.
     EmptyNamespace,
+    /// A namespace is set for a layer with tenants, each of which has its own.
+    NamespaceWithTenants,
 }
 
 impl fmt::Display for BuildError {
@@ -72,11 +74,14 @@ impl fmt::Display for BuildError {
             }
             BuildErrorKind::Path { path, problem } => write!(
                 f,
-                "`with_path` is {path:?}: {problem}; set the path as the request has it, such as \"/webhooks/roomz\""
+                "the path is {path:?}: {problem}; set the path as the request has it, such as \"/webhooks/roomz\""
             ),
             BuildErrorKind::EmptyNamespace => {
-                f.write_str("`with_namespace` is empty; set a name, such as \"roomz\"")
+                f.write_str("the namespace is empty; set a name, such as \"roomz\"")
             }
+            BuildErrorKind::NamespaceWithTenants => f.write_str(
+                "`with_namespace` cannot be used with `for_tenants`: each tenant has its own namespace; remove it",
+            ),
         }
     }
 }

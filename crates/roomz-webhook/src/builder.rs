@@ -3,20 +3,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use roomz_protocol::Secrets;
+use tokio::sync::Semaphore;
 
 use crate::build_error::BuildError;
 use crate::clock::Clock;
-use crate::config::{Config, IdReusePolicy, StalePolicy, StoreFailurePolicy};
+use crate::config::{Config, IdReusePolicy, SecretSource, StalePolicy, StoreFailurePolicy};
 use crate::layer::WebhookLayer;
+use crate::secrets::SecretsHandle;
 use crate::store::IdempotencyStore;
+use crate::tenant::{TenantLookup, unknown_secret};
 
 impl WebhookLayer {
     /// Creates a builder with the default settings.
     ///
-    /// Pass one [`Secret`](crate::Secret), or several [`Secrets`] during a rotation.
-    pub fn builder(secrets: impl Into<Secrets>) -> WebhookLayerBuilder {
-        WebhookLayerBuilder { config: Config::new(secrets.into()) }
+    /// Pass one [`Secret`](crate::Secret), several [`Secrets`](crate::Secrets), or a [`SecretsHandle`] to replace them
+    /// while the layer runs.
+    pub fn builder(secrets: impl Into<SecretsHandle>) -> WebhookLayerBuilder {
+        WebhookLayerBuilder { config: Config::new(SecretSource::Fixed(secrets.into())) }
+    }
+
+    /// Creates a builder for a layer whose requests belong to several tenants, each with its own secrets and namespace.
+    ///
+    /// For each request, the lookup finds the tenant before the body is read. An unknown tenant is rejected with 401, like a
+    /// wrong signature and after the same work as for a tenant with one secret. A lookup that fails, panics or takes longer
+    /// than 2 s ([`with_lookup_timeout`](WebhookLayerBuilder::with_lookup_timeout)) is answered 503 with `Retry-After`.
+    ///
+    /// The handler reads the tenant from [`Delivery::namespace`](crate::Delivery::namespace).
+    ///
+    /// ```
+    /// use roomz_webhook::{Secret, Tenant, TenantMap, WebhookLayer};
+    ///
+    /// let tenants = TenantMap::new();
+    /// tenants.insert("/webhooks/acme", Tenant::new("acme", Secret::new("the secret of acme")?)?)?;
+    /// let layer = WebhookLayer::for_tenants(tenants.clone()).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_tenants(lookup: impl TenantLookup) -> WebhookLayerBuilder {
+        let unknown = unknown_secret().into();
+        WebhookLayerBuilder {
+            config: Config::new(SecretSource::Tenants { lookup: Arc::new(lookup), unknown }),
+        }
     }
 }
 
@@ -67,6 +94,9 @@ impl WebhookLayerBuilder {
     /// without a prefix that a router removed. An extractor of `roomz-axum` finds no delivery in a request that passed
     /// unverified, and answers 500.
     ///
+    /// The service behind the layer must answer unknown paths with 404, so that a mistyped path is a failed delivery. tonic
+    /// answers them with 200 and `grpc-status: 12`, and the event would be lost: the example `tonic` replaces that fallback.
+    ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
     /// # let secret = Secret::new("the webhook secret")?;
@@ -81,7 +111,8 @@ impl WebhookLayerBuilder {
 
     /// Sets the namespace of this layer's claims in the store. Default: `roomz`.
     ///
-    /// Set it when receivers of different webhooks, such as staging and production, share one store.
+    /// Set it when receivers of different webhooks share one store: staging and production, two ROOMZ subscriptions with
+    /// different secrets, or two handlers of the same events. With tenants, each has its own, and this setting is an error.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
@@ -221,7 +252,8 @@ impl WebhookLayerBuilder {
 
     /// Sets what happens to a delivery when the store fails at the claim. Default: [`StoreFailurePolicy::FailClosed`].
     ///
-    /// Set [`StoreFailurePolicy::FailOpen`] when a repeated event is better than a late one.
+    /// Set [`StoreFailurePolicy::FailOpen`] when a repeated event is better than a late one. At most 10 000 results wait in
+    /// the background for the store to recover.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, StoreFailurePolicy, WebhookLayer};
@@ -292,7 +324,8 @@ impl WebhookLayerBuilder {
 
     /// Sets how long a duplicate waits for the delivery in flight before it is answered 503. Default: 10 s.
     ///
-    /// With zero, a duplicate does not wait. Stay well below 30 s, after which ROOMZ gives up (subject to change).
+    /// With zero, a duplicate does not wait. At most 100 duplicates of one event and 1 000 in all wait; one more is answered
+    /// 503 at once. A duplicate whose client disconnects stops waiting. Stay well below 30 s, after which ROOMZ gives up (subject to change).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -304,6 +337,44 @@ impl WebhookLayerBuilder {
     /// ```
     pub fn with_duplicate_wait(mut self, wait: Duration) -> Self {
         self.config.duplicate_wait = wait;
+        self
+    }
+
+    /// Sets how many handlers may run at once. Default: no limit.
+    ///
+    /// It counts every running handler, also those whose client disconnected. A new event above the limit is claimed and
+    /// waits for as long as a duplicate does ([`with_duplicate_wait`](Self::with_duplicate_wait), 10 s), then it is
+    /// released and answered 503 with `Retry-After` and the reason `overloaded`. Duplicates of handled events are answered
+    /// at once.
+    ///
+    /// A concurrency limit *outside* the layer counts requests, and a request ends when its client disconnects, although its
+    /// handler runs on. A concurrency limit of tower *inside* the layer counts every handler, but its queue has no limit of
+    /// time.
+    ///
+    /// ```
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_max_running_handlers(50).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_max_running_handlers(mut self, handlers: usize) -> Self {
+        self.config.max_running_handlers = Some(handlers.min(Semaphore::MAX_PERMITS));
+        self
+    }
+
+    /// Sets the timeout of one tenant lookup. Default: 2 s. Used only with [`for_tenants`](WebhookLayer::for_tenants).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{TenantMap, WebhookLayer};
+    /// let tenants = TenantMap::new();
+    /// let layer = WebhookLayer::for_tenants(tenants).with_lookup_timeout(Duration::from_millis(500)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_lookup_timeout(mut self, timeout: Duration) -> Self {
+        self.config.lookup_timeout = timeout;
         self
     }
 

@@ -2,12 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use http::uri::PathAndQuery;
 use roomz_protocol::Secrets;
 
 use crate::build_error::{BuildError, BuildErrorKind};
 use crate::clock::{Clock, SystemClock};
+use crate::path::check_path;
+use crate::secrets::SecretsHandle;
 use crate::store::{IdempotencyStore, MokaStore};
+use crate::tenant::TenantLookup;
 
 /// The longest duration that a setting accepts, so that no sum of two overflows.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -15,7 +17,8 @@ const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// The settings of a layer, validated by the builder.
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: SecretSource,
+    pub(crate) lookup_timeout: Duration,
     pub(crate) store: Arc<dyn IdempotencyStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) path: Option<Box<str>>,
@@ -32,19 +35,35 @@ pub(crate) struct Config {
     pub(crate) lease: Duration,
     pub(crate) lease_ceiling: Duration,
     pub(crate) duplicate_wait: Duration,
+    pub(crate) max_running_handlers: Option<usize>,
     pub(crate) retention: Duration,
     pub(crate) retry_after: Duration,
 }
 
+/// Where the secrets of a request come from.
+#[derive(Clone)]
+pub(crate) enum SecretSource {
+    Fixed(SecretsHandle),
+    Tenants {
+        lookup: Arc<dyn TenantLookup>,
+        /// For requests of unknown tenants.
+        unknown: Secrets,
+    },
+}
+
+/// The default namespace.
+const NAMESPACE: &str = "roomz";
+
 impl Config {
     /// The default settings. They pass [`validate`](Self::validate).
-    pub(crate) fn new(secrets: Secrets) -> Self {
+    pub(crate) fn new(secrets: SecretSource) -> Self {
         Self {
             secrets,
+            lookup_timeout: Duration::from_secs(2),
             store: Arc::new(MokaStore::new()),
             clock: Arc::new(SystemClock::new()),
             path: None,
-            namespace: Arc::from("roomz"),
+            namespace: Arc::from(NAMESPACE),
             signature_header: HeaderName::from_static(roomz_protocol::SIGNATURE_HEADER),
             body_limit: 256 * 1024,
             body_timeout: Duration::from_secs(10),
@@ -57,9 +76,14 @@ impl Config {
             lease: Duration::from_secs(60),
             lease_ceiling: Duration::from_secs(10 * 60),
             duplicate_wait: Duration::from_secs(10),
+            max_running_handlers: None,
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             retry_after: Duration::from_secs(5),
         }
+    }
+
+    pub(crate) const fn has_tenants(&self) -> bool {
+        matches!(self.secrets, SecretSource::Tenants { .. })
     }
 
     /// Returns an error for the first invalid setting.
@@ -67,6 +91,9 @@ impl Config {
         self.validate_durations()?;
         if self.body_limit == 0 {
             return Err(BuildError::new(BuildErrorKind::Zero { setting: "with_body_limit" }));
+        }
+        if self.max_running_handlers == Some(0) {
+            return Err(BuildError::new(BuildErrorKind::Zero { setting: "with_max_running_handlers" }));
         }
         // A renewal that times out must leave time for another.
         require_min(("with_lease", self.lease), ("3 × with_store_timeout", self.store_timeout * 3))?;
@@ -76,13 +103,14 @@ impl Config {
             let window = ("with_max_age + with_clock_skew", max_age + self.clock_skew);
             require_min(("with_retention", self.retention), window)?;
         }
-        if let Some(path) = &self.path
-            && let Some(problem) = path_problem(path)
-        {
-            return Err(BuildError::new(BuildErrorKind::Path { path: path.to_string(), problem }));
+        if let Some(path) = &self.path {
+            check_path(path)?;
         }
         if self.namespace.is_empty() {
             return Err(BuildError::new(BuildErrorKind::EmptyNamespace));
+        }
+        if self.has_tenants() && &*self.namespace != NAMESPACE {
+            return Err(BuildError::new(BuildErrorKind::NamespaceWithTenants));
         }
         Ok(())
     }
@@ -91,6 +119,7 @@ impl Config {
         const ONE: Duration = Duration::from_secs(1);
         for (setting, value, may_be_zero) in [
             ("with_body_timeout", self.body_timeout, false),
+            ("with_lookup_timeout", self.lookup_timeout, false),
             ("with_max_age", self.max_age.unwrap_or(ONE), false),
             ("with_clock_skew", self.clock_skew, true),
             ("with_store_timeout", self.store_timeout, false),
@@ -108,26 +137,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-}
-
-/// Returns why no request can have this path.
-fn path_problem(path: &str) -> Option<&'static str> {
-    if !path.starts_with('/') {
-        return Some("it does not start with `/`");
-    }
-    if path.contains('?') {
-        return Some("it contains a query");
-    }
-    if path.contains('#') {
-        return Some("it contains a fragment");
-    }
-    if path.contains(['{', '}', '*']) {
-        return Some("it is a router's pattern, and the layer compares paths literally");
-    }
-    match path.parse::<PathAndQuery>() {
-        Ok(parsed) if parsed.path() == path => None,
-        _ => Some("it contains characters that a URI path cannot have"),
     }
 }
 
@@ -168,7 +177,8 @@ pub enum StalePolicy {
 
 /// What the layer does with a delivery whose id is known with another body.
 ///
-/// Each policy logs a warning and counts the delivery. ROOMZ does not document whether a redelivery is byte-identical.
+/// `Acknowledge` and `Reject` log a warning and count the delivery. ROOMZ does not document whether a redelivery is
+/// byte-identical. Changing from or to `Process` makes all events new.
 ///
 /// ```
 /// use roomz_webhook::{IdReusePolicy, Secret, WebhookLayer};
@@ -185,7 +195,10 @@ pub enum IdReusePolicy {
     /// Treat it as a duplicate. The default.
     #[default]
     Acknowledge,
-    /// Handle it once, as another event.
+    /// Handle it as another event: events are identified by their id *and* their body.
+    ///
+    /// Each body is handled once while it is remembered. The layer does not notice that the id was used before, so it logs and
+    /// counts nothing. A redelivery that is not byte-identical is handled again.
     Process,
     /// Reject it with 409.
     Reject,
@@ -209,7 +222,7 @@ pub enum StoreFailurePolicy {
     /// Answer 503 with `Retry-After` and do not run the handler. The default.
     #[default]
     FailClosed,
-    /// Run the handler as attempt 1, and record the result once the store recovers.
+    /// Run the handler as attempt 1, and record the result once the store recovers. A full store still means 503.
     ///
     /// Until then a duplicate may run too: in this process while the first one runs, in others at any time. A duplicate
     /// that was already waiting is still answered 503.

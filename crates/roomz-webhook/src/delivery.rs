@@ -5,6 +5,7 @@ use bytes::Bytes;
 use roomz_protocol::Event;
 
 use crate::state::Shared;
+use crate::store::ClaimKey;
 
 /// A verified and claimed delivery: the event, its bytes and the attempt.
 ///
@@ -33,13 +34,14 @@ use crate::state::Shared;
 /// ```
 ///
 /// ```compile_fail,E0624
-/// roomz_webhook::Delivery::new(todo!(), todo!(), todo!(), 1, 0);
+/// roomz_webhook::Delivery::new(todo!(), todo!(), 1, todo!(), todo!(), 0);
 /// ```
 #[derive(Clone)]
 pub struct Delivery(Arc<Inner>);
 
 struct Inner {
     event: Event,
+    key: ClaimKey,
     body: Bytes,
     attempt: u32,
     secret: usize,
@@ -48,9 +50,20 @@ struct Inner {
 }
 
 impl Delivery {
-    pub(crate) fn new(shared: &Arc<Shared>, event: Event, body: Bytes, attempt: u32, secret: usize) -> Self {
-        let shared = Arc::downgrade(shared);
-        Self(Arc::new(Inner { event, body, attempt, secret, shared }))
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        key: ClaimKey,
+        attempt: u32,
+        event: Event,
+        body: Bytes,
+        secret: usize,
+    ) -> Self {
+        Self(Arc::new(Inner { event, key, body, attempt, secret, shared: Arc::downgrade(shared) }))
+    }
+
+    /// Returns the key of the claim that the layer holds for this delivery.
+    pub(crate) fn claim_key(&self) -> &ClaimKey {
+        &self.0.key
     }
 
     pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
@@ -75,6 +88,21 @@ impl Delivery {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt
+    }
+
+    /// Returns the namespace of the event's claim: that of the [`Tenant`](crate::Tenant), or else of the layer.
+    ///
+    /// ```
+    /// use roomz_webhook::{Delivery, WebhookBody};
+    ///
+    /// async fn handle(request: http::Request<WebhookBody>) {
+    ///     let Some(delivery) = request.extensions().get::<Delivery>() else { return };
+    ///     println!("an event of {}", delivery.namespace());
+    /// }
+    /// ```
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.0.key.namespace()
     }
 
     /// Returns the position of the secret that matched, counted from 0 in the order given to the layer.

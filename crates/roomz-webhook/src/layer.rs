@@ -1,17 +1,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use roomz_protocol::Secrets;
 use tower_layer::Layer;
 
-use crate::config::Config;
+use crate::config::{Config, SecretSource};
+use crate::secrets::SecretsHandle;
 use crate::service::Webhook;
 use crate::state::Shared;
 
 /// A tower [`Layer`] that passes only verified, new events to the service behind it.
 ///
 /// A clone shares everything with the original: the store, the waiting duplicates and [`drain`](Self::drain). To use one
-/// receiver on several routes of one handler, clone the layer.
+/// receiver on several routes of one handler, clone the layer. Different handlers need
+/// [layers of their own](crate#composing-with-other-layers).
 ///
 /// ```
 /// use roomz_webhook::{Delivery, Secret, WebhookBody, WebhookLayer};
@@ -35,8 +36,8 @@ pub struct WebhookLayer(Arc<Shared>);
 impl WebhookLayer {
     /// Creates a layer with the default settings.
     ///
-    /// Pass one [`Secret`](crate::Secret), or several [`Secrets`] during a rotation. To change a setting, use
-    /// [`builder`](Self::builder).
+    /// Pass one [`Secret`](crate::Secret), several [`Secrets`](crate::Secrets), or a [`SecretsHandle`] to replace them
+    /// while the layer runs. To change a setting, use [`builder`](Self::builder).
     ///
     /// ```
     /// use roomz_webhook::{Secret, WebhookLayer};
@@ -47,8 +48,8 @@ impl WebhookLayer {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn new(secrets: impl Into<Secrets>) -> Self {
-        Self::from_config(Config::new(secrets.into()))
+    pub fn new(secrets: impl Into<SecretsHandle>) -> Self {
+        Self::from_config(Config::new(SecretSource::Fixed(secrets.into())))
     }
 
     pub(crate) fn from_config(config: Config) -> Self {
@@ -59,6 +60,9 @@ impl WebhookLayer {
     ///
     /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried for up to
     /// the lease ceiling (10 min by default). What does not finish in time is claimed again when its lease ends.
+    ///
+    /// While it waits, no handler starts: new deliveries and waiting duplicates are answered 503 with `Retry-After`. When
+    /// the returned future has completed or is dropped, the layer accepts deliveries again.
     ///
     /// ```
     /// use std::time::Duration;
@@ -71,6 +75,7 @@ impl WebhookLayer {
     /// # }
     /// ```
     pub async fn drain(&self) {
+        let _guard = self.0.draining.start();
         let tasks = &self.0.tasks;
         tasks.close();
         tasks.wait().await;

@@ -154,16 +154,21 @@ mod claim;
 mod clock;
 mod config;
 mod delivery;
+mod drain;
 mod error_chain;
 mod future;
 mod layer;
+mod panic;
+mod path;
 mod response;
+mod secrets;
 mod service;
 #[cfg(feature = "signal")]
 mod signal;
 mod state;
 pub mod store;
 mod telemetry;
+mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod verify;
@@ -177,9 +182,14 @@ pub use self::delivery::Delivery;
 pub use self::future::ResponseFuture;
 pub use self::layer::WebhookLayer;
 pub use self::response::{Rejection, RejectionKind, ResponseBody, Skipped};
+pub use self::secrets::SecretsHandle;
 pub use self::service::Webhook;
 #[cfg(feature = "signal")]
 pub use self::signal::shutdown_signal;
+pub use self::tenant::{Tenant, TenantLookup, TenantMap};
+
+/// The macro with which [`TenantLookup`] and [`IdempotencyStore`](store::IdempotencyStore) are implemented.
+pub use async_trait::async_trait;
 
 pub use roomz_protocol::{
     self, Event, EventData, EventId, EventType, Latest, LatestOutcome, PresenceStatus, Secret, Secrets,

@@ -3,20 +3,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use roomz_protocol::Event;
+use tokio::sync::oneshot;
 use tower_service::Service;
 use tracing::Instrument as _;
 
 use crate::body::{BoxError, WebhookBody};
-use crate::claim::{self, HandlerPanicked, Settlement};
+use crate::claim::{self, Settlement};
 use crate::delivery::Delivery;
-use crate::future::{ResponseFuture, RunToCompletion};
+use crate::future::ResponseFuture;
 use crate::response::{EarlyResponse, Rejection, RejectionKind, ResponseBody};
 use crate::state::Shared;
+use crate::store::ClaimKey;
 use crate::telemetry;
-use crate::verify::{body, freshness, head};
+use crate::verify::secrets::Credentials;
+use crate::verify::{body, freshness, head, secrets};
 
 /// The service that [`WebhookLayer`](crate::WebhookLayer) creates.
 #[derive(Clone)]
@@ -76,63 +80,103 @@ where
         return Ok(response.map(ResponseBody::from_service));
     }
     let config = &shared.config;
-    let (mut parts, body) = request.into_parts();
+    let (head, body) = request.into_parts();
 
     // Checks 1 to 8. Nothing unsigned reaches the store.
     let verified = async {
-        let signature = head::check(&parts, config)?;
-        let (body, secret_index) = body::read_and_verify(body, &signature, config).await?;
+        let signature = head::check(&head, config)?;
+        let Credentials { namespace, verifier } = secrets::find(&head, config).await?;
+        let (body, secret_index) = body::read_and_verify(body, &signature, verifier, config).await?;
+        let Some(namespace) = namespace else {
+            return Err(RejectionKind::SignatureMismatch.into());
+        };
         telemetry::verified(secret_index);
         let event = Event::parse(&body).map_err(Rejection::event_malformed)?;
         freshness::check(&event, config)?;
-        Ok((body, secret_index, event))
+        Ok(Verified { head, key: ClaimKey::new(namespace, event.id), event, body, secret_index })
     };
-    let (body, secret_index, event) = match verified.await {
+    let verified = match verified.await {
         Ok(verified) => verified,
         Err(early) => return Ok(respond_early(early)),
     };
 
-    // From the claim on, the work is finished even if the client disconnects.
-    let span = telemetry::delivery_span(&event);
-    let token = shared.tasks.token();
+    // From the claim on, the delivery has its own task: it is finished even if the client disconnects.
+    let tenant = config.has_tenants().then(|| verified.key.namespace());
+    let span = telemetry::delivery_span(&verified.event, tenant);
+    let retry_after = config.retry_after;
+    let (mut response_sender, response_receiver) = oneshot::channel();
+    let tasks = shared.tasks.clone();
     let work = async move {
-        let _token = token;
-
-        // Check 9: the claim.
-        let held = match claim::acquire(&shared, event.id, &body).await {
-            Ok(held) => held,
-            Err(early) => return Ok(respond_early(early)),
-        };
-        telemetry::accepted(&event, held.attempt);
-
-        // Check 10: the inner service gets the same bytes, and a `Delivery` in the extensions.
-        parts.extensions.insert(Delivery::new(&shared, event, body.clone(), held.attempt, secret_index));
-        let request = Request::from_parts(parts, WebhookBody::verified(body));
-        let outcome = claim::run(&shared, &held, service, request).await;
-
-        // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
-        let (settlement, response) = match outcome {
-            Ok(Ok(response)) if response.status().is_success() => {
-                telemetry::completed(&response);
-                (Settlement::Complete, Ok(response.map(ResponseBody::from_service)))
-            }
-            Ok(Ok(response)) => {
-                telemetry::released("handler answered with an error status", Some(response.status()));
-                (Settlement::Release, Ok(response.map(ResponseBody::from_service)))
-            }
-            Ok(Err(error)) => {
-                telemetry::released("handler failed", None);
-                (Settlement::Release, Err(error))
-            }
-            Err(HandlerPanicked) => {
-                telemetry::released("handler panicked", None);
-                (Settlement::Release, Ok(respond_early(RejectionKind::HandlerPanicked.into())))
-            }
-        };
-        claim::settle(&shared, held, settlement).await;
-        response
+        let response = handle(&shared, service, verified, response_sender.closed()).await;
+        // An error means that the client disconnected.
+        let _ = response_sender.send(response);
     };
-    RunToCompletion::new(work.instrument(span)).await
+    // Boxed first, because `spawn` moves the future several times.
+    drop(tasks.spawn(Box::pin(work).instrument(span)));
+    // Without a response, the runtime is shutting down.
+    let shutting_down =
+        |_| Ok(respond_early(EarlyResponse::rejected(RejectionKind::ShuttingDown, retry_after)));
+    response_receiver.await.unwrap_or_else(shutting_down)
+}
+
+/// A delivery that passed checks 1 to 8.
+struct Verified {
+    head: Parts,
+    key: ClaimKey,
+    event: Event,
+    body: Bytes,
+    secret_index: usize,
+}
+
+/// Checks 9 and 10, and the settlement.
+async fn handle<S, ResBody>(
+    shared: &Arc<Shared>,
+    service: S,
+    verified: Verified,
+    disconnected: impl Future<Output = ()>,
+) -> Result<Response<ResponseBody<ResBody>>, S::Error>
+where
+    S: Service<Request<WebhookBody>, Response = Response<ResBody>>,
+{
+    let Verified { mut head, key, event, body, secret_index } = verified;
+
+    // Check 9: the claim.
+    let outer = head.extensions.get::<Delivery>().map(|outer| outer.claim_key().clone());
+    let held = match claim::acquire(shared, key.clone(), &body, outer, disconnected).await {
+        Ok(held) => held,
+        Err(early) => return Ok(respond_early(early)),
+    };
+    let unsettled = telemetry::UnsettledGuard::new();
+
+    // Check 10: the inner service gets the same bytes, and a `Delivery` in the extensions.
+    let delivery = Delivery::new(shared, key, held.attempt, event, body.clone(), secret_index);
+    head.extensions.insert(delivery.clone());
+    let request = Request::from_parts(head, WebhookBody::verified(body));
+    let outcome = claim::run(shared, &held, delivery.event(), service, request).await;
+
+    // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
+    let (settlement, response) = match outcome {
+        Ok(Ok(response)) if response.status().is_success() => {
+            telemetry::completed(&response);
+            (Settlement::Complete, Ok(response.map(ResponseBody::from_service)))
+        }
+        Ok(Ok(response)) => {
+            telemetry::released("handler answered with an error status", Some(response.status()));
+            (Settlement::Release, Ok(response.map(ResponseBody::from_service)))
+        }
+        Ok(Err(error)) => {
+            telemetry::released("handler failed", None);
+            (Settlement::Release, Err(error))
+        }
+        Err(kind) => {
+            telemetry::not_handled(kind);
+            let early = EarlyResponse::rejected(kind, shared.config.retry_after);
+            (Settlement::Release, Ok(respond_early(early)))
+        }
+    };
+    claim::settle(shared, held, settlement).await;
+    unsettled.settled();
+    response
 }
 
 /// Returns true if the path matches and this layer has not handled the request already, when it is mounted twice.

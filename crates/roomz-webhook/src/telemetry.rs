@@ -56,11 +56,34 @@ impl Operation {
     }
 }
 
-/// The span of everything from the claim on.
-pub(crate) fn delivery_span(event: &Event) -> tracing::Span {
+/// The span of everything from the claim on. `tenant` is the tenant's namespace, for a layer with tenants.
+pub(crate) fn delivery_span(event: &Event, tenant: Option<&str>) -> tracing::Span {
     tracing::info_span!(
-        target: TARGET, "roomz_webhook", event.id = %event.id, event.r#type = %event.event_type,
+        target: TARGET, "roomz_webhook", event.id = %event.id, event.r#type = %event.event_type, tenant,
     )
+}
+
+/// Anybody can cause it, so it is below INFO. The rejection follows, or the end of the response.
+pub(crate) fn body_failed(error: &dyn Error) {
+    tracing::debug!(target: TARGET, error = %ErrorChain(error), "body not readable");
+}
+
+pub(crate) fn tenant_lookup_failed(error: &dyn Error) {
+    tracing::error!(target: TARGET, error = %ErrorChain(error), "tenant lookup failed");
+    counter!("roomz_webhook_tenant_lookup_errors_total").increment(1);
+}
+
+/// Anybody can cause it, so it is below INFO. The answer is the same as for a wrong signature.
+pub(crate) fn tenant_unknown() {
+    tracing::debug!(target: TARGET, "tenant unknown");
+}
+
+pub(crate) fn nested_layers(namespace: &str) {
+    tracing::error!(
+        target: TARGET, namespace,
+        "two webhook layers around each other claim the event in the same store and namespace; remove one of them, or \
+         give them different namespaces",
+    );
 }
 
 pub(crate) fn verified(secret_index: usize) {
@@ -110,6 +133,14 @@ pub(crate) fn released(reason: &'static str, status: Option<StatusCode>) {
     counter!("roomz_webhook_released_total").increment(1);
 }
 
+/// The handler panicked, or did not start.
+pub(crate) fn not_handled(kind: RejectionKind) {
+    match kind {
+        RejectionKind::HandlerPanicked => released("handler panicked", None),
+        _ => released("handler not started", None),
+    }
+}
+
 /// Rejections that anybody can cause are below INFO, so that a flood of forged requests does not flood the log.
 pub(crate) fn rejected(rejection: &Rejection) {
     let (reason, status) = (rejection.reason(), rejection.status().as_u16());
@@ -117,8 +148,12 @@ pub(crate) fn rejected(rejection: &Rejection) {
         kind if kind.is_unauthenticated() => {
             tracing::debug!(target: TARGET, reason, status, detail = %rejection, "delivery rejected");
         }
-        // The cause of the last two is logged before, as an error or a warning.
-        RejectionKind::InFlight | RejectionKind::StoreUnavailable | RejectionKind::HandlerPanicked => {
+        // The cause, where it needs action, is logged before, as an error or a warning.
+        RejectionKind::InFlight
+        | RejectionKind::StoreUnavailable
+        | RejectionKind::ShuttingDown
+        | RejectionKind::HandlerPanicked
+        | RejectionKind::NestedLayers => {
             tracing::info!(target: TARGET, reason, status, detail = %rejection, "delivery rejected");
         }
         _ => tracing::warn!(target: TARGET, reason, status, detail = %rejection, "delivery rejected"),
@@ -140,6 +175,11 @@ pub(crate) fn claim_taken_over() {
     tracing::warn!(target: TARGET, "claim taken over while the handler runs");
 }
 
+pub(crate) fn claim_restored() {
+    tracing::warn!(target: TARGET, "claim lost by the store and claimed again; a duplicate may have run");
+    counter!("roomz_webhook_claims_restored_total").increment(1);
+}
+
 pub(crate) fn lease_ceiling_reached(ceiling: Duration) {
     tracing::warn!(
         target: TARGET, ?ceiling,
@@ -147,7 +187,15 @@ pub(crate) fn lease_ceiling_reached(ceiling: Duration) {
     );
 }
 
-pub(crate) fn evicted_early() {
+/// Logs the first eviction of a store only.
+pub(crate) fn evicted_early(is_first: bool, capacity: u64) {
+    if is_first {
+        tracing::warn!(
+            target: TARGET, capacity,
+            "memory store full: handled ids are forgotten before their retention ends, and a redelivery runs the handler \
+             again; raise the capacity or shorten the retention",
+        );
+    }
     counter!("roomz_webhook_evicted_early_total").increment(1);
 }
 
@@ -166,16 +214,58 @@ pub(crate) fn store_retry_failed(operation: Operation, error: &dyn Error) {
     count_store_error(operation);
 }
 
-pub(crate) fn settlement_abandoned(operation: Operation, error: &dyn Error) {
+/// `error` is `None` if the settlement could not be tried, because too many were pending.
+pub(crate) fn settlement_abandoned(operation: Operation, error: Option<&dyn Error>) {
     let consequence = match operation {
         Operation::Complete => "the event was handled; a redelivery runs the handler again",
         _ => "the event was not released; a redelivery runs when its lease ends",
     };
+    let error =
+        error.map_or("too many settlements are pending".into(), |error| ErrorChain(error).to_string());
     tracing::error!(
-        target: TARGET, operation = operation.as_str(), error = %ErrorChain(error), consequence,
-        "settlement abandoned",
+        target: TARGET, operation = operation.as_str(), error, consequence, "settlement abandoned",
     );
-    count_store_error(operation);
+    counter!("roomz_webhook_abandoned_total", "operation" => operation.as_str()).increment(1);
+}
+
+/// Counts a settlement in the background until the guard is dropped.
+pub(crate) fn settlement_pending() -> PendingGuard {
+    gauge!("roomz_webhook_pending_settlements").increment(1.0);
+    PendingGuard(())
+}
+
+pub(crate) struct PendingGuard(());
+
+impl Drop for PendingGuard {
+    fn drop(&mut self) {
+        gauge!("roomz_webhook_pending_settlements").decrement(1.0);
+    }
+}
+
+/// Logs a warning if it is dropped before [`settled`](Self::settled) is called: the runtime shut down while the handler ran.
+pub(crate) struct UnsettledGuard {
+    is_settled: bool,
+}
+
+impl UnsettledGuard {
+    pub(crate) const fn new() -> Self {
+        Self { is_settled: false }
+    }
+
+    pub(crate) fn settled(mut self) {
+        self.is_settled = true;
+    }
+}
+
+impl Drop for UnsettledGuard {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            tracing::warn!(
+                target: TARGET,
+                "handler cancelled because its runtime shut down; the event is claimed again when its lease ends",
+            );
+        }
+    }
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]

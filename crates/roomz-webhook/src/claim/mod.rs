@@ -3,10 +3,11 @@
 mod acquire;
 mod held;
 pub(crate) mod pending;
+mod reclaim;
 mod run;
 mod settle;
 pub(crate) mod waiters;
 
 pub(crate) use self::acquire::acquire;
-pub(crate) use self::run::{HandlerPanicked, call_when_ready, run};
+pub(crate) use self::run::{call_when_ready, run};
 pub(crate) use self::settle::{Settlement, settle};

@@ -5,6 +5,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::store::{ClaimKey, Fingerprint};
 
+/// How many completions and releases are retried in the background at once. The others are abandoned.
+const MAX_PENDING: usize = 10_000;
 /// How many claims of unknown outcome are released in the background at once. The lease ends the others.
 const MAX_UNCONFIRMED: usize = 1_000;
 /// How many background settlements call the store at once, so that a store that recovers is not overloaded.
@@ -14,6 +16,7 @@ const MAX_CONCURRENT_RETRIES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct PendingSettlements {
     completed: Mutex<HashMap<ClaimKey, Fingerprint>>,
+    permits: Arc<Semaphore>,
     unconfirmed_permits: Arc<Semaphore>,
     retry_permits: Semaphore,
 }
@@ -22,6 +25,7 @@ impl Default for PendingSettlements {
     fn default() -> Self {
         Self {
             completed: Mutex::default(),
+            permits: Arc::new(Semaphore::new(MAX_PENDING)),
             unconfirmed_permits: Arc::new(Semaphore::new(MAX_UNCONFIRMED)),
             retry_permits: Semaphore::new(MAX_CONCURRENT_RETRIES),
         }
@@ -44,10 +48,15 @@ impl PendingSettlements {
         self.lock().get(key).copied()
     }
 
+    /// Returns a permit to retry a settlement in the background, or `None` when too many are retried.
+    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
     /// Returns a permit to release a claim of unknown outcome, or `None` when too many are being released.
     ///
     /// The limit keeps an outage under load from causing a burst of releases.
-    pub(crate) fn track_unconfirmed(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn unconfirmed_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.unconfirmed_permits).try_acquire_owned().ok()
     }
 

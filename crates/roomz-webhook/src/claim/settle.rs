@@ -2,19 +2,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::Instrument as _;
 
 use super::held::HeldClaim;
-use crate::config::IdReusePolicy;
+use super::reclaim::{Reclaimed, reclaim};
 use crate::state::Shared;
-use crate::store::{ClaimState, Settled, StoreError, call_store};
+use crate::store::{Settled, StoreError, call_store};
 use crate::telemetry::{self, Operation};
 
 /// The first pause before a settlement is retried.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest pause. Each one is twice the one before.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// The longest pause. Each one is twice the one before. It is short, because after an outage that is longer than the
+/// lease, a redelivery may claim the event before the completion is recorded.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// How a claim ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,21 +56,30 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: HeldClaim, settlement: Se
 
 /// Retries a settlement in the background until it succeeds, its deadline passes, or the claim is lost.
 ///
-/// Does nothing when too many claims of unknown outcome are being released already.
+/// Above the limit of background settlements, the settlement is abandoned. A release of a claim of unknown outcome has a
+/// lower limit and is dropped silently: the lease ends such a claim.
 pub(crate) fn settle_in_background(shared: &Arc<Shared>, held: HeldClaim, settlement: Settlement) {
-    let mut permit = None;
+    let permit = if held.unconfirmed && settlement == Settlement::Release {
+        let Some(permit) = shared.pending.unconfirmed_permit() else { return };
+        permit
+    } else if let Some(permit) = shared.pending.permit() {
+        permit
+    } else {
+        telemetry::settlement_abandoned(settlement.operation(), None);
+        shared.waiters.notify_all(&held.key);
+        return;
+    };
     if settlement == Settlement::Complete {
         // From here on this process detects duplicates itself, even if the store has not recorded the event.
         shared.pending.insert_completed(&held.key, held.request.fingerprint);
         shared.waiters.notify_all(&held.key);
-    } else if held.unconfirmed {
-        permit = shared.pending.track_unconfirmed();
-        if permit.is_none() {
-            return;
-        }
     }
+    let guard = telemetry::settlement_pending();
     let pending = PendingSettlement { shared: Arc::clone(shared), held, settlement, _permit: permit };
-    let task = async move { pending.retry().await };
+    let task = async move {
+        pending.retry().await;
+        drop(guard);
+    };
     drop(shared.tasks.spawn(task.in_current_span()));
 }
 
@@ -78,7 +88,7 @@ struct PendingSettlement {
     shared: Arc<Shared>,
     held: HeldClaim,
     settlement: Settlement,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for PendingSettlement {
@@ -91,36 +101,47 @@ impl Drop for PendingSettlement {
 }
 
 impl PendingSettlement {
+    /// Ends at the deadline, even while it waits for a permit or for the store.
     async fn retry(&self) {
-        let Self { shared, held, settlement, .. } = self;
-        let config = &shared.config;
-        let start = Instant::now();
-        let deadline = start
-            + match settlement {
+        let config = &self.shared.config;
+        let deadline = Instant::now()
+            + match self.settlement {
                 Settlement::Complete => config.lease_ceiling,
                 Settlement::Release => config.lease,
             };
+        let mut last = None;
+        if timeout_at(deadline, self.retry_until_settled(&mut last)).await.is_ok() {
+            return;
+        }
+        match last {
+            Some(Ok(_)) => telemetry::claim_lost(),
+            Some(Err(error)) => telemetry::settlement_abandoned(self.settlement.operation(), Some(&error)),
+            None => telemetry::settlement_abandoned(self.settlement.operation(), None),
+        }
+    }
+
+    async fn retry_until_settled(&self, last: &mut Option<Result<Settled, StoreError>>) {
+        let Self { shared, held, settlement, .. } = self;
         // A claim whose reply was lost may still be on its way to the store, so a release that finds none is repeated.
-        let late_claim_deadline = start + config.store_timeout * 3;
+        let late_claim_deadline = Instant::now() + shared.config.store_timeout * 3;
         let mut backoff = BACKOFF_MIN;
         loop {
             let permit = shared.pending.retry_permit().await;
-            let result = try_settle(shared, held, *settlement).await;
+            let result = last.insert(try_settle(shared, held, *settlement).await);
             drop(permit);
-            let next = Instant::now() + backoff;
+            let now = Instant::now();
+            let mut next = now + backoff;
             match (result, settlement) {
                 (Ok(Settled::Applied), _) => return,
                 // Another process runs the event. If that one fails, this completion is still recorded.
-                (Ok(Settled::Lost), Settlement::Complete) if held.unconfirmed && next < deadline => {}
+                (Ok(Settled::Lost), Settlement::Complete) if held.unconfirmed => {}
                 (Ok(Settled::Lost), Settlement::Complete) => return telemetry::claim_lost(),
-                (Ok(Settled::Lost), Settlement::Release)
-                    if held.unconfirmed && next < late_claim_deadline => {}
+                (Ok(Settled::Lost), Settlement::Release) if held.unconfirmed && now < late_claim_deadline => {
+                    next = next.min(late_claim_deadline);
+                }
                 // An earlier try may have released it.
                 (Ok(Settled::Lost), Settlement::Release) => return,
-                (Err(error), _) if next >= deadline => {
-                    return telemetry::settlement_abandoned(settlement.operation(), &error);
-                }
-                (Err(error), _) => telemetry::store_retry_failed(settlement.operation(), &error),
+                (Err(error), _) => telemetry::store_retry_failed(settlement.operation(), error),
             }
             sleep_until(next).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -134,24 +155,29 @@ async fn try_settle(
     settlement: Settlement,
 ) -> Result<Settled, StoreError> {
     let config = &shared.config;
-    let (store, timeout) = (&config.store, config.store_timeout);
     let (key, owner) = (&held.key, held.request.owner);
-    if settlement == Settlement::Release {
-        return call_store(timeout, store.release(key, owner)).await;
-    }
-    if held.unconfirmed {
-        // The claim may never have been written, and only a claim can be completed.
-        let claim = call_store(timeout, store.claim(key, &held.request)).await?;
-        match claim.state {
-            ClaimState::Done => return Ok(Settled::Applied),
-            ClaimState::InFlight { .. } => return Ok(Settled::Lost),
-            ClaimState::Claimed { .. } => {}
+    let complete = || config.store.complete(key, owner, config.retention);
+    match settlement {
+        Settlement::Release => {
+            return call_store(config.store_timeout, || config.store.release(key, owner)).await;
         }
-        if !claim.fingerprint_matches && config.id_reuse_policy != IdReusePolicy::Acknowledge {
-            // The record belongs to another body, whose event was not handled.
-            let _ = call_store(timeout, store.release(key, owner)).await?;
-            return Ok(Settled::Applied);
+        Settlement::Complete if !held.unconfirmed => {
+            if call_store(config.store_timeout, complete).await? == Settled::Applied {
+                return Ok(Settled::Applied);
+            }
         }
+        Settlement::Complete => {}
     }
-    call_store(timeout, store.complete(key, owner, config.retention)).await
+    // Only a claim can be completed. The store may never have written it, or lost it.
+    match reclaim(shared, held, config.lease).await? {
+        Reclaimed::Held => {
+            if !held.unconfirmed {
+                telemetry::claim_restored();
+            }
+            call_store(config.store_timeout, complete).await
+        }
+        Reclaimed::Done if held.unconfirmed => Ok(Settled::Applied),
+        Reclaimed::OtherBody => Ok(Settled::Applied),
+        Reclaimed::Done | Reclaimed::InFlight => Ok(Settled::Lost),
+    }
 }

@@ -7,6 +7,11 @@ use tokio::sync::Notify;
 
 use crate::store::ClaimKey;
 
+/// How many duplicates of one event wait at once.
+const MAX_WAITERS_PER_EVENT: usize = 100;
+/// How many duplicates of all events wait at once. Each of them polls the store.
+const MAX_WAITERS: usize = 1_000;
+
 /// Duplicates that wait for a delivery that this process handles.
 ///
 /// A duplicate of an event that another process handles is not notified; it polls the store.
@@ -18,23 +23,26 @@ pub(crate) struct Waiters {
 }
 
 /// The waiters for one event.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     count: usize,
     notify: Arc<Notify>,
 }
 
 impl Waiters {
-    /// Registers a waiter for this event.
+    /// Registers a waiter for this event, or returns `None` when too many wait.
     ///
     /// A waiter that registers first and calls the store afterwards cannot miss the settlement.
-    pub(crate) fn register<'a>(&'a self, key: &'a ClaimKey) -> WaiterGuard<'a> {
-        self.count.fetch_add(1, Ordering::SeqCst);
+    pub(crate) fn register<'a>(&'a self, key: &'a ClaimKey) -> Option<WaiterGuard<'a>> {
         let mut entries = self.lock();
-        let entry =
-            entries.entry(key.clone()).or_insert_with(|| Entry { count: 0, notify: Arc::new(Notify::new()) });
+        let waiting = entries.get(key).map_or(0, |entry| entry.count);
+        if waiting >= MAX_WAITERS_PER_EVENT || self.count.load(Ordering::SeqCst) >= MAX_WAITERS {
+            return None;
+        }
+        self.count.fetch_add(1, Ordering::SeqCst);
+        let entry = entries.entry(key.clone()).or_default();
         entry.count += 1;
-        WaiterGuard { waiters: self, key, notify: Arc::clone(&entry.notify) }
+        Some(WaiterGuard { waiters: self, key, notify: Arc::clone(&entry.notify) })
     }
 
     /// Wakes every waiter for this event, after it was settled.

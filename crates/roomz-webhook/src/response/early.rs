@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::body::ResponseBody;
 use super::rejection::{Rejection, RejectionKind};
@@ -15,12 +15,13 @@ pub(crate) enum EarlyResponse {
 }
 
 impl EarlyResponse {
-    /// A rejection with `Retry-After`, rounded up to whole seconds, at least one.
-    pub(crate) fn retry_later(kind: RejectionKind, retry_after: Duration) -> Self {
+    /// A rejection. A 503 has `Retry-After`, rounded up to whole seconds, at least one.
+    pub(crate) fn rejected(kind: RejectionKind, retry_after: Duration) -> Self {
         let seconds = retry_after.as_secs_f64().ceil() as u64;
+        let is_503 = kind.status() == StatusCode::SERVICE_UNAVAILABLE;
         Self::Rejected {
             rejection: Rejection::new(kind),
-            retry_after: Some(HeaderValue::from(seconds.max(1))),
+            retry_after: is_503.then(|| HeaderValue::from(seconds.max(1))),
         }
     }
 

@@ -54,12 +54,22 @@ pub enum RejectionKind {
     EventTooNew,
     /// 409: the id is known with another body, and [`IdReusePolicy::Reject`](crate::IdReusePolicy::Reject) is set.
     IdReused,
-    /// 503: another delivery of the event is still in flight after the duplicate wait.
+    /// 503: another delivery of the event is still in flight after the duplicate wait, or too many duplicates wait.
     InFlight,
     /// 503: the store is unavailable, slow or full.
     StoreUnavailable,
+    /// 503: as many handlers run as
+    /// [`with_max_running_handlers`](crate::WebhookLayerBuilder::with_max_running_handlers) allows, also after the
+    /// duplicate wait.
+    Overloaded,
+    /// 503: [`drain`](crate::WebhookLayer::drain) runs, or the runtime shut down.
+    ShuttingDown,
+    /// 503: the lookup of the request's tenant failed or took too long.
+    TenantLookupFailed,
     /// 500: the handler panicked.
     HandlerPanicked,
+    /// 500: another layer in front of this one holds the same claim in the same store.
+    NestedLayers,
     /// 500: an extractor found no delivery, because the layer is not in front of the route.
     MissingLayer,
 }
@@ -181,7 +191,11 @@ impl RejectionKind {
             Self::IdReused => "id-reused",
             Self::InFlight => "in-flight",
             Self::StoreUnavailable => "store-unavailable",
+            Self::Overloaded => "overloaded",
+            Self::ShuttingDown => "shutting-down",
+            Self::TenantLookupFailed => "tenant-lookup-failed",
             Self::HandlerPanicked => "handler-panicked",
+            Self::NestedLayers => "nested-layers",
             Self::MissingLayer => "missing-layer",
         }
     }
@@ -202,8 +216,14 @@ impl RejectionKind {
                 StatusCode::BAD_REQUEST
             }
             Self::IdReused => StatusCode::CONFLICT,
-            Self::InFlight | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::HandlerPanicked | Self::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::InFlight
+            | Self::StoreUnavailable
+            | Self::Overloaded
+            | Self::ShuttingDown
+            | Self::TenantLookupFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::HandlerPanicked | Self::NestedLayers | Self::MissingLayer => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -220,6 +240,7 @@ impl RejectionKind {
                 | Self::BodyTimeout
                 | Self::BodyBroken
                 | Self::SignatureMismatch
+                | Self::TenantLookupFailed
         )
     }
 
@@ -262,7 +283,16 @@ impl RejectionKind {
             Self::StoreUnavailable => {
                 "the receiver cannot check whether this event was handled before; deliver it again later"
             }
+            Self::Overloaded => "the receiver handles too many events at once; deliver it again later",
+            Self::ShuttingDown => "the receiver is shutting down; deliver the event again later",
+            Self::TenantLookupFailed => {
+                "the receiver cannot look up its secrets; deliver the event again later"
+            }
             Self::HandlerPanicked => "the receiver failed; deliver the event again later",
+            Self::NestedLayers => {
+                "two webhook layers around each other claim the event in the same store and namespace; remove one of \
+                 them, or give them different namespaces"
+            }
             Self::MissingLayer => {
                 "no verified delivery: add `roomz_webhook::WebhookLayer` to this route; if the layer has a path \
                  (`with_path`), it must be this route's path as the layer sees it, without the prefix of a `nest`"

@@ -1,20 +1,23 @@
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
 use super::error::StoreError;
+use crate::panic::{Panicked, catch_panic};
 
 /// Calls the store with a timeout. A store that panics has failed: the delivery must still be answered and settled.
-pub(crate) async fn call_store<T>(
+pub(crate) async fn call_store<T, F>(
     store_timeout: Duration,
-    operation: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match timeout(store_timeout, AssertUnwindSafe(operation).catch_unwind()).await {
+    operation: impl FnOnce() -> F,
+) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    // The closure is called inside the future, so that a panic before the store returns its future is caught too.
+    match timeout(store_timeout, catch_panic(async { operation().await })).await {
         Ok(Ok(reply)) => reply,
-        Ok(Err(_)) => Err(StoreError::unavailable("the store panicked")),
+        Ok(Err(Panicked)) => Err(StoreError::unavailable("the store panicked")),
         Err(_) => Err(StoreError::timed_out()),
     }
 }

@@ -20,6 +20,13 @@ use crate::telemetry;
 /// A duplicate runs its handler again after a restart, on another instance, or after 100 000 newer ids. If that matters,
 /// use a shared, durable store.
 ///
+/// **Size it** for `workspaces × changes per day × days`: 1 000 workspaces with 10 changes a day need 70 000 ids for the
+/// default retention of 7 days. 10 000 workspaces fill the default capacity in one day. When the store evicts an id before
+/// its retention ends, it logs one warning (`memory store full`) and counts the evictions. Raise
+/// [`with_capacity`](super::MokaStoreBuilder::with_capacity), or shorten
+/// [`with_retention`](crate::WebhookLayerBuilder::with_retention), which must still cover
+/// [`with_max_age`](crate::WebhookLayerBuilder::with_max_age).
+///
 /// - Live claims are never evicted. At most 100 000 may be in flight; one more is a [`StoreError`] of the kind
 ///   [`Full`](super::StoreErrorKind::Full), which the layer answers with 503.
 /// - Done and released ids are in a [moka] cache that evicts the least recently used. Evictions before the end of the
@@ -91,10 +98,11 @@ impl MokaStore {
             .eviction_listener({
                 let evicted_early = Arc::clone(&evicted_early);
                 let clock = Arc::clone(&settings.clock);
+                let capacity = settings.capacity;
                 move |_, idle: Idle, cause| {
                     if cause == RemovalCause::Size && idle.expiry > clock.monotonic() {
-                        evicted_early.fetch_add(1, Ordering::Relaxed);
-                        telemetry::evicted_early();
+                        let is_first = evicted_early.fetch_add(1, Ordering::Relaxed) == 0;
+                        telemetry::evicted_early(is_first, capacity);
                     }
                 }
             })

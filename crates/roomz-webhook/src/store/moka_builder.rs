@@ -48,7 +48,8 @@ pub struct MokaStoreBuilder {
 impl MokaStoreBuilder {
     /// Sets how many done and released ids are remembered. Default: 100 000. Zero counts as 1.
     ///
-    /// Raise it when [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 450 bytes.
+    /// The rule is `workspaces × changes per day × days of retention`. Raise it when
+    /// [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 450 bytes.
     ///
     /// ```
     /// # use roomz_webhook::store::MokaStore;

@@ -1,12 +1,15 @@
+use std::error::Error;
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
-use http_body_util::BodyExt as _;
-use roomz_protocol::Signature;
+use http_body_util::{BodyExt as _, LengthLimitError};
+use roomz_protocol::{Signature, Verifier};
 
+use crate::body::BoxError;
 use crate::config::Config;
 use crate::response::{Rejection, RejectionKind};
+use crate::telemetry;
 
 /// Checks 5 and 6: reads the body within the limit and the deadline, and verifies the signature.
 ///
@@ -14,31 +17,46 @@ use crate::response::{Rejection, RejectionKind};
 pub(crate) async fn read_and_verify<B>(
     body: B,
     signature: &Signature,
+    verifier: Verifier,
     config: &Config,
 ) -> Result<(Bytes, usize), Rejection>
 where
     B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
 {
     // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per second.
-    tokio::time::timeout(config.body_timeout, read(body, signature, config))
+    tokio::time::timeout(config.body_timeout, read(body, signature, verifier, config))
         .await
         .unwrap_or_else(|_| Err(Rejection::new(RejectionKind::BodyTimeout)))
 }
 
-async fn read<B>(body: B, signature: &Signature, config: &Config) -> Result<(Bytes, usize), Rejection>
+async fn read<B>(
+    body: B,
+    signature: &Signature,
+    mut verifier: Verifier,
+    config: &Config,
+) -> Result<(Bytes, usize), Rejection>
 where
     B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
 {
     let too_large = || Rejection::body_too_large(config.body_limit);
     let mut body = pin!(body);
     if body.size_hint().lower() > config.body_limit as u64 {
         return Err(too_large());
     }
-    let mut verifier = config.secrets.verifier();
     let mut buffer = Buffer::Empty;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Rejection::new(RejectionKind::BodyBroken))?;
-        let Ok(data) = frame.into_data() else { continue };
+    loop {
+        let data = match body.frame().await {
+            None => break,
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) => return Err(body_error(&*error.into())),
+        };
+        if data.is_empty() {
+            // The deadline is checked only when this task yields. A body of empty frames would never end.
+            tokio::task::yield_now().await;
+            continue;
+        }
         if buffer.len() + data.len() > config.body_limit {
             return Err(too_large());
         }
@@ -47,6 +65,19 @@ where
     }
     let secret = verifier.verify(signature).map_err(|_| Rejection::new(RejectionKind::SignatureMismatch))?;
     Ok((buffer.into_bytes(), secret))
+}
+
+/// A body limit in front of the layer, such as that of tower-http, ends the body with `LengthLimitError`.
+fn body_error(error: &(dyn Error + 'static)) -> Rejection {
+    telemetry::body_failed(error);
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return Rejection::new(RejectionKind::BodyTooLarge);
+        }
+        cause = error.source();
+    }
+    Rejection::new(RejectionKind::BodyBroken)
 }
 
 /// The frames read so far. Most deliveries arrive in one frame, which is not copied.
@@ -67,7 +98,6 @@ impl Buffer {
 
     fn append(self, next: Bytes) -> Self {
         match self {
-            _ if next.is_empty() => self,
             Self::Empty => Self::One(next),
             Self::One(first) => {
                 let mut all = BytesMut::with_capacity(first.len() + next.len());

@@ -3,6 +3,7 @@
 //! | # | check | file |
 //! |---|---|---|
 //! | 1–4 | method, encoding, signature header, length | `head.rs` |
+//! | | the secrets for this request | `secrets.rs` |
 //! | 5–6 | reading the body, signature | `body.rs` |
 //! | 7 | the event | `roomz_protocol::Event::parse` |
 //! | 8 | age | `freshness.rs` |
@@ -10,3 +11,4 @@
 pub(crate) mod body;
 pub(crate) mod freshness;
 pub(crate) mod head;
+pub(crate) mod secrets;

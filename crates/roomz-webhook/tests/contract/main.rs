@@ -7,9 +7,11 @@
 mod checks;
 mod claims;
 mod metrics;
+mod nested_layers;
 mod properties;
 mod settings;
 mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
+mod tenants;
 mod threats;

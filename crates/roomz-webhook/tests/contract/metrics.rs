@@ -68,6 +68,7 @@ async fn counts_each_outcome() {
             ("rejected_total{reason=store-unavailable}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
             ("in_flight", 0.0),
+            ("pending_settlements", 1.0),
             ("event_age_seconds", 6.0),
             ("handling_seconds", 3.0),
         ]

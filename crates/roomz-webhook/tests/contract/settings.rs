@@ -66,7 +66,7 @@ fn build_error_names_setting_and_value() {
         assert!(error.contains(problem), "{error}");
     }
     assert!(WebhookLayer::builder(secret()).with_path("/a%20b/:c").build().is_ok());
-    assert!(build_error(|b| b.with_namespace("")).contains("with_namespace"));
+    assert!(build_error(|b| b.with_namespace("")).contains("namespace is empty"));
 }
 
 /// An error that `main` returns is printed with `Debug`.

@@ -7,6 +7,8 @@ use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, IdempotencyStore, MokaStore, Owner, Settled, StoreError,
 };
 
+use super::TokioClock;
+
 /// An operation of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
@@ -38,7 +40,7 @@ pub(crate) enum Fault {
 /// A [`MokaStore`] that counts its calls and fails on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyStore {
-    inner: MokaStore,
+    inner: Arc<Mutex<MokaStore>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -50,7 +52,16 @@ struct State {
 
 impl FaultyStore {
     pub(crate) fn new(inner: MokaStore) -> Self {
-        Self { inner, state: Arc::default() }
+        Self { inner: Arc::new(Mutex::new(inner)), state: Arc::default() }
+    }
+
+    /// Replaces the data by that of another store, as a restart or a failover does.
+    pub(crate) fn lose_data(&self) {
+        *self.inner.lock().unwrap() = MokaStore::builder().with_clock(TokioClock::new()).build();
+    }
+
+    fn inner(&self) -> MokaStore {
+        self.inner.lock().unwrap().clone()
     }
 
     /// How often the operation was called.
@@ -115,17 +126,17 @@ impl FaultyStore {
 impl IdempotencyStore for FaultyStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
         if let Some((Fault::AppliedLate(delay), 1)) = self.fault(Op::Claim) {
-            let (inner, key, claim) = (self.inner.clone(), key.clone(), *claim);
+            let (inner, key, claim) = (self.inner(), key.clone(), *claim);
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
                 let _ = IdempotencyStore::claim(&inner, &key, &claim).await;
             });
         }
-        self.run(Op::Claim, IdempotencyStore::claim(&self.inner, key, claim)).await
+        self.run(Op::Claim, IdempotencyStore::claim(&self.inner(), key, claim)).await
     }
 
     async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
-        self.run(Op::Renew, IdempotencyStore::renew(&self.inner, key, owner, lease)).await
+        self.run(Op::Renew, IdempotencyStore::renew(&self.inner(), key, owner, lease)).await
     }
 
     async fn complete(
@@ -134,10 +145,10 @@ impl IdempotencyStore for FaultyStore {
         owner: Owner,
         retention: Duration,
     ) -> Result<Settled, StoreError> {
-        self.run(Op::Complete, IdempotencyStore::complete(&self.inner, key, owner, retention)).await
+        self.run(Op::Complete, IdempotencyStore::complete(&self.inner(), key, owner, retention)).await
     }
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
-        self.run(Op::Release, IdempotencyStore::release(&self.inner, key, owner)).await
+        self.run(Op::Release, IdempotencyStore::release(&self.inner(), key, owner)).await
     }
 }

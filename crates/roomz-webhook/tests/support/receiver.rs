@@ -55,7 +55,15 @@ impl TestReceiver {
     {
         let store = FaultyStore::new(MokaStore::builder().with_clock(TokioClock::new()).build());
         let builder = WebhookLayer::builder(secret()).with_store(store.clone()).with_clock(TokioClock::new());
-        let layer = settings(builder).build().unwrap();
+        Self::with_layer(settings(builder).build().unwrap(), store, handler)
+    }
+
+    /// This layer, and this handler.
+    pub(crate) fn with_layer<H, F>(layer: WebhookLayer, store: FaultyStore, handler: H) -> Self
+    where
+        H: Fn(Delivery) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
+    {
         let runs = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&runs);
         let handler_service = service_fn(move |request: Request<WebhookBody>| {

@@ -10,6 +10,7 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::Limited;
 use roomz_protocol::testing::signed_request;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, Secret, Secrets, WebhookLayer};
@@ -94,6 +95,30 @@ async fn rejects_broken_stream() {
     let broken = with_body(signed(), Body::from_stream(stream::iter(frames)));
     assert_eq!(receiver.send(broken).await.outcome(), (400, "body-broken".into()));
     assert_eq!(receiver.store.total_calls(), 0);
+}
+
+/// `Limited` is the body of tower-http's `RequestBodyLimitLayer`.
+#[tokio::test]
+async fn limit_in_front_of_layer_is_413() {
+    let receiver = TestReceiver::new();
+    let limited = Limited::new(Body::from(TestEvent::busy().body()), 100);
+    let request = with_body(signed(), Body::new(limited));
+    assert_eq!(receiver.send(request).await.outcome(), (413, "body-too-large".into()));
+    assert_eq!(receiver.store.total_calls(), 0);
+}
+
+/// A body of empty frames that are always ready.
+#[tokio::test(start_paused = true)]
+async fn empty_frames_reach_timeout() {
+    let receiver = TestReceiver::new();
+    let frames = stream::repeat_with(|| Ok::<_, BoxError>(Bytes::new()));
+    let response = tokio::spawn({
+        let (receiver, request) = (receiver.clone(), with_body(signed(), Body::from_stream(frames)));
+        async move { receiver.send(request).await }
+    });
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert_eq!(response.await.unwrap().outcome(), (408, "body-timeout".into()));
 }
 
 #[tokio::test]

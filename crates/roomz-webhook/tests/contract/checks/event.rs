@@ -52,7 +52,8 @@ async fn accepts_unknown_type_without_data() {
         assert!(matches!(delivery.event().data, EventData::Unknown(_)));
         Ok(StatusCode::OK)
     });
-    let event = TestEvent::busy().with_type("workspace.status.updated").without("data").with("workspaceId", "7");
+    let event =
+        TestEvent::busy().with_type("workspace.status.updated").without("data").with("workspaceId", "7");
     assert_eq!(receiver.deliver(&event).await.outcome(), (200, String::new()));
     assert_eq!(receiver.runs(), 1);
 }

@@ -10,10 +10,10 @@ use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, Skipped};
 use tokio::sync::Barrier;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::OK;
-use crate::support::{TestReceiver, TokioClock};
+use crate::support::{Op, TestReceiver, TokioClock};
 
 /// The response is 200, with a header and an extension that mark it as duplicate.
 #[tokio::test]
@@ -104,6 +104,96 @@ async fn one_waiter_runs_when_handler_fails() {
     assert_eq!(responses.iter().filter(|response| response.skipped.is_some()).count(), 17);
     assert_eq!((receiver.runs(), failures.load(Ordering::SeqCst)), (3, 2));
     assert_eq!(start.elapsed(), Duration::from_secs(3), "every waiter is notified");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiter_stops_when_client_disconnects() {
+    let receiver = TestReceiver::with_handler(async |_| {
+        sleep(Duration::from_secs(30)).await;
+        OK
+    });
+    let event = TestEvent::busy();
+    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        let waiting = join_all((0..50).map(|_| receiver.deliver(&event)));
+        assert!(timeout(Duration::from_secs(1), waiting).await.is_err(), "50 duplicates wait and disconnect");
+        let calls = receiver.store.calls(Op::Claim);
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(receiver.store.calls(Op::Claim), calls, "nobody calls the store");
+    });
+    assert_eq!(first.status, 200);
+}
+
+/// 503 at once above 100 waiters of one event.
+#[tokio::test(start_paused = true)]
+async fn limits_waiters_of_one_event() {
+    let receiver = TestReceiver::with_handler(async |_| {
+        sleep(Duration::from_secs(5)).await;
+        OK
+    });
+    let event = TestEvent::busy();
+    let (first, responses) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        join_all((0..150).map(|_| receiver.deliver(&event))).await
+    });
+    let outcomes = |outcome: (u16, &str)| {
+        responses.iter().filter(|response| response.outcome() == (outcome.0, outcome.1.to_owned())).count()
+    };
+    assert_eq!(first.status, 200);
+    assert_eq!((outcomes((200, "duplicate")), outcomes((503, "in-flight"))), (100, 50));
+}
+
+/// 503 at once above 1 000 waiters of all events.
+#[tokio::test(start_paused = true)]
+async fn limits_waiters_of_all_events() {
+    let receiver = TestReceiver::with_handler(async |_| {
+        sleep(Duration::from_secs(5)).await;
+        OK
+    });
+    let events: Vec<_> = (0..15).map(|_| TestEvent::busy()).collect();
+    let (firsts, responses) =
+        tokio::join!(join_all(events.iter().map(|event| receiver.deliver(event))), async {
+            sleep(Duration::from_secs(1)).await;
+            join_all((0..80).flat_map(|_| &events).map(|event| receiver.deliver(event))).await
+        });
+    assert!(firsts.iter().all(|response| response.status == 200));
+    let rejected = responses.iter().filter(|response| response.status == 503).count();
+    assert_eq!((rejected, responses.len()), (200, 1_200));
+}
+
+/// The first delivery fails, so a waiting duplicate would run its handler.
+#[tokio::test(start_paused = true)]
+async fn drain_rejects_waiting_duplicates() {
+    let receiver = TestReceiver::with_handler(async |_| {
+        sleep(Duration::from_secs(5)).await;
+        Ok(StatusCode::INTERNAL_SERVER_ERROR)
+    });
+    let event = TestEvent::busy();
+    let start = Instant::now();
+    let (first, waiting, new, drained) = tokio::join!(
+        receiver.deliver(&event),
+        async {
+            sleep(Duration::from_secs(1)).await;
+            (receiver.deliver(&event).await, start.elapsed())
+        },
+        async {
+            sleep(Duration::from_secs(3)).await;
+            receiver.deliver(&TestEvent::busy()).await
+        },
+        async {
+            sleep(Duration::from_secs(2)).await;
+            receiver.layer.drain().await;
+            start.elapsed()
+        },
+    );
+    assert_eq!(first.status, 500);
+    assert_eq!(waiting.0.outcome(), (503, "shutting-down".into()));
+    assert_eq!(waiting.0.headers[header::RETRY_AFTER], "5");
+    assert_eq!(waiting.1, Duration::from_secs(2), "when `drain` starts");
+    assert_eq!(new.outcome(), (503, "shutting-down".into()));
+    assert_eq!(drained, Duration::from_secs(5), "when the handler returns");
+    assert_eq!(receiver.runs(), 1);
+    assert_eq!(receiver.deliver(&event).await.status, 500, "the layer accepts deliveries again");
 }
 
 /// 1 000 rounds of 64 concurrent deliveries of one event.

@@ -56,6 +56,26 @@ async fn releases_claim_when_service_fails() {
     assert_eq!(receiver.send(request()).await.status, 200);
 }
 
+/// The value of the panic panics when it is dropped.
+#[tokio::test]
+async fn releases_claim_when_panic_payload_panics() {
+    struct PanicsInDrop;
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            panic!("in the drop of a panic payload");
+        }
+    }
+    let receiver = TestReceiver::with_handler(async |delivery| {
+        if delivery.attempt() == 1 {
+            std::panic::panic_any(PanicsInDrop);
+        }
+        OK
+    });
+    let event = TestEvent::busy();
+    assert_eq!(receiver.deliver(&event).await.outcome(), (500, "handler-panicked".into()));
+    assert_eq!(receiver.deliver(&event).await.outcome(), (200, String::new()), "the claim was released");
+}
+
 #[tokio::test]
 async fn releases_claim_when_handler_panics() {
     let receiver = TestReceiver::with_handler(async |delivery| {

@@ -35,6 +35,22 @@ async fn processes_reused_id_by_policy() {
     assert_eq!(receiver.runs(), 2);
 }
 
+/// The record of the first body expires while the second body is remembered.
+#[tokio::test(start_paused = true)]
+async fn other_body_runs_once_while_remembered() {
+    let receiver =
+        TestReceiver::with(|builder| builder.with_id_reuse_policy(IdReusePolicy::Process), async |_| OK);
+    let event = TestEvent::busy();
+    let other = event.clone().with("note", 1);
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(receiver.deliver(&event).await.skipped, None);
+    sleep(day * 3).await;
+    assert_eq!(receiver.deliver(&other).await.skipped, None);
+    sleep(day * 5).await;
+    assert_eq!(receiver.deliver(&other).await.skipped, Some(Skipped::Duplicate), "for two more days");
+    assert_eq!(receiver.runs(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn rejects_reused_id_by_policy() {
     let receiver = TestReceiver::with(

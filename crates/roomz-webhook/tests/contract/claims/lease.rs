@@ -52,6 +52,51 @@ async fn retries_failed_renewal() {
     assert_eq!(receiver.runs(), 1);
 }
 
+/// The store restarts without its data. The owner claims the event again at its next renewal.
+#[tokio::test(start_paused = true)]
+async fn reclaims_claim_that_store_lost() {
+    let receiver = TestReceiver::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        async |_| {
+            sleep(LEASE * 3).await;
+            OK
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+        sleep(LEASE / 6).await;
+        receiver.store.lose_data();
+        for _ in 0..4 {
+            sleep(LEASE / 2).await;
+            assert_eq!(receiver.deliver(&event).await.outcome(), (503, "in-flight".into()));
+        }
+    });
+    assert_eq!(first.status, 200);
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(receiver.runs(), 1);
+}
+
+/// The handler blocks its thread for three quarters of the lease. The claim is renewed as soon as the thread is free.
+#[tokio::test(start_paused = true)]
+async fn renewal_timer_starts_at_claim() {
+    let receiver = TestReceiver::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        async |_| {
+            // The first poll moves the clock, and the handler does not yield meanwhile.
+            let _ = futures_util::poll!(Box::pin(tokio::time::advance(LEASE * 3 / 4)));
+            sleep(LEASE / 2).await;
+            OK
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(receiver.deliver(&event), async {
+        sleep(LEASE + Duration::from_secs(1)).await;
+        receiver.deliver(&event).await
+    });
+    assert_eq!((first.status.as_u16(), second.outcome()), (200, (503, "in-flight".into())));
+    assert_eq!(receiver.runs(), 1);
+}
+
 /// The first handler loses its claim, but its response is sent.
 #[tokio::test(start_paused = true)]
 async fn takes_over_above_lease_ceiling() {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, Skipped, StoreFailurePolicy};
 use tokio::time::{Instant, sleep};
@@ -64,6 +66,61 @@ async fn background_retries_give_up() {
     assert!(start.elapsed() <= LEASE * 10, "{:?}", start.elapsed());
 }
 
+/// The store hangs for an hour, and every claim fails open. All settlements end at their own deadline.
+#[tokio::test(start_paused = true)]
+async fn settlements_end_at_deadline() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let receiver = TestReceiver::with(
+        |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
+        async |_| OK,
+    );
+    for op in [Op::Claim, Op::Complete] {
+        receiver.store.inject(op, Fault::Hang, usize::MAX);
+    }
+    let deliveries = (0..12_000).map(|_| async { receiver.deliver(&TestEvent::busy()).await.status });
+    assert!(join_all(deliveries).await.iter().all(|status| *status == 200));
+    let start = Instant::now();
+    receiver.layer.drain().await;
+    assert!(start.elapsed() <= LEASE * 10, "`drain` took {:?}", start.elapsed());
+    let value = |name: &str| {
+        let metrics = snapshotter.snapshot().into_vec();
+        metrics.into_iter().find(|(key, ..)| key.key().name() == name).map(|(.., value)| value)
+    };
+    assert_eq!(value("roomz_webhook_abandoned_total"), Some(DebugValue::Counter(12_000)));
+}
+
+/// After an outage that is longer than a lease, a redelivery must not find the event free for long.
+#[tokio::test(start_paused = true)]
+async fn retries_within_one_second() {
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Complete, Fault::Error, usize::MAX);
+    assert_eq!(receiver.deliver(&TestEvent::busy()).await.status, 200);
+    sleep(LEASE * 2).await;
+    receiver.store.clear_faults();
+    let start = Instant::now();
+    receiver.layer.drain().await;
+    assert!(start.elapsed() <= Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+/// The store restarts without its data while a short handler runs.
+#[tokio::test(start_paused = true)]
+async fn completes_claim_that_store_lost() {
+    let receiver = TestReceiver::with_handler(async |_| {
+        sleep(Duration::from_secs(5)).await;
+        OK
+    });
+    let event = TestEvent::busy();
+    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(2)).await;
+        receiver.store.lose_data();
+    });
+    assert_eq!(first.status, 200);
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    assert_eq!(receiver.runs(), 1);
+}
+
 /// Until the store recovers, this process recognises the duplicate.
 #[tokio::test(start_paused = true)]
 async fn fail_open_records_completion_later() {
@@ -87,7 +144,7 @@ async fn fail_open_records_completion_later() {
 #[tokio::test(start_paused = true)]
 async fn unrecorded_completion_is_duplicate_here() {
     let receiver = TestReceiver::new();
-    receiver.store.inject(Op::Complete, Fault::Error, 40);
+    receiver.store.inject(Op::Complete, Fault::Error, usize::MAX);
     let event = TestEvent::busy();
     assert_eq!(receiver.deliver(&event).await.status, 200);
     sleep(LEASE * 2).await;

@@ -1,0 +1,44 @@
+use std::time::Duration;
+
+use super::held::HeldClaim;
+use crate::config::IdReusePolicy;
+use crate::state::Shared;
+use crate::store::{ClaimRequest, ClaimState, StoreError, call_store};
+
+/// Whether this process holds the claim after [`reclaim`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reclaimed {
+    Held,
+    /// Another delivery holds the claim.
+    InFlight,
+    /// The event is done.
+    Done,
+    /// The record belongs to another body, whose event was not handled. It was released again.
+    OtherBody,
+}
+
+/// Claims the event of a running or finished handler again.
+///
+/// The store may have lost the claim in a restart or a failover, or it did not reply to the claim. If nobody else claimed
+/// the event meanwhile, the same owner gets it again.
+pub(crate) async fn reclaim(
+    shared: &Shared,
+    held: &HeldClaim,
+    lease: Duration,
+) -> Result<Reclaimed, StoreError> {
+    let config = &shared.config;
+    let request = ClaimRequest { lease, ..held.request };
+    let claim = call_store(config.store_timeout, || config.store.claim(&held.key, &request)).await?;
+    match claim.state {
+        ClaimState::InFlight { .. } => Ok(Reclaimed::InFlight),
+        ClaimState::Done => Ok(Reclaimed::Done),
+        ClaimState::Claimed { .. }
+            if !claim.fingerprint_matches && config.id_reuse_policy == IdReusePolicy::Reject =>
+        {
+            let release = || config.store.release(&held.key, held.request.owner);
+            let _ = call_store(config.store_timeout, release).await?;
+            Ok(Reclaimed::OtherBody)
+        }
+        ClaimState::Claimed { .. } => Ok(Reclaimed::Held),
+    }
+}

@@ -1,0 +1,40 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Whether a `drain` runs. While one runs, no handler starts.
+#[derive(Debug, Default)]
+pub(crate) struct Draining {
+    count: AtomicUsize,
+    started: Notify,
+}
+
+impl Draining {
+    /// Marks a `drain` as running until the guard is dropped, and wakes everything that waits to start a handler.
+    pub(crate) fn start(&self) -> DrainGuard<'_> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.started.notify_waiters();
+        DrainGuard(self)
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Waits until a `drain` runs.
+    pub(crate) async fn started(&self) {
+        // Created before the check, so that a `drain` that starts in between is not missed.
+        let started = self.started.notified();
+        if !self.is_active() {
+            started.await;
+        }
+    }
+}
+
+pub(crate) struct DrainGuard<'a>(&'a Draining);
+
+impl Drop for DrainGuard<'_> {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}

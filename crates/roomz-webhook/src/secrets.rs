@@ -1,0 +1,68 @@
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use roomz_protocol::{Secret, Secrets, Verifier};
+
+/// The secrets of a running layer, which can be replaced without a restart.
+///
+/// Keep a clone of the handle that you pass to the layer. To rotate a secret without a rejected delivery, accept both
+/// secrets while ROOMZ changes from one to the other:
+///
+/// ```
+/// use roomz_webhook::{Secret, Secrets, SecretsHandle, WebhookLayer};
+///
+/// let old = Secret::new("the old secret")?;
+/// let handle = SecretsHandle::new(old.clone());
+/// let webhook = WebhookLayer::new(handle.clone());
+///
+/// // 1. Accept both. With several instances, on each of them.
+/// let new = Secret::new("the new secret")?;
+/// handle.replace(Secrets::new([new.clone(), old])?);
+/// // 2. Change the secret at ROOMZ.
+/// // 3. When the metric `roomz_webhook_verified_total{secret="1"}` no longer grows, remove the old secret.
+/// handle.replace(new);
+/// # drop(webhook);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A delivery that is being read while the secrets are replaced is verified with the secrets at its start.
+#[derive(Clone)]
+pub struct SecretsHandle(Arc<RwLock<Secrets>>);
+
+impl SecretsHandle {
+    /// Creates a handle for one [`Secret`] or several [`Secrets`].
+    #[must_use]
+    pub fn new(secrets: impl Into<Secrets>) -> Self {
+        Self(Arc::new(RwLock::new(secrets.into())))
+    }
+
+    /// Replaces the secrets. The next delivery is verified with the new ones.
+    ///
+    /// The layers of all clones of this handle use them. An old key is zeroized when no delivery uses it any more.
+    pub fn replace(&self, secrets: impl Into<Secrets>) {
+        let secrets = secrets.into();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+    }
+
+    pub(crate) fn verifier(&self) -> Verifier {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).verifier()
+    }
+}
+
+impl From<Secret> for SecretsHandle {
+    fn from(secret: Secret) -> Self {
+        Self::new(secret)
+    }
+}
+
+impl From<Secrets> for SecretsHandle {
+    fn from(secrets: Secrets) -> Self {
+        Self::new(secrets)
+    }
+}
+
+impl fmt::Debug for SecretsHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretsHandle([redacted])")
+    }
+}

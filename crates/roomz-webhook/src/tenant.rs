@@ -1,0 +1,180 @@
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use http::request::Parts;
+use roomz_protocol::{Secret, Secrets, Verifier};
+
+use crate::build_error::{BuildError, BuildErrorKind};
+use crate::path::check_path;
+
+/// A customer with its own webhook: its secrets, and the namespace of its claims.
+///
+/// Clones are cheap.
+///
+/// ```
+/// use roomz_webhook::{Secret, Tenant};
+///
+/// let tenant = Tenant::new("acme", Secret::new("the secret of acme")?)?;
+/// assert_eq!(tenant.namespace(), "acme");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    namespace: Arc<str>,
+    secrets: Secrets,
+}
+
+impl Tenant {
+    /// Creates a tenant with one [`Secret`], or several [`Secrets`] during a rotation.
+    ///
+    /// The namespace separates the claims of the tenants, so that an event id of one tenant is never a duplicate of another
+    /// tenant's. Use a stable name: under a new one, all events are new.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when the namespace is empty.
+    pub fn new(namespace: &str, secrets: impl Into<Secrets>) -> Result<Self, BuildError> {
+        if namespace.is_empty() {
+            return Err(BuildError::new(BuildErrorKind::EmptyNamespace));
+        }
+        Ok(Self { namespace: namespace.into(), secrets: secrets.into() })
+    }
+
+    /// Returns the namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Returns the shared namespace, and a verifier with the tenant's secrets.
+    pub(crate) fn into_parts(self) -> (Arc<str>, Verifier) {
+        (self.namespace, self.secrets.verifier())
+    }
+}
+
+/// Finds the tenant of a request, for [`WebhookLayer::for_tenants`](crate::WebhookLayer::for_tenants).
+///
+/// [`TenantMap`] is the implementation in memory. Implement the trait for tenants in a database, or to choose the tenant
+/// by something other than the path:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::error::Error;
+/// use roomz_webhook::{Tenant, TenantLookup, async_trait};
+///
+/// struct ByHost(HashMap<String, Tenant>);
+///
+/// #[async_trait]
+/// impl TenantLookup for ByHost {
+///     async fn lookup(
+///         &self,
+///         head: &http::request::Parts,
+///     ) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
+///         let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+///         Ok(host.and_then(|host| self.0.get(host).cloned()))
+///     }
+/// }
+/// ```
+///
+/// The lookup runs before the signature is verified, so anybody can cause it: answer from memory where you can. It must
+/// take the same time for a known and an unknown tenant if nobody may learn which tenants exist.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot look up tenants",
+    label = "expected `TenantMap`, or a type that implements `TenantLookup`",
+    note = "implement `roomz_webhook::TenantLookup` with `#[roomz_webhook::async_trait]`"
+)]
+#[async_trait]
+pub trait TenantLookup: Send + Sync + 'static {
+    /// Returns the tenant of the request, or `None` if there is no such tenant.
+    ///
+    /// Everything in the head is unverified. An unknown tenant is rejected with 401, exactly like a wrong signature.
+    ///
+    /// # Errors
+    ///
+    /// Any error when the tenant cannot be determined, for example because a database is down. The delivery is answered 503
+    /// with `Retry-After`. The error's text is written to the log, so it must not contain a secret.
+    async fn lookup(&self, head: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>>;
+}
+
+#[async_trait]
+impl<T: TenantLookup + ?Sized> TenantLookup for Arc<T> {
+    async fn lookup(&self, head: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
+        T::lookup(self, head).await
+    }
+}
+
+/// Tenants in memory, by the path of the request.
+///
+/// A clone is a handle to the same map: add, replace and remove tenants while the layer runs.
+///
+/// ```
+/// use roomz_webhook::{Secret, Secrets, Tenant, TenantMap, WebhookLayer};
+///
+/// let (acme, globex) = (Secret::new("the secret of acme")?, Secret::new("the secret of globex")?);
+/// let tenants = TenantMap::new();
+/// tenants.insert("/webhooks/acme", Tenant::new("acme", acme.clone())?)?;
+/// tenants.insert("/webhooks/globex", Tenant::new("globex", globex)?)?;
+/// let webhook = WebhookLayer::for_tenants(tenants.clone()).build()?;
+///
+/// // Later: rotate the secret of one tenant.
+/// let both = Secrets::new([Secret::new("the new secret of acme")?, acme])?;
+/// tenants.insert("/webhooks/acme", Tenant::new("acme", both)?)?;
+/// # drop(webhook);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct TenantMap(Arc<RwLock<HashMap<Box<str>, Tenant>>>);
+
+impl TenantMap {
+    /// Creates an empty map. A layer without tenants rejects every delivery with 401.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the tenant of a path, or replaces it. The next delivery uses the new tenant.
+    ///
+    /// The path is compared as the layer sees it: not decoded, without the query, and without a prefix that a router
+    /// removed (`nest` of axum).
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when no request can have the path.
+    pub fn insert(&self, path: &str, tenant: Tenant) -> Result<(), BuildError> {
+        check_path(path)?;
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), tenant);
+        Ok(())
+    }
+
+    /// Removes the tenant of a path. Its next delivery is rejected with 401. Returns whether there was one.
+    pub fn remove(&self, path: &str) -> bool {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(path).is_some()
+    }
+}
+
+#[async_trait]
+impl TenantLookup for TenantMap {
+    async fn lookup(&self, head: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
+        let tenants = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(tenants.get(head.uri.path()).cloned())
+    }
+}
+
+impl fmt::Debug for TenantMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenants = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let namespaces = tenants.iter().map(|(path, tenant)| (path, &tenant.namespace));
+        f.debug_map().entries(namespaces).finish()
+    }
+}
+
+/// A secret that nobody knows. A delivery for an unknown tenant is verified with it, which takes as long as for a tenant
+/// with one secret.
+pub(crate) fn unknown_secret() -> Secret {
+    let random = format!("{:032x}", rand::random::<u128>());
+    #[expect(clippy::expect_used, reason = "32 hexadecimal digits are a valid secret")]
+    Secret::new(random).expect("32 hexadecimal digits are a valid secret")
+}

@@ -1,0 +1,53 @@
+use std::error::Error;
+use std::sync::Arc;
+
+use http::request::Parts;
+use roomz_protocol::Verifier;
+use tokio::time::timeout;
+
+use crate::config::{Config, SecretSource};
+use crate::panic::{Panicked, catch_panic};
+use crate::response::{EarlyResponse, RejectionKind};
+use crate::telemetry;
+use crate::tenant::Tenant;
+
+/// The namespace and a verifier for one request.
+pub(crate) struct Credentials {
+    /// `None` for an unknown tenant: no signature is valid then.
+    pub(crate) namespace: Option<Arc<str>>,
+    pub(crate) verifier: Verifier,
+}
+
+/// Returns the secrets and the namespace for a request. With tenants, looks up the tenant.
+pub(crate) async fn find(head: &Parts, config: &Config) -> Result<Credentials, EarlyResponse> {
+    let (lookup, unknown) = match &config.secrets {
+        SecretSource::Fixed(secrets) => {
+            let namespace = Some(Arc::clone(&config.namespace));
+            return Ok(Credentials { namespace, verifier: secrets.verifier() });
+        }
+        SecretSource::Tenants { lookup, unknown } => (lookup, unknown),
+    };
+    // Called inside the future, so that a panic before `lookup` returns its future is caught too.
+    let lookup = catch_panic(async { lookup.lookup(head).await });
+    let found: Result<Option<Tenant>, Box<dyn Error + Send + Sync>> =
+        match timeout(config.lookup_timeout, lookup).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(Panicked)) => Err("the lookup panicked".into()),
+            Err(_) => Err("the lookup did not end in time".into()),
+        };
+    match found {
+        Ok(Some(tenant)) => {
+            let (namespace, verifier) = tenant.into_parts();
+            Ok(Credentials { namespace: Some(namespace), verifier })
+        }
+        // The body is read and verified like any other, so that nobody learns which tenants exist.
+        Ok(None) => {
+            telemetry::tenant_unknown();
+            Ok(Credentials { namespace: None, verifier: unknown.verifier() })
+        }
+        Err(error) => {
+            telemetry::tenant_lookup_failed(&*error);
+            Err(EarlyResponse::rejected(RejectionKind::TenantLookupFailed, config.retry_after))
+        }
+    }
+}
