@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use tokio::sync::broadcast;
@@ -81,5 +82,11 @@ pub fn app(webhook: WebhookLayer) -> Routes {
     let grpc = Routes::new(PresenceServer::new(Watcher(changes.clone())));
     let webhook =
         axum::Router::new().route("/webhooks/roomz", post(presence).layer(webhook)).with_state(changes);
-    Routes::from(grpc.into_axum_router().merge(webhook))
+    Routes::from(grpc.into_axum_router().merge(webhook).fallback(not_found))
+}
+
+/// Replaces tonic's answer to unknown paths, which is 200 with `grpc-status: 12`: ROOMZ would count a delivery to a mistyped
+/// path as a success. A gRPC client reads the 404 as `UNIMPLEMENTED`, too.
+async fn not_found() -> StatusCode {
+    StatusCode::NOT_FOUND
 }

@@ -1,17 +1,18 @@
 //! Both protocols on one socket.
 
+use std::net::SocketAddr;
+
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use roomz_axum::testing::TestEvent;
 use roomz_axum::{Secret, WebhookLayer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Endpoint, Server};
 use tonic_example::{PresenceClient, WatchRequest};
 
-#[tokio::test]
-async fn webhook_reaches_grpc_stream() {
-    let secret = Secret::new("the webhook secret").unwrap();
+/// Starts the server and returns its address.
+async fn start(secret: &Secret) -> SocketAddr {
     let webhook = WebhookLayer::new(secret.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -21,18 +22,43 @@ async fn webhook_reaches_grpc_stream() {
             .add_routes(tonic_example::app(webhook))
             .serve_with_incoming(TcpListenerStream::new(listener)),
     );
+    address
+}
 
-    let mut client = PresenceClient::connect(format!("http://{address}")).await.unwrap();
-    let mut changes = client.watch(WatchRequest {}).await.unwrap().into_inner();
-
+/// Sends a delivery over HTTP/1.1 and returns the response.
+async fn deliver(address: SocketAddr, path: &str, secret: &Secret) -> http::Response<hyper::body::Incoming> {
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
     tokio::spawn(connection);
-    let mut request: http::Request<Full<hyper::body::Bytes>> =
-        TestEvent::busy().request("/webhooks/roomz", &secret);
+    let mut request: http::Request<Full<hyper::body::Bytes>> = TestEvent::busy().request(path, secret);
     request.headers_mut().insert("host", "localhost".parse().unwrap());
-    assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    sender.send_request(request).await.unwrap()
+}
 
+/// ROOMZ sees a failed delivery, and a gRPC client sees `UNIMPLEMENTED`.
+#[tokio::test]
+async fn unknown_path_is_404() {
+    let secret = Secret::new("the webhook secret").unwrap();
+    let address = start(&secret).await;
+    let response = deliver(address, "/webhook/roomz", &secret).await;
+    assert_eq!(response.status(), 404);
+    assert!(!response.headers().contains_key("grpc-status"));
+
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let other_path = format!("http://{address}/mistyped").parse().unwrap();
+    let mut client = PresenceClient::with_origin(channel, other_path);
+    let status = client.watch(WatchRequest {}).await.unwrap().into_inner().message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn webhook_reaches_grpc_stream() {
+    let secret = Secret::new("the webhook secret").unwrap();
+    let address = start(&secret).await;
+    let mut client = PresenceClient::connect(format!("http://{address}")).await.unwrap();
+    let mut changes = client.watch(WatchRequest {}).await.unwrap().into_inner();
+
+    assert_eq!(deliver(address, "/webhooks/roomz", &secret).await.status(), 200);
     let change = changes.message().await.unwrap().unwrap();
     assert_eq!(change.status, "Busy");
 }

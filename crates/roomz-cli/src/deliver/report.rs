@@ -198,6 +198,10 @@ fn advice(result: &str) -> &'static str {
     match result.split(' ').next().unwrap_or_default() {
         _ if result.ends_with("forged delivery") => "the receiver must answer 401 to a wrong signature",
         _ if result.contains("Too many open files") => "raise `ulimit -n`, or lower --connections",
+        _ if result.contains("grpc-status") => {
+            "a gRPC server answered, not the webhook: check the path of the URL, and let the server answer unknown paths \
+             with 404"
+        }
         "401" => "compare the secret with the receiver's",
         "404" | "405" => "check the path of the URL",
         "503" => "check the receiver's log, and try --retry",

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::response::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use roomz_webhook::Skipped;
 use serde_json::Value;
 
@@ -10,25 +10,37 @@ use crate::escape::escape_truncated;
 /// A longer reason is cut, because it becomes a row of the table.
 const MAX_REASON_CHARS: usize = 64;
 
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// The parts of a receiver's response that are reported.
 #[derive(Debug)]
 pub(crate) struct ReceiverResponse {
     pub(crate) status: StatusCode,
     /// The header `roomz-webhook-skipped`, escaped: why the handler did not run.
     pub(crate) skipped: Option<String>,
-    /// The member `reason` of a problem+json body, escaped.
+    /// The member `reason` of a problem+json body, or the header `grpc-status`, escaped.
     pub(crate) reason: Option<String>,
     pub(crate) retry_after: Option<Duration>,
+    /// A gRPC server answered, such as tonic, which answers unknown paths with 200. The webhook received nothing.
+    is_grpc: bool,
 }
 
 impl ReceiverResponse {
     pub(crate) fn new(head: &Parts, body: &[u8], now: SystemTime) -> Self {
-        let skipped = head.headers.get(Skipped::HEADER);
+        let text = |name: HeaderName| {
+            let value = head.headers.get(name)?;
+            Some(escape_truncated(&String::from_utf8_lossy(value.as_bytes()), MAX_REASON_CHARS))
+        };
+        let grpc_status = text(GRPC_STATUS);
         Self {
             status: head.status,
-            skipped: skipped
-                .map(|value| escape_truncated(&String::from_utf8_lossy(value.as_bytes()), MAX_REASON_CHARS)),
-            reason: if head.status.is_success() { None } else { problem_reason(&head.headers, body) },
+            skipped: text(Skipped::HEADER),
+            is_grpc: grpc_status.is_some(),
+            reason: match grpc_status {
+                Some(grpc_status) => Some(format!("{GRPC_STATUS} {grpc_status}")),
+                None if head.status.is_success() => None,
+                None => problem_reason(&head.headers, body),
+            },
             retry_after: head
                 .headers
                 .get(header::RETRY_AFTER)
@@ -36,9 +48,14 @@ impl ReceiverResponse {
         }
     }
 
+    /// Whether the webhook accepted the delivery.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.status.is_success() && !self.is_grpc
+    }
+
     /// Whether the receiver answered that it had handled the event before.
     pub(crate) fn is_duplicate(&self) -> bool {
-        self.status.is_success() && self.skipped.as_deref() == Some(Skipped::Duplicate.as_str())
+        self.is_accepted() && self.skipped.as_deref() == Some(Skipped::Duplicate.as_str())
     }
 }
 

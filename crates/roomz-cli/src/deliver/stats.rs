@@ -20,7 +20,7 @@ pub(crate) struct Stats {
     /// All attempts, with retries.
     pub(crate) sent: u64,
     pub(crate) retries: u64,
-    /// Responses with a 2xx status.
+    /// Responses with a 2xx status and without `grpc-status`.
     pub(crate) accepted: u64,
     /// 2xx responses by their header `roomz-webhook-skipped`.
     pub(crate) skipped: Counts<String>,
@@ -81,7 +81,7 @@ impl Stats {
         };
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(MAX_LATENCY_MICROS);
         self.latency.saturating_record(micros);
-        if response.status.is_success() {
+        if response.is_accepted() {
             self.accepted += 1;
             self.duplicates += u64::from(response.is_duplicate());
             if let Some(skipped) = &response.skipped {

@@ -46,6 +46,15 @@ fn sends_distinct_events_and_duplicates() {
     assert_eq!(bodies.values().filter(|times| **times == 2).count(), 100);
 }
 
+/// tonic answers a path that does not exist with 200 and `grpc-status: 12`. The webhook received nothing.
+#[test]
+fn grpc_status_is_a_failure() {
+    let receiver = TestReceiver::responding(|_, _| [("grpc-status", "12")]);
+    let output = run_with_secret(&["send", &receiver.url, "--count", "3"]);
+    output.assert_fails(1, &["3 of 3 deliveries failed (3 × 200 grpc-status 12): a gRPC server answered"]);
+    assert_eq!((output.row("2xx"), output.row("rejected")), (0, 3));
+}
+
 #[test]
 fn sends_additional_forged_deliveries() {
     let receiver = TestReceiver::with_layer();
