@@ -119,6 +119,31 @@ async fn tonic_into_axum_router() {
     assert_verifies(grpc.route("/hook", post(handler)).layer(layer_with_path())).await;
 }
 
+/// Around a whole tonic server, a mistyped path passes the layer. The server must answer it with 404.
+#[tokio::test]
+async fn tonic_with_path_and_404_fallback() {
+    let (_, health) = tonic_health::server::health_reporter();
+    let grpc = tonic::service::Routes::new(health).into_axum_router();
+    let app =
+        grpc.route("/hook", post(handler)).fallback(async || StatusCode::NOT_FOUND).layer(layer_with_path());
+    let request: Request<axum::body::Body> = TestEvent::busy().request("/hooks", &secret());
+    assert_eq!(app.clone().oneshot(request).await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert_verifies(app).await;
+}
+
+/// A limit outside the layer ends a body without length in the middle: 413, as with the layer's own limit.
+#[tokio::test]
+async fn tower_http_body_limit_is_413() {
+    let outside = ServiceBuilder::new().layer(RequestBodyLimitLayer::new(100)).layer(layer());
+    let app = Router::new().route("/hook", post(handler).layer(outside));
+    let (head, body) = TestEvent::busy().request::<axum::body::Body>("/hook", &secret()).into_parts();
+    let stream = axum::body::Body::from_stream(body.into_data_stream());
+    let response = app.oneshot(Request::from_parts(head, stream)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let rejection = response.extensions().get::<roomz_webhook::Rejection>().unwrap();
+    assert_eq!(rejection.reason(), "body-too-large");
+}
+
 /// Only compiled: the Lambda runtime needs its own server.
 async fn lambda_run() -> Result<(), lambda_http::Error> {
     lambda_http::run(ServiceBuilder::new().layer(layer()).service(service_fn(plain))).await?;

@@ -8,11 +8,13 @@ mod support;
 
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use roomz_protocol::testing::signed_request;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, Secret, WebhookLayer};
 use tokio::io::AsyncWriteExt as _;
@@ -183,6 +185,107 @@ async fn log_levels_fit_an_operator() {
         let line = line.unwrap_or_else(|| panic!("no line contains {message:?}:\n{log}"));
         assert!(line.contains(level) && line.contains(" roomz_webhook: "), "{line}");
     }
+}
+
+/// The first eviction before the end of the retention is logged, not each of them.
+#[tokio::test]
+async fn full_memory_store_warns_once() {
+    let (log, _guard) = capture();
+    let store = MokaStore::builder().with_capacity(10).build();
+    let receiver =
+        TestReceiver::with(|builder| builder.with_store(store.clone()), async |_| Ok(StatusCode::OK));
+    for _ in 0..2_000 {
+        assert_eq!(receiver.deliver(&TestEvent::busy()).await.status, 200);
+    }
+    assert!(store.evicted_early() > 1);
+    let log = log.text();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("memory store full")).collect();
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings.iter().all(|line| line.contains("WARN") && line.contains("capacity=10")),
+        "{warnings:?}"
+    );
+}
+
+/// The runtime ends while a handler runs.
+#[test]
+fn cancelled_handler_is_logged() {
+    let (log, _guard) = capture();
+    let receiver = TestReceiver::with_handler(async |_| std::future::pending().await);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let sender = receiver.clone();
+        tokio::spawn(async move { sender.deliver(&TestEvent::busy()).await });
+        while receiver.runs() == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    drop(runtime);
+    let log = log.text();
+    assert!(log.contains("handler cancelled because its runtime shut down"), "{log}");
+}
+
+/// The claim is lost to another delivery, or only by the store.
+#[tokio::test(start_paused = true)]
+async fn lost_claim_is_logged() {
+    for (is_taken_over, message) in [
+        (false, "claim lost by the store and claimed again"),
+        (true, "claim taken over while the handler runs"),
+    ] {
+        let (log, _guard) = capture();
+        let receiver = TestReceiver::with_handler(async |_| {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            Ok(StatusCode::OK)
+        });
+        let event = TestEvent::busy();
+        tokio::join!(receiver.deliver(&event), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            receiver.store.lose_data();
+            if is_taken_over {
+                receiver.deliver(&event).await;
+            }
+        });
+        let log = log.text();
+        assert!(log.lines().any(|line| line.contains("WARN") && line.contains(message)), "{log}");
+    }
+}
+
+/// The cause of an unreadable body is logged for the operator. The response does not contain it.
+#[tokio::test]
+async fn body_failure_is_logged_at_debug() {
+    let (log, _guard) = capture();
+    let receiver = TestReceiver::new();
+    let request = TestEvent::busy().request::<axum::body::Body>("/", &support::secret());
+    let limited = request.map(|body| axum::body::Body::new(http_body_util::Limited::new(body, 100)));
+    let response = receiver.send(limited).await;
+    assert_eq!(response.status, 413);
+    let log = log.text();
+    let line = log.lines().find(|line| line.contains("body not readable")).unwrap();
+    assert!(line.contains("DEBUG") && line.contains("length limit exceeded"), "{line}");
+    assert!(!response.body.contains("length limit exceeded"));
+}
+
+/// Two layers around each other on one store, and an unknown tenant.
+#[tokio::test]
+async fn mistakes_in_setup_are_logged() {
+    use tower::{ServiceBuilder, ServiceExt as _};
+
+    let (log, _guard) = capture();
+    let store = MokaStore::new();
+    let layer = || WebhookLayer::builder(support::secret()).with_store(store.clone()).build().unwrap();
+    let handler = tower::service_fn(async |_: http::Request<roomz_webhook::WebhookBody>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    });
+    let nested = ServiceBuilder::new().layer(layer()).layer(layer()).service(handler);
+    let request = TestEvent::busy().request::<axum::body::Body>("/", &support::secret());
+    assert_eq!(nested.oneshot(request).await.unwrap().status(), 500);
+    let tenants = WebhookLayer::for_tenants(roomz_webhook::TenantMap::new()).build().unwrap();
+    let service = ServiceBuilder::new().layer(tenants).service(handler);
+    let request = TestEvent::busy().request::<axum::body::Body>("/", &support::secret());
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 401);
+    let log = log.text();
+    assert!(log.lines().any(|line| line.contains("ERROR") && line.contains("two webhook layers")), "{log}");
+    assert!(log.lines().any(|line| line.contains("DEBUG") && line.contains("tenant unknown")), "{log}");
 }
 
 #[tokio::test]
