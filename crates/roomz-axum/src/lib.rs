@@ -135,8 +135,9 @@ pub use roomz_webhook::shutdown_signal;
 pub use roomz_webhook::testing;
 pub use roomz_webhook::{
     self, BuildError, Delivery, Event, EventData, EventId, EventType, IdReusePolicy, Latest, LatestOutcome,
-    PresenceStatus, Rejection, RejectionKind, Secret, Secrets, Skipped, StalePolicy, StoreFailurePolicy,
-    Timestamp, WebhookLayer, WebhookLayerBuilder, WorkspaceId, WorkspacePresenceChanged, store,
+    PresenceStatus, Rejection, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, StalePolicy,
+    StoreFailurePolicy, Tenant, TenantLookup, TenantMap, Timestamp, WebhookLayer, WebhookLayerBuilder,
+    WorkspaceId, WorkspacePresenceChanged, async_trait, store,
 };
 
 /// The example of the README.

@@ -149,6 +149,35 @@ impl TenantMap {
         Ok(())
     }
 
+    /// Replaces all tenants at once, for example after a configuration file changed.
+    ///
+    /// ```
+    /// use roomz_webhook::{Secret, Tenant, TenantMap};
+    ///
+    /// let tenants = TenantMap::new();
+    /// tenants.replace_all([
+    ///     ("/webhooks/acme", Tenant::new("acme", Secret::new("the secret of acme")?)?),
+    ///     ("/webhooks/globex", Tenant::new("globex", Secret::new("the secret of globex")?)?),
+    /// ])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when no request can have one of the paths. The map is then unchanged.
+    pub fn replace_all<P: AsRef<str>>(
+        &self,
+        tenants: impl IntoIterator<Item = (P, Tenant)>,
+    ) -> Result<(), BuildError> {
+        let mut all = HashMap::new();
+        for (path, tenant) in tenants {
+            check_path(path.as_ref())?;
+            all.insert(path.as_ref().into(), tenant);
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;
+        Ok(())
+    }
+
     /// Removes the tenant of a path. Its next delivery is rejected with 401. Returns whether there was one.
     pub fn remove(&self, path: &str) -> bool {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(path).is_some()

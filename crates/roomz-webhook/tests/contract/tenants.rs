@@ -158,7 +158,13 @@ async fn tenants_change_while_layer_runs() {
     let receiver = receiver(tenants.clone());
     assert!(tenants.remove("/webhooks/acme"));
     assert_eq!(receiver.send(delivery(&TestEvent::busy(), "acme", "acme")).await.status, 401);
-    tenants.insert("/webhooks/acme", Tenant::new("acme", secret("the secret of acme")).unwrap()).unwrap();
+    let acme = || Tenant::new("acme", secret("the secret of acme")).unwrap();
+    tenants.insert("/webhooks/acme", acme()).unwrap();
+    assert_eq!(receiver.send(delivery(&TestEvent::busy(), "acme", "acme")).await.status, 200);
+    tenants.replace_all([("/webhooks/acme", acme()), ("no path", acme())]).unwrap_err();
+    assert_eq!(receiver.send(delivery(&TestEvent::busy(), "globex", "globex")).await.status, 200);
+    tenants.replace_all([("/webhooks/acme", acme())]).unwrap();
+    assert_eq!(receiver.send(delivery(&TestEvent::busy(), "globex", "globex")).await.status, 401);
     assert_eq!(receiver.send(delivery(&TestEvent::busy(), "acme", "acme")).await.status, 200);
 }
 
