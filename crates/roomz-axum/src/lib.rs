@@ -75,7 +75,14 @@
 //! ```
 //!
 //! Middleware *inside* the layer, which sees verified requests only, is a `route_layer` of the handler:
-//! `post(handler).route_layer(from_fn(…)).layer(webhook)`.
+//! `post(handler).route_layer(from_fn(…)).layer(webhook)`. Put a middleware that commits a transaction there, and see
+//! [composing with other layers](roomz_webhook#composing-with-other-layers) for two handlers, concurrency limits, timeouts and
+//! task-locals.
+//!
+//! # Several customers, changing secrets
+//!
+//! [`WebhookLayer::for_tenants`] looks up the secrets of each request, and [`SecretsHandle`] replaces the secrets of a running
+//! layer. The example `tenants` rotates a secret under load.
 //!
 //! # Keeping presence
 //!

@@ -49,9 +49,10 @@
 //! | 2 | the body is not compressed (`Content-Encoding`) | 415 |
 //! | 3 | there is exactly one signature header, 88 characters of base64 | 401, body not read |
 //! | 4 | `Content-Length` is within the limit (256 KiB) | 413, body not read |
+//! | | with [tenants](#tenants): the request's tenant is looked up | 503 if that fails; an unknown tenant is 401 at check 6 |
 //! | 5 | the body is within the limit, and complete in 10 s | 413, 408; 400 if the connection breaks |
 //! | 6 | the signature matches the body under one of the secrets | 401 |
-//! | 7 | the body is UTF-8 and one JSON object without repeated known keys; `id`, `type` and `timestamp` are readable and `data` is present (unreadable `data` is accepted as [`EventData::Unknown`]) | 400 |
+//! | 7 | the body is UTF-8 and one JSON object without repeated known keys; `id`, `type` and `timestamp` are readable; a known type has `data` (unreadable `data` and unknown types are accepted as [`EventData::Unknown`]) | 400 |
 //! | 8 | the event is not too old or too new ([`with_max_age`](WebhookLayerBuilder::with_max_age), off by default) | 400, or 200 by policy |
 //! | 9 | the event can be claimed | next table |
 //! | 10 | the service | its own answer |
@@ -66,13 +67,19 @@
 //! | first delivery, the handler answers 2xx | the event is completed, then the handler's answer |
 //! | the handler answers anything else, fails, or panics | the event is released, then its answer (500 for a panic); a redelivery runs again |
 //! | duplicate of a handled event | 200 with `roomz-webhook-skipped: duplicate`; the handler does not run |
-//! | duplicate while the first delivery is in flight | waits up to 10 s, plus one store timeout: 200 if the first succeeded, runs itself if the first failed; else 503 with `Retry-After` |
+//! | duplicate while the first delivery is in flight | waits up to 10 s, plus one store timeout: 200 if the first succeeded, runs itself if the first failed; else 503 with `Retry-After`. At most 100 wait for one event and 1 000 in all |
 //! | known id with another body | as a duplicate, with a warning and a metric (see [`IdReusePolicy`]) |
 //! | the client disconnects while the handler runs | the handler finishes in the background ([`drain`](WebhookLayer::drain) waits for it) |
 //! | the handler runs longer than the lease (60 s) | the lease is renewed, for up to 10 min, unless the handler blocks its thread |
+//! | the store loses the claim while the handler runs | the layer claims the event again, at the next renewal (20 s) or at the completion; a duplicate that arrives before runs too |
 //! | the process dies | the lease ends; the next delivery is the next attempt |
-//! | the store is down, full or slower than 2 s at the claim | 503 with `Retry-After` (see [`StoreFailurePolicy`]) |
-//! | the store is down at the completion | the handler's answer stands; the completion is retried in the background for 10 min, and this process detects duplicates itself |
+//! | the store is down or slower than 2 s at the claim | 503 with `Retry-After` (see [`StoreFailurePolicy`]) |
+//! | the store is full | 503 with `Retry-After`, under every policy |
+//! | the store is down at the completion | the handler's answer stands; the completion is retried in the background for 10 min, and this process detects duplicates itself. At most 10 000 are retried at once; the others are logged and counted as abandoned |
+//! | [`drain`](WebhookLayer::drain) waits | no handler starts: 503 with `Retry-After` |
+//!
+//! From the claim on, a delivery has its own task on the runtime that received it. If that runtime shuts down, a warning is
+//! logged, and the event is claimed again when its lease ends.
 //!
 //! The answer's head decides. A body that the service streams is sent after the event was completed.
 //!
@@ -89,6 +96,94 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Composing with other layers
+//!
+//! **Two handlers for the same events** need two layers with different namespaces. With one cloned layer, the second handler
+//! would see every event as a duplicate. The same holds for **two subscriptions with different secrets** on one store: with
+//! one namespace, each could mark the other's ids as handled.
+//!
+//! ```
+//! use axum::{Router, routing::post};
+//! use roomz_webhook::{Secret, WebhookLayer, store::MokaStore};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let secret = Secret::new("the webhook secret")?;
+//! # async fn draw() {}
+//! # async fn count() {}
+//! let store = MokaStore::new();
+//! let layer = |namespace| {
+//!     WebhookLayer::builder(secret.clone()).with_store(store.clone()).with_namespace(namespace).build()
+//! };
+//! let app: Router = Router::new()
+//!     .route("/webhooks/floor-plan", post(draw).layer(layer("floor-plan")?))
+//!     .route("/webhooks/statistics", post(count).layer(layer("statistics")?));
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **One layer per request.** Two layers around each other with one store and one namespace would wait for each other. The
+//! inner one answers 500 with the reason `nested-layers` and logs an error. A clone of the outer layer passes the request on.
+//!
+//! **What decides about success lies inside the layer.** A middleware that commits a transaction *outside* the layer commits
+//! after the event was completed: if the commit fails, the event is lost. Put it inside, where its failure releases the
+//! event:
+//!
+//! ```
+//! use axum::middleware::{self, Next};
+//! use axum::{Router, extract::Request, response::Response, routing::post};
+//! use roomz_webhook::{Secret, WebhookLayer};
+//!
+//! async fn transaction(request: Request, next: Next) -> Response {
+//!     // Begin. Then commit if the response is a success, and return an error status if the commit fails.
+//!     next.run(request).await
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn handler() {}
+//! let webhook = WebhookLayer::new(Secret::new("the webhook secret")?);
+//! let route = post(handler).route_layer(middleware::from_fn(transaction)).layer(webhook);
+//! let app: Router = Router::new().route("/webhooks/roomz", route);
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Limit running handlers** with [`with_max_running_handlers`](WebhookLayerBuilder::with_max_running_handlers). A
+//! concurrency limit outside the layer does not count handlers whose client disconnected. One inside the layer counts them.
+//! Use tower's `GlobalConcurrencyLimitLayer`, because `ConcurrencyLimitLayer` has a limit of its own for each route:
+//!
+//! ```
+//! use http::{Request, Response};
+//! use roomz_webhook::{Secret, WebhookBody, WebhookLayer};
+//! use tower::{BoxError, ServiceBuilder, limit::GlobalConcurrencyLimitLayer, service_fn};
+//!
+//! # fn main() -> Result<(), BoxError> {
+//! # async fn handle(_: Request<WebhookBody>) -> Result<Response<String>, BoxError> { Ok(Response::new(String::new())) }
+//! let service = ServiceBuilder::new()
+//!     .layer(WebhookLayer::new(Secret::new("the webhook secret")?))
+//!     .layer(GlobalConcurrencyLimitLayer::new(50))
+//!     .service(service_fn(handle));
+//! # drop(service);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **A timeout outside the layer** ends the response, and the handler runs on. A timeout inside the layer ends the handler,
+//! and the event is released.
+//!
+//! **Task-locals of a middleware outside the layer are not visible** in the handler, because it runs in its own task. Pass
+//! values in the request's extensions, or set the task-local in a middleware inside the layer. The current [`tracing`] span
+//! is kept.
+//!
+//! # Tenants
+//!
+//! A receiver for several customers, each with its own secret, looks up the secrets and the namespace of each request:
+//! [`WebhookLayer::for_tenants`]. [`SecretsHandle`] replaces the secrets of a layer without tenants while it runs. The example
+//! `tenants` shows two customers on one router and a rotation.
+//!
+//! # Requirements
 //!
 //! The layer needs a tokio runtime with time enabled. It cannot limit how long a client takes to send the request's
 //! *head*: set a header timeout in the server, as the example `quickstart` does. AWS Lambda freezes the process after an
@@ -108,10 +203,10 @@
 //!
 //! | level | messages |
 //! |---|---|
-//! | ERROR | `store operation failed`, `settlement abandoned` |
-//! | WARN | `event released for a redelivery`, `event has unknown data`, `event id received with another body`, `claim …` when the claim was lost, `lease ceiling reached …`, and `delivery rejected` for signed deliveries |
-//! | INFO | `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed or the handler panicked |
-//! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send; `event accepted` (passed to the service); `store retry failed` |
+//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed`, `two webhook layers …` around each other |
+//! | WARN | `event released for a redelivery`, `event has unknown data`, `event id received with another body`, `claim …` when the claim was lost, `lease ceiling reached …`, `handler cancelled …` when the runtime shut down, `memory store full …` (once per store), and `delivery rejected` for signed deliveries |
+//! | INFO | `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked or `drain` waits |
+//! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable` and `tenant unknown` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |
 //!
 //! No log line, answer, `Debug` or error contains a secret, a signature or a body.
@@ -137,6 +232,10 @@
 //! | `unknown_total` | counter | | accepted events of an unknown type, or with unreadable data: alert on it to notice when ROOMZ changes something |
 //! | `id_reused_total` | counter | | known ids with another body |
 //! | `lost_total` | counter | | claims that the owner no longer held when it settled them |
+//! | `claims_restored_total` | counter | | claims that the store lost while the handler ran, and that were claimed again: alert on it to notice a store that loses data |
+//! | `pending_settlements` | gauge | | settlements that are retried in the background |
+//! | `abandoned_total` | counter | `operation`: `complete`, `release` | settlements that were never recorded |
+//! | `tenant_lookup_errors_total` | counter | | tenant lookups that failed |
 //! | `store_errors_total` | counter | `operation`: `claim`, `renew`, `complete`, `release` | failed store operations |
 //! | `evicted_early_total` | counter | | ids that the moka store evicted before their retention ended |
 //! | `in_flight` | gauge | | running handlers |

@@ -4,14 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
 use futures_util::future::join_all;
-use roomz_webhook::Skipped;
+use http::{Request, Response};
+use http_body_util::Full;
 use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{Skipped, WebhookBody, WebhookLayer};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
 
 use super::OK;
-use crate::support::{Op, TestReceiver};
+use crate::support::{Op, TestReceiver, secret};
 
 /// `drain` waits for the handler.
 #[tokio::test(start_paused = true)]
@@ -64,6 +70,36 @@ async fn limit_counts_disconnected_handlers() {
     for event in &events {
         assert_eq!(receiver.deliver(event).await.skipped, Some(Skipped::Duplicate));
     }
+}
+
+/// tower's limit inside the layer counts them too.
+#[tokio::test(start_paused = true)]
+async fn tower_limit_inside_counts_disconnected_handlers() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counter, maximum) = (running.clone(), most.clone());
+    let handler = service_fn(move |_: Request<WebhookBody>| {
+        let (running, most) = (counter.clone(), maximum.clone());
+        async move {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            sleep(Duration::from_secs(1)).await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
+        }
+    });
+    let webhook = WebhookLayer::new(secret());
+    let service = ServiceBuilder::new()
+        .layer(webhook.clone())
+        .layer(GlobalConcurrencyLimitLayer::new(2))
+        .service(handler);
+    let deliveries = (0..10).map(|_| {
+        let request = TestEvent::busy().request::<Body>("/", &secret());
+        service.clone().oneshot(request)
+    });
+    assert!(timeout(Duration::from_millis(100), join_all(deliveries)).await.is_err());
+    let start = Instant::now();
+    webhook.drain().await;
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+    assert!(start.elapsed() > Duration::from_secs(4), "ten runs, two at a time: {:?}", start.elapsed());
 }
 
 /// Above the limit, a new event waits for as long as a duplicate, and is then released.

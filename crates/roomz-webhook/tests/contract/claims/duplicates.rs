@@ -161,41 +161,6 @@ async fn limits_waiters_of_all_events() {
     assert_eq!((rejected, responses.len()), (200, 1_200));
 }
 
-/// The first delivery fails, so a waiting duplicate would run its handler.
-#[tokio::test(start_paused = true)]
-async fn drain_rejects_waiting_duplicates() {
-    let receiver = TestReceiver::with_handler(async |_| {
-        sleep(Duration::from_secs(5)).await;
-        Ok(StatusCode::INTERNAL_SERVER_ERROR)
-    });
-    let event = TestEvent::busy();
-    let start = Instant::now();
-    let (first, waiting, new, drained) = tokio::join!(
-        receiver.deliver(&event),
-        async {
-            sleep(Duration::from_secs(1)).await;
-            (receiver.deliver(&event).await, start.elapsed())
-        },
-        async {
-            sleep(Duration::from_secs(3)).await;
-            receiver.deliver(&TestEvent::busy()).await
-        },
-        async {
-            sleep(Duration::from_secs(2)).await;
-            receiver.layer.drain().await;
-            start.elapsed()
-        },
-    );
-    assert_eq!(first.status, 500);
-    assert_eq!(waiting.0.outcome(), (503, "shutting-down".into()));
-    assert_eq!(waiting.0.headers[header::RETRY_AFTER], "5");
-    assert_eq!(waiting.1, Duration::from_secs(2), "when `drain` starts");
-    assert_eq!(new.outcome(), (503, "shutting-down".into()));
-    assert_eq!(drained, Duration::from_secs(5), "when the handler returns");
-    assert_eq!(receiver.runs(), 1);
-    assert_eq!(receiver.deliver(&event).await.status, 500, "the layer accepts deliveries again");
-}
-
 /// 1 000 rounds of 64 concurrent deliveries of one event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_duplicates_run_once() {

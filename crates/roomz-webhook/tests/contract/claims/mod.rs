@@ -1,6 +1,7 @@
 //! The claim of an event: one file per situation.
 
 mod disconnect;
+mod drain;
 mod duplicates;
 mod first_delivery;
 mod id_reuse;
