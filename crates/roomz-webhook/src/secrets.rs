@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use roomz_protocol::{Secret, Secrets, Verifier};
+use roomz_protocol::{Secret, Secrets};
 
 /// The secrets of a running layer, which can be replaced without a restart.
 ///
@@ -44,8 +44,8 @@ impl SecretsHandle {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 
-    pub(crate) fn verifier(&self) -> Verifier {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).verifier()
+    pub(crate) fn get(&self) -> Secrets {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

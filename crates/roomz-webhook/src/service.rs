@@ -85,8 +85,8 @@ where
     // Checks 1 to 8. Nothing unsigned reaches the store.
     let verified = async {
         let signature = head::check(&head, config)?;
-        let Credentials { namespace, verifier } = secrets::find(&head, config).await?;
-        let (body, secret_index) = body::read_and_verify(body, &signature, verifier, config).await?;
+        let Credentials { namespace, secrets } = secrets::find(&head, config).await?;
+        let (body, secret_index) = body::read_and_verify(body, &signature, &secrets, config).await?;
         let Some(namespace) = namespace else {
             return Err(RejectionKind::SignatureMismatch.into());
         };

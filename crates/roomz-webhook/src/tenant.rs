@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use http::request::Parts;
-use roomz_protocol::{Secret, Secrets, Verifier};
+use roomz_protocol::{Secret, Secrets};
 
 use crate::build_error::{BuildError, BuildErrorKind};
 use crate::path::check_path;
@@ -49,9 +49,8 @@ impl Tenant {
         &self.namespace
     }
 
-    /// Returns the shared namespace, and a verifier with the tenant's secrets.
-    pub(crate) fn into_parts(self) -> (Arc<str>, Verifier) {
-        (self.namespace, self.secrets.verifier())
+    pub(crate) fn into_parts(self) -> (Arc<str>, Secrets) {
+        (self.namespace, self.secrets)
     }
 }
 

@@ -4,7 +4,7 @@ use std::pin::pin;
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError};
-use roomz_protocol::{Signature, Verifier};
+use roomz_protocol::{Secrets, Signature};
 
 use crate::body::BoxError;
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::telemetry;
 pub(crate) async fn read_and_verify<B>(
     body: B,
     signature: &Signature,
-    verifier: Verifier,
+    secrets: &Secrets,
     config: &Config,
 ) -> Result<(Bytes, usize), Rejection>
 where
@@ -25,7 +25,7 @@ where
     B::Error: Into<BoxError>,
 {
     // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per second.
-    tokio::time::timeout(config.body_timeout, read(body, signature, verifier, config))
+    tokio::time::timeout(config.body_timeout, read(body, signature, secrets, config))
         .await
         .unwrap_or_else(|_| Err(Rejection::new(RejectionKind::BodyTimeout)))
 }
@@ -33,7 +33,7 @@ where
 async fn read<B>(
     body: B,
     signature: &Signature,
-    mut verifier: Verifier,
+    secrets: &Secrets,
     config: &Config,
 ) -> Result<(Bytes, usize), Rejection>
 where
@@ -45,6 +45,7 @@ where
     if body.size_hint().lower() > config.body_limit as u64 {
         return Err(too_large());
     }
+    let mut verifier = secrets.verifier();
     let mut buffer = Buffer::Empty;
     loop {
         let data = match body.frame().await {

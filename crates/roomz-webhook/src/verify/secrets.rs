@@ -2,7 +2,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use http::request::Parts;
-use roomz_protocol::Verifier;
+use roomz_protocol::Secrets;
 use tokio::time::timeout;
 
 use crate::config::{Config, SecretSource};
@@ -11,11 +11,11 @@ use crate::response::{EarlyResponse, RejectionKind};
 use crate::telemetry;
 use crate::tenant::Tenant;
 
-/// The namespace and a verifier for one request.
+/// The namespace and the secrets of one request.
 pub(crate) struct Credentials {
     /// `None` for an unknown tenant: no signature is valid then.
     pub(crate) namespace: Option<Arc<str>>,
-    pub(crate) verifier: Verifier,
+    pub(crate) secrets: Secrets,
 }
 
 /// Returns the secrets and the namespace for a request. With tenants, looks up the tenant.
@@ -23,7 +23,7 @@ pub(crate) async fn find(head: &Parts, config: &Config) -> Result<Credentials, E
     let (lookup, unknown) = match &config.secrets {
         SecretSource::Fixed(secrets) => {
             let namespace = Some(Arc::clone(&config.namespace));
-            return Ok(Credentials { namespace, verifier: secrets.verifier() });
+            return Ok(Credentials { namespace, secrets: secrets.get() });
         }
         SecretSource::Tenants { lookup, unknown } => (lookup, unknown),
     };
@@ -37,13 +37,13 @@ pub(crate) async fn find(head: &Parts, config: &Config) -> Result<Credentials, E
         };
     match found {
         Ok(Some(tenant)) => {
-            let (namespace, verifier) = tenant.into_parts();
-            Ok(Credentials { namespace: Some(namespace), verifier })
+            let (namespace, secrets) = tenant.into_parts();
+            Ok(Credentials { namespace: Some(namespace), secrets })
         }
         // The body is read and verified like any other, so that nobody learns which tenants exist.
         Ok(None) => {
             telemetry::tenant_unknown();
-            Ok(Credentials { namespace: None, verifier: unknown.verifier() })
+            Ok(Credentials { namespace: None, secrets: unknown.clone() })
         }
         Err(error) => {
             telemetry::tenant_lookup_failed(&*error);
