@@ -222,16 +222,13 @@ fn cancelled_handler_is_logged() {
     });
     drop(runtime);
     let log = log.text();
-    assert!(log.contains("handler cancelled because its runtime shut down"), "{log}");
+    assert!(log.contains("handler cancelled"), "{log}");
 }
 
 /// The claim is lost to another delivery, or only by the store.
 #[tokio::test(start_paused = true)]
 async fn lost_claim_is_logged() {
-    for (is_taken_over, message) in [
-        (false, "claim lost by the store and claimed again"),
-        (true, "claim taken over while the handler runs"),
-    ] {
+    for (is_taken_over, message) in [(false, "claim restored"), (true, "claim taken over")] {
         let (log, _guard) = capture();
         let receiver = TestReceiver::with_handler(async |_| {
             tokio::time::sleep(Duration::from_secs(50)).await;
@@ -265,9 +262,9 @@ async fn body_failure_is_logged_at_debug() {
     assert!(!response.body.contains("length limit exceeded"));
 }
 
-/// Two layers around each other on one store, and an unknown tenant.
+/// Nested layers on one store, and an unknown tenant.
 #[tokio::test]
-async fn mistakes_in_setup_are_logged() {
+async fn logs_nested_layers_and_unknown_tenant() {
     use tower::{ServiceBuilder, ServiceExt as _};
 
     let (log, _guard) = capture();
@@ -279,13 +276,80 @@ async fn mistakes_in_setup_are_logged() {
     let nested = ServiceBuilder::new().layer(layer()).layer(layer()).service(handler);
     let request = TestEvent::busy().request::<axum::body::Body>("/", &support::secret());
     assert_eq!(nested.oneshot(request).await.unwrap().status(), 500);
-    let tenants = WebhookLayer::for_tenants(roomz_webhook::TenantMap::new()).build().unwrap();
+    let tenants = WebhookLayer::builder_for_tenants(roomz_webhook::TenantMap::new()).build().unwrap();
     let service = ServiceBuilder::new().layer(tenants).service(handler);
     let request = TestEvent::busy().request::<axum::body::Body>("/", &support::secret());
     assert_eq!(service.oneshot(request).await.unwrap().status(), 401);
     let log = log.text();
-    assert!(log.lines().any(|line| line.contains("ERROR") && line.contains("two webhook layers")), "{log}");
+    assert!(
+        log.lines().any(|line| line.contains("ERROR") && line.contains("nested webhook layers")),
+        "{log}"
+    );
     assert!(log.lines().any(|line| line.contains("DEBUG") && line.contains("tenant unknown")), "{log}");
+}
+
+/// Anybody can cause a lookup, so an outage of the lookup is logged once as an error.
+#[tokio::test]
+async fn failing_lookup_is_logged_once() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tower::{ServiceBuilder, ServiceExt as _};
+
+    #[derive(Clone, Default)]
+    struct Failing(Arc<AtomicBool>);
+    #[roomz_webhook::async_trait]
+    impl roomz_webhook::TenantLookup for Failing {
+        async fn lookup(
+            &self,
+            _: &http::request::Parts,
+        ) -> Result<Option<roomz_webhook::Tenant>, Box<dyn std::error::Error + Send + Sync>> {
+            if self.0.load(Ordering::SeqCst) { Ok(None) } else { Err("the database is down".into()) }
+        }
+    }
+
+    let (log, _guard) = capture();
+    let lookup = Failing::default();
+    let service = ServiceBuilder::new()
+        .layer(WebhookLayer::builder_for_tenants(lookup.clone()).build().unwrap())
+        .service(tower::service_fn(async |_: http::Request<roomz_webhook::WebhookBody>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        }));
+    for (is_up, status) in [(false, 503), (false, 503), (false, 503), (true, 401), (true, 401)] {
+        lookup.0.store(is_up, Ordering::SeqCst);
+        let request = TestEvent::busy().request::<axum::body::Body>("/", &support::secret());
+        assert_eq!(service.clone().oneshot(request).await.unwrap().status(), status);
+    }
+    let log = log.text();
+    let count = |level: &str, text: &str| {
+        log.lines().filter(|line| line.contains(level) && line.contains(text)).count()
+    };
+    assert_eq!(count("ERROR", "tenant lookup failed error=the database is down"), 1, "{log}");
+    assert_eq!(
+        (count("DEBUG", "tenant lookup failed again"), count("INFO", "tenant lookup recovered")),
+        (2, 1)
+    );
+}
+
+/// An operator disables this crate's log. The span of an outer layer is still around the handler.
+#[tokio::test]
+async fn handler_keeps_span_of_caller() {
+    use tracing::Instrument as _;
+
+    let (_, _guard) = capture();
+    let captured = Captured::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("info,roomz_webhook=off")
+        .with_ansi(false)
+        .with_writer(captured.clone())
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let receiver = TestReceiver::with_handler(async |_| {
+        tracing::info!("in the handler");
+        Ok(StatusCode::OK)
+    });
+    let span = tracing::info_span!("request", number = 7);
+    async { receiver.deliver(&TestEvent::busy()).await }.instrument(span).await;
+    assert!(captured.text().contains("request{number=7}: output: in the handler"), "{}", captured.text());
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@
 //!
 //! # Several customers, changing secrets
 //!
-//! [`WebhookLayer::for_tenants`] looks up the secrets of each request, and [`SecretsHandle`] replaces the secrets of a running
+//! [`WebhookLayer::builder_for_tenants`] looks up the secrets of each request, and [`SecretsHandle`] replaces the secrets of a running
 //! layer. The example `tenants` rotates a secret under load.
 //!
 //! # Keeping presence

@@ -38,6 +38,20 @@ impl Secrets {
         Ok(Self { first, others: secrets.collect() })
     }
 
+    /// Returns the number of secrets, at least 1.
+    ///
+    /// ```
+    /// use roomz_protocol::{Secret, Secrets};
+    ///
+    /// let secrets = Secrets::new([Secret::new("the new secret")?, Secret::new("the old secret")?])?;
+    /// assert_eq!(secrets.count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
     /// Verifies the signature of a body and returns the position, from 0, of the secret that matches.
     ///
     /// Every secret is tried, and signatures are compared in constant time. If several secrets match, the first position

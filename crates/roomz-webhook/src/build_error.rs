@@ -80,7 +80,7 @@ impl fmt::Display for BuildError {
                 f.write_str("the namespace is empty; set a name, such as \"roomz\"")
             }
             BuildErrorKind::NamespaceWithTenants => f.write_str(
-                "`with_namespace` cannot be used with `for_tenants`: each tenant has its own namespace; remove it",
+                "`with_namespace` cannot be used with `builder_for_tenants`: each tenant has its own namespace; remove it",
             ),
         }
     }

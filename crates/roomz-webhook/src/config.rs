@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -23,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) path: Option<Box<str>>,
     pub(crate) namespace: Arc<str>,
+    pub(crate) is_namespace_set: bool,
     pub(crate) signature_header: HeaderName,
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Duration,
@@ -46,13 +48,12 @@ pub(crate) enum SecretSource {
     Fixed(SecretsHandle),
     Tenants {
         lookup: Arc<dyn TenantLookup>,
-        /// For requests of unknown tenants.
+        /// A random secret, for requests of unknown tenants.
         unknown: Secrets,
+        /// Whether the last lookup failed.
+        is_failing: Arc<AtomicBool>,
     },
 }
-
-/// The default namespace.
-const NAMESPACE: &str = "roomz";
 
 impl Config {
     /// The default settings. They pass [`validate`](Self::validate).
@@ -63,7 +64,8 @@ impl Config {
             store: Arc::new(MokaStore::new()),
             clock: Arc::new(SystemClock::new()),
             path: None,
-            namespace: Arc::from(NAMESPACE),
+            namespace: Arc::from("roomz"),
+            is_namespace_set: false,
             signature_header: HeaderName::from_static(roomz_protocol::SIGNATURE_HEADER),
             body_limit: 256 * 1024,
             body_timeout: Duration::from_secs(10),
@@ -109,7 +111,7 @@ impl Config {
         if self.namespace.is_empty() {
             return Err(BuildError::new(BuildErrorKind::EmptyNamespace));
         }
-        if self.has_tenants() && &*self.namespace != NAMESPACE {
+        if self.has_tenants() && self.is_namespace_set {
             return Err(BuildError::new(BuildErrorKind::NamespaceWithTenants));
         }
         Ok(())
@@ -175,10 +177,11 @@ pub enum StalePolicy {
     Acknowledge,
 }
 
-/// What the layer does with a delivery whose id is known with another body.
+/// What the layer does when an event id was received before with a different body.
 ///
 /// `Acknowledge` and `Reject` log a warning and count the delivery. ROOMZ does not document whether a redelivery is
-/// byte-identical. Changing from or to `Process` makes all events new.
+/// byte-identical. Changing to or from `Process` changes the keys in the store, so events that were handled before are handled
+/// again.
 ///
 /// ```
 /// use roomz_webhook::{IdReusePolicy, Secret, WebhookLayer};
@@ -195,7 +198,7 @@ pub enum IdReusePolicy {
     /// Treat it as a duplicate. The default.
     #[default]
     Acknowledge,
-    /// Handle it as another event: events are identified by their id *and* their body.
+    /// Handle each body as its own event: the key is the id *and* the body.
     ///
     /// Each body is handled once while it is remembered. The layer does not notice that the id was used before, so it logs and
     /// counts nothing. A redelivery that is not byte-identical is handled again.
@@ -222,9 +225,10 @@ pub enum StoreFailurePolicy {
     /// Answer 503 with `Retry-After` and do not run the handler. The default.
     #[default]
     FailClosed,
-    /// Run the handler as attempt 1, and record the result once the store recovers. A full store still means 503.
+    /// Run the handler as attempt 1, and record the result when the store recovers, within the lease ceiling (10 min by
+    /// default). A full store is still answered 503.
     ///
-    /// Until then a duplicate may run too: in this process while the first one runs, in others at any time. A duplicate
-    /// that was already waiting is still answered 503.
+    /// Until the result is recorded, a duplicate may run too: in this process only while the first handler runs, in other
+    /// processes at any time. A duplicate that was already waiting is answered 503.
     FailOpen,
 }

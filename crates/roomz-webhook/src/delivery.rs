@@ -5,7 +5,7 @@ use bytes::Bytes;
 use roomz_protocol::Event;
 
 use crate::state::Shared;
-use crate::store::ClaimKey;
+use crate::store::{ClaimKey, Owner};
 
 /// A verified and claimed delivery: the event, its bytes and the attempt.
 ///
@@ -34,16 +34,22 @@ use crate::store::ClaimKey;
 /// ```
 ///
 /// ```compile_fail,E0624
-/// roomz_webhook::Delivery::new(todo!(), todo!(), 1, todo!(), todo!(), 0);
+/// roomz_webhook::Delivery::new(todo!(), todo!(), todo!(), todo!(), 0);
 /// ```
 #[derive(Clone)]
 pub struct Delivery(Arc<Inner>);
 
+/// The claim of a delivery.
+pub(crate) struct DeliveryClaim {
+    pub(crate) key: ClaimKey,
+    pub(crate) owner: Owner,
+    pub(crate) attempt: u32,
+}
+
 struct Inner {
     event: Event,
-    key: ClaimKey,
+    claim: DeliveryClaim,
     body: Bytes,
-    attempt: u32,
     secret: usize,
     /// Weak, so that a delivery that is kept does not keep the store open.
     shared: Weak<Shared>,
@@ -52,18 +58,17 @@ struct Inner {
 impl Delivery {
     pub(crate) fn new(
         shared: &Arc<Shared>,
-        key: ClaimKey,
-        attempt: u32,
+        claim: DeliveryClaim,
         event: Event,
         body: Bytes,
         secret: usize,
     ) -> Self {
-        Self(Arc::new(Inner { event, key, body, attempt, secret, shared: Arc::downgrade(shared) }))
+        Self(Arc::new(Inner { event, claim, body, secret, shared: Arc::downgrade(shared) }))
     }
 
-    /// Returns the key of the claim that the layer holds for this delivery.
-    pub(crate) fn claim_key(&self) -> &ClaimKey {
-        &self.0.key
+    /// Returns the key and the owner of the claim that the layer holds for this delivery.
+    pub(crate) fn claim(&self) -> (ClaimKey, Owner) {
+        (self.0.claim.key.clone(), self.0.claim.owner)
     }
 
     pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
@@ -84,10 +89,12 @@ impl Delivery {
 
     /// Returns how often this event was claimed, counted from 1.
     ///
-    /// Above 1, an earlier attempt failed or its process died. What that attempt did may have taken effect.
+    /// Above 1, an earlier attempt failed or its process died. What that attempt did may have taken effect. An attempt also
+    /// counts if its handler did not start, because of
+    /// [`with_max_running_handlers`](crate::WebhookLayerBuilder::with_max_running_handlers) or a shutdown.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.0.attempt
+        self.0.claim.attempt
     }
 
     /// Returns the namespace of the event's claim: that of the [`Tenant`](crate::Tenant), or else of the layer.
@@ -102,7 +109,7 @@ impl Delivery {
     /// ```
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.0.key.namespace()
+        self.0.claim.key.namespace()
     }
 
     /// Returns the position of the secret that matched, counted from 0 in the order given to the layer.
@@ -117,7 +124,7 @@ impl fmt::Debug for Delivery {
         f.debug_struct("Delivery")
             .field("event", &self.0.event)
             .field("body", &format_args!("[{} bytes]", self.0.body.len()))
-            .field("attempt", &self.0.attempt)
+            .field("attempt", &self.0.claim.attempt)
             .field("secret_position", &self.0.secret)
             .finish()
     }

@@ -59,7 +59,8 @@ impl WebhookLayer {
     /// Waits until every running handler and every background settlement has ended.
     ///
     /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried for up to
-    /// the lease ceiling (10 min by default). What does not finish in time is claimed again when its lease ends.
+    /// the lease ceiling (10 min by default). Handlers that do not finish in time keep their claim until
+    /// the lease ends (60 s by default). Then a redelivery can run the event.
     ///
     /// While it waits, no handler starts: new deliveries and waiting duplicates are answered 503 with `Retry-After`. When
     /// the returned future has completed or is dropped, the layer accepts deliveries again.
@@ -70,7 +71,7 @@ impl WebhookLayer {
     /// # async fn shutdown(layer: roomz_webhook::WebhookLayer) {
     /// // After the server has stopped:
     /// if tokio::time::timeout(Duration::from_secs(25), layer.drain()).await.is_err() {
-    ///     eprintln!("some handlers are still running; their events will be claimed again");
+    ///     eprintln!("some handlers are still running; a redelivery can run their events after their leases end");
     /// }
     /// # }
     /// ```
@@ -92,9 +93,14 @@ impl<S> Layer<S> for WebhookLayer {
 
 impl fmt::Debug for WebhookLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebhookLayer")
-            .field("path", &self.0.config.path)
-            .field("namespace", &self.0.config.namespace)
-            .finish_non_exhaustive()
+        let config = &self.0.config;
+        let mut debug = f.debug_struct("WebhookLayer");
+        debug.field("path", &config.path);
+        if config.has_tenants() {
+            debug.field("tenants", &true);
+        } else {
+            debug.field("namespace", &config.namespace);
+        }
+        debug.finish_non_exhaustive()
     }
 }

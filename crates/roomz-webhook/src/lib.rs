@@ -67,7 +67,7 @@
 //! | first delivery, the handler answers 2xx | the event is completed, then the handler's answer |
 //! | the handler answers anything else, fails, or panics | the event is released, then its answer (500 for a panic); a redelivery runs again |
 //! | duplicate of a handled event | 200 with `roomz-webhook-skipped: duplicate`; the handler does not run |
-//! | duplicate while the first delivery is in flight | waits up to 10 s, plus one store timeout: 200 if the first succeeded, runs itself if the first failed; else 503 with `Retry-After`. At most 100 wait for one event and 1 000 in all |
+//! | duplicate while the first delivery is in flight | waits up to 10 s, plus one store timeout. If the first delivery succeeds, the duplicate is answered 200. If it fails, the duplicate runs the handler. After the wait: 503 with `Retry-After`. At most 100 duplicates wait for one event, and 1 000 in all |
 //! | known id with another body | as a duplicate, with a warning and a metric (see [`IdReusePolicy`]) |
 //! | the client disconnects while the handler runs | the handler finishes in the background ([`drain`](WebhookLayer::drain) waits for it) |
 //! | the handler runs longer than the lease (60 s) | the lease is renewed, for up to 10 min, unless the handler blocks its thread |
@@ -75,13 +75,14 @@
 //! | the process dies | the lease ends; the next delivery is the next attempt |
 //! | the store is down or slower than 2 s at the claim | 503 with `Retry-After` (see [`StoreFailurePolicy`]) |
 //! | the store is full | 503 with `Retry-After`, under every policy |
-//! | the store is down at the completion | the handler's answer stands; the completion is retried in the background for 10 min, and this process detects duplicates itself. At most 10 000 are retried at once; the others are logged and counted as abandoned |
+//! | the store is down at the completion | the handler's response is sent. The completion is retried in the background for 10 min, and this process detects duplicates itself. At most 10 000 settlements are pending at a time; any more are abandoned, logged and counted |
 //! | [`drain`](WebhookLayer::drain) waits | no handler starts: 503 with `Retry-After` |
 //!
-//! From the claim on, a delivery has its own task on the runtime that received it. If that runtime shuts down, a warning is
-//! logged, and the event is claimed again when its lease ends.
+//! From the claim on, a delivery has its own task on the runtime that received it. If that runtime shuts down, the layer logs
+//! a warning. The event stays claimed until its lease ends; then a redelivery can run it.
 //!
-//! The answer's head decides. A body that the service streams is sent after the event was completed.
+//! The response's status decides. The event is completed before a streamed response body is sent, so a body that fails later
+//! does not release it.
 //!
 //! # Mounting
 //!
@@ -123,12 +124,13 @@
 //! # }
 //! ```
 //!
-//! **One layer per request.** Two layers around each other with one store and one namespace would wait for each other. The
-//! inner one answers 500 with the reason `nested-layers` and logs an error. A clone of the outer layer passes the request on.
+//! **Do not nest layers that share a store and a namespace.** The inner layer finds the event claimed by the outer one. It
+//! answers 500 with the reason `nested-layers` and logs an error. If the inner layer is a clone of the outer one, it passes
+//! the request through.
 //!
-//! **What decides about success lies inside the layer.** A middleware that commits a transaction *outside* the layer commits
-//! after the event was completed: if the commit fails, the event is lost. Put it inside, where its failure releases the
-//! event:
+//! **Put middleware that can change the outcome inside the layer**, such as one that commits a transaction. A middleware
+//! outside the layer commits after the event was completed: if the commit fails, the event is lost. Inside the layer, return
+//! an error status when the commit fails; the event is then released.
 //!
 //! ```
 //! use axum::middleware::{self, Next};
@@ -151,8 +153,9 @@
 //! ```
 //!
 //! **Limit running handlers** with [`with_max_running_handlers`](WebhookLayerBuilder::with_max_running_handlers). A
-//! concurrency limit outside the layer does not count handlers whose client disconnected. One inside the layer counts them.
-//! Use tower's `GlobalConcurrencyLimitLayer`, because `ConcurrencyLimitLayer` has a limit of its own for each route:
+//! concurrency limit outside the layer does not count handlers whose client disconnected; a limit inside the layer does. Use
+//! tower's `GlobalConcurrencyLimitLayer`: `ConcurrencyLimitLayer` creates a separate limit each time it is applied, in axum
+//! once per route.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -170,8 +173,8 @@
 //! # }
 //! ```
 //!
-//! **A timeout outside the layer** ends the response, and the handler runs on. A timeout inside the layer ends the handler,
-//! and the event is released.
+//! **A timeout outside the layer** answers the request, but the handler keeps running. A timeout inside the layer cancels the
+//! handler, and the event is released.
 //!
 //! **Task-locals of a middleware outside the layer are not visible** in the handler, because it runs in its own task. Pass
 //! values in the request's extensions, or set the task-local in a middleware inside the layer. The current [`tracing`] span
@@ -179,9 +182,12 @@
 //!
 //! # Tenants
 //!
-//! A receiver for several customers, each with its own secret, looks up the secrets and the namespace of each request:
-//! [`WebhookLayer::for_tenants`]. [`SecretsHandle`] replaces the secrets of a layer without tenants while it runs. The example
-//! `tenants` shows two customers on one router and a rotation.
+//! [`WebhookLayer::builder_for_tenants`] creates a layer for several customers, each with its own secrets. It looks up the
+//! secrets and the namespace of each request. The example `tenants` shows two customers on one router.
+//!
+//! # Rotating secrets
+//!
+//! A [`SecretsHandle`] replaces the secrets while the layer runs. With tenants, replace the tenant in the [`TenantMap`].
 //!
 //! # Requirements
 //!
@@ -198,14 +204,15 @@
 //!
 //! # Logs
 //!
-//! Logs go through [`tracing`] with the target `roomz_webhook`. From the claim on, they are in a span with the event's id
-//! and type. Messages are constant; the variable part is in fields.
+//! Logs go through [`tracing`] with the target `roomz_webhook`. From the claim on, they are in the span `roomz_webhook` with
+//! the fields `event.id`, `event.type` and, for a layer with tenants, `tenant`. Messages are constant; the variable part is in
+//! fields, and `hint` says what follows or what to do.
 //!
 //! | level | messages |
 //! |---|---|
-//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed`, `two webhook layers …` around each other |
-//! | WARN | `event released for a redelivery`, `event has unknown data`, `event id received with another body`, `claim …` when the claim was lost, `lease ceiling reached …`, `handler cancelled …` when the runtime shut down, `memory store full …` (once per store), and `delivery rejected` for signed deliveries |
-//! | INFO | `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked or `drain` waits |
+//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (once until it recovers), `nested webhook layers` |
+//! | WARN | `event released for a redelivery`, `event has unknown data`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), and `delivery rejected` for signed deliveries |
+//! | INFO | `event handled`, `event skipped` (for example duplicates), `tenant lookup recovered`, and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
 //! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable` and `tenant unknown` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |
 //!
@@ -223,7 +230,7 @@
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
-//! | `verified_total` | counter | `secret`: `0`, `1`, `2`, `3+` | deliveries with a valid signature, by the secret's position |
+//! | `verified_total` | counter | `secret`: `0`, `1`, `2`, `3+`; with tenants also `tenant` | deliveries with a valid signature, by the secret's position and the tenant's namespace |
 //! | `accepted_total` | counter | | events passed to the service |
 //! | `handled_total` | counter | | of these, answered 2xx by a handler that ran |
 //! | `released_total` | counter | | of these, released for a redelivery |
@@ -231,10 +238,10 @@
 //! | `rejected_total` | counter | `reason` | rejections |
 //! | `unknown_total` | counter | | accepted events of an unknown type, or with unreadable data: alert on it to notice when ROOMZ changes something |
 //! | `id_reused_total` | counter | | known ids with another body |
-//! | `lost_total` | counter | | claims that the owner no longer held when it settled them |
+//! | `claims_lost_total` | counter | | claims that the owner no longer held when it settled them |
 //! | `claims_restored_total` | counter | | claims that the store lost while the handler ran, and that were claimed again: alert on it to notice a store that loses data |
 //! | `pending_settlements` | gauge | | settlements that are retried in the background |
-//! | `abandoned_total` | counter | `operation`: `complete`, `release` | settlements that were never recorded |
+//! | `settlements_abandoned_total` | counter | `operation`: `complete`, `release` | settlements that were never recorded |
 //! | `tenant_lookup_errors_total` | counter | | tenant lookups that failed |
 //! | `store_errors_total` | counter | `operation`: `claim`, `renew`, `complete`, `release` | failed store operations |
 //! | `evicted_early_total` | counter | | ids that the moka store evicted before their retention ended |

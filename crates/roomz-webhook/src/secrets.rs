@@ -17,15 +17,15 @@ use roomz_protocol::{Secret, Secrets};
 ///
 /// // 1. Accept both. With several instances, on each of them.
 /// let new = Secret::new("the new secret")?;
-/// handle.replace(Secrets::new([new.clone(), old])?);
+/// handle.set(Secrets::new([new.clone(), old])?);
 /// // 2. Change the secret at ROOMZ.
 /// // 3. When the metric `roomz_webhook_verified_total{secret="1"}` no longer grows, remove the old secret.
-/// handle.replace(new);
+/// handle.set(new);
 /// # drop(webhook);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A delivery that is being read while the secrets are replaced is verified with the secrets at its start.
+/// Each delivery uses the secrets that were valid when the layer began to read its body.
 #[derive(Clone)]
 pub struct SecretsHandle(Arc<RwLock<Secrets>>);
 
@@ -38,8 +38,9 @@ impl SecretsHandle {
 
     /// Replaces the secrets. The next delivery is verified with the new ones.
     ///
-    /// The layers of all clones of this handle use them. An old key is zeroized when no delivery uses it any more.
-    pub fn replace(&self, secrets: impl Into<Secrets>) {
+    /// The change applies to every layer that uses this handle or a clone of it. A replaced key is zeroized when the last
+    /// delivery that uses it ends.
+    pub fn set(&self, secrets: impl Into<Secrets>) {
         let secrets = secrets.into();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }

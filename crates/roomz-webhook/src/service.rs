@@ -8,12 +8,13 @@ use http::{Request, Response};
 use http_body::Body;
 use roomz_protocol::Event;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tower_service::Service;
 use tracing::Instrument as _;
 
 use crate::body::{BoxError, WebhookBody};
 use crate::claim::{self, Settlement};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, DeliveryClaim};
 use crate::future::ResponseFuture;
 use crate::response::{EarlyResponse, Rejection, RejectionKind, ResponseBody};
 use crate::state::Shared;
@@ -85,12 +86,12 @@ where
     // Checks 1 to 8. Nothing unsigned reaches the store.
     let verified = async {
         let signature = head::check(&head, config)?;
-        let Credentials { namespace, secrets } = secrets::find(&head, config).await?;
-        let (body, secret_index) = body::read_and_verify(body, &signature, &secrets, config).await?;
+        let Credentials { namespace, secrets, padding } = secrets::find(&head, config).await?;
+        let (body, secret_index) = body::read_and_verify(body, &signature, &secrets, padding, config).await?;
         let Some(namespace) = namespace else {
             return Err(RejectionKind::SignatureMismatch.into());
         };
-        telemetry::verified(secret_index);
+        telemetry::verified(secret_index, config.has_tenants().then_some(&*namespace));
         let event = Event::parse(&body).map_err(Rejection::event_malformed)?;
         freshness::check(&event, config)?;
         Ok(Verified { head, key: ClaimKey::new(namespace, event.id), event, body, secret_index })
@@ -112,7 +113,8 @@ where
         let _ = response_sender.send(response);
     };
     // Boxed first, because `spawn` moves the future several times.
-    drop(tasks.spawn(Box::pin(work).instrument(span)));
+    // The caller's span is kept when this layer's own span is disabled.
+    drop(tasks.spawn(Box::pin(work).instrument(span).in_current_span()));
     // Without a response, the runtime is shutting down.
     let shutting_down =
         |_| Ok(respond_early(EarlyResponse::rejected(RejectionKind::ShuttingDown, retry_after)));
@@ -141,18 +143,21 @@ where
     let Verified { mut head, key, event, body, secret_index } = verified;
 
     // Check 9: the claim.
-    let outer = head.extensions.get::<Delivery>().map(|outer| outer.claim_key().clone());
-    let held = match claim::acquire(shared, key.clone(), &body, outer, disconnected).await {
+    let start = Instant::now();
+    let outer = head.extensions.get::<Delivery>().map(Delivery::claim);
+    let held = match claim::acquire(shared, key, &body, outer, start, disconnected).await {
         Ok(held) => held,
         Err(early) => return Ok(respond_early(early)),
     };
     let unsettled = telemetry::UnsettledGuard::new();
 
     // Check 10: the inner service gets the same bytes, and a `Delivery` in the extensions.
-    let delivery = Delivery::new(shared, key, held.attempt, event, body.clone(), secret_index);
+    let claim = DeliveryClaim { key: held.key.clone(), owner: held.request.owner, attempt: held.attempt };
+    let delivery = Delivery::new(shared, claim, event, body.clone(), secret_index);
     head.extensions.insert(delivery.clone());
     let request = Request::from_parts(head, WebhookBody::verified(body));
-    let outcome = claim::run(shared, &held, delivery.event(), service, request).await;
+    let wait_deadline = start + shared.config.duplicate_wait;
+    let outcome = claim::run(shared, &held, delivery.event(), wait_deadline, service, request).await;
 
     // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
     let (settlement, response) = match outcome {
@@ -161,7 +166,7 @@ where
             (Settlement::Complete, Ok(response.map(ResponseBody::from_service)))
         }
         Ok(Ok(response)) => {
-            telemetry::released("handler answered with an error status", Some(response.status()));
+            telemetry::released("handler returned a status other than 2xx", Some(response.status()));
             (Settlement::Release, Ok(response.map(ResponseBody::from_service)))
         }
         Ok(Err(error)) => {
@@ -169,7 +174,9 @@ where
             (Settlement::Release, Err(error))
         }
         Err(kind) => {
-            telemetry::not_handled(kind);
+            if kind == RejectionKind::HandlerPanicked {
+                telemetry::released("handler panicked", None);
+            }
             let early = EarlyResponse::rejected(kind, shared.config.retry_after);
             (Settlement::Release, Ok(respond_early(early)))
         }

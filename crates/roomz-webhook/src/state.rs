@@ -1,6 +1,6 @@
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::claim::limit::HandlerLimit;
 use crate::claim::pending::PendingSettlements;
 use crate::claim::waiters::Waiters;
 use crate::config::Config;
@@ -11,8 +11,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) waiters: Waiters,
     pub(crate) pending: PendingSettlements,
-    /// `None` without a limit. The semaphore is never closed.
-    pub(crate) handler_permits: Option<Semaphore>,
+    pub(crate) handler_limit: Option<HandlerLimit>,
     pub(crate) draining: Draining,
     /// Every task that `drain` waits for.
     pub(crate) tasks: TaskTracker,
@@ -21,7 +20,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            handler_permits: config.max_running_handlers.map(Semaphore::new),
+            handler_limit: config.max_running_handlers.map(HandlerLimit::new),
             config,
             waiters: Waiters::default(),
             pending: PendingSettlements::default(),

@@ -68,9 +68,18 @@ pub(crate) fn body_failed(error: &dyn Error) {
     tracing::debug!(target: TARGET, error = %ErrorChain(error), "body not readable");
 }
 
-pub(crate) fn tenant_lookup_failed(error: &dyn Error) {
-    tracing::error!(target: TARGET, error = %ErrorChain(error), "tenant lookup failed");
+/// Anybody can cause a lookup, so only the first failure is an error, and the following ones are below INFO.
+pub(crate) fn tenant_lookup_failed(is_first: bool, error: &dyn Error) {
+    if is_first {
+        tracing::error!(target: TARGET, error = %ErrorChain(error), "tenant lookup failed");
+    } else {
+        tracing::debug!(target: TARGET, error = %ErrorChain(error), "tenant lookup failed again");
+    }
     counter!("roomz_webhook_tenant_lookup_errors_total").increment(1);
+}
+
+pub(crate) fn tenant_lookup_recovered() {
+    tracing::info!(target: TARGET, "tenant lookup recovered");
 }
 
 /// Anybody can cause it, so it is below INFO. The answer is the same as for a wrong signature.
@@ -80,21 +89,27 @@ pub(crate) fn tenant_unknown() {
 
 pub(crate) fn nested_layers(namespace: &str) {
     tracing::error!(
-        target: TARGET, namespace,
-        "two webhook layers around each other claim the event in the same store and namespace; remove one of them, or \
-         give them different namespaces",
+        target: TARGET, namespace, hint = "remove one layer, or give them different namespaces",
+        "nested webhook layers",
     );
 }
 
-pub(crate) fn verified(secret_index: usize) {
+/// `tenant` is the tenant's namespace, for a layer with tenants.
+pub(crate) fn verified(secret_index: usize, tenant: Option<&str>) {
     let position = match secret_index {
         0 => "0",
         1 => "1",
         2 => "2",
         _ => "3+",
     };
-    tracing::trace!(target: TARGET, secret = position, "signature verified");
-    counter!("roomz_webhook_verified_total", "secret" => position).increment(1);
+    tracing::trace!(target: TARGET, secret = position, tenant, "signature verified");
+    match tenant {
+        Some(tenant) => {
+            counter!("roomz_webhook_verified_total", "secret" => position, "tenant" => tenant.to_owned())
+                .increment(1);
+        }
+        None => counter!("roomz_webhook_verified_total", "secret" => position).increment(1),
+    }
 }
 
 pub(crate) fn event_age(age: Duration) {
@@ -133,14 +148,6 @@ pub(crate) fn released(reason: &'static str, status: Option<StatusCode>) {
     counter!("roomz_webhook_released_total").increment(1);
 }
 
-/// The handler panicked, or did not start.
-pub(crate) fn not_handled(kind: RejectionKind) {
-    match kind {
-        RejectionKind::HandlerPanicked => released("handler panicked", None),
-        _ => released("handler not started", None),
-    }
-}
-
 /// Rejections that anybody can cause are below INFO, so that a flood of forged requests does not flood the log.
 pub(crate) fn rejected(rejection: &Rejection) {
     let (reason, status) = (rejection.reason(), rejection.status().as_u16());
@@ -167,23 +174,24 @@ pub(crate) fn id_reused() {
 }
 
 pub(crate) fn claim_lost() {
-    tracing::warn!(target: TARGET, "claim no longer held when it was settled; the event may be handled twice");
-    counter!("roomz_webhook_lost_total").increment(1);
+    tracing::warn!(target: TARGET, hint = "the event may be handled twice", "claim lost");
+    counter!("roomz_webhook_claims_lost_total").increment(1);
 }
 
 pub(crate) fn claim_taken_over() {
-    tracing::warn!(target: TARGET, "claim taken over while the handler runs");
+    tracing::warn!(target: TARGET, hint = "another delivery runs beside the handler", "claim taken over");
 }
 
 pub(crate) fn claim_restored() {
-    tracing::warn!(target: TARGET, "claim lost by the store and claimed again; a duplicate may have run");
+    tracing::warn!(
+        target: TARGET, hint = "the store lost it; a duplicate may have run meanwhile", "claim restored",
+    );
     counter!("roomz_webhook_claims_restored_total").increment(1);
 }
 
 pub(crate) fn lease_ceiling_reached(ceiling: Duration) {
     tracing::warn!(
-        target: TARGET, ?ceiling,
-        "lease ceiling reached while the handler runs; a redelivery may run beside it",
+        target: TARGET, ?ceiling, hint = "a redelivery may run beside the handler", "lease ceiling reached",
     );
 }
 
@@ -192,8 +200,8 @@ pub(crate) fn evicted_early(is_first: bool, capacity: u64) {
     if is_first {
         tracing::warn!(
             target: TARGET, capacity,
-            "memory store full: handled ids are forgotten before their retention ends, and a redelivery runs the handler \
-             again; raise the capacity or shorten the retention",
+            hint = "ids are evicted before their retention ends; raise the capacity or shorten the retention",
+            "memory store full",
         );
     }
     counter!("roomz_webhook_evicted_early_total").increment(1);
@@ -225,7 +233,14 @@ pub(crate) fn settlement_abandoned(operation: Operation, error: Option<&dyn Erro
     tracing::error!(
         target: TARGET, operation = operation.as_str(), error, consequence, "settlement abandoned",
     );
-    counter!("roomz_webhook_abandoned_total", "operation" => operation.as_str()).increment(1);
+    counter!("roomz_webhook_settlements_abandoned_total", "operation" => operation.as_str()).increment(1);
+}
+
+/// Each delivery during an outage can cause it, and the outage itself is logged as an error.
+pub(crate) fn unconfirmed_claim_abandoned() {
+    tracing::debug!(target: TARGET, hint = "its lease ends it", "unconfirmed claim not released");
+    counter!("roomz_webhook_settlements_abandoned_total", "operation" => Operation::Release.as_str())
+        .increment(1);
 }
 
 /// Counts a settlement in the background until the guard is dropped.
@@ -262,7 +277,8 @@ impl Drop for UnsettledGuard {
         if !self.is_settled {
             tracing::warn!(
                 target: TARGET,
-                "handler cancelled because its runtime shut down; the event is claimed again when its lease ends",
+                hint = "its runtime shut down; a redelivery can run the event after the lease ends",
+                "handler cancelled",
             );
         }
     }

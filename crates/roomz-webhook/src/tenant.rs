@@ -30,8 +30,9 @@ pub struct Tenant {
 impl Tenant {
     /// Creates a tenant with one [`Secret`], or several [`Secrets`] during a rotation.
     ///
-    /// The namespace separates the claims of the tenants, so that an event id of one tenant is never a duplicate of another
-    /// tenant's. Use a stable name: under a new one, all events are new.
+    /// The namespace separates the claims of tenants. Give each tenant its own: tenants with the same namespace share claims,
+    /// so one could mark another's event ids as handled. The layer does not check this. Keep the name stable: after a change,
+    /// events that were handled before are handled again.
     ///
     /// # Errors
     ///
@@ -54,7 +55,7 @@ impl Tenant {
     }
 }
 
-/// Finds the tenant of a request, for [`WebhookLayer::for_tenants`](crate::WebhookLayer::for_tenants).
+/// Finds the tenant of a request, for [`WebhookLayer::builder_for_tenants`](crate::WebhookLayer::builder_for_tenants).
 ///
 /// [`TenantMap`] is the implementation in memory. Implement the trait for tenants in a database, or to choose the tenant
 /// by something other than the path:
@@ -70,16 +71,19 @@ impl Tenant {
 /// impl TenantLookup for ByHost {
 ///     async fn lookup(
 ///         &self,
-///         head: &http::request::Parts,
+///         parts: &http::request::Parts,
 ///     ) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
-///         let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+///         // HTTP/2 has the host in the URI, HTTP/1.1 in a header, possibly with a port.
+///         let header = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+///         let host = parts.uri.host().or_else(|| header?.split(':').next());
 ///         Ok(host.and_then(|host| self.0.get(host).cloned()))
 ///     }
 /// }
 /// ```
 ///
-/// The lookup runs before the signature is verified, so anybody can cause it: answer from memory where you can. It must
-/// take the same time for a known and an unknown tenant if nobody may learn which tenants exist.
+/// The lookup runs before the signature is verified, so anybody can trigger it: answer from memory if you can. If the list of
+/// tenants is confidential, take the same time for known and unknown tenants. The layer computes two HMACs for each of them; a
+/// tenant with three or more secrets takes longer.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot look up tenants",
     label = "expected `TenantMap`, or a type that implements `TenantLookup`",
@@ -89,19 +93,19 @@ impl Tenant {
 pub trait TenantLookup: Send + Sync + 'static {
     /// Returns the tenant of the request, or `None` if there is no such tenant.
     ///
-    /// Everything in the head is unverified. An unknown tenant is rejected with 401, exactly like a wrong signature.
+    /// The parts are not verified. An unknown tenant is rejected with 401, exactly like a wrong signature.
     ///
     /// # Errors
     ///
     /// Any error when the tenant cannot be determined, for example because a database is down. The delivery is answered 503
     /// with `Retry-After`. The error's text is written to the log, so it must not contain a secret.
-    async fn lookup(&self, head: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>>;
+    async fn lookup(&self, parts: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>>;
 }
 
 #[async_trait]
 impl<T: TenantLookup + ?Sized> TenantLookup for Arc<T> {
-    async fn lookup(&self, head: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
-        T::lookup(self, head).await
+    async fn lookup(&self, parts: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
+        T::lookup(self, parts).await
     }
 }
 
@@ -116,7 +120,7 @@ impl<T: TenantLookup + ?Sized> TenantLookup for Arc<T> {
 /// let tenants = TenantMap::new();
 /// tenants.insert("/webhooks/acme", Tenant::new("acme", acme.clone())?)?;
 /// tenants.insert("/webhooks/globex", Tenant::new("globex", globex)?)?;
-/// let webhook = WebhookLayer::for_tenants(tenants.clone()).build()?;
+/// let webhook = WebhookLayer::builder_for_tenants(tenants.clone()).build()?;
 ///
 /// // Later: rotate the secret of one tenant.
 /// let both = Secrets::new([Secret::new("the new secret of acme")?, acme])?;
@@ -136,8 +140,8 @@ impl TenantMap {
 
     /// Adds the tenant of a path, or replaces it. The next delivery uses the new tenant.
     ///
-    /// The path is compared as the layer sees it: not decoded, without the query, and without a prefix that a router
-    /// removed (`nest` of axum).
+    /// The path is compared as the layer sees it: not decoded, without the query, and without a prefix that a router removed.
+    /// In `Router::new().nest("/webhooks", …)` the layer sees `/acme`, so insert `/acme`.
     ///
     /// # Errors
     ///
@@ -148,7 +152,8 @@ impl TenantMap {
         Ok(())
     }
 
-    /// Replaces all tenants at once, for example after a configuration file changed.
+    /// Replaces all tenants at once, for example after a configuration file changed. If a path appears twice, the last tenant
+    /// is used.
     ///
     /// ```
     /// use roomz_webhook::{Secret, Tenant, TenantMap};
@@ -185,9 +190,9 @@ impl TenantMap {
 
 #[async_trait]
 impl TenantLookup for TenantMap {
-    async fn lookup(&self, head: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
+    async fn lookup(&self, parts: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
         let tenants = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(tenants.get(head.uri.path()).cloned())
+        Ok(tenants.get(parts.uri.path()).cloned())
     }
 }
 
@@ -199,8 +204,7 @@ impl fmt::Debug for TenantMap {
     }
 }
 
-/// A secret that nobody knows. A delivery for an unknown tenant is verified with it, which takes as long as for a tenant
-/// with one secret.
+/// A secret that nobody knows. A delivery for an unknown tenant is verified with it.
 pub(crate) fn unknown_secret() -> Secret {
     let random = format!("{:032x}", rand::random::<u128>());
     #[expect(clippy::expect_used, reason = "32 hexadecimal digits are a valid secret")]

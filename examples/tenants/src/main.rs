@@ -27,7 +27,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let directory = std::env::var_os("SECRETS").map_or_else(|| PathBuf::from("secrets"), PathBuf::from);
     let tenants = TenantMap::new();
     println!("loaded {}", secret_files::load(&directory, &tenants)?);
-    let webhook = WebhookLayer::for_tenants(tenants.clone()).build()?;
+    let webhook = WebhookLayer::builder_for_tenants(tenants.clone()).build()?;
     #[cfg(unix)]
     tokio::spawn(reload_on_hangup(directory, tenants, tokio::signal::unix::SignalKind::hangup())?);
 

@@ -1,4 +1,4 @@
-//! Secrets in files: one folder per customer, with one secret in each file.
+//! Secrets in files: one folder per customer, with one secret in each file. The last file by name is the newest secret.
 
 use std::error::Error;
 use std::fs;
@@ -16,7 +16,8 @@ pub fn load(directory: &Path, tenants: &TenantMap) -> Result<String, Box<dyn Err
     for folder in sorted_entries(directory)? {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let files = sorted_entries(&folder)?;
-        let secrets = files.iter().map(Secret::from_file).collect::<Result<Vec<_>, _>>()?;
+        // The newest first, so that position 0 is the secret that stays.
+        let secrets = files.iter().rev().map(Secret::from_file).collect::<Result<Vec<_>, _>>()?;
         let plural = if secrets.len() == 1 { "" } else { "s" };
         summary.push(format!("{name} ({} secret{plural})", secrets.len()));
         let secrets = Secrets::new(secrets)

@@ -20,7 +20,7 @@ async fn each_customer_has_its_own_secret() {
     let tenants = TenantMap::new();
     let summary = secret_files::load(directory.path(), &tenants).unwrap();
     assert_eq!(summary, "acme (1 secret), globex (1 secret)");
-    let app = tenants::app(WebhookLayer::for_tenants(tenants).build().unwrap());
+    let app = tenants::app(WebhookLayer::builder_for_tenants(tenants).build().unwrap());
 
     let event = TestEvent::busy();
     for (path, signed_by, status, is_handled) in [

@@ -117,7 +117,8 @@ impl WebhookLayerBuilder {
     /// Sets how long a duplicate waits for the delivery in flight before it is answered 503. Default: 10 s.
     ///
     /// With zero, a duplicate does not wait. At most 100 duplicates of one event and 1 000 in all wait; one more is answered
-    /// 503 at once. A duplicate whose client disconnects stops waiting. Stay well below 30 s, after which ROOMZ gives up (subject to change).
+    /// 503 at once. A duplicate whose client disconnects stops waiting. It is also how
+    /// long an event waits for [`with_max_running_handlers`](Self::with_max_running_handlers). Stay well below 30 s, after which ROOMZ gives up (subject to change).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -132,13 +133,16 @@ impl WebhookLayerBuilder {
         self
     }
 
-    /// Sets the timeout of one tenant lookup. Default: 2 s. Used only with [`for_tenants`](crate::WebhookLayer::for_tenants).
+    /// Sets the timeout of one tenant lookup. Default: 2 s. A lookup that takes longer is answered 503 with `Retry-After` and the
+    /// reason `tenant-lookup-failed`.
+    ///
+    /// Used only with [`builder_for_tenants`](crate::WebhookLayer::builder_for_tenants).
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use roomz_webhook::{TenantMap, WebhookLayer};
     /// let tenants = TenantMap::new();
-    /// let layer = WebhookLayer::for_tenants(tenants).with_lookup_timeout(Duration::from_millis(500)).build()?;
+    /// let layer = WebhookLayer::builder_for_tenants(tenants).with_lookup_timeout(Duration::from_millis(500)).build()?;
     /// # drop(layer);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

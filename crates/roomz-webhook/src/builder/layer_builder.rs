@@ -23,8 +23,10 @@ impl WebhookLayer {
 
     /// Creates a builder for a layer whose requests belong to several tenants, each with its own secrets and namespace.
     ///
+    /// Mount the layer on the route of the webhooks, such as `/webhooks/{tenant}`: every request that reaches it is a delivery.
+    ///
     /// For each request, the lookup finds the tenant before the body is read. An unknown tenant is rejected with 401, like a
-    /// wrong signature and after the same work as for a tenant with one secret. A lookup that fails, panics or takes longer
+    /// wrong signature and after the same work: two HMACs, as for a tenant with one or two secrets. A lookup that fails, panics or takes longer
     /// than 2 s ([`with_lookup_timeout`](WebhookLayerBuilder::with_lookup_timeout)) is answered 503 with `Retry-After`.
     ///
     /// The handler reads the tenant from [`Delivery::namespace`](crate::Delivery::namespace).
@@ -34,15 +36,14 @@ impl WebhookLayer {
     ///
     /// let tenants = TenantMap::new();
     /// tenants.insert("/webhooks/acme", Tenant::new("acme", Secret::new("the secret of acme")?)?)?;
-    /// let layer = WebhookLayer::for_tenants(tenants.clone()).build()?;
+    /// let layer = WebhookLayer::builder_for_tenants(tenants.clone()).build()?;
     /// # drop(layer);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn for_tenants(lookup: impl TenantLookup) -> WebhookLayerBuilder {
-        let unknown = unknown_secret().into();
-        WebhookLayerBuilder {
-            config: Config::new(SecretSource::Tenants { lookup: Arc::new(lookup), unknown }),
-        }
+    pub fn builder_for_tenants(lookup: impl TenantLookup) -> WebhookLayerBuilder {
+        let (lookup, unknown) = (Arc::new(lookup), unknown_secret().into());
+        let secrets = SecretSource::Tenants { lookup, unknown, is_failing: Arc::default() };
+        WebhookLayerBuilder { config: Config::new(secrets) }
     }
 }
 
@@ -96,6 +97,9 @@ impl WebhookLayerBuilder {
     /// The service behind the layer must answer unknown paths with 404, so that a mistyped path is a failed delivery. tonic
     /// answers them with 200 and `grpc-status: 12`, and the event would be lost: the example `tonic` replaces that fallback.
     ///
+    /// Do not set a path for tenants with different paths, because the other paths would pass unverified. Mount the layer on
+    /// their route instead, such as `/webhooks/{tenant}`.
+    ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
     /// # let secret = Secret::new("the webhook secret")?;
@@ -111,7 +115,8 @@ impl WebhookLayerBuilder {
     /// Sets the namespace of this layer's claims in the store. Default: `roomz`.
     ///
     /// Set it when receivers of different webhooks share one store: staging and production, two ROOMZ subscriptions with
-    /// different secrets, or two handlers of the same events. With tenants, each has its own, and this setting is an error.
+    /// different secrets, or two handlers of the same events. With [`builder_for_tenants`](WebhookLayer::builder_for_tenants), each
+    /// tenant has its own namespace, and `build` returns an error.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
@@ -122,6 +127,7 @@ impl WebhookLayerBuilder {
     /// ```
     pub fn with_namespace(mut self, namespace: &str) -> Self {
         self.config.namespace = namespace.into();
+        self.config.is_namespace_set = true;
         self
     }
 
@@ -194,8 +200,8 @@ impl WebhookLayerBuilder {
 
     /// Sets what happens to a delivery when the store fails at the claim. Default: [`StoreFailurePolicy::FailClosed`].
     ///
-    /// Set [`StoreFailurePolicy::FailOpen`] when a repeated event is better than a late one. At most 10 000 results wait in
-    /// the background for the store to recover.
+    /// Set [`StoreFailurePolicy::FailOpen`] when a repeated event is better than a late one. At most 10 000
+    /// settlements are pending at a time.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, StoreFailurePolicy, WebhookLayer};
@@ -213,14 +219,14 @@ impl WebhookLayerBuilder {
 
     /// Sets how many handlers may run at once. Default: no limit.
     ///
-    /// It counts every running handler, also those whose client disconnected. A new event above the limit is claimed and
-    /// waits for as long as a duplicate does ([`with_duplicate_wait`](Self::with_duplicate_wait), 10 s), then it is
-    /// released and answered 503 with `Retry-After` and the reason `overloaded`. Duplicates of handled events are answered
-    /// at once.
+    /// The limit counts every running handler, including those whose client disconnected. Zero is an error. An event above
+    /// the limit is claimed and waits for a running handler to end, for up to
+    /// [`with_duplicate_wait`](Self::with_duplicate_wait) (10 s) after it was verified. Then it is released and answered 503
+    /// with `Retry-After` and the reason `overloaded`; its next delivery is attempt 2. At most 1 000 events wait, and an
+    /// event keeps waiting after its client disconnects. Duplicates of handled events are answered at once.
     ///
-    /// A concurrency limit *outside* the layer counts requests, and a request ends when its client disconnects, although its
-    /// handler runs on. A concurrency limit of tower *inside* the layer counts every handler, but its queue has no limit of
-    /// time.
+    /// A concurrency limit *outside* the layer does not count handlers whose client disconnected. tower's concurrency limit
+    /// *inside* the layer counts every handler, but requests wait in its queue without a timeout.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};

@@ -10,7 +10,8 @@ use crate::config::{IdReusePolicy, StoreFailurePolicy};
 use crate::response::{EarlyResponse, RejectionKind, Skipped};
 use crate::state::Shared;
 use crate::store::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, Owner, StoreError, StoreErrorKind, call_store,
+    Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, Owner, Settled, StoreError, StoreErrorKind,
+    call_store,
 };
 use crate::telemetry::{self, Operation};
 
@@ -21,13 +22,13 @@ const POLL_MAX: Duration = Duration::from_secs(1);
 
 /// Check 9: claims the event. Waits while another delivery of it is in flight.
 ///
-/// `outer` is the key of a claim that another layer holds for the same request. A delivery whose client disconnected does
-/// not wait.
+/// `outer` is the claim that another layer holds for the same request. A delivery whose client disconnected does not wait.
 pub(crate) async fn acquire(
     shared: &Arc<Shared>,
     key: ClaimKey,
     body: &[u8],
-    outer: Option<ClaimKey>,
+    outer: Option<(ClaimKey, Owner)>,
+    start: Instant,
     disconnected: impl Future<Output = ()>,
 ) -> Result<HeldClaim, EarlyResponse> {
     let config = &shared.config;
@@ -37,23 +38,26 @@ pub(crate) async fn acquire(
         _ => key,
     };
     let request = ClaimRequest::new(Owner::random(), fingerprint, config.lease, config.retention);
-    ClaimAttempt { shared, key, request, outer, mismatch_reported: false }.claim(disconnected).await
+    ClaimAttempt { shared, key, request, outer, mismatch_reported: false }.claim(start, disconnected).await
 }
 
 struct ClaimAttempt<'a> {
     shared: &'a Arc<Shared>,
     key: ClaimKey,
     request: ClaimRequest,
-    outer: Option<ClaimKey>,
+    outer: Option<(ClaimKey, Owner)>,
     mismatch_reported: bool,
 }
 
 impl ClaimAttempt<'_> {
-    async fn claim(&mut self, disconnected: impl Future<Output = ()>) -> Result<HeldClaim, EarlyResponse> {
+    async fn claim(
+        &mut self,
+        start: Instant,
+        disconnected: impl Future<Output = ()>,
+    ) -> Result<HeldClaim, EarlyResponse> {
         if self.shared.draining.is_active() {
             return Err(self.reject(RejectionKind::ShuttingDown));
         }
-        let called_at = Instant::now();
         let claim = match self.call_store().await {
             Ok(claim) => claim,
             // Fail open on the first call only: a waiting duplicate already knows that the event is claimed. A full store
@@ -63,27 +67,27 @@ impl ClaimAttempt<'_> {
                     && error.kind() != StoreErrorKind::Full =>
             {
                 telemetry::store_error(Operation::Claim, &error);
-                return Ok(self.unconfirmed_claim(called_at));
+                return Ok(self.unconfirmed_claim(start));
             }
-            Err(error) => return Err(self.store_failed(&error, called_at)),
+            Err(error) => return Err(self.store_failed(&error, start)),
         };
-        if let Some(held) = self.interpret(claim, called_at).await? {
+        if let Some(held) = self.interpret(claim, start).await? {
             return Ok(held);
         }
-        if self.outer.as_ref() == Some(&self.key) {
+        if self.is_held_by_outer_layer().await {
             telemetry::nested_layers(self.key.namespace());
             return Err(self.reject(RejectionKind::NestedLayers));
         }
-        self.wait(pin!(disconnected)).await
+        self.wait(start + self.shared.config.duplicate_wait, pin!(disconnected)).await
     }
 
     /// Waits until the delivery in flight is settled and claims again, or rejects the delivery at the deadline.
     async fn wait(
         &mut self,
+        deadline: Instant,
         mut disconnected: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<HeldClaim, EarlyResponse> {
         let shared = self.shared;
-        let deadline = Instant::now() + shared.config.duplicate_wait;
         let key = self.key.clone();
         let Some(waiter) = shared.waiters.register(&key) else {
             return Err(self.reject(RejectionKind::InFlight));
@@ -93,7 +97,13 @@ impl ClaimAttempt<'_> {
             // Created before the store is called, so that a settlement between the call and the wait is not missed.
             let notified = waiter.notified();
             let called_at = Instant::now();
-            let claim = self.call_store().await.map_err(|error| self.store_failed(&error, called_at))?;
+            let claim = tokio::select! {
+                claim = self.call_store() => claim.map_err(|error| self.store_failed(&error, called_at))?,
+                () = shared.draining.started() => {
+                    settle::release_unconfirmed(shared, self.unconfirmed_claim(called_at));
+                    return Err(self.reject(RejectionKind::ShuttingDown));
+                }
+            };
             if let Some(held) = self.interpret(claim, called_at).await? {
                 return Ok(held);
             }
@@ -106,6 +116,18 @@ impl ClaimAttempt<'_> {
             }
         }
         Err(self.reject(RejectionKind::InFlight))
+    }
+
+    /// Returns whether the claim in flight is that of another layer around this one, with the same store and namespace. Only
+    /// then can its owner renew it here.
+    async fn is_held_by_outer_layer(&self) -> bool {
+        let Some((key, owner)) = self.outer.as_ref().filter(|(key, _)| *key == self.key) else {
+            return false;
+        };
+        let config = &self.shared.config;
+        let renewal =
+            call_store(config.store_timeout, || config.store.renew(key, *owner, config.lease)).await;
+        renewal.is_ok_and(|settled| settled == Settled::Applied)
     }
 
     async fn call_store(&self) -> Result<Claim, StoreError> {
@@ -147,8 +169,7 @@ impl ClaimAttempt<'_> {
     fn store_failed(&self, error: &StoreError, called_at: Instant) -> EarlyResponse {
         telemetry::store_error(Operation::Claim, error);
         if error.kind() != StoreErrorKind::Full {
-            let held = self.unconfirmed_claim(called_at);
-            settle::settle_in_background(self.shared, held, Settlement::Release);
+            settle::release_unconfirmed(self.shared, self.unconfirmed_claim(called_at));
         }
         self.reject(RejectionKind::StoreUnavailable)
     }
@@ -158,10 +179,10 @@ impl ClaimAttempt<'_> {
     }
 
     fn confirmed_claim(&self, attempt: u32, claimed_at: Instant) -> HeldClaim {
-        HeldClaim { key: self.key.clone(), request: self.request, attempt, claimed_at, unconfirmed: false }
+        HeldClaim::new(self.key.clone(), self.request, attempt, claimed_at, false)
     }
 
     fn unconfirmed_claim(&self, claimed_at: Instant) -> HeldClaim {
-        HeldClaim { unconfirmed: true, ..self.confirmed_claim(1, claimed_at) }
+        HeldClaim::new(self.key.clone(), self.request, 1, claimed_at, true)
     }
 }

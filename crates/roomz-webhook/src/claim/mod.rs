@@ -2,6 +2,7 @@
 
 mod acquire;
 mod held;
+pub(crate) mod limit;
 pub(crate) mod pending;
 mod reclaim;
 mod run;

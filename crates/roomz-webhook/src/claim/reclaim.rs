@@ -8,7 +8,8 @@ use crate::store::{ClaimRequest, ClaimState, StoreError, call_store};
 /// Whether this process holds the claim after [`reclaim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reclaimed {
-    Held,
+    /// It does. Above the attempt of the claim, others claimed the event meanwhile and released it.
+    Held { attempt: u32 },
     /// Another delivery holds the claim.
     InFlight,
     /// The event is done.
@@ -21,24 +22,30 @@ pub(crate) enum Reclaimed {
 ///
 /// The store may have lost the claim in a restart or a failover, or it did not reply to the claim. If nobody else claimed
 /// the event meanwhile, the same owner gets it again.
+///
+/// When the call fails or is dropped, the claim is unconfirmed: the store may have written it.
 pub(crate) async fn reclaim(
     shared: &Shared,
     held: &HeldClaim,
     lease: Duration,
 ) -> Result<Reclaimed, StoreError> {
     let config = &shared.config;
+    let was_unconfirmed = held.is_unconfirmed();
+    held.set_unconfirmed(true);
     let request = ClaimRequest { lease, ..held.request };
     let claim = call_store(config.store_timeout, || config.store.claim(&held.key, &request)).await?;
-    match claim.state {
-        ClaimState::InFlight { .. } => Ok(Reclaimed::InFlight),
-        ClaimState::Done => Ok(Reclaimed::Done),
+    let (reclaimed, is_unconfirmed) = match claim.state {
+        ClaimState::InFlight { .. } => (Reclaimed::InFlight, was_unconfirmed),
+        ClaimState::Done => (Reclaimed::Done, was_unconfirmed),
         ClaimState::Claimed { .. }
             if !claim.fingerprint_matches && config.id_reuse_policy == IdReusePolicy::Reject =>
         {
             let release = || config.store.release(&held.key, held.request.owner);
             let _ = call_store(config.store_timeout, release).await?;
-            Ok(Reclaimed::OtherBody)
+            (Reclaimed::OtherBody, was_unconfirmed)
         }
-        ClaimState::Claimed { .. } => Ok(Reclaimed::Held),
-    }
+        ClaimState::Claimed { attempt } => (Reclaimed::Held { attempt }, false),
+    };
+    held.set_unconfirmed(is_unconfirmed);
+    Ok(reclaimed)
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use roomz_protocol::Event;
-use tokio::sync::SemaphorePermit;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tower_service::Service;
 
 use super::held::HeldClaim;
@@ -24,6 +23,7 @@ pub(crate) async fn run<S, B>(
     shared: &Shared,
     held: &HeldClaim,
     event: &Event,
+    wait_deadline: Instant,
     service: S,
     request: Request<WebhookBody>,
 ) -> Result<Result<Response<B>, S::Error>, RejectionKind>
@@ -31,11 +31,13 @@ where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
 {
     let handler = async {
-        let _permit = start_permit(shared).await?;
-        telemetry::accepted(event, held.attempt);
+        let _permit = match &shared.handler_limit {
+            Some(limit) => Some(limit.permit(wait_deadline, &shared.draining).await?),
+            None => None,
+        };
         let _guard = telemetry::handler_started();
-        let response = catch_panic(call_when_ready(service, request)).await;
-        response.map_err(|Panicked| RejectionKind::HandlerPanicked)
+        let handled = catch_panic(call_unless_draining(shared, held, event, service, request)).await;
+        handled.unwrap_or_else(|Panicked| Err(RejectionKind::HandlerPanicked))
     };
     tokio::select! {
         // The handler is polled first: one that completes at once costs no timer.
@@ -47,19 +49,30 @@ where
     }
 }
 
-/// Waits while as many handlers run as the limit allows, for at most the duplicate wait.
-async fn start_permit(shared: &Shared) -> Result<Option<SemaphorePermit<'_>>, RejectionKind> {
-    let permit = match &shared.handler_permits {
-        None => None,
-        Some(permits) => tokio::select! {
-            permit = timeout(shared.config.duplicate_wait, permits.acquire()) => match permit {
-                Ok(permit) => permit.ok(),
-                Err(_) => return Err(RejectionKind::Overloaded),
-            },
-            () = shared.draining.started() => return Err(RejectionKind::ShuttingDown),
-        },
+/// Waits until the service is ready, then calls it, unless `drain` runs.
+async fn call_unless_draining<S, B>(
+    shared: &Shared,
+    held: &HeldClaim,
+    event: &Event,
+    mut service: S,
+    request: Request<WebhookBody>,
+) -> Result<Result<Response<B>, S::Error>, RejectionKind>
+where
+    S: Service<Request<WebhookBody>, Response = Response<B>>,
+{
+    let ready = tokio::select! {
+        biased;
+        ready = poll_fn(|cx| service.poll_ready(cx)) => ready,
+        () = shared.draining.started() => return Err(RejectionKind::ShuttingDown),
     };
-    if shared.draining.is_active() { Err(RejectionKind::ShuttingDown) } else { Ok(permit) }
+    if shared.draining.is_active() {
+        return Err(RejectionKind::ShuttingDown);
+    }
+    telemetry::accepted(event, held.attempt);
+    match ready {
+        Ok(()) => Ok(call(service, request).await),
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 /// Waits until the service is ready, then calls it. `Webhook::poll_ready` does not poll the inner service.
@@ -68,10 +81,12 @@ where
     S: Service<R>,
 {
     poll_fn(|cx| service.poll_ready(cx)).await?;
-    let response = service.call(request);
-    // A service may hold a permit or a connection: it is not kept while the response is awaited.
-    drop(service);
-    response.await
+    call(service, request).await
+}
+
+/// Calls a service that is ready. It may hold a permit or a connection, so it is dropped before the response is awaited.
+fn call<S: Service<R>, R>(mut service: S, request: R) -> S::Future {
+    service.call(request)
 }
 
 async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
@@ -106,16 +121,20 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
 /// Renews the lease, or claims the event again if the store lost the claim. Returns whether the claim is held.
 async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<bool, StoreError> {
     let config = &shared.config;
-    let renewal = || config.store.renew(&held.key, held.request.owner, lease);
-    if call_store(config.store_timeout, renewal).await? == Settled::Applied {
-        return Ok(true);
+    let was_unconfirmed = held.is_unconfirmed();
+    if !was_unconfirmed {
+        let renewal = || config.store.renew(&held.key, held.request.owner, lease);
+        if call_store(config.store_timeout, renewal).await? == Settled::Applied {
+            return Ok(true);
+        }
     }
-    let is_held = reclaim(shared, held, lease).await? == Reclaimed::Held;
-    // An unconfirmed claim may never have been written, so the store did not lose it.
-    if is_held && !held.unconfirmed {
+    let Reclaimed::Held { attempt } = reclaim(shared, held, lease).await? else { return Ok(false) };
+    // An unconfirmed claim may never have been written. A higher attempt means that others had the claim meanwhile. In both
+    // cases, the store did not lose it.
+    if !was_unconfirmed && attempt <= held.attempt {
         telemetry::claim_restored();
     }
-    Ok(is_held)
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Settlement {
 /// Completes or releases a claim. When the store fails, the settlement is retried in the background and the handler's
 /// answer stands.
 pub(crate) async fn settle(shared: &Arc<Shared>, held: HeldClaim, settlement: Settlement) {
-    if held.unconfirmed {
+    if held.is_unconfirmed() {
         // The store failed a moment ago. The sender should not wait for another call.
         return settle_in_background(shared, held, settlement);
     }
@@ -54,21 +54,35 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: HeldClaim, settlement: Se
     }
 }
 
+/// Releases a claim whose handler did not run, because the store did not reply to the claim.
+///
+/// An outage causes one for each delivery, so they have a lower limit of their own. Above it, the lease ends the claim.
+pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: HeldClaim) {
+    match shared.pending.unconfirmed_permit() {
+        Some(permit) => spawn_settlement(shared, held, Settlement::Release, permit),
+        None => telemetry::unconfirmed_claim_abandoned(),
+    }
+}
+
 /// Retries a settlement in the background until it succeeds, its deadline passes, or the claim is lost.
 ///
-/// Above the limit of background settlements, the settlement is abandoned. A release of a claim of unknown outcome has a
-/// lower limit and is dropped silently: the lease ends such a claim.
-pub(crate) fn settle_in_background(shared: &Arc<Shared>, held: HeldClaim, settlement: Settlement) {
-    let permit = if held.unconfirmed && settlement == Settlement::Release {
-        let Some(permit) = shared.pending.unconfirmed_permit() else { return };
-        permit
-    } else if let Some(permit) = shared.pending.permit() {
-        permit
-    } else {
-        telemetry::settlement_abandoned(settlement.operation(), None);
-        shared.waiters.notify_all(&held.key);
-        return;
-    };
+/// Above the limit of background settlements, the settlement is abandoned.
+fn settle_in_background(shared: &Arc<Shared>, held: HeldClaim, settlement: Settlement) {
+    match shared.pending.permit() {
+        Some(permit) => spawn_settlement(shared, held, settlement, permit),
+        None => {
+            telemetry::settlement_abandoned(settlement.operation(), None);
+            shared.waiters.notify_all(&held.key);
+        }
+    }
+}
+
+fn spawn_settlement(
+    shared: &Arc<Shared>,
+    held: HeldClaim,
+    settlement: Settlement,
+    permit: OwnedSemaphorePermit,
+) {
     if settlement == Settlement::Complete {
         // From here on this process detects duplicates itself, even if the store has not recorded the event.
         shared.pending.insert_completed(&held.key, held.request.fingerprint);
@@ -134,9 +148,11 @@ impl PendingSettlement {
             match (result, settlement) {
                 (Ok(Settled::Applied), _) => return,
                 // Another process runs the event. If that one fails, this completion is still recorded.
-                (Ok(Settled::Lost), Settlement::Complete) if held.unconfirmed => {}
+                (Ok(Settled::Lost), Settlement::Complete) if held.is_unconfirmed() => {}
                 (Ok(Settled::Lost), Settlement::Complete) => return telemetry::claim_lost(),
-                (Ok(Settled::Lost), Settlement::Release) if held.unconfirmed && now < late_claim_deadline => {
+                (Ok(Settled::Lost), Settlement::Release)
+                    if held.is_unconfirmed() && now < late_claim_deadline =>
+                {
                     next = next.min(late_claim_deadline);
                 }
                 // An earlier try may have released it.
@@ -156,27 +172,25 @@ async fn try_settle(
 ) -> Result<Settled, StoreError> {
     let config = &shared.config;
     let (key, owner) = (&held.key, held.request.owner);
+    if settlement == Settlement::Release {
+        return call_store(config.store_timeout, || config.store.release(key, owner)).await;
+    }
     let complete = || config.store.complete(key, owner, config.retention);
-    match settlement {
-        Settlement::Release => {
-            return call_store(config.store_timeout, || config.store.release(key, owner)).await;
-        }
-        Settlement::Complete if !held.unconfirmed => {
-            if call_store(config.store_timeout, complete).await? == Settled::Applied {
-                return Ok(Settled::Applied);
-            }
-        }
-        Settlement::Complete => {}
+    let was_unconfirmed = held.is_unconfirmed();
+    if !was_unconfirmed && call_store(config.store_timeout, complete).await? == Settled::Applied {
+        return Ok(Settled::Applied);
     }
     // Only a claim can be completed. The store may never have written it, or lost it.
     match reclaim(shared, held, config.lease).await? {
-        Reclaimed::Held => {
-            if !held.unconfirmed {
+        Reclaimed::Held { attempt } => {
+            if attempt > held.attempt {
+                telemetry::claim_lost();
+            } else if !was_unconfirmed {
                 telemetry::claim_restored();
             }
             call_store(config.store_timeout, complete).await
         }
-        Reclaimed::Done if held.unconfirmed => Ok(Settled::Applied),
+        Reclaimed::Done if was_unconfirmed => Ok(Settled::Applied),
         Reclaimed::OtherBody => Ok(Settled::Applied),
         Reclaimed::Done | Reclaimed::InFlight => Ok(Settled::Lost),
     }

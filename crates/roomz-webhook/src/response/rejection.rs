@@ -58,9 +58,9 @@ pub enum RejectionKind {
     InFlight,
     /// 503: the store is unavailable, slow or full.
     StoreUnavailable,
-    /// 503: as many handlers run as
-    /// [`with_max_running_handlers`](crate::WebhookLayerBuilder::with_max_running_handlers) allows, also after the
-    /// duplicate wait.
+    /// 503: the limit of running handlers
+    /// ([`with_max_running_handlers`](crate::WebhookLayerBuilder::with_max_running_handlers)) is still reached after the
+    /// duplicate wait, or too many events wait for it.
     Overloaded,
     /// 503: [`drain`](crate::WebhookLayer::drain) runs, or the runtime shut down.
     ShuttingDown,
@@ -68,7 +68,7 @@ pub enum RejectionKind {
     TenantLookupFailed,
     /// 500: the handler panicked.
     HandlerPanicked,
-    /// 500: another layer in front of this one holds the same claim in the same store.
+    /// 500: the request already passed another layer with the same store and namespace.
     NestedLayers,
     /// 500: an extractor found no delivery, because the layer is not in front of the route.
     MissingLayer,
@@ -283,15 +283,13 @@ impl RejectionKind {
             Self::StoreUnavailable => {
                 "the receiver cannot check whether this event was handled before; deliver it again later"
             }
-            Self::Overloaded => "the receiver handles too many events at once; deliver it again later",
+            Self::Overloaded => "the limit of running handlers is reached; deliver the event again later",
             Self::ShuttingDown => "the receiver is shutting down; deliver the event again later",
-            Self::TenantLookupFailed => {
-                "the receiver cannot look up its secrets; deliver the event again later"
-            }
+            Self::TenantLookupFailed => "the tenant lookup failed; deliver the event again later",
             Self::HandlerPanicked => "the receiver failed; deliver the event again later",
             Self::NestedLayers => {
-                "two webhook layers around each other claim the event in the same store and namespace; remove one of \
-                 them, or give them different namespaces"
+                "nested webhook layers claim the event in the same store and namespace; remove one of them, or give them \
+                 different namespaces"
             }
             Self::MissingLayer => {
                 "no verified delivery: add `roomz_webhook::WebhookLayer` to this route; if the layer has a path \

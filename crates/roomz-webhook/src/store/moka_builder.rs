@@ -62,8 +62,8 @@ impl MokaStoreBuilder {
 
     /// Sets how many claims may be in flight at once. Default: 100 000. Zero counts as 1.
     ///
-    /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer answers with
-    /// 503 unless it fails open. Lower it to bound memory.
+    /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer answers with 503
+    /// under every policy. Lower it to bound memory.
     ///
     /// ```
     /// # use roomz_webhook::store::MokaStore;

@@ -13,11 +13,12 @@ use crate::telemetry;
 
 /// Checks 5 and 6: reads the body within the limit and the deadline, and verifies the signature.
 ///
-/// Returns the bytes and the position of the secret that matched.
+/// `padding` is verified too, and its result ignored. Returns the bytes and the position of the secret that matched.
 pub(crate) async fn read_and_verify<B>(
     body: B,
     signature: &Signature,
     secrets: &Secrets,
+    padding: Option<Secrets>,
     config: &Config,
 ) -> Result<(Bytes, usize), Rejection>
 where
@@ -25,7 +26,7 @@ where
     B::Error: Into<BoxError>,
 {
     // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per second.
-    tokio::time::timeout(config.body_timeout, read(body, signature, secrets, config))
+    tokio::time::timeout(config.body_timeout, read(body, signature, secrets, padding, config))
         .await
         .unwrap_or_else(|_| Err(Rejection::new(RejectionKind::BodyTimeout)))
 }
@@ -34,6 +35,7 @@ async fn read<B>(
     body: B,
     signature: &Signature,
     secrets: &Secrets,
+    padding: Option<Secrets>,
     config: &Config,
 ) -> Result<(Bytes, usize), Rejection>
 where
@@ -46,6 +48,7 @@ where
         return Err(too_large());
     }
     let mut verifier = secrets.verifier();
+    let mut padding = padding.map(|secrets| secrets.verifier());
     let mut buffer = Buffer::Empty;
     loop {
         let data = match body.frame().await {
@@ -62,7 +65,13 @@ where
             return Err(too_large());
         }
         verifier.update(&data);
+        if let Some(padding) = &mut padding {
+            padding.update(&data);
+        }
         buffer = buffer.append(data);
+    }
+    if let Some(padding) = padding {
+        let _ = std::hint::black_box(padding.verify(signature));
     }
     let secret = verifier.verify(signature).map_err(|_| Rejection::new(RejectionKind::SignatureMismatch))?;
     Ok((buffer.into_bytes(), secret))

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::request::Parts;
 use roomz_protocol::Secrets;
@@ -16,16 +17,19 @@ pub(crate) struct Credentials {
     /// `None` for an unknown tenant: no signature is valid then.
     pub(crate) namespace: Option<Arc<str>>,
     pub(crate) secrets: Secrets,
+    /// A secret whose result is ignored, so that the time tells nobody which tenants exist: at least two HMACs are computed for
+    /// every tenant, known or not, with one secret or with two during a rotation.
+    pub(crate) padding: Option<Secrets>,
 }
 
 /// Returns the secrets and the namespace for a request. With tenants, looks up the tenant.
 pub(crate) async fn find(head: &Parts, config: &Config) -> Result<Credentials, EarlyResponse> {
-    let (lookup, unknown) = match &config.secrets {
+    let (lookup, unknown, is_failing) = match &config.secrets {
         SecretSource::Fixed(secrets) => {
             let namespace = Some(Arc::clone(&config.namespace));
-            return Ok(Credentials { namespace, secrets: secrets.get() });
+            return Ok(Credentials { namespace, secrets: secrets.get(), padding: None });
         }
-        SecretSource::Tenants { lookup, unknown } => (lookup, unknown),
+        SecretSource::Tenants { lookup, unknown, is_failing } => (lookup, unknown, is_failing),
     };
     // Called inside the future, so that a panic before `lookup` returns its future is caught too.
     let lookup = catch_panic(async { lookup.lookup(head).await });
@@ -35,18 +39,23 @@ pub(crate) async fn find(head: &Parts, config: &Config) -> Result<Credentials, E
             Ok(Err(Panicked)) => Err("the lookup panicked".into()),
             Err(_) => Err("the lookup did not end in time".into()),
         };
+    let has_failed = is_failing.swap(found.is_err(), Ordering::SeqCst);
+    if has_failed && found.is_ok() {
+        telemetry::tenant_lookup_recovered();
+    }
     match found {
         Ok(Some(tenant)) => {
             let (namespace, secrets) = tenant.into_parts();
-            Ok(Credentials { namespace: Some(namespace), secrets })
+            let padding = (secrets.count() < 2).then(|| unknown.clone());
+            Ok(Credentials { namespace: Some(namespace), secrets, padding })
         }
         // The body is read and verified like any other, so that nobody learns which tenants exist.
         Ok(None) => {
             telemetry::tenant_unknown();
-            Ok(Credentials { namespace: None, secrets: unknown.clone() })
+            Ok(Credentials { namespace: None, secrets: unknown.clone(), padding: Some(unknown.clone()) })
         }
         Err(error) => {
-            telemetry::tenant_lookup_failed(&*error);
+            telemetry::tenant_lookup_failed(!has_failed, &*error);
             Err(EarlyResponse::rejected(RejectionKind::TenantLookupFailed, config.retry_after))
         }
     }

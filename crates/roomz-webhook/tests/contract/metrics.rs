@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use roomz_webhook::Secret;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{Secret, Secrets, Tenant, TenantMap, WebhookLayer};
 use tokio::time::sleep;
 
-use crate::support::{Fault, Op, TestReceiver};
+use crate::support::{Fault, FaultyStore, Op, TestReceiver};
 
 /// The recorded metrics: counts, gauges, and the number of values in each histogram.
 fn counters(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
@@ -77,6 +78,45 @@ async fn counts_each_outcome() {
     assert_eq!(counted, expected);
 }
 
+/// An event whose handler did not start is rejected. It is not accepted, and so not released.
+#[tokio::test(start_paused = true)]
+async fn counts_event_that_did_not_start_as_rejected() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let receiver = TestReceiver::with(
+        |builder| builder.with_max_running_handlers(1).with_duplicate_wait(Duration::ZERO),
+        async |_| {
+            sleep(Duration::from_secs(1)).await;
+            Ok(StatusCode::OK)
+        },
+    );
+    let (running, rejected) = (TestEvent::busy(), TestEvent::busy());
+    tokio::join!(receiver.deliver(&running), receiver.deliver(&rejected));
+    let counted = counters(&snapshotter);
+    let value = |name: &str| counted.get(name).copied().unwrap_or_default();
+    assert_eq!((value("accepted_total"), value("handled_total"), value("released_total")), (1.0, 1.0, 0.0));
+    assert_eq!(value("rejected_total{reason=overloaded}"), 1.0);
+}
+
+/// With tenants, the label tells whose secret matched.
+#[tokio::test]
+async fn counts_verified_deliveries_by_tenant() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let secrets = ["the new secret", "the old secret"].map(|text| Secret::new(text).unwrap());
+    let tenants = TenantMap::new();
+    let acme = Tenant::new("acme", Secrets::new(secrets.clone()).unwrap()).unwrap();
+    tenants.insert("/acme", acme).unwrap();
+    let store = FaultyStore::new(MokaStore::new());
+    let layer = WebhookLayer::builder_for_tenants(tenants).build().unwrap();
+    let receiver = TestReceiver::with_layer(layer, store, async |_| Ok(StatusCode::OK));
+    let request = TestEvent::busy().request("/acme", &secrets[1]);
+    assert_eq!(receiver.send(request).await.status, 200);
+    assert_eq!(counters(&snapshotter).get("verified_total{secret=1,tenant=acme}"), Some(&1.0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn counts_lost_claims_and_store_errors() {
     let recorder = DebuggingRecorder::new();
@@ -101,7 +141,7 @@ async fn counts_lost_claims_and_store_errors() {
     receiver.deliver(&TestEvent::busy()).await;
     receiver.layer.drain().await;
     let counted = counters(&snapshotter);
-    assert_eq!(counted.get("lost_total"), Some(&1.0));
+    assert_eq!(counted.get("claims_lost_total"), Some(&1.0));
     assert_eq!(counted.get("store_errors_total{operation=renew}"), Some(&1.0));
     assert_eq!(counted.get("store_errors_total{operation=complete}"), Some(&2.0), "one error per retry");
 }

@@ -109,6 +109,43 @@ async fn retry_survives_reused_id_in_between() {
     }
 }
 
+/// The store loses the claim of the first body, and the second body claims the id and fails. The first body must not complete
+/// the record of the second, even if the store fails meanwhile.
+#[tokio::test(start_paused = true)]
+async fn reclaim_never_completes_other_body() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let succeeded = Arc::new(Mutex::new(Vec::new()));
+    let recorded = succeeded.clone();
+    let receiver = TestReceiver::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO).with_id_reuse_policy(IdReusePolicy::Reject),
+        move |delivery: Delivery| {
+            let (run, recorded) = (runs.fetch_add(1, Ordering::SeqCst), recorded.clone());
+            async move {
+                match run {
+                    0 => sleep(Duration::from_secs(60)).await,
+                    1 => return Ok(StatusCode::INTERNAL_SERVER_ERROR),
+                    _ => {}
+                }
+                recorded.lock().unwrap().push(delivery.body().clone());
+                OK
+            }
+        },
+    );
+    let event = TestEvent::busy();
+    let other = event.clone().with("note", 1);
+    let (first, second) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(5)).await;
+        receiver.store.lose_data();
+        let second = receiver.deliver(&other).await;
+        receiver.store.inject(Op::Release, Fault::Error, 1);
+        second
+    });
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 500));
+    receiver.layer.drain().await;
+    assert_eq!(receiver.deliver(&other).await.outcome(), (200, String::new()), "the second body is handled");
+    assert_eq!(*succeeded.lock().unwrap(), [event.body(), other.body()]);
+}
+
 /// The store has not recorded the completion yet. The process still compares the body of a duplicate.
 #[tokio::test(start_paused = true)]
 async fn unrecorded_completion_keeps_fingerprint() {

@@ -88,7 +88,7 @@ async fn settlements_end_at_deadline() {
         let metrics = snapshotter.snapshot().into_vec();
         metrics.into_iter().find(|(key, ..)| key.key().name() == name).map(|(.., value)| value)
     };
-    assert_eq!(value("roomz_webhook_abandoned_total"), Some(DebugValue::Counter(12_000)));
+    assert_eq!(value("roomz_webhook_settlements_abandoned_total"), Some(DebugValue::Counter(12_000)));
 }
 
 /// After an outage that is longer than a lease, a redelivery must not find the event free for long.
@@ -119,6 +119,57 @@ async fn completes_claim_that_store_lost() {
     assert_eq!(first.status, 200);
     assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
     assert_eq!(receiver.runs(), 1);
+}
+
+/// The store lost the claim, and the claim that the renewal sends again arrives after the handler failed.
+#[tokio::test(start_paused = true)]
+async fn releases_reclaim_applied_late() {
+    let receiver = TestReceiver::with(
+        |builder| builder.with_duplicate_wait(Duration::ZERO),
+        async |delivery| {
+            sleep(Duration::from_secs(21)).await;
+            Ok(if delivery.attempt() == 1 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK })
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(5)).await;
+        receiver.store.lose_data();
+        // Sent at the renewal after 20 s, applied after 21.5 s. The handler fails after 21 s.
+        receiver.store.inject(Op::Claim, Fault::AppliedLate(Duration::from_millis(1_500)), 1);
+    });
+    assert_eq!(first.status, 500);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(receiver.deliver(&event).await.status, 200, "the late claim was released");
+}
+
+/// The ceiling ends the renewals, a redelivery takes over and fails. The first handler then succeeds.
+#[tokio::test(start_paused = true)]
+async fn completion_after_takeover_is_lost_not_restored() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let receiver = TestReceiver::with(
+        |builder| builder.with_lease_ceiling(LEASE).with_duplicate_wait(Duration::ZERO),
+        async |delivery| {
+            sleep(if delivery.attempt() == 1 { LEASE * 2 } else { Duration::ZERO }).await;
+            Ok(if delivery.attempt() == 1 { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR })
+        },
+    );
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(receiver.deliver(&event), async {
+        sleep(LEASE + Duration::from_secs(2)).await;
+        receiver.deliver(&event).await
+    });
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 500));
+    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate), "the success is recorded");
+    let names: Vec<_> =
+        snapshotter.snapshot().into_vec().into_iter().map(|(key, ..)| key.key().name().to_owned()).collect();
+    assert!(names.iter().any(|name| name == "roomz_webhook_claims_lost_total"));
+    assert!(
+        !names.iter().any(|name| name == "roomz_webhook_claims_restored_total"),
+        "the store lost nothing"
+    );
 }
 
 /// Until the store recovers, this process recognises the duplicate.

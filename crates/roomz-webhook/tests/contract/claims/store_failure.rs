@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header;
+use futures_util::future::join_all;
+use http::{StatusCode, header};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, IdempotencyStore, MokaStore, Owner, Settled, StoreError, async_trait,
 };
@@ -163,6 +165,40 @@ async fn outage_causes_bounded_releases() {
     assert!(each < 80, "{each} tries for each of 1000 claims");
 }
 
+/// Above the limit, the lease ends the claims. They are counted.
+#[tokio::test(start_paused = true)]
+async fn counts_abandoned_releases() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Claim, Fault::AppliedThenHang, usize::MAX);
+    join_all((0..1_500).map(|_| async { receiver.deliver(&TestEvent::busy()).await })).await;
+    let metrics = snapshotter.snapshot().into_vec().into_iter();
+    let abandoned =
+        metrics.filter(|(key, ..)| key.key().name() == "roomz_webhook_settlements_abandoned_total");
+    assert_eq!(abandoned.map(|(.., value)| value).collect::<Vec<_>>(), [DebugValue::Counter(500)]);
+}
+
+/// Fail open: the store writes claims without replying, and the handlers fail. All are released when the store recovers.
+#[tokio::test(start_paused = true)]
+async fn fail_open_releases_failed_handlers() {
+    let receiver = TestReceiver::with(
+        |builder| {
+            let builder = builder.with_store_failure_policy(StoreFailurePolicy::FailOpen);
+            builder.with_duplicate_wait(Duration::ZERO)
+        },
+        async |_| Ok(StatusCode::INTERNAL_SERVER_ERROR),
+    );
+    receiver.store.inject(Op::Claim, Fault::AppliedThenHang, usize::MAX);
+    let events: Vec<_> = (0..1_500).map(|_| TestEvent::busy()).collect();
+    join_all(events.iter().map(|event| receiver.deliver(event))).await;
+    receiver.store.clear_faults();
+    sleep(Duration::from_secs(5)).await;
+    let responses = join_all(events.iter().map(|event| receiver.deliver(event))).await;
+    assert!(responses.iter().all(|response| response.status == 500), "each handler runs again");
+}
+
 /// 503 at the claim. At the completion, the response of the handler is sent.
 #[tokio::test(start_paused = true)]
 async fn store_panic_is_store_failure() {
@@ -266,7 +302,7 @@ async fn full_store_keeps_live_claims() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_store_is_not_asked_to_release() {
+async fn never_releases_claim_after_full_store() {
     let receiver = TestReceiver::new();
     receiver.store.inject(Op::Claim, Fault::Full, 1);
     assert_eq!(receiver.deliver(&TestEvent::busy()).await.outcome(), (503, "store-unavailable".into()));
