@@ -95,6 +95,7 @@ pub(crate) fn nested_layers(namespace: &str) {
 }
 
 /// `tenant` is the tenant's namespace, for a layer with tenants.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn verified(secret_index: usize, tenant: Option<&str>) {
     let position = match secret_index {
         0 => "0",
