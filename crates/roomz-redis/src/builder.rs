@@ -6,7 +6,7 @@ use redis::{Client, ErrorKind, RedisError, ServerErrorKind};
 
 use crate::connection::Connection;
 use crate::server::{Server, Source};
-use crate::store::RedisStore;
+use crate::store::{RedisStore, is_full};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 impl RedisStore {
@@ -49,6 +49,7 @@ impl RedisStore {
             prefix: "roomz".to_owned(),
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_millis(1_500),
+            is_eviction_allowed: false,
         }
     }
 }
@@ -75,6 +76,7 @@ pub struct RedisStoreBuilder {
     prefix: String,
     connect_timeout: Duration,
     response_timeout: Duration,
+    is_eviction_allowed: bool,
 }
 
 impl RedisStoreBuilder {
@@ -122,7 +124,23 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Connects, and checks that the store can use the server: its version, the user's permissions, and one write.
+    /// Sets whether `connect` accepts a server that evicts keys when its memory is full. Default: `false`.
+    ///
+    /// With a `maxmemory` and another `maxmemory-policy` than `noeviction`, the server can evict live claims and handled
+    /// ids, and their duplicates run again. Allow it only if a repeated event is harmless; `connect` then logs a warning.
+    ///
+    /// ```
+    /// # use roomz_redis::RedisStore;
+    /// let builder = RedisStore::builder("redis://127.0.0.1").with_eviction_allowed(true);
+    /// # drop(builder);
+    /// ```
+    pub const fn with_eviction_allowed(mut self, allowed: bool) -> Self {
+        self.is_eviction_allowed = allowed;
+        self
+    }
+
+    /// Connects, and checks that the store can use the server: its version and eviction policy, the user's permissions, and
+    /// one write.
     ///
     /// ```no_run
     /// use roomz_redis::{ConnectErrorKind, RedisStore};
@@ -139,7 +157,7 @@ impl RedisStoreBuilder {
     /// # Errors
     ///
     /// [`ConnectError`] if the URL is invalid, the server cannot be reached, it rejects the login, it is older than
-    /// Redis 6.0, or it does not permit the user to run the store's scripts or to write.
+    /// Redis 6.0, it evicts keys, or it does not permit the user to run the store's scripts or to write.
     pub async fn connect(self) -> Result<RedisStore, ConnectError> {
         let connection = match self.server.0 {
             Source::ConnectionManager(manager) => Connection::from_manager(manager),
@@ -149,12 +167,17 @@ impl RedisStoreBuilder {
                 open(client, self.connect_timeout, self.response_timeout).await?
             }
         };
-        check_version(&connection).await?;
+        check_server(&connection, self.is_eviction_allowed).await?;
         let store = RedisStore::new(connection, self.prefix);
-        store.self_test().await.map_err(|error| match error.is_io_error() {
-            true => unreachable_error(error),
-            false => permission_error(error),
-        })?;
+        match store.self_test().await {
+            Ok(()) => {}
+            // The store still recognises handled ids, and accepts new claims once memory is free.
+            Err(error) if is_full(&error) => {
+                tracing::warn!(hint = "new claims fail until memory is free", "Redis server full");
+            }
+            Err(error) if error.is_io_error() => return Err(unreachable_error(error)),
+            Err(error) => return Err(permission_error(error)),
+        }
         Ok(store)
     }
 }
@@ -173,18 +196,51 @@ async fn open(
     Connection::connect(client, config, silence_timeout).await.map_err(connect_error)
 }
 
-async fn check_version(connection: &Connection) -> Result<(), ConnectError> {
-    let info = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection.manager()).await;
-    let info = info.map_err(connect_error)?;
+/// Checks the version and the eviction policy. A user without permission for `INFO` skips both checks.
+async fn check_server(connection: &Connection, is_eviction_allowed: bool) -> Result<(), ConnectError> {
+    let info = match read_info(connection).await {
+        Ok(info) => info,
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            tracing::warn!(
+                hint = "grant the user INFO, or check that the server has version 6.0 or later and evicts no keys",
+                "version and eviction policy of the Redis server unknown",
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(connect_error(error)),
+    };
+    let value = |name: &str| {
+        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
+    };
     // Valkey reports in `redis_version` the version of Redis that it is compatible with.
-    let version =
-        info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default().trim();
+    let version = value("redis_version");
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 6) {
         let message = format!("Redis server version {version:?} is not supported; use 6.0 or later");
         return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
     }
+    let policy = value("maxmemory_policy");
+    if value("maxmemory") == "0" || policy.is_empty() || policy == "noeviction" {
+        return Ok(());
+    }
+    if !is_eviction_allowed {
+        let message = format!(
+            "the Redis server evicts keys when its memory is full (`maxmemory-policy` is {policy:?}), so it can lose claims; \
+             set `maxmemory-policy noeviction`, or accept the loss with `with_eviction_allowed(true)`"
+        );
+        return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
+    }
+    tracing::warn!(policy, hint = "set `maxmemory-policy noeviction`", "Redis server can evict live claims");
     Ok(())
+}
+
+/// `INFO` with two sections needs Redis 7.
+async fn read_info(connection: &Connection) -> Result<String, RedisError> {
+    let mut info = String::new();
+    for section in ["server", "memory"] {
+        info += &redis::cmd("INFO").arg(section).query_async::<String>(&mut connection.manager()).await?;
+    }
+    Ok(info)
 }
 
 /// The message names the scheme at most: the rest of the URL may contain a password.
@@ -236,7 +292,7 @@ fn unreachable_error(error: RedisError) -> ConnectError {
 
 fn permission_error(error: RedisError) -> ConnectError {
     let message = "the Redis server does not permit what the store needs; grant the user EVALSHA, EVAL, SCRIPT LOAD, \
-                   INFO, TIME, HSET, HMGET, HDEL, PTTL and PEXPIRE on keys with the store's prefix, and check that the \
+                   TIME, HSET, HMGET, HDEL, PTTL and PEXPIRE on keys with the store's prefix, and check that the \
                    server accepts writes";
     ConnectError::new(ConnectErrorKind::PermissionDenied, message).with_source(error)
 }
@@ -248,6 +304,7 @@ impl fmt::Debug for RedisStoreBuilder {
             .field("prefix", &self.prefix)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
+            .field("is_eviction_allowed", &self.is_eviction_allowed)
             .finish()
     }
 }

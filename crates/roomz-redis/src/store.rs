@@ -109,9 +109,18 @@ impl RedisStore {
         match self.run_settle(&self.key(key), operation, owner, duration).await {
             Ok(0) => Ok(Settled::Lost),
             Ok(_) => Ok(Settled::Applied),
-            Err(error) => Err(StoreError::unavailable(error)),
+            Err(error) => Err(store_error(error)),
         }
     }
+}
+
+fn store_error(error: RedisError) -> StoreError {
+    if is_full(&error) { StoreError::full() } else { StoreError::unavailable(error) }
+}
+
+/// Whether the server has no free memory for a claim. Redis 6 says it inside the text of a script error.
+pub(crate) fn is_full(error: &RedisError) -> bool {
+    error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("-OOM "))
 }
 
 /// At least 1, because Redis deletes a key at once whose time to live is 0 ms.
@@ -122,8 +131,7 @@ fn millis(duration: Duration) -> u64 {
 #[async_trait]
 impl IdempotencyStore for RedisStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        let (state, number, matches) =
-            self.run_claim(&self.key(key), claim).await.map_err(StoreError::unavailable)?;
+        let (state, number, matches) = self.run_claim(&self.key(key), claim).await.map_err(store_error)?;
         let state = match state {
             0 => ClaimState::claimed(u32::try_from(number).unwrap_or(u32::MAX)),
             1 => ClaimState::in_flight(Duration::from_millis(number)),

@@ -61,6 +61,45 @@ async fn reports_rejected_login() {
     assert!(RedisStore::connect(url(":right@")).await.is_ok());
 }
 
+/// A server without a memory limit never evicts, whatever its policy.
+#[tokio::test]
+async fn rejects_eviction_unless_allowed() {
+    let Some(evicting) =
+        Server::redis_or_skip(&["--maxmemory", "50mb", "--maxmemory-policy", "volatile-lru"])
+    else {
+        return;
+    };
+    let url = format!("redis://127.0.0.1:{}", evicting.port());
+    let (kind, text) = connect_error(&url).await;
+    assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
+    assert!(
+        text.contains("\"volatile-lru\"") && text.contains("set `maxmemory-policy noeviction`"),
+        "{text}"
+    );
+    assert!(RedisStore::builder(&url).with_eviction_allowed(true).connect().await.is_ok());
+    for arguments in [
+        &["--maxmemory-policy", "allkeys-lru"][..],
+        &["--maxmemory", "50mb", "--maxmemory-policy", "noeviction"],
+    ] {
+        let server = Server::redis(arguments).unwrap();
+        let url = format!("redis://127.0.0.1:{}", server.port());
+        assert!(RedisStore::connect(url).await.is_ok(), "{arguments:?}");
+    }
+}
+
+/// The version is then unknown, and the self test decides.
+#[tokio::test]
+async fn connects_without_permission_for_info() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    assert_eq!(server.redis_command("ACL SETUSER claims on >canary ~roomz:* +@all -info"), "+OK");
+    let url = format!("redis://claims:canary@127.0.0.1:{}", server.port());
+    assert!(RedisStore::connect(&url).await.is_ok());
+    assert_eq!(server.redis_command("ACL SETUSER claims -hset"), "+OK");
+    let (kind, text) = connect_error(&url).await;
+    assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
 /// `Debug` is what `main` prints for a returned error.
 #[tokio::test]
 async fn debug_prints_message_and_cause() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::routing::post;
 use axum::{Router, http::StatusCode};
-use roomz_axum::{Secret, WebhookEvent, WebhookLayer};
+use roomz_axum::{Rejection, RejectionKind, Secret, WebhookEvent, WebhookLayer};
 use roomz_redis::RedisStore;
 use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
@@ -140,6 +140,52 @@ async fn full_server_gives_503_and_loses_no_claim() {
     }
     assert!(accepted > 100, "{accepted}");
     assert_eq!(receiver.deliver(&first).await, (StatusCode::OK, true), "the first event is still known");
+}
+
+/// A handler runs for two leases while the server has no free memory. Its claim is renewed and completed, and a receiver that
+/// starts afterwards knows the event.
+#[tokio::test]
+async fn full_server_settles_running_claims() {
+    let Some(server) = Server::redis_or_skip(&["--maxmemory-policy", "noeviction"]) else { return };
+    let url = format!("redis://127.0.0.1:{}", server.port());
+    let receiver = async |is_slow: bool| {
+        let store =
+            RedisStore::builder(&url).with_response_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
+        let secret = Secret::new("the webhook secret").unwrap();
+        let builder =
+            WebhookLayer::builder(secret.clone()).with_store(store).with_store_timeout(STORE_TIMEOUT);
+        let layer =
+            builder.with_lease(STORE_TIMEOUT * 3).with_duplicate_wait(Duration::ZERO).build().unwrap();
+        let handler = async move |_: WebhookEvent| {
+            if is_slow {
+                tokio::time::sleep(STORE_TIMEOUT * 6).await;
+            }
+        };
+        TestReceiver { app: Router::new().route("/", post(handler).layer(layer)), secret }
+    };
+    let (slow, fast) = (receiver(true).await, receiver(false).await);
+    let (event, failing) = (TestEvent::busy(), TestEvent::busy());
+    let run = async {
+        let request = event.request::<Body>("/", &slow.secret);
+        slow.app.clone().oneshot(request).await.unwrap().status()
+    };
+    let (status, ()) = tokio::join!(run, async {
+        tokio::time::sleep(STORE_TIMEOUT / 2).await;
+        assert_eq!(server.redis_command("CONFIG SET maxmemory 1"), "+OK");
+        tokio::time::sleep(STORE_TIMEOUT * 4).await;
+        // Longer than the lease after the claim: it was renewed.
+        let duplicate = fast.app.clone().oneshot(event.request::<Body>("/", &fast.secret)).await.unwrap();
+        let rejection = duplicate.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.kind(), RejectionKind::InFlight);
+        assert_eq!(
+            fast.deliver(&failing).await.0,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "a new claim needs memory"
+        );
+    });
+    assert_eq!(status, StatusCode::OK);
+    let restarted = receiver(false).await;
+    assert_eq!(restarted.deliver(&event).await, (StatusCode::OK, true), "the completion was recorded");
 }
 
 #[tokio::test]
