@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -50,8 +50,8 @@ pub(crate) enum SecretSource {
         lookup: Arc<dyn TenantLookup>,
         /// A random secret, for requests of unknown tenants.
         unknown: Secrets,
-        /// Whether the last lookup failed.
-        is_failing: Arc<AtomicBool>,
+        /// When a failed lookup was last logged as an error, in seconds of the monotonic clock plus 1. 0 if never.
+        last_error: Arc<AtomicU64>,
     },
 }
 

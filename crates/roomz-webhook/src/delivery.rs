@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use roomz_protocol::Event;
@@ -34,7 +35,7 @@ use crate::store::{ClaimKey, Owner};
 /// ```
 ///
 /// ```compile_fail,E0624
-/// roomz_webhook::Delivery::new(todo!(), todo!(), todo!(), todo!(), 0);
+/// roomz_webhook::Delivery::new(todo!(), todo!(), None, todo!(), todo!(), 0);
 /// ```
 #[derive(Clone)]
 pub struct Delivery(Arc<Inner>);
@@ -44,11 +45,14 @@ pub(crate) struct DeliveryClaim {
     pub(crate) key: ClaimKey,
     pub(crate) owner: Owner,
     pub(crate) attempt: u32,
+    pub(crate) lease: Duration,
 }
 
 struct Inner {
     event: Event,
     claim: DeliveryClaim,
+    /// The delivery of a layer around this one.
+    outer: Option<Delivery>,
     body: Bytes,
     secret: usize,
     /// Weak, so that a delivery that is kept does not keep the store open.
@@ -59,20 +63,28 @@ impl Delivery {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         claim: DeliveryClaim,
+        outer: Option<Self>,
         event: Event,
         body: Bytes,
         secret: usize,
     ) -> Self {
-        Self(Arc::new(Inner { event, claim, body, secret, shared: Arc::downgrade(shared) }))
+        Self(Arc::new(Inner { event, claim, outer, body, secret, shared: Arc::downgrade(shared) }))
     }
 
-    /// Returns the key and the owner of the claim that the layer holds for this delivery.
-    pub(crate) fn claim(&self) -> (ClaimKey, Owner) {
-        (self.0.claim.key.clone(), self.0.claim.owner)
-    }
-
+    /// Returns whether this layer, or a clone of it, has handled the request already.
     pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
-        std::ptr::eq(self.0.shared.as_ptr(), Arc::as_ptr(shared))
+        self.chain().any(|delivery| std::ptr::eq(delivery.0.shared.as_ptr(), Arc::as_ptr(shared)))
+    }
+
+    /// Returns the owner and the lease of the claim with this key that a layer holds for this delivery.
+    pub(crate) fn find_claim(&self, key: &ClaimKey) -> Option<(Owner, Duration)> {
+        let claim = self.chain().map(|delivery| &delivery.0.claim).find(|claim| claim.key == *key)?;
+        Some((claim.owner, claim.lease))
+    }
+
+    /// This delivery and those of the layers around it, from the inside to the outside.
+    fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |delivery| delivery.0.outer.as_ref())
     }
 
     /// Returns the event.

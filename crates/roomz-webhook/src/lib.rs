@@ -210,10 +210,10 @@
 //!
 //! | level | messages |
 //! |---|---|
-//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (once until it recovers), `nested webhook layers` |
+//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute), `nested webhook layers` |
 //! | WARN | `event released for a redelivery`, `event has unknown data`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), and `delivery rejected` for signed deliveries |
-//! | INFO | `event handled`, `event skipped` (for example duplicates), `tenant lookup recovered`, and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
-//! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable` and `tenant unknown` for their causes; `event accepted` (passed to the service); `store retry failed` |
+//! | INFO | `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
+//! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable`, `tenant unknown` and further `tenant lookup failed` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |
 //!
 //! No log line, answer, `Debug` or error contains a secret, a signature or a body.
@@ -238,7 +238,7 @@
 //! | `rejected_total` | counter | `reason` | rejections |
 //! | `unknown_total` | counter | | accepted events of an unknown type, or with unreadable data: alert on it to notice when ROOMZ changes something |
 //! | `id_reused_total` | counter | | known ids with another body |
-//! | `claims_lost_total` | counter | | claims that the owner no longer held when it settled them |
+//! | `claims_lost_total` | counter | | claims that the owner no longer held when its handler had succeeded: the event may have been handled twice |
 //! | `claims_restored_total` | counter | | claims that the store lost while the handler ran, and that were claimed again: alert on it to notice a store that loses data |
 //! | `pending_settlements` | gauge | | settlements that are retried in the background |
 //! | `settlements_abandoned_total` | counter | `operation`: `complete`, `release` | settlements that were never recorded |

@@ -144,20 +144,27 @@ where
 
     // Check 9: the claim.
     let start = Instant::now();
-    let outer = head.extensions.get::<Delivery>().map(Delivery::claim);
-    let held = match claim::acquire(shared, key, &body, outer, start, disconnected).await {
+    let outer = head.extensions.get::<Delivery>().cloned();
+    let find_outer = |key: &ClaimKey| outer.as_ref()?.find_claim(key);
+    let held = match claim::acquire(shared, key, &body, find_outer, start, disconnected).await {
         Ok(held) => held,
         Err(early) => return Ok(respond_early(early)),
     };
     let unsettled = telemetry::UnsettledGuard::new();
 
     // Check 10: the inner service gets the same bytes, and a `Delivery` in the extensions.
-    let claim = DeliveryClaim { key: held.key.clone(), owner: held.request.owner, attempt: held.attempt };
-    let delivery = Delivery::new(shared, claim, event, body.clone(), secret_index);
+    let claim = DeliveryClaim {
+        key: held.key.clone(),
+        owner: held.request.owner,
+        attempt: held.attempt,
+        lease: held.request.lease,
+    };
+    let delivery = Delivery::new(shared, claim, outer, event, body.clone(), secret_index);
     head.extensions.insert(delivery.clone());
     let request = Request::from_parts(head, WebhookBody::verified(body));
     let wait_deadline = start + shared.config.duplicate_wait;
-    let outcome = claim::run(shared, &held, delivery.event(), wait_deadline, service, request).await;
+    let (_permit, outcome) =
+        claim::run(shared, &held, delivery.event(), wait_deadline, service, request).await;
 
     // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
     let (settlement, response) = match outcome {

@@ -68,18 +68,14 @@ pub(crate) fn body_failed(error: &dyn Error) {
     tracing::debug!(target: TARGET, error = %ErrorChain(error), "body not readable");
 }
 
-/// Anybody can cause a lookup, so only the first failure is an error, and the following ones are below INFO.
-pub(crate) fn tenant_lookup_failed(is_first: bool, error: &dyn Error) {
-    if is_first {
+/// Anybody can cause a lookup, so at most one failure per minute is an error, and the others are below INFO.
+pub(crate) fn tenant_lookup_failed(is_error: bool, error: &dyn Error) {
+    if is_error {
         tracing::error!(target: TARGET, error = %ErrorChain(error), "tenant lookup failed");
     } else {
-        tracing::debug!(target: TARGET, error = %ErrorChain(error), "tenant lookup failed again");
+        tracing::debug!(target: TARGET, error = %ErrorChain(error), "tenant lookup failed");
     }
     counter!("roomz_webhook_tenant_lookup_errors_total").increment(1);
-}
-
-pub(crate) fn tenant_lookup_recovered() {
-    tracing::info!(target: TARGET, "tenant lookup recovered");
 }
 
 /// Anybody can cause it, so it is below INFO. The answer is the same as for a wrong signature.
@@ -180,7 +176,7 @@ pub(crate) fn claim_lost() {
 }
 
 pub(crate) fn claim_taken_over() {
-    tracing::warn!(target: TARGET, hint = "another delivery runs beside the handler", "claim taken over");
+    tracing::warn!(target: TARGET, hint = "another delivery claimed or handled the event", "claim taken over");
 }
 
 pub(crate) fn claim_restored() {

@@ -22,12 +22,13 @@ const POLL_MAX: Duration = Duration::from_secs(1);
 
 /// Check 9: claims the event. Waits while another delivery of it is in flight.
 ///
-/// `outer` is the claim that another layer holds for the same request. A delivery whose client disconnected does not wait.
+/// `outer` finds the owner and the lease of a claim that another layer holds for the same request. A delivery whose client
+/// disconnected does not wait.
 pub(crate) async fn acquire(
     shared: &Arc<Shared>,
     key: ClaimKey,
     body: &[u8],
-    outer: Option<(ClaimKey, Owner)>,
+    outer: impl Fn(&ClaimKey) -> Option<(Owner, Duration)>,
     start: Instant,
     disconnected: impl Future<Output = ()>,
 ) -> Result<HeldClaim, EarlyResponse> {
@@ -37,6 +38,7 @@ pub(crate) async fn acquire(
         IdReusePolicy::Process => key.with_body(fingerprint),
         _ => key,
     };
+    let outer = outer(&key);
     let request = ClaimRequest::new(Owner::random(), fingerprint, config.lease, config.retention);
     ClaimAttempt { shared, key, request, outer, mismatch_reported: false }.claim(start, disconnected).await
 }
@@ -45,7 +47,7 @@ struct ClaimAttempt<'a> {
     shared: &'a Arc<Shared>,
     key: ClaimKey,
     request: ClaimRequest,
-    outer: Option<(ClaimKey, Owner)>,
+    outer: Option<(Owner, Duration)>,
     mismatch_reported: bool,
 }
 
@@ -94,10 +96,15 @@ impl ClaimAttempt<'_> {
         };
         let mut interval = POLL_MIN;
         while Instant::now() < deadline {
+            if shared.draining.is_active() {
+                return Err(self.reject(RejectionKind::ShuttingDown));
+            }
             // Created before the store is called, so that a settlement between the call and the wait is not missed.
             let notified = waiter.notified();
             let called_at = Instant::now();
             let claim = tokio::select! {
+                // A store that was not called has no claim to release.
+                biased;
                 claim = self.call_store() => claim.map_err(|error| self.store_failed(&error, called_at))?,
                 () = shared.draining.started() => {
                     settle::release_unconfirmed(shared, self.unconfirmed_claim(called_at));
@@ -121,12 +128,9 @@ impl ClaimAttempt<'_> {
     /// Returns whether the claim in flight is that of another layer around this one, with the same store and namespace. Only
     /// then can its owner renew it here.
     async fn is_held_by_outer_layer(&self) -> bool {
-        let Some((key, owner)) = self.outer.as_ref().filter(|(key, _)| *key == self.key) else {
-            return false;
-        };
+        let Some((owner, lease)) = self.outer else { return false };
         let config = &self.shared.config;
-        let renewal =
-            call_store(config.store_timeout, || config.store.renew(key, *owner, config.lease)).await;
+        let renewal = call_store(config.store_timeout, || config.store.renew(&self.key, owner, lease)).await;
         renewal.is_ok_and(|settled| settled == Settled::Applied)
     }
 

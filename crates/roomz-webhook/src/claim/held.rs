@@ -12,8 +12,12 @@ pub(crate) struct HeldClaim {
     pub(crate) attempt: u32,
     /// When the store was called. The lease ends one lease after this time, or a little later.
     pub(crate) claimed_at: Instant,
-    /// The store did not reply to the claim, so the store may hold it or not.
+    /// The layer failed open, so the attempt is not known.
+    pub(crate) failed_open: bool,
+    /// The store did not reply to the last claim, so the store may hold it or not.
     unconfirmed: AtomicBool,
+    /// Another delivery holds the claim or handled the event, or the lease ceiling is reached.
+    lost: AtomicBool,
 }
 
 impl HeldClaim {
@@ -24,7 +28,8 @@ impl HeldClaim {
         claimed_at: Instant,
         unconfirmed: bool,
     ) -> Self {
-        Self { key, request, attempt, claimed_at, unconfirmed: AtomicBool::new(unconfirmed) }
+        let (failed_open, unconfirmed) = (unconfirmed, AtomicBool::new(unconfirmed));
+        Self { key, request, attempt, claimed_at, failed_open, unconfirmed, lost: AtomicBool::new(false) }
     }
 
     pub(crate) fn is_unconfirmed(&self) -> bool {
@@ -33,5 +38,13 @@ impl HeldClaim {
 
     pub(crate) fn set_unconfirmed(&self, unconfirmed: bool) {
         self.unconfirmed.store(unconfirmed, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_lost(&self) {
+        self.lost.store(true, Ordering::SeqCst);
     }
 }

@@ -1,4 +1,6 @@
 use std::collections::HashMap;
+use std::collections::hash_map;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -15,7 +17,10 @@ const MAX_CONCURRENT_RETRIES: usize = 32;
 /// Settlements that the store has not confirmed yet.
 #[derive(Debug)]
 pub(crate) struct PendingSettlements {
-    completed: Mutex<HashMap<ClaimKey, Fingerprint>>,
+    /// The number of entries in `completed`. While it is 0, nearly always, a claim takes no lock.
+    completed_count: AtomicUsize,
+    /// The fingerprint of each handled event, and how many settlements of it are pending.
+    completed: Mutex<HashMap<ClaimKey, (Fingerprint, usize)>>,
     permits: Arc<Semaphore>,
     unconfirmed_permits: Arc<Semaphore>,
     retry_permits: Semaphore,
@@ -24,6 +29,7 @@ pub(crate) struct PendingSettlements {
 impl Default for PendingSettlements {
     fn default() -> Self {
         Self {
+            completed_count: AtomicUsize::new(0),
             completed: Mutex::default(),
             permits: Arc::new(Semaphore::new(MAX_PENDING)),
             unconfirmed_permits: Arc::new(Semaphore::new(MAX_UNCONFIRMED)),
@@ -35,17 +41,29 @@ impl Default for PendingSettlements {
 impl PendingSettlements {
     /// Remembers that the event was handled, until the store records it.
     pub(crate) fn insert_completed(&self, key: &ClaimKey, fingerprint: Fingerprint) {
-        self.lock().insert(key.clone(), fingerprint);
+        let mut completed = self.lock();
+        completed.entry(key.clone()).or_insert((fingerprint, 0)).1 += 1;
+        self.completed_count.store(completed.len(), Ordering::SeqCst);
     }
 
-    /// Forgets the event, because the store recorded it or the settlement was abandoned.
+    /// Forgets the event if no other settlement of it is pending: the store recorded it, or the settlement was abandoned.
     pub(crate) fn forget(&self, key: &ClaimKey) {
-        self.lock().remove(key);
+        let mut completed = self.lock();
+        if let hash_map::Entry::Occupied(mut entry) = completed.entry(key.clone()) {
+            entry.get_mut().1 -= 1;
+            if entry.get().1 == 0 {
+                entry.remove();
+            }
+        }
+        self.completed_count.store(completed.len(), Ordering::SeqCst);
     }
 
     /// Returns the fingerprint of an event that was handled and that the store may not know as done.
     pub(crate) fn completed_fingerprint(&self, key: &ClaimKey) -> Option<Fingerprint> {
-        self.lock().get(key).copied()
+        if self.completed_count.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        self.lock().get(key).map(|(fingerprint, _)| *fingerprint)
     }
 
     /// Returns a permit to retry a settlement in the background, or `None` when too many are retried.
@@ -65,7 +83,26 @@ impl PendingSettlements {
         self.retry_permits.acquire().await.ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClaimKey, Fingerprint>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClaimKey, (Fingerprint, usize)>> {
         self.completed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two deliveries of one event can be handled, for example after failing open.
+    #[test]
+    fn remembers_event_until_last_settlement_ends() {
+        let pending = PendingSettlements::default();
+        let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
+        let fingerprint = Fingerprint::of(b"{}");
+        pending.insert_completed(&key, fingerprint);
+        pending.insert_completed(&key, fingerprint);
+        pending.forget(&key);
+        assert_eq!(pending.completed_fingerprint(&key), Some(fingerprint));
+        pending.forget(&key);
+        assert_eq!(pending.completed_fingerprint(&key), None);
     }
 }

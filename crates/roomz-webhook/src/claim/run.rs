@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use roomz_protocol::Event;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tower_service::Service;
 
@@ -18,26 +19,30 @@ use crate::telemetry::{self, Operation};
 
 /// Check 10: runs the inner service, and renews the claim's lease while it waits to start and while it runs.
 ///
-/// The outer error is the rejection for an inner service that did not start, or that panicked.
-pub(crate) async fn run<S, B>(
-    shared: &Shared,
+/// The outer error is the rejection for an inner service that did not start, or that panicked. The permit counts the handler
+/// until its claim is settled, so that a duplicate in the queue learns of its success.
+pub(crate) async fn run<'a, S, B>(
+    shared: &'a Shared,
     held: &HeldClaim,
     event: &Event,
     wait_deadline: Instant,
     service: S,
     request: Request<WebhookBody>,
-) -> Result<Result<Response<B>, S::Error>, RejectionKind>
+) -> (Option<SemaphorePermit<'a>>, Result<Result<Response<B>, S::Error>, RejectionKind>)
 where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
 {
     let handler = async {
-        let _permit = match &shared.handler_limit {
-            Some(limit) => Some(limit.permit(wait_deadline, &shared.draining).await?),
+        let permit = match &shared.handler_limit {
+            Some(limit) => match limit.permit(wait_deadline, &shared.draining).await {
+                Ok(permit) => Some(permit),
+                Err(kind) => return (None, Err(kind)),
+            },
             None => None,
         };
         let _guard = telemetry::handler_started();
-        let handled = catch_panic(call_unless_draining(shared, held, event, service, request)).await;
-        handled.unwrap_or_else(|Panicked| Err(RejectionKind::HandlerPanicked))
+        let handled = catch_panic(call_when_allowed(shared, held, event, service, request)).await;
+        (permit, handled.unwrap_or_else(|Panicked| Err(RejectionKind::HandlerPanicked)))
     };
     tokio::select! {
         // The handler is polled first: one that completes at once costs no timer.
@@ -49,8 +54,8 @@ where
     }
 }
 
-/// Waits until the service is ready, then calls it, unless `drain` runs.
-async fn call_unless_draining<S, B>(
+/// Waits until the service is ready, then calls it, unless `drain` runs or the claim was lost meanwhile.
+async fn call_when_allowed<S, B>(
     shared: &Shared,
     held: &HeldClaim,
     event: &Event,
@@ -67,6 +72,10 @@ where
     };
     if shared.draining.is_active() {
         return Err(RejectionKind::ShuttingDown);
+    }
+    // Another delivery of the event runs or was handled while this one waited to start.
+    if held.is_lost() || shared.pending.completed_fingerprint(&held.key).is_some() {
+        return Err(RejectionKind::InFlight);
     }
     telemetry::accepted(event, held.attempt);
     match ready {
@@ -102,12 +111,14 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
         // Stores count in milliseconds.
         if lease < Duration::from_millis(1) {
             telemetry::lease_ceiling_reached(config.lease_ceiling);
+            held.set_lost();
             return std::future::pending().await;
         }
         next = match renew(shared, held, lease).await {
             Ok(true) => called_at + renew_interval,
             Ok(false) => {
                 telemetry::claim_taken_over();
+                held.set_lost();
                 return std::future::pending().await;
             }
             Err(error) => {
@@ -121,17 +132,16 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
 /// Renews the lease, or claims the event again if the store lost the claim. Returns whether the claim is held.
 async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<bool, StoreError> {
     let config = &shared.config;
-    let was_unconfirmed = held.is_unconfirmed();
-    if !was_unconfirmed {
+    if !held.is_unconfirmed() {
         let renewal = || config.store.renew(&held.key, held.request.owner, lease);
         if call_store(config.store_timeout, renewal).await? == Settled::Applied {
             return Ok(true);
         }
     }
     let Reclaimed::Held { attempt } = reclaim(shared, held, lease).await? else { return Ok(false) };
-    // An unconfirmed claim may never have been written. A higher attempt means that others had the claim meanwhile. In both
-    // cases, the store did not lose it.
-    if !was_unconfirmed && attempt <= held.attempt {
+    // The claim of a delivery that failed open may never have been written. A higher attempt means that others had the claim
+    // meanwhile. In both cases, the store did not lose it.
+    if !held.failed_open && attempt <= held.attempt {
         telemetry::claim_restored();
     }
     Ok(true)

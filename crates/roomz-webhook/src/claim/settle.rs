@@ -42,7 +42,7 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: HeldClaim, settlement: Se
     }
     match try_settle(shared, &held, settlement).await {
         Ok(settled) => {
-            if settled == Settled::Lost {
+            if settled == Settled::Lost && settlement == Settlement::Complete {
                 telemetry::claim_lost();
             }
             shared.waiters.notify_all(&held.key);
@@ -128,7 +128,9 @@ impl PendingSettlement {
             return;
         }
         match last {
-            Some(Ok(_)) => telemetry::claim_lost(),
+            Some(Ok(_)) if self.settlement == Settlement::Complete => telemetry::claim_lost(),
+            // Nothing was left to release.
+            Some(Ok(_)) => {}
             Some(Err(error)) => telemetry::settlement_abandoned(self.settlement.operation(), Some(&error)),
             None => telemetry::settlement_abandoned(self.settlement.operation(), None),
         }
@@ -176,22 +178,25 @@ async fn try_settle(
         return call_store(config.store_timeout, || config.store.release(key, owner)).await;
     }
     let complete = || config.store.complete(key, owner, config.retention);
-    let was_unconfirmed = held.is_unconfirmed();
-    if !was_unconfirmed && call_store(config.store_timeout, complete).await? == Settled::Applied {
+    if !held.is_unconfirmed() && call_store(config.store_timeout, complete).await? == Settled::Applied {
         return Ok(Settled::Applied);
     }
     // Only a claim can be completed. The store may never have written it, or lost it.
     match reclaim(shared, held, config.lease).await? {
         Reclaimed::Held { attempt } => {
-            if attempt > held.attempt {
-                telemetry::claim_lost();
-            } else if !was_unconfirmed {
-                telemetry::claim_restored();
+            // After failing open, the attempt is not known, and the store may never have had the claim.
+            if !held.failed_open {
+                if attempt > held.attempt { telemetry::claim_lost() } else { telemetry::claim_restored() }
             }
             call_store(config.store_timeout, complete).await
         }
-        Reclaimed::Done if was_unconfirmed => Ok(Settled::Applied),
+        Reclaimed::Done => {
+            if !held.failed_open {
+                telemetry::claim_lost();
+            }
+            Ok(Settled::Applied)
+        }
         Reclaimed::OtherBody => Ok(Settled::Applied),
-        Reclaimed::Done | Reclaimed::InFlight => Ok(Settled::Lost),
+        Reclaimed::InFlight => Ok(Settled::Lost),
     }
 }

@@ -56,6 +56,26 @@ async fn clone_passes_request_through() {
     assert_eq!(send(layer.clone(), layer).await.0, 200);
 }
 
+/// The clone is not the nearest layer.
+#[tokio::test(start_paused = true)]
+async fn clone_passes_request_through_third_layer() {
+    let store = MokaStore::new();
+    let (outer, middle) = (layer(&store, "a"), layer(&store, "b"));
+    let service =
+        ServiceBuilder::new().layer(outer.clone()).layer(middle).layer(outer).service(service_fn(handle));
+    let request = TestEvent::busy().request::<Body>("/", &secret());
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+    let service = ServiceBuilder::new()
+        .layer(layer(&store, "a"))
+        .layer(layer(&store, "b"))
+        .layer(layer(&store, "a"))
+        .service(service_fn(handle));
+    let request = TestEvent::busy().request::<Body>("/", &secret());
+    let response = service.oneshot(request).await.unwrap();
+    let kind = response.extensions().get::<Rejection>().map(Rejection::kind);
+    assert_eq!(kind, Some(RejectionKind::NestedLayers));
+}
+
 #[tokio::test(start_paused = true)]
 async fn rejects_nested_layer_with_same_claim_by_body() {
     let store = MokaStore::new();

@@ -76,6 +76,36 @@ async fn reclaims_claim_that_store_lost() {
     assert_eq!(receiver.runs(), 1);
 }
 
+/// An event waits for the limit of running handlers. The store loses its claim, and another process handles the event.
+#[tokio::test(start_paused = true)]
+async fn lost_claim_stops_waiting_handler() {
+    let receiver = TestReceiver::with(
+        |builder| builder.with_max_running_handlers(1).with_duplicate_wait(LEASE),
+        async |_| {
+            sleep(LEASE / 2).await;
+            OK
+        },
+    );
+    let store = receiver.store.clone();
+    let other_process = TestReceiver::with(|builder| builder.with_store(store), async |_| OK);
+    let (running, waiting) = (TestEvent::busy(), TestEvent::busy());
+    let (first, second, ()) = tokio::join!(
+        receiver.deliver(&running),
+        async {
+            sleep(Duration::from_secs(1)).await;
+            receiver.deliver(&waiting).await
+        },
+        async {
+            sleep(Duration::from_secs(5)).await;
+            receiver.store.lose_data();
+            assert_eq!(other_process.deliver(&waiting).await.outcome(), (200, String::new()));
+        },
+    );
+    assert_eq!((first.status.as_u16(), second.outcome()), (200, (503, "in-flight".into())));
+    assert_eq!(receiver.runs(), 1);
+    assert_eq!(receiver.deliver(&waiting).await.skipped, Some(Skipped::Duplicate));
+}
+
 /// The handler blocks its thread for three quarters of the lease. The claim is renewed as soon as the thread is free.
 #[tokio::test(start_paused = true)]
 async fn renewal_timer_starts_at_claim() {

@@ -114,6 +114,31 @@ async fn fails_open_by_policy() {
     }
 }
 
+/// Two deliveries of one event fail open. The second one waits for the limit of running handlers while the first one succeeds.
+#[tokio::test(start_paused = true)]
+async fn fail_open_duplicate_in_queue_does_not_run() {
+    let receiver = TestReceiver::with(
+        |builder| {
+            let builder = builder.with_store_failure_policy(StoreFailurePolicy::FailOpen);
+            builder.with_max_running_handlers(1)
+        },
+        async |_| {
+            sleep(Duration::from_secs(5)).await;
+            OK
+        },
+    );
+    for op in [Op::Claim, Op::Complete] {
+        receiver.store.inject(op, Fault::Error, usize::MAX);
+    }
+    let event = TestEvent::busy();
+    let (first, second) = tokio::join!(receiver.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        receiver.deliver(&event).await
+    });
+    assert_eq!((first.status.as_u16(), second.outcome()), (200, (503, "in-flight".into())));
+    assert_eq!(receiver.runs(), 1);
+}
+
 /// A duplicate that waits knows that the event is claimed. It gets 503 under both policies.
 #[tokio::test(start_paused = true)]
 async fn outage_never_runs_waiting_duplicate() {
