@@ -35,6 +35,36 @@ async fn new_database() -> Option<String> {
     Some(format!("{}/{name}", url.rsplit_once('/').unwrap().0))
 }
 
+/// URLs of hosted databases have parameters that sqlx does not know.
+#[tokio::test]
+async fn accepts_url_parameters_of_providers() {
+    let Some(url) = new_database().await else { return };
+    for parameters in [
+        "channel_binding=require",
+        "pgbouncer=true&connect_timeout=15",
+        "keepalives=1&keepalives_idle=30&application_name=floors",
+        "target_session_attrs=read-write",
+    ] {
+        let store = SqlStore::connect(format!("{url}?{parameters}")).await;
+        assert!(store.is_ok(), "{parameters}: {:?}", store.err());
+    }
+}
+
+/// The error names the parameter and the remedy, and never a value.
+#[tokio::test]
+async fn rejects_url_parameter_by_name() {
+    for (parameters, name, advice) in [
+        ("schema=canary", "`schema`", "search_path"),
+        ("target_session_attrs=read-only", "`target_session_attrs`", "primary"),
+        ("pgbouncer=true&connection_limit=5", "`connection_limit`", "with_max_connections"),
+        ("canary=canary", "", "sslmode, sslrootcert"),
+    ] {
+        let (kind, text) = connect_error(&format!("postgres://127.0.0.1/floors?{parameters}")).await;
+        assert_eq!(kind, ConnectErrorKind::InvalidUrl, "{text}");
+        assert!(text.contains(name) && text.contains(advice) && !text.contains("canary"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn rejects_invalid_url_without_printing_it() {
     for url in [
