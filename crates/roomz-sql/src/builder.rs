@@ -142,6 +142,24 @@ impl SqlStoreBuilder {
         self
     }
 
+    /// Sets the interval at which a background task deletes expired claims. Default: 10 min. `None` turns the task off.
+    ///
+    /// The task starts with `connect` and ends when the last clone of the store is dropped. It deletes 100 rows at a time and
+    /// then pauses for nine times as long, so that deliveries are not delayed. Turn it off if you call
+    /// [`purge`](SqlStore::purge) yourself: otherwise the table grows.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_sql::SqlStore;
+    /// let builder = SqlStore::builder("sqlite:claims.db").with_purge_interval(Duration::from_secs(60 * 60));
+    /// let without_purging = SqlStore::builder("sqlite:claims.db").with_purge_interval(None);
+    /// # drop((builder, without_purging));
+    /// ```
+    pub fn with_purge_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.settings.purge_interval = interval.into().map(|interval| interval.max(MIN_TIMEOUT));
+        self
+    }
+
     /// Connects, creates the table if it is missing, and checks that the store can use the database.
     ///
     /// The check runs every statement of the store in a transaction, and rolls it back.
@@ -179,7 +197,8 @@ impl SqlStoreBuilder {
             #[cfg(feature = "sqlite")]
             Source::Sqlite(pool) => sqlite::use_pool(pool, &settings).await?,
         };
-        Ok(SqlStore::new(Pool { connections, operation_timeout: settings.response_timeout * 5 / 4 }))
+        let pool = Pool { connections, operation_timeout: settings.response_timeout * 5 / 4 };
+        Ok(SqlStore::new(pool, settings.purge_interval))
     }
 }
 

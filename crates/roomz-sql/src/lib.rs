@@ -3,14 +3,11 @@
 //! All instances of a receiver share the claims, and a restart loses none.
 //!
 //! ```no_run
-//! use std::time::Duration;
 //! use roomz_sql::SqlStore;
 //! use roomz_webhook::{Secret, WebhookLayer};
 //!
 //! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = SqlStore::connect("postgres://user:password@localhost/floors").await?;
-//! // Nothing else deletes expired claims.
-//! tokio::spawn(store.clone().purge_every(Duration::from_secs(10 * 60)));
 //!
 //! let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
 //! let layer = WebhookLayer::builder(secret).with_store(store).build()?;
@@ -33,8 +30,8 @@
 //! statement reads its state. Renewal, completion and release are one statement each. Each statement is its own
 //! transaction. Leases are measured with the database's clock, so a jump of that clock moves them.
 //!
-//! **Only [`purge`](SqlStore::purge) and [`purge_every`](SqlStore::purge_every) delete expired rows.** Without them the
-//! table grows. Expired rows count as absent.
+//! A background task deletes expired rows every 10 min, in small batches with pauses
+//! ([`with_purge_interval`](SqlStoreBuilder::with_purge_interval)). Expired rows count as absent.
 //!
 //! # Which claims a crash can lose
 //!

@@ -95,9 +95,14 @@ impl Pool {
             let mut retries_left = pool.options().get_max_connections() + 1;
             loop {
                 let connection = pool.acquire().await?;
-                let mut pooled =
-                    PooledConnection { connection, return_timeout: self.operation_timeout, healthy: false };
-                let rows = execute!(&mut *pooled.connection, statement, values);
+                let mut pooled = PooledConnection {
+                    connection: None,
+                    runtime: Handle::current(),
+                    return_timeout: self.operation_timeout,
+                    healthy: false,
+                };
+                let connection = pooled.connection.insert(connection);
+                let rows = execute!(&mut **connection, statement, values);
                 let broken = rows.as_ref().is_err_and(is_broken);
                 pooled.healthy = !broken;
                 drop(pooled);
@@ -125,19 +130,22 @@ fn is_broken(error: &Error) -> bool {
 
 /// A connection that `Drop` returns to its pool if it is healthy, and closes otherwise.
 struct PooledConnection<D: Database> {
-    connection: PoolConnection<D>,
+    connection: Option<PoolConnection<D>>,
+    /// The future that owns this may be dropped on a thread without a runtime, and the pool spawns a task then.
+    runtime: Handle,
     return_timeout: Duration,
     healthy: bool,
 }
 
 impl<D: Database> Drop for PooledConnection<D> {
     fn drop(&mut self) {
-        match Handle::try_current() {
+        let _guard = self.runtime.enter();
+        let Some(mut connection) = self.connection.take() else { return };
+        if self.healthy {
             // The pool pings the connection before it takes it back, and would wait for the reply without a timeout.
-            Ok(runtime) if self.healthy => {
-                drop(runtime.spawn(timeout(self.return_timeout, self.connection.return_to_pool())));
-            }
-            _ => self.connection.close_on_drop(),
+            drop(self.runtime.spawn(timeout(self.return_timeout, connection.return_to_pool())));
+        } else {
+            connection.close_on_drop();
         }
     }
 }

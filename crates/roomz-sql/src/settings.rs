@@ -7,6 +7,8 @@ pub(crate) struct Settings {
     pub(crate) max_connections: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
+    /// `None` if nothing is purged in the background.
+    pub(crate) purge_interval: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -16,6 +18,7 @@ impl Default for Settings {
             max_connections: 10,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_millis(1_500),
+            purge_interval: Some(Duration::from_secs(10 * 60)),
         }
     }
 }

@@ -89,11 +89,12 @@ macro_rules! statements {
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state = 0 AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"
             )),
-            // The inner SELECT locks the rows, so that none is claimed again before it is deleted.
+            // The inner SELECT locks the rows, so that none is claimed again before it is deleted. The limit is a literal: with
+            // a parameter, the generic plan of PostgreSQL reads the whole table. With $1 = 0, nothing is deleted.
             purge: Statement::retry_safe(concat!(
                 "DELETE FROM roomz_claims WHERE (namespace, event_id) IN \
                  (SELECT namespace, event_id FROM roomz_claims WHERE expires <= ", $now, " \
-                 ORDER BY expires LIMIT $1", $lock, ") \
+                 AND CAST($1 AS BIGINT) > 0 ORDER BY expires LIMIT 100", $lock, ") \
                  RETURNING attempt, lease_end, TRUE"
             )),
         }

@@ -1,34 +1,47 @@
 use std::error::Error as _;
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, IdempotencyStore, Owner, Settled, StoreError, async_trait,
 };
 
+use tokio::task::AbortHandle;
+
 use crate::pool::{Pool, Value};
 use crate::statements::{DONE, FREE, RUNNING, Statement};
 
-/// The number of rows that one statement of a purge deletes. A limit keeps its locks short.
-const PURGE_BATCH: i64 = 1_000;
+/// The shortest pause between two batches of a purge.
+const PURGE_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The pause after a batch is this many times as long as the batch.
+const PURGE_PAUSE_FACTOR: u32 = 9;
 
 /// A store that keeps claims in PostgreSQL or SQLite.
 ///
 /// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone shares the
-/// connections.
+/// connections. A background task deletes expired claims until the last clone is dropped.
 #[derive(Clone)]
 pub struct SqlStore {
     pool: Pool,
+    /// Ends the background task when it is dropped.
+    _purge: Option<Arc<PurgeTask>>,
 }
 
 impl SqlStore {
-    pub(crate) const fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(crate) fn new(pool: Pool, purge_interval: Option<Duration>) -> Self {
+        let purge = purge_interval.map(|interval| {
+            let task = tokio::spawn(purge_every(pool.clone(), interval));
+            Arc::new(PurgeTask(task.abort_handle()))
+        });
+        Self { pool, _purge: purge }
     }
 
-    /// Deletes all expired claims, in batches of 1 000 rows, and returns how many it deleted.
+    /// Deletes all expired claims, and returns how many it deleted.
     ///
-    /// Call it regularly if you do not use [`purge_every`](Self::purge_every). Several instances may purge at once.
+    /// The store does this by itself every 10 min; see
+    /// [`with_purge_interval`](crate::SqlStoreBuilder::with_purge_interval). It deletes 100 rows at a time and then pauses for
+    /// nine times as long. Several instances may purge at once.
     ///
     /// ```no_run
     /// # async fn purge(store: roomz_sql::SqlStore) -> Result<(), roomz_webhook::store::StoreError> {
@@ -42,43 +55,47 @@ impl SqlStore {
     ///
     /// [`StoreError`] if the database fails. Batches that were deleted before stay deleted.
     pub async fn purge(&self) -> Result<u64, StoreError> {
-        let (statement, batch) = (self.pool.statements().purge, [Value::Number(PURGE_BATCH)]);
-        let mut deleted = 0;
-        loop {
-            match self.pool.execute(statement, &batch).await?.len() {
-                0 => return Ok(deleted),
-                rows => deleted += rows as u64,
-            }
-        }
-    }
-
-    /// Calls [`purge`](Self::purge) at once and after each interval, until the future is dropped: spawn it.
-    ///
-    /// A purge that fails is logged as a warning and retried after the interval.
-    ///
-    /// ```no_run
-    /// # fn start(store: roomz_sql::SqlStore) {
-    /// use std::time::Duration;
-    ///
-    /// tokio::spawn(store.clone().purge_every(Duration::from_secs(10 * 60)));
-    /// # }
-    /// ```
-    pub async fn purge_every(self, interval: Duration) {
-        loop {
-            match self.purge().await {
-                Ok(deleted) => tracing::debug!(deleted, "expired claims deleted"),
-                Err(error) => {
-                    let cause = error.source().map(ToString::to_string).unwrap_or_default();
-                    tracing::warn!(%error, cause, "deleting expired claims failed");
-                }
-            }
-            tokio::time::sleep(interval.max(Duration::from_millis(1))).await;
-        }
+        purge(&self.pool).await
     }
 
     async fn settle(&self, statement: Statement, values: &[Value<'_>]) -> Result<Settled, StoreError> {
         let rows = self.pool.execute(statement, values).await?;
         Ok(if rows.is_empty() { Settled::Lost } else { Settled::Applied })
+    }
+}
+
+/// Aborts the task when it is dropped.
+struct PurgeTask(AbortHandle);
+
+impl Drop for PurgeTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn purge_every(pool: Pool, interval: Duration) {
+    loop {
+        match purge(&pool).await {
+            Ok(deleted) => tracing::debug!(deleted, "expired claims deleted"),
+            Err(error) => {
+                let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(%error, cause, "deleting expired claims failed");
+            }
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+async fn purge(pool: &Pool) -> Result<u64, StoreError> {
+    let mut deleted = 0;
+    loop {
+        let start = Instant::now();
+        match pool.execute(pool.statements().purge, &[Value::Number(1)]).await?.len() {
+            0 => return Ok(deleted),
+            rows => deleted += rows as u64,
+        }
+        let pause = start.elapsed() * PURGE_PAUSE_FACTOR;
+        tokio::time::sleep(pause.max(PURGE_PAUSE_MIN)).await;
     }
 }
 

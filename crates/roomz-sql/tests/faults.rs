@@ -47,6 +47,32 @@ async fn replaces_connections_after_restart() {
     }
 }
 
+/// A claim's future is dropped at each possible point, on a thread without a runtime. The pool spawns a task to close the
+/// connection.
+#[test]
+fn claim_may_be_dropped_outside_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::postgres_or_skip(&[]);
+    let urls = [Some(sqlite_url(&directory)), server.as_ref().map(Server::postgres_url)];
+    for url in urls.into_iter().flatten() {
+        let store = runtime.block_on(SqlStore::connect(url)).unwrap();
+        for polls in 0..40 {
+            let mut claiming = Box::pin(claim(&store));
+            runtime.block_on(async {
+                for _ in 0..polls {
+                    if futures_util::poll!(&mut claiming).is_ready() {
+                        claiming = Box::pin(claim(&store));
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+            drop(claiming);
+        }
+        runtime.block_on(wait_until_recovered(&store));
+    }
+}
+
 #[tokio::test]
 async fn server_cancels_statement_that_waits_for_lock() {
     let Some(server) = Server::postgres_or_skip(&[]) else { return };

@@ -2,14 +2,10 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
 use roomz_axum::store::{IdempotencyStore, MokaStore};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
-
-/// How often expired claims are deleted from a SQL database.
-const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// Connects to `memory`, `redis://…`, `postgres://…` or `sqlite://FILE`.
 ///
@@ -18,11 +14,7 @@ pub async fn connect(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Err
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok(Arc::new(MokaStore::new())),
         "redis" | "rediss" => Ok(Arc::new(RedisStore::connect(url).await?)),
-        "postgres" | "postgresql" | "sqlite" => {
-            let store = SqlStore::connect(url).await?;
-            tokio::spawn(store.clone().purge_every(PURGE_INTERVAL));
-            Ok(Arc::new(store))
-        }
+        "postgres" | "postgresql" | "sqlite" => Ok(Arc::new(SqlStore::connect(url).await?)),
         // The message does not quote the URL, which may contain a password.
         _ => Err("unsupported store URL; use memory, redis://…, postgres://… or sqlite://FILE".into()),
     }
