@@ -56,8 +56,14 @@ pub enum BuildErrorKind {
         /// What is wrong with it, such as `it contains a query`.
         problem: &'static str,
     },
-    /// The namespace is empty.
-    EmptyNamespace,
+    /// A store cannot keep this namespace.
+    #[non_exhaustive]
+    Namespace {
+        /// The namespace.
+        namespace: String,
+        /// What is wrong with it, such as `it is empty`.
+        problem: &'static str,
+    },
     /// A namespace is set for a layer with tenants, each of which has its own.
     NamespaceWithTenants,
 }
@@ -76,8 +82,9 @@ impl fmt::Display for BuildError {
                 f,
                 "the path is {path:?}: {problem}; set the path as the request has it, such as \"/webhooks/roomz\""
             ),
-            BuildErrorKind::EmptyNamespace => {
-                f.write_str("the namespace is empty; set a name, such as \"roomz\"")
+            BuildErrorKind::Namespace { namespace, problem } => {
+                let start: String = namespace.chars().take(64).collect();
+                write!(f, "the namespace is {start:?}: {problem}; set a short name, such as \"roomz\"")
             }
             BuildErrorKind::NamespaceWithTenants => f.write_str(
                 "`with_namespace` cannot be used with `builder_for_tenants`: each tenant has its own namespace; remove it",

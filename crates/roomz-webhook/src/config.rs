@@ -7,6 +7,7 @@ use roomz_protocol::Secrets;
 
 use crate::build_error::{BuildError, BuildErrorKind};
 use crate::clock::{Clock, SystemClock};
+use crate::namespace::check_namespace;
 use crate::path::check_path;
 use crate::secrets::SecretsHandle;
 use crate::store::{IdempotencyStore, MokaStore};
@@ -108,9 +109,7 @@ impl Config {
         if let Some(path) = &self.path {
             check_path(path)?;
         }
-        if self.namespace.is_empty() {
-            return Err(BuildError::new(BuildErrorKind::EmptyNamespace));
-        }
+        check_namespace(&self.namespace)?;
         if self.has_tenants() && self.is_namespace_set {
             return Err(BuildError::new(BuildErrorKind::NamespaceWithTenants));
         }

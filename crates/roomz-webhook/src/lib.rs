@@ -264,6 +264,7 @@ mod drain;
 mod error_chain;
 mod future;
 mod layer;
+mod namespace;
 mod panic;
 mod path;
 mod response;

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use http::request::Parts;
 use roomz_protocol::{Secret, Secrets};
 
-use crate::build_error::{BuildError, BuildErrorKind};
+use crate::build_error::BuildError;
+use crate::namespace::check_namespace;
 use crate::path::check_path;
 
 /// A customer with its own webhook: its secrets, and the namespace of its claims.
@@ -36,11 +37,9 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when the namespace is empty.
+    /// [`BuildError`] when the namespace is empty, longer than 255 bytes, or contains a control character.
     pub fn new(namespace: &str, secrets: impl Into<Secrets>) -> Result<Self, BuildError> {
-        if namespace.is_empty() {
-            return Err(BuildError::new(BuildErrorKind::EmptyNamespace));
-        }
+        check_namespace(namespace)?;
         Ok(Self { namespace: namespace.into(), secrets: secrets.into() })
     }
 

@@ -260,7 +260,8 @@ impl WebhookLayerBuilder {
     ///
     /// [`BuildError`] when a setting cannot work: a zero limit or timeout, a duration above ten years, a retention
     /// shorter than the window in which events are accepted, a lease shorter than three store timeouts or longer than its
-    /// ceiling, a path that no request has, or an empty namespace.
+    /// ceiling, a path that no request has, or a namespace that is empty, longer than 255 bytes, or contains a control
+    /// character.
     pub fn build(self) -> Result<WebhookLayer, BuildError> {
         self.config.validate()?;
         Ok(WebhookLayer::from_config(self.config))

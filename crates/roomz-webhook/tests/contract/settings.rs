@@ -66,7 +66,17 @@ fn build_error_names_setting_and_value() {
         assert!(error.contains(problem), "{error}");
     }
     assert!(WebhookLayer::builder(secret()).with_path("/a%20b/:c").build().is_ok());
-    assert!(build_error(|b| b.with_namespace("")).contains("namespace is empty"));
+    let long = "x".repeat(256);
+    for (namespace, problem) in [
+        ("", "is \"\": it is empty"),
+        (long.as_str(), "longer than 255 bytes"),
+        ("a\0b", "is \"a\\0b\": it contains a control character"),
+    ] {
+        let error =
+            WebhookLayer::builder(secret()).with_namespace(namespace).build().unwrap_err().to_string();
+        assert!(error.contains(problem) && error.len() < 200, "{error}");
+    }
+    assert!(WebhookLayer::builder(secret()).with_namespace(&long[..255]).build().is_ok());
 }
 
 /// An error that `main` returns is printed with `Debug`.

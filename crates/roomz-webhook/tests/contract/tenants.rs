@@ -170,7 +170,7 @@ async fn tenants_change_while_layer_runs() {
 
 #[test]
 fn invalid_tenant_is_an_error() {
-    assert!(Tenant::new("", secret("s")).unwrap_err().to_string().contains("namespace is empty"));
+    assert!(Tenant::new("", secret("s")).unwrap_err().to_string().contains("it is empty"));
     let error = TenantMap::new().insert("/{tenant}", Tenant::new("a", secret("s")).unwrap()).unwrap_err();
     assert!(matches!(error.kind(), BuildErrorKind::Path { .. }), "{error}");
     let error =
