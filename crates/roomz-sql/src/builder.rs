@@ -145,8 +145,8 @@ impl SqlStoreBuilder {
     /// Sets the interval at which a background task deletes expired claims. Default: 10 min. `None` turns the task off.
     ///
     /// The task starts with `connect` and ends when the last clone of the store is dropped. It deletes 100 rows at a time and
-    /// then pauses for nine times as long, so that deliveries are not delayed. Turn it off if you call
-    /// [`purge`](SqlStore::purge) yourself: otherwise the table grows.
+    /// then pauses for nine times as long, so that deliveries are not delayed. Turn it off only if you call
+    /// [`purge`](SqlStore::purge) yourself. Without either, the table grows.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -4,7 +4,7 @@ use std::fmt;
 ///
 /// | URL | |
 /// |---|---|
-/// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | `?sslmode=require` and stricter need the feature `tls`. `channel_binding`, `connect_timeout`, `keepalives…` and `pgbouncer` are ignored with a warning in the log |
+/// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | `?sslmode=require` and stricter need the feature `tls`. `channel_binding`, `connect_timeout`, `keepalives…`, `pgbouncer` and `target_session_attrs=read-write` are ignored with a warning in the log |
 /// | `sqlite:FILE`, `sqlite:///ABSOLUTE/FILE` | the file is created if it is missing, unless the URL has `?mode=rw` |
 ///
 /// The store uses an existing pool without changing its settings:

@@ -141,21 +141,22 @@ fn unreachable_error() -> ConnectError {
     ConnectError::new(ConnectErrorKind::Unreachable, UNREACHABLE)
 }
 
-/// Returns the names of a URL's parameters.
-fn parameters(url: &str) -> impl Iterator<Item = &str> {
+/// Returns the names and values of a URL's parameters.
+fn parameters(url: &str) -> impl Iterator<Item = (&str, &str)> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
-    query.split('&').filter_map(|pair| pair.split('=').next()).filter(|key| !key.is_empty())
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Returns the URL without the parameters that are ignored.
 fn check_parameters(url: &str) -> Result<String, ConnectError> {
     let invalid = |message: String| ConnectError::new(ConnectErrorKind::InvalidUrl, message);
     let mut url = url.to_owned();
-    for name in parameters(&url.clone()) {
-        // Every connection of the store may write, so this value changes nothing.
-        let is_read_write = url.contains("target_session_attrs=read-write") && name == "target_session_attrs";
-        if IGNORED_PARAMETERS.contains(&name) || is_read_write {
+    for (name, value) in parameters(&url.clone()) {
+        // `connect` checks that the server accepts writes, so these values change nothing.
+        let is_writable = name == "target_session_attrs" && ["any", "read-write"].contains(&value);
+        if IGNORED_PARAMETERS.contains(&name) || is_writable {
             tracing::warn!(parameter = name, "parameter of the PostgreSQL URL ignored");
             remove_parameter(&mut url, name);
         } else if let Some((name, advice)) =

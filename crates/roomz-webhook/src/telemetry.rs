@@ -63,7 +63,7 @@ pub(crate) fn delivery_span(event: &Event, tenant: Option<&str>) -> tracing::Spa
     )
 }
 
-/// Anybody can cause it, so it is below INFO. The rejection follows, or the end of the response.
+/// Anybody can cause it, so it is below INFO. The rejection is logged next.
 pub(crate) fn body_failed(error: &dyn Error) {
     tracing::debug!(target: TARGET, error = %ErrorChain(error), "body not readable");
 }
