@@ -142,6 +142,8 @@ function updateTile(workspace) {
   if (workspace.since) {
     time.dateTime = workspace.since;
     time.title = new Date(workspace.since).toLocaleString();
+    // Not in the next frame: the tile would show the new status without its time until then.
+    time.textContent = formatElapsed(workspace.since);
   }
   return tile;
 }
