@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use crate::database::{Database, Source};
-use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 use crate::postgres;
 use crate::settings::Settings;
@@ -184,21 +183,20 @@ impl SqlStoreBuilder {
     /// different or not writable.
     pub async fn connect(self) -> Result<SqlStore, ConnectError> {
         let Self { database: Database(source), settings } = self;
-        let connections = match source {
+        let workers = match source {
             Source::Url(url) => match url.split_once(':').map(|(scheme, _)| scheme) {
                 #[cfg(feature = "postgres")]
-                Some("postgres" | "postgresql") => postgres::connect(&url, &settings).await?,
+                Some("postgres" | "postgresql") => settings.spawn(postgres::connect(&url, &settings).await?),
                 #[cfg(feature = "sqlite")]
-                Some("sqlite") => sqlite::connect(&url, &settings).await?,
+                Some("sqlite") => settings.spawn_one(sqlite::connect(&url, &settings).await?),
                 _ => return Err(unknown_scheme(&url)),
             },
             #[cfg(feature = "postgres")]
-            Source::Postgres(pool) => postgres::use_pool(pool, &settings).await?,
+            Source::Postgres(pool) => settings.spawn(postgres::use_pool(pool, &settings).await?),
             #[cfg(feature = "sqlite")]
-            Source::Sqlite(pool) => sqlite::use_pool(pool, &settings).await?,
+            Source::Sqlite(pool) => settings.spawn_one(sqlite::use_pool(pool, &settings).await?),
         };
-        let pool = Pool { connections, operation_timeout: settings.response_timeout * 5 / 4 };
-        Ok(SqlStore::new(pool, settings.purge_interval))
+        Ok(SqlStore::new(workers, settings.response_timeout * 5 / 4, settings.purge_interval))
     }
 }
 

@@ -85,22 +85,30 @@
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!("roomz-sql needs the feature `postgres` or the feature `sqlite`");
 
+mod backend;
 mod builder;
 mod database;
-mod pool;
+mod migrations;
+mod operation;
+mod pooled;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod prepare;
+mod queue;
 mod settings;
+mod single;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod sqlx_error;
 mod statements;
 mod store;
+mod worker;
 
 pub use self::builder::SqlStoreBuilder;
 pub use self::database::Database;
-pub use self::prepare::MIGRATIONS;
+#[cfg(feature = "postgres")]
+pub use self::migrations::POSTGRES_MIGRATIONS;
+#[cfg(feature = "sqlite")]
+pub use self::migrations::SQLITE_MIGRATIONS;
 pub use self::store::SqlStore;
 pub use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 

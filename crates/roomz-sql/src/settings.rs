@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use crate::backend::ExecuteAll;
+use crate::worker::{Timeouts, Workers};
+
 /// The settings that the builder collects and that connecting reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
@@ -20,5 +23,21 @@ impl Default for Settings {
             response_timeout: Duration::from_millis(1_500),
             purge_interval: Some(Duration::from_secs(10 * 60)),
         }
+    }
+}
+
+impl Settings {
+    pub(crate) fn spawn(&self, backend: impl ExecuteAll) -> Workers {
+        self.spawn_workers(backend, self.max_connections)
+    }
+
+    /// SQLite has one writer.
+    pub(crate) fn spawn_one(&self, backend: impl ExecuteAll) -> Workers {
+        self.spawn_workers(backend, 1)
+    }
+
+    fn spawn_workers(&self, backend: impl ExecuteAll, count: u32) -> Workers {
+        let timeouts = Timeouts { connect: self.connect_timeout, response: self.response_timeout };
+        Workers::spawn(backend, count, timeouts)
     }
 }

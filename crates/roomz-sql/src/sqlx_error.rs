@@ -4,7 +4,7 @@ use sqlx::error::DatabaseError;
 
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
-pub(crate) const UNREACHABLE: &str = "cannot reach the database in time; check that the server runs and accepts \
+const UNREACHABLE: &str = "cannot reach the database in time; check that the server runs and accepts \
                                       connections, that host and port are correct, and that no other session locks \
                                       `roomz_claims`";
 const INVALID_URL: &str =
@@ -15,13 +15,12 @@ const INVALID_FILE: &str = "cannot open the SQLite file; its directory must exis
                             be an SQLite database";
 const LOGIN_REJECTED: &str =
     "the database rejected the login; check the user, the password and the database name";
-const POOLER: &str = "a pooler that shares connections between transactions is not supported; connect directly, or \
-                      through a pooler that keeps a connection for a session";
-const INVALID_SCHEMA: &str = "the tables of roomz-sql are missing or different; run the scripts in \
-                              `roomz_sql::MIGRATIONS`, or use `with_migrations(true)`; if `roomz_claims` was dropped, \
-                              drop `roomz_migrations` too";
+const INVALID_SCHEMA: &str = "the tables `roomz_claims` and `roomz_migrations` are missing or different; run the \
+                              scripts in `roomz_sql::POSTGRES_MIGRATIONS` or `SQLITE_MIGRATIONS`, or use \
+                              `with_migrations(true)`; drop tables that are different";
 const PERMISSION_DENIED: &str = "the database does not permit what the store needs; grant the user SELECT, INSERT, \
-                                 UPDATE and DELETE on `roomz_claims` (and CREATE, to create it), and check that the \
+                                 UPDATE and DELETE on `roomz_claims` and SELECT on `roomz_migrations` (and CREATE, to \
+                                 create them), and check that the \
                                  database accepts writes";
 
 pub(crate) fn connect_error(error: sqlx::Error) -> ConnectError {
@@ -39,6 +38,12 @@ pub(crate) fn connect_error(error: sqlx::Error) -> ConnectError {
     ConnectError::new(kind, message).with_source(error)
 }
 
+/// The database did not reply in time.
+#[cfg(feature = "postgres")]
+pub(crate) fn unreachable_error() -> ConnectError {
+    ConnectError::new(ConnectErrorKind::Unreachable, UNREACHABLE)
+}
+
 /// PostgreSQL codes have five characters, SQLite codes are numbers.
 fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str) {
     let code = error.code();
@@ -53,7 +58,6 @@ fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str)
         },
         _ => match code {
             "28000" | "28P01" | "3D000" => (ConnectErrorKind::LoginRejected, LOGIN_REJECTED),
-            "26000" | "42P05" => (ConnectErrorKind::Unsupported, POOLER),
             "3F000" | "23502" | "42P01" | "42P07" | "42703" | "42804" | "42883" | "42P10" => {
                 (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA)
             }

@@ -1,32 +1,13 @@
-/// An SQL statement.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Statement {
-    pub(crate) sql: &'static str,
-    /// Whether the statement may run again if its connection broke before the result arrived. The database may have
-    /// executed it.
-    pub(crate) retry_safe: bool,
-}
-
-impl Statement {
-    const fn retry_safe(sql: &'static str) -> Self {
-        Self { sql, retry_safe: true }
-    }
-
-    const fn never_retried(sql: &'static str) -> Self {
-        Self { sql, retry_safe: false }
-    }
-}
-
-/// The statements of the store. PostgreSQL and SQLite share the text, except for the clock and for skipping locked rows.
+/// The statements of a single operation. PostgreSQL and SQLite share the text, except for the clock and for skipping locked rows.
 /// Every statement returns two integers and a boolean, so that one function executes them all.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    pub(crate) claim: Statement,
-    pub(crate) select: Statement,
-    pub(crate) renew: Statement,
-    pub(crate) complete: Statement,
-    pub(crate) release: Statement,
-    pub(crate) purge: Statement,
+    pub(crate) claim: &'static str,
+    pub(crate) select: &'static str,
+    pub(crate) renew: &'static str,
+    pub(crate) complete: &'static str,
+    pub(crate) release: &'static str,
+    pub(crate) purge: &'static str,
 }
 
 /// A value of the column `state`.
@@ -41,7 +22,7 @@ macro_rules! statements {
         Statements {
             // Inserts the row or takes it over in one statement, which locks the row before it reads it. Returns no row if
             // another owner holds the claim. NOT EXISTS is an optimization: a duplicate takes no lock and writes nothing.
-            claim: Statement::retry_safe(concat!(
+            claim: concat!(
                 "INSERT INTO roomz_claims \
                  (namespace, event_id, state, owner, fingerprint, attempt, lease_end, expires) \
                  SELECT $1, $2, 0, $3, $4, 1, ", $now, " + $5, ", $now, " + $6 \
@@ -63,40 +44,40 @@ macro_rules! statements {
                    OR (roomz_claims.state = 0 AND roomz_claims.owner = excluded.owner) \
                    OR (roomz_claims.state = 0 AND roomz_claims.lease_end <= ", $now, ") \
                  RETURNING attempt, lease_end, fingerprint = $4"
-            )),
-            select: Statement::retry_safe(concat!(
+            ),
+            select: concat!(
                 "SELECT CAST(state AS BIGINT), lease_end - ", $now, ", fingerprint = $3 FROM roomz_claims \
                  WHERE namespace = $1 AND event_id = $2 AND expires > ", $now
-            )),
-            renew: Statement::retry_safe(concat!(
+            ),
+            renew: concat!(
                 "UPDATE roomz_claims SET \
                    lease_end = ", $now, " + $4, \
                    expires = CASE WHEN expires < ", $now, " + $4 THEN ", $now, " + $4 ELSE expires END \
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state = 0 AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"
-            )),
+            ),
             // If the reply was lost and the owner completes again, this changes nothing and confirms the completion.
-            complete: Statement::retry_safe(concat!(
+            complete: concat!(
                 "UPDATE roomz_claims SET \
                    expires = CASE WHEN state = 0 THEN ", $now, " + $4 ELSE expires END, \
                    state = 2 \
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state IN (0, 2) AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"
-            )),
+            ),
             // A second release would return no row, because nobody holds a released claim.
-            release: Statement::never_retried(concat!(
+            release: concat!(
                 "UPDATE roomz_claims SET state = 1 \
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state = 0 AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"
-            )),
+            ),
             // The inner SELECT locks the rows, so that none is claimed again before it is deleted. The limit is a literal: with
             // a parameter, the generic plan of PostgreSQL reads the whole table. With $1 = 0, nothing is deleted.
-            purge: Statement::retry_safe(concat!(
+            purge: concat!(
                 "DELETE FROM roomz_claims WHERE (namespace, event_id) IN \
                  (SELECT namespace, event_id FROM roomz_claims WHERE expires <= ", $now, " \
                  AND CAST($1 AS BIGINT) > 0 ORDER BY expires LIMIT 100", $lock, ") \
                  RETURNING attempt, lease_end, TRUE"
-            )),
+            ),
         }
     };
 }

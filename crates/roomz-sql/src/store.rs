@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomz_webhook::store::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, IdempotencyStore, Owner, Settled, StoreError, async_trait,
+    Claim, ClaimKey, ClaimRequest, IdempotencyStore, Owner, Settled, StoreError, async_trait,
 };
-
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
-use crate::pool::{Pool, Value};
-use crate::statements::{DONE, FREE, RUNNING, Statement};
+use crate::operation::{ClaimOperation, Purge, Settlement, SettlementKind};
+use crate::queue::Queued;
+use crate::worker::Workers;
 
 /// The shortest pause between two batches of a purge.
 const PURGE_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -20,21 +21,44 @@ const PURGE_PAUSE_FACTOR: u32 = 9;
 /// A store that keeps claims in PostgreSQL or SQLite.
 ///
 /// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone shares the
-/// connections. A background task deletes expired claims until the last clone is dropped.
+/// connections. They belong to the tokio runtime that called `connect`, and close when the last clone is dropped. A
+/// background task deletes expired claims until then.
 #[derive(Clone)]
 pub struct SqlStore {
-    pool: Pool,
-    /// Ends the background task when it is dropped.
+    inner: Arc<Inner>,
+    /// Ends the background task when the last clone is dropped.
     _purge: Option<Arc<PurgeTask>>,
 }
 
+struct Inner {
+    workers: Workers,
+    operation_timeout: Duration,
+}
+
+impl Inner {
+    /// Waits until a worker executed the operation. A caller that gives up does not cancel the other operations of the batch.
+    async fn execute<O: Queued>(&self, operation: O) -> Result<O::Outcome, StoreError> {
+        let outcome = self.workers.queue().push(operation);
+        match timeout(self.operation_timeout, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(StoreError::unavailable("the tokio runtime of the store was shut down")),
+            Err(_) => Err(StoreError::timed_out()),
+        }
+    }
+}
+
 impl SqlStore {
-    pub(crate) fn new(pool: Pool, purge_interval: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        workers: Workers,
+        operation_timeout: Duration,
+        purge_interval: Option<Duration>,
+    ) -> Self {
+        let inner = Arc::new(Inner { workers, operation_timeout });
         let purge = purge_interval.map(|interval| {
-            let task = tokio::spawn(purge_every(pool.clone(), interval));
+            let task = tokio::spawn(purge_every(Arc::clone(&inner), interval));
             Arc::new(PurgeTask(task.abort_handle()))
         });
-        Self { pool, _purge: purge }
+        Self { inner, _purge: purge }
     }
 
     /// Deletes all expired claims, and returns how many it deleted.
@@ -55,12 +79,7 @@ impl SqlStore {
     ///
     /// [`StoreError`] if the database fails. Batches that were deleted before stay deleted.
     pub async fn purge(&self) -> Result<u64, StoreError> {
-        purge(&self.pool).await
-    }
-
-    async fn settle(&self, statement: Statement, values: &[Value<'_>]) -> Result<Settled, StoreError> {
-        let rows = self.pool.execute(statement, values).await?;
-        Ok(if rows.is_empty() { Settled::Lost } else { Settled::Applied })
+        purge(&self.inner).await
     }
 }
 
@@ -73,9 +92,9 @@ impl Drop for PurgeTask {
     }
 }
 
-async fn purge_every(pool: Pool, interval: Duration) {
+async fn purge_every(inner: Arc<Inner>, interval: Duration) {
     loop {
-        match purge(&pool).await {
+        match purge(&inner).await {
             Ok(deleted) => tracing::debug!(deleted, "expired claims deleted"),
             Err(error) => {
                 let cause = error.source().map(ToString::to_string).unwrap_or_default();
@@ -86,74 +105,27 @@ async fn purge_every(pool: Pool, interval: Duration) {
     }
 }
 
-async fn purge(pool: &Pool) -> Result<u64, StoreError> {
+async fn purge(inner: &Inner) -> Result<u64, StoreError> {
     let mut deleted = 0;
     loop {
         let start = Instant::now();
-        match pool.execute(pool.statements().purge, &[Value::Number(1)]).await?.len() {
+        match inner.execute(Purge).await? {
             0 => return Ok(deleted),
-            rows => deleted += rows as u64,
+            rows => deleted += rows,
         }
         let pause = start.elapsed() * PURGE_PAUSE_FACTOR;
         tokio::time::sleep(pause.max(PURGE_PAUSE_MIN)).await;
     }
 }
 
-fn id(key: &ClaimKey) -> [u8; 16] {
-    *key.id().as_uuid().as_bytes()
-}
-
-/// At least 1, because a row that expires in 0 ms has expired.
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).clamp(1, 1 << 50)
-}
-
 #[async_trait]
 impl IdempotencyStore for SqlStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        let statements = self.pool.statements();
-        let (id, owner, fingerprint) = (id(key), claim.owner.to_bytes(), claim.fingerprint.to_bytes());
-        let (namespace, id, fingerprint) =
-            (Value::Text(key.namespace()), Value::Bytes(&id), Value::Bytes(&fingerprint));
-        let (lease, retention) = (millis(claim.lease), millis(claim.lease.max(claim.retention)));
-        // The loop repeats only if the row became free between the two statements.
-        loop {
-            let values = [
-                namespace,
-                id,
-                Value::Bytes(&owner),
-                fingerprint,
-                Value::Number(lease),
-                Value::Number(retention),
-            ];
-            let claimed = self.pool.execute(statements.claim, &values).await?;
-            if let [(attempt, _, matches)] = claimed[..] {
-                let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-                return Ok(Claim::new(ClaimState::claimed(attempt), matches));
-            }
-            let values = [namespace, id, fingerprint];
-            let row = self.pool.execute(statements.select, &values).await?;
-            match row[..] {
-                [(DONE, _, matches)] => return Ok(Claim::new(ClaimState::Done, matches)),
-                [(RUNNING, remaining @ 1.., matches)] => {
-                    let remaining = Duration::from_millis(remaining.unsigned_abs());
-                    return Ok(Claim::new(ClaimState::in_flight(remaining), matches));
-                }
-                [] | [(FREE | RUNNING, ..)] => {}
-                // Another claim would find the same state, so the loop would never end.
-                _ => {
-                    return Err(StoreError::unavailable(
-                        "unknown claim state in `roomz_claims`; a newer version of roomz-sql wrote it: update this instance",
-                    ));
-                }
-            }
-        }
+        self.inner.execute(ClaimOperation::new(key, claim)).await
     }
 
     async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
-        let (id, owner, lease) = (id(key), owner.to_bytes(), Value::Number(millis(lease)));
-        let values = [Value::Text(key.namespace()), Value::Bytes(&id), Value::Bytes(&owner), lease];
-        self.settle(self.pool.statements().renew, &values).await
+        self.inner.execute(Settlement::new(key, owner, SettlementKind::Renew, lease)).await
     }
 
     async fn complete(
@@ -162,15 +134,11 @@ impl IdempotencyStore for SqlStore {
         owner: Owner,
         retention: Duration,
     ) -> Result<Settled, StoreError> {
-        let (id, owner, retention) = (id(key), owner.to_bytes(), Value::Number(millis(retention)));
-        let values = [Value::Text(key.namespace()), Value::Bytes(&id), Value::Bytes(&owner), retention];
-        self.settle(self.pool.statements().complete, &values).await
+        self.inner.execute(Settlement::new(key, owner, SettlementKind::Complete, retention)).await
     }
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
-        let (id, owner) = (id(key), owner.to_bytes());
-        let values = [Value::Text(key.namespace()), Value::Bytes(&id), Value::Bytes(&owner)];
-        self.settle(self.pool.statements().release, &values).await
+        self.inner.execute(Settlement::new(key, owner, SettlementKind::Release, Duration::ZERO)).await
     }
 }
 

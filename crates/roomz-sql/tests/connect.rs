@@ -7,12 +7,16 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomz_sql::{ConnectError, ConnectErrorKind, MIGRATIONS, SqlStore};
+use roomz_sql::{ConnectError, ConnectErrorKind, POSTGRES_MIGRATIONS, SQLITE_MIGRATIONS, SqlStore};
 use roomz_tests::postgres_url_or_skip;
+use roomz_webhook::store::{
+    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner,
+};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, SqlitePool};
 use support::{random_hex, sqlite_url};
 use tokio::sync::Barrier;
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 
 async fn connect_error(url: &str) -> (ConnectErrorKind, String) {
@@ -161,7 +165,9 @@ async fn reports_missing_permission() {
     let (kind, text) = connect_error(&as_user).await;
     assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{text}");
     assert!(text.contains("INSERT"), "{text}");
-    let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_claims TO {user}");
+    let grant = format!(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_claims TO {user}; GRANT SELECT ON roomz_migrations TO {user}"
+    );
     admin.execute(AssertSqlSafe(grant)).await.unwrap();
     SqlStore::connect(as_user.as_str()).await.unwrap();
 
@@ -192,9 +198,14 @@ async fn accepts_tables_of_another_migration_tool() {
     let postgres = PgPool::connect(&url).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let sqlite = SqlitePool::connect(&format!("{}?mode=rwc", sqlite_url(&directory))).await.unwrap();
-    for script in MIGRATIONS {
-        postgres.execute(*script).await.unwrap();
-        sqlite.execute(*script).await.unwrap();
+    // Each script can run again.
+    for _ in 0..2 {
+        for script in POSTGRES_MIGRATIONS {
+            postgres.execute(*script).await.unwrap();
+        }
+        for script in SQLITE_MIGRATIONS {
+            sqlite.execute(*script).await.unwrap();
+        }
     }
     for builder in [SqlStore::builder(postgres), SqlStore::builder(sqlite)] {
         builder.with_migrations(false).connect().await.unwrap();
@@ -237,18 +248,27 @@ async fn migration_history_is_separate() {
     assert_eq!(of_application, 0);
     let of_store: i64 =
         sqlx::query_scalar("SELECT count(*) FROM roomz_migrations").fetch_one(&pool).await.unwrap();
-    assert_eq!(of_store, i64::try_from(MIGRATIONS.len()).unwrap());
+    assert_eq!(of_store, i64::try_from(SQLITE_MIGRATIONS.len()).unwrap());
 }
 
+/// The store sets the isolation level of its own transactions.
 #[tokio::test]
-async fn rejects_pool_with_stricter_isolation() {
+async fn works_with_stricter_default_isolation() {
     let Some(url) = new_database().await else { return };
     for level in ["serializable", "repeatable%5C%20read"] {
         let url = format!("{url}?options=-c%20default_transaction_isolation%3D{level}");
         let pool = PgPool::connect(&url).await.unwrap();
-        let (kind, text) = kind_and_text(&SqlStore::connect(pool).await.unwrap_err());
-        assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
-        assert!(text.contains("read committed"), "{text}");
+        for store in [SqlStore::connect(pool).await.unwrap(), SqlStore::connect(url).await.unwrap()] {
+            let key = ClaimKey::new("isolation".into(), random_hex().parse().unwrap());
+            let claim = || {
+                let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), HOUR, HOUR);
+                let (store, key) = (store.clone(), key.clone());
+                async move { store.claim(&key, &request).await.unwrap() }
+            };
+            let claims = futures_util::future::join_all((0..32).map(|_| claim())).await;
+            let claimed = claims.iter().filter(|claim| claim.state == ClaimState::claimed(1)).count();
+            assert_eq!(claimed, 1, "{level}");
+        }
     }
 }
 
@@ -274,16 +294,60 @@ async fn reports_locked_table_in_time() {
 }
 
 #[tokio::test]
-async fn dropped_table_error_names_history_table() {
+async fn creates_dropped_table_again() {
     let Some(url) = new_database().await else { return };
     SqlStore::connect(url.as_str()).await.unwrap();
     let mut admin = PgConnection::connect(&url).await.unwrap();
     admin.execute("DROP TABLE roomz_claims").await.unwrap();
-    let (kind, text) = connect_error(&url).await;
-    assert_eq!(kind, ConnectErrorKind::InvalidSchema, "{text}");
-    assert!(text.contains("roomz_claims") && text.contains("roomz_migrations"), "{text}");
-    admin.execute("DROP TABLE roomz_migrations").await.unwrap();
+    let error = SqlStore::builder(url.as_str()).with_migrations(false).connect().await.unwrap_err();
+    assert_eq!(error.kind(), ConnectErrorKind::InvalidSchema, "{error}");
     SqlStore::connect(url.as_str()).await.unwrap();
+}
+
+/// The versions are compared even if the table works.
+#[tokio::test]
+async fn compares_migration_history() {
+    let directory = tempfile::tempdir().unwrap();
+    for url in [Some(sqlite_url(&directory)), new_database().await].into_iter().flatten() {
+        SqlStore::connect(url.as_str()).await.unwrap();
+        // As if a newer instance had updated the tables: this one still works.
+        execute(&url, "INSERT INTO roomz_migrations (version, checksum) VALUES (99, 'x')").await;
+        SqlStore::connect(url.as_str()).await.unwrap();
+        execute(&url, "UPDATE roomz_migrations SET checksum = 'canary' WHERE version = 1").await;
+        let (kind, text) = connect_error(&url).await;
+        assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
+        assert!(text.contains("migration 1") && text.contains("canary"), "{text}");
+        execute(&url, "DELETE FROM roomz_migrations").await;
+        let error = SqlStore::builder(url.as_str()).with_migrations(false).connect().await.unwrap_err();
+        assert_eq!(error.kind(), ConnectErrorKind::InvalidSchema, "{error}");
+        assert!(error.to_string().contains("migration 1"), "{error}");
+        // A table without history gets one.
+        SqlStore::connect(url.as_str()).await.unwrap();
+        SqlStore::builder(url.as_str()).with_migrations(false).connect().await.unwrap();
+    }
+}
+
+async fn execute(url: &str, statement: &'static str) {
+    if url.starts_with("sqlite") {
+        SqlitePool::connect(url).await.unwrap().execute(statement).await.unwrap();
+    } else {
+        PgConnection::connect(url).await.unwrap().execute(statement).await.unwrap();
+    }
+}
+
+/// An update of the operating system can change the order of other collations, and so break the index.
+#[tokio::test]
+async fn namespace_has_collation_c() {
+    let Some(url) = new_database().await else { return };
+    SqlStore::connect(url.as_str()).await.unwrap();
+    let collation: Option<String> = sqlx::query_scalar(
+        "SELECT collation_name::text FROM information_schema.columns \
+         WHERE table_name = 'roomz_claims' AND column_name = 'namespace'",
+    )
+    .fetch_one(&mut PgConnection::connect(&url).await.unwrap())
+    .await
+    .unwrap();
+    assert_eq!(collation.as_deref(), Some("C"));
 }
 
 #[tokio::test]

@@ -1,0 +1,179 @@
+use std::str::FromStr as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection, PgPool, Row as _};
+use tokio::time::timeout;
+
+use crate::migrations::{self, POSTGRES_MIGRATIONS};
+use crate::operation::{ClaimOperation, Settlement, SettlementKind};
+use crate::pooled::Pooled;
+use crate::postgres::backend::{PgSession, Postgres, Source};
+use crate::postgres::batch;
+use crate::postgres::query::{LOCK_TIMEOUT, Protocol};
+use crate::postgres::url::check_parameters;
+use crate::settings::Settings;
+use crate::single;
+use crate::sqlx_error::{connect_error, unreachable_error};
+use roomz_webhook::roomz_protocol::Uuid;
+use roomz_webhook::store::{ClaimKey, ClaimRequest, ConnectError, ConnectErrorKind, Fingerprint, Owner};
+
+/// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is random.
+const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(7236718392205847142)";
+/// The pause before the lock is tried again while another instance migrates.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Connects to the server of this URL.
+pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Postgres, ConnectError> {
+    let url = &check_parameters(url)?;
+    let options = PgConnectOptions::from_str(url).map_err(connect_error)?;
+    let has_name = options.get_application_name().is_some();
+    let options = if has_name { options } else { options.application_name("roomz") };
+    // No column is a floating-point number, and PgBouncer rejects this parameter.
+    let options = options.extra_float_digits(None).disable_statement_logging();
+    let (options, protocol) =
+        within(settings, async { choose_protocol(options, settings.response_timeout).await }).await?;
+    let mut connection = within(settings, async { options.connect().await.map_err(connect_error) }).await?;
+    check_and_migrate(&mut connection, &protocol, settings).await?;
+    let _ = timeout(settings.connect_timeout, connection.close()).await;
+    Ok(Postgres {
+        source: Source::Url(Box::new(options)),
+        protocol,
+        max_connections: settings.max_connections as usize,
+        return_timeout: settings.response_timeout,
+        abandoned: Mutex::default(),
+    })
+}
+
+/// Uses a pool of the application.
+pub(crate) async fn use_pool(pool: PgPool, settings: &Settings) -> Result<Postgres, ConnectError> {
+    let protocol = Protocol::simple(settings.response_timeout);
+    let mut pooled = Pooled::acquire(&pool).await.map_err(connect_error)?;
+    check_and_migrate(pooled.connection().map_err(connect_error)?, &protocol, settings).await?;
+    pooled.release(settings.response_timeout);
+    Ok(Postgres {
+        source: Source::Pool(pool),
+        protocol,
+        max_connections: settings.max_connections as usize,
+        return_timeout: settings.response_timeout,
+        abandoned: Mutex::default(),
+    })
+}
+
+/// Finds out whether the server keeps the settings of a session.
+///
+/// PostgreSQL sets them from the startup parameter `options`. A pooler, which may give each transaction another session,
+/// rejects or ignores that parameter.
+async fn choose_protocol(
+    options: PgConnectOptions,
+    response_timeout: Duration,
+) -> Result<(PgConnectOptions, Protocol), ConnectError> {
+    let lock_timeout = format!("{}ms", LOCK_TIMEOUT.as_millis());
+    let with_settings = options.clone().options([
+        ("lock_timeout", lock_timeout.as_str()),
+        ("statement_timeout", &format!("{}ms", response_timeout.as_millis())),
+        ("default_transaction_isolation", "read committed"),
+    ]);
+    let keeps_settings = match with_settings.connect().await {
+        Ok(mut connection) => {
+            let found = read_lock_timeout(&mut connection).await.map_err(connect_error)?;
+            let _ = connection.close().await;
+            found == lock_timeout
+        }
+        Err(Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("08") || code == "0A000") => {
+            false
+        }
+        Err(error) => return Err(connect_error(error)),
+    };
+    if keeps_settings {
+        return Ok((with_settings, Protocol::Prepared));
+    }
+    if options.get_options().is_some() {
+        let message = "the pooler in front of PostgreSQL does not accept the URL parameter `options`; remove it, and set \
+                       its values with ALTER ROLE … SET";
+        return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
+    }
+    tracing::info!("PostgreSQL behind a pooler: statements are sent without session state");
+    Ok((options, Protocol::simple(response_timeout)))
+}
+
+async fn read_lock_timeout(connection: &mut PgConnection) -> Result<String, Error> {
+    sqlx::raw_sql("SHOW lock_timeout").fetch_one(connection).await?.try_get(0)
+}
+
+/// Compares the migrations, runs those that are missing, and tests the table.
+async fn check_and_migrate(
+    connection: &mut PgConnection,
+    protocol: &Protocol,
+    settings: &Settings,
+) -> Result<(), ConnectError> {
+    let version = within(settings, async {
+        let row = sqlx::raw_sql("SHOW server_version").fetch_one(&mut *connection).await;
+        row.and_then(|row| row.try_get::<String, _>(0)).map_err(connect_error)
+    });
+    migrations::require_version("PostgreSQL", &version.await?, (13, 0))?;
+    let test = async |connection: &mut PgConnection| {
+        let history = migrations::read_history!(connection)?;
+        migrations::compare(&history, POSTGRES_MIGRATIONS)?;
+        self_test(connection, protocol).await.map_err(connect_error)
+    };
+    match within(settings, test(connection)).await {
+        Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
+            migrate(connection, settings).await?;
+            within(settings, test(connection)).await
+        }
+        result => result,
+    }
+}
+
+/// Runs the scripts in one transaction. Only the wait for another instance that migrates has no timeout.
+async fn migrate(connection: &mut PgConnection, settings: &Settings) -> Result<(), ConnectError> {
+    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+    let mut transaction =
+        within(settings, async { connection.begin_with(begin).await.map_err(connect_error) }).await?;
+    let mut is_locked = false;
+    while !is_locked {
+        is_locked = within(settings, async {
+            let row = sqlx::raw_sql(TRY_LOCK).fetch_one(&mut *transaction).await;
+            row.and_then(|row| row.try_get::<bool, _>(0)).map_err(connect_error)
+        })
+        .await?;
+        if !is_locked {
+            tokio::time::sleep(LOCK_INTERVAL).await;
+        }
+    }
+    within(settings, async {
+        migrations::run!(&mut *transaction, POSTGRES_MIGRATIONS)?;
+        transaction.commit().await.map_err(connect_error)
+    })
+    .await
+}
+
+/// Executes every statement in a transaction, and rolls it back.
+async fn self_test(connection: &mut PgConnection, protocol: &Protocol) -> Result<(), Error> {
+    let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let protocol = &protocol.inside_transaction();
+    single::self_test(&mut PgSession { connection: &mut transaction, protocol }).await?;
+    let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b""), Duration::ZERO, Duration::ZERO);
+    // Random, because several instances may test at once.
+    let new_key = || {
+        let id = Uuid::from_bytes(Owner::random().to_bytes());
+        ClaimKey::new("roomz self-test".into(), id.into())
+    };
+    let keys = [new_key(), new_key()];
+    let [claim, other_claim] = &keys.each_ref().map(|key| ClaimOperation::new(key, &request));
+    let [settlement, other_settlement] = &keys
+        .each_ref()
+        .map(|key| Settlement::new(key, request.owner, SettlementKind::Complete, Duration::ZERO));
+    batch::claim(&mut transaction, protocol, &[claim, other_claim]).await?;
+    batch::settle(&mut transaction, protocol, &[settlement, other_settlement]).await?;
+    transaction.rollback().await
+}
+
+async fn within<T>(
+    settings: &Settings,
+    future: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    timeout(settings.connect_timeout, future).await.unwrap_or_else(|_| Err(unreachable_error()))
+}

@@ -1,0 +1,91 @@
+use std::str::FromStr as _;
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Error, SqliteConnection, SqlitePool};
+
+use crate::migrations::{self, SQLITE_MIGRATIONS};
+use crate::pooled::Pooled;
+use crate::settings::Settings;
+use crate::single;
+use crate::sqlite::backend::{Source, Sqlite, SqliteSession};
+use crate::sqlx_error::connect_error;
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+
+/// The pause before a busy file is opened again.
+const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Opens the file of this URL.
+pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Sqlite, ConnectError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(connect_error)?;
+    let options = options
+        .create_if_missing(!url.contains("mode="))
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(settings.response_timeout)
+        .disable_statement_logging();
+    let start = Instant::now();
+    let mut connection = loop {
+        match options.connect().await {
+            // When several processes switch a new file to WAL at once, one succeeds. SQLite fails the others at once,
+            // without the busy timeout.
+            Err(Error::Database(error))
+                if error.code().as_deref() == Some("5") && start.elapsed() < settings.connect_timeout =>
+            {
+                tokio::time::sleep(BUSY_RETRY_INTERVAL).await;
+            }
+            connected => break connected.map_err(connect_error)?,
+        }
+    };
+    check_and_migrate(&mut connection, settings).await?;
+    let _ = connection.close().await;
+    Ok(Sqlite { source: Source::Url(Box::new(options)), return_timeout: settings.response_timeout })
+}
+
+/// Uses a pool of the application.
+pub(crate) async fn use_pool(pool: SqlitePool, settings: &Settings) -> Result<Sqlite, ConnectError> {
+    let mut pooled = Pooled::acquire(&pool).await.map_err(connect_error)?;
+    check_and_migrate(pooled.connection().map_err(connect_error)?, settings).await?;
+    pooled.release(settings.response_timeout);
+    Ok(Sqlite { source: Source::Pool(pool), return_timeout: settings.response_timeout })
+}
+
+async fn check_and_migrate(
+    connection: &mut SqliteConnection,
+    settings: &Settings,
+) -> Result<(), ConnectError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(connect_error)?;
+    migrations::require_version("SQLite", &version, (3, 42))?;
+    // A database in memory or in a temporary file is lost when its connection closes.
+    let file: Option<String> =
+        sqlx::query_scalar("SELECT file FROM pragma_database_list WHERE name = 'main'")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(connect_error)?;
+    if file.is_none_or(|file| file.is_empty()) {
+        let message = "invalid SQLite database: it is in memory; use a file, for example sqlite:claims.db";
+        return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
+    }
+    match test(connection).await {
+        Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
+            let mut transaction =
+                connection.begin_with("BEGIN IMMEDIATE").await.map_err(connect_error)?;
+            migrations::run!(&mut *transaction, SQLITE_MIGRATIONS)?;
+            transaction.commit().await.map_err(connect_error)?;
+            test(connection).await
+        }
+        result => result,
+    }
+}
+
+/// Compares the migrations, and executes every statement in a transaction that it rolls back.
+async fn test(connection: &mut SqliteConnection) -> Result<(), ConnectError> {
+    let history = migrations::read_history!(connection)?;
+    migrations::compare(&history, SQLITE_MIGRATIONS)?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(connect_error)?;
+    single::self_test(&mut SqliteSession(&mut transaction)).await.map_err(connect_error)?;
+    transaction.rollback().await.map_err(connect_error)
+}

@@ -1,0 +1,230 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use roomz_webhook::store::StoreError;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::backend::{Execute, ExecuteAll, Failure};
+use crate::queue::{Batch, Entry, Queue, Queued};
+
+/// An idle connection is tested this often, so that no firewall forgets it.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// The pause before an operation tries again to lock a row.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// The pause after the first failed attempt to connect. It doubles with each further failure.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// The workers of a store. Each owns one connection, and executes the operations that wait.
+///
+/// While the connections are busy, operations accumulate, and the next free worker executes them in one transaction.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    queue: Arc<Queue>,
+}
+
+impl Workers {
+    /// Spawns the workers. They end when this is dropped, after the operations that wait.
+    pub(crate) fn spawn<B: ExecuteAll>(backend: B, count: u32, timeouts: Timeouts) -> Self {
+        let queue = Arc::new(Queue::default());
+        let shared = Arc::new(Shared {
+            backend,
+            queue: Arc::clone(&queue),
+            timeouts,
+            open: AtomicUsize::new(0),
+            reconnect: AsyncMutex::new(Reconnect { failures: 0, not_before: Instant::now() }),
+            suspect_before: Mutex::new(None),
+        });
+        for _ in 0..count {
+            drop(tokio::spawn(run(Arc::clone(&shared))));
+        }
+        Self { queue }
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// The timeouts of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) response: Duration,
+}
+
+/// What the workers share.
+struct Shared<B> {
+    backend: B,
+    queue: Arc<Queue>,
+    timeouts: Timeouts,
+    /// The number of workers that have a connection.
+    open: AtomicUsize,
+    /// Held while a worker connects, so that one worker at a time tries to reach a failed server.
+    reconnect: AsyncMutex<Reconnect>,
+    /// A connection did not reply in time to a statement that was sent then. Connections whose last reply is older may
+    /// have been dropped with it.
+    suspect_before: Mutex<Option<Instant>>,
+}
+
+struct Reconnect {
+    failures: u32,
+    not_before: Instant,
+}
+
+struct Link<C> {
+    connection: C,
+    last_reply: Instant,
+}
+
+async fn run<B: ExecuteAll>(shared: Arc<Shared<B>>) {
+    let mut link = None;
+    loop {
+        match timeout(KEEPALIVE_INTERVAL, shared.queue.wait()).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) => {
+                shared.keep_alive(&mut link).await;
+                continue;
+            }
+        }
+        if shared.connect_if_needed(&mut link).await.is_err() {
+            continue;
+        }
+        match shared.queue.take() {
+            Some(Batch::Settlements(entries)) => shared.execute(&mut link, entries).await,
+            Some(Batch::Claims(entries)) => shared.execute(&mut link, entries).await,
+            Some(Batch::Purge(entries)) => shared.execute(&mut link, entries).await,
+            None => {}
+        }
+    }
+    if let Some(Link { connection, .. }) = link {
+        let _ = timeout(shared.timeouts.response, shared.backend.close(connection)).await;
+    }
+}
+
+impl<B: ExecuteAll> Shared<B> {
+    /// Replaces a suspect connection, and connects if there is none. On a failure, the operations that wait fail too,
+    /// unless another worker has a connection.
+    async fn connect_if_needed(&self, link: &mut Option<Link<B::Connection>>) -> Result<(), ()> {
+        let suspect_before = *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner);
+        if link.as_ref().is_some_and(|link| suspect_before.is_some_and(|time| link.last_reply < time)) {
+            self.abandon(link);
+        }
+        if link.is_some() {
+            return Ok(());
+        }
+        let mut reconnect = self.reconnect.lock().await;
+        sleep_until(reconnect.not_before).await;
+        let open = self.open.load(Ordering::Relaxed);
+        let connected = timeout(self.timeouts.connect, self.backend.connect(open)).await;
+        let error = match connected {
+            Ok(Ok(connection)) => {
+                *link = Some(Link { connection, last_reply: Instant::now() });
+                self.open.fetch_add(1, Ordering::Relaxed);
+                reconnect.failures = 0;
+                return Ok(());
+            }
+            Ok(Err(error)) => Some(Arc::new(error)),
+            Err(_) => None,
+        };
+        let backoff = BACKOFF_MIN.saturating_mul(1 << reconnect.failures.min(10)).min(BACKOFF_MAX);
+        reconnect.failures += 1;
+        reconnect.not_before = Instant::now() + backoff;
+        if self.open.load(Ordering::Relaxed) == 0 {
+            self.queue.fail_all(|| match &error {
+                Some(error) => StoreError::unavailable(Arc::clone(error)),
+                None => StoreError::timed_out(),
+            });
+        }
+        Err(())
+    }
+
+    /// Executes the operations of one batch, and replies to their callers.
+    async fn execute<O: Queued>(&self, link: &mut Option<Link<B::Connection>>, entries: Vec<Entry<O>>)
+    where
+        B: Execute<O>,
+    {
+        let Some(Link { connection, last_reply }) = link else { return self.queue.push_front(entries) };
+        let operations: Vec<_> = entries.iter().map(|entry| &entry.operation).collect();
+        let sent = Instant::now();
+        let result = timeout(self.timeouts.response, self.backend.execute(connection, &operations)).await;
+        let Ok(result) = result else {
+            *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
+            self.abandon(link);
+            return entries.into_iter().for_each(|entry| entry.reply(Err(StoreError::timed_out())));
+        };
+        let error = match result {
+            Ok(outcomes) => {
+                *last_reply = Instant::now();
+                return entries.into_iter().zip(outcomes).for_each(|(entry, outcome)| entry.reply(Ok(outcome)));
+            }
+            Err(error) => error,
+        };
+        let failure = self.backend.classify(&error);
+        let error = Arc::new(error);
+        match failure {
+            Failure::Broken => {
+                self.abandon(link);
+                self.retry_or_fail(entries, &error);
+            }
+            // The other operations must not wait for the one that failed.
+            Failure::Locked | Failure::Rejected if entries.len() > 1 => self.execute_alone(entries),
+            Failure::Locked => self.execute_later(entries),
+            Failure::Rejected => fail(entries, &error),
+        }
+    }
+
+    fn execute_alone<O: Queued>(&self, mut entries: Vec<Entry<O>>) {
+        entries.iter_mut().for_each(|entry| entry.is_alone = true);
+        self.queue.push_front(entries);
+    }
+
+    fn execute_later<O: Queued>(&self, mut entries: Vec<Entry<O>>) {
+        entries.iter_mut().for_each(|entry| entry.is_alone = true);
+        let queue = Arc::clone(&self.queue);
+        drop(tokio::spawn(async move {
+            sleep(LOCK_RETRY_INTERVAL).await;
+            queue.push_front(entries);
+        }));
+    }
+
+    /// Executes each operation once more if that cannot change its outcome.
+    fn retry_or_fail<O: Queued>(&self, entries: Vec<Entry<O>>, error: &Arc<sqlx::Error>) {
+        let (mut retried, failed): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.operation.is_retry_safe() && !entry.is_retry);
+        retried.iter_mut().for_each(|entry| entry.is_retry = true);
+        fail(failed, error);
+        if !retried.is_empty() {
+            self.queue.push_front(retried);
+        }
+    }
+
+    fn abandon(&self, link: &mut Option<Link<B::Connection>>) {
+        if let Some(link) = link.take() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.backend.abandon(link.connection);
+        }
+    }
+
+    /// Tests an idle connection. The next operation replaces one that failed.
+    async fn keep_alive(&self, link: &mut Option<Link<B::Connection>>) {
+        let Some(Link { connection, last_reply }) = link else { return };
+        match timeout(self.timeouts.response, self.backend.ping(connection)).await {
+            Ok(Ok(())) => *last_reply = Instant::now(),
+            _ => self.abandon(link),
+        }
+    }
+}
+
+fn fail<O: Queued>(entries: Vec<Entry<O>>, error: &Arc<sqlx::Error>) {
+    entries.into_iter().for_each(|entry| entry.reply(Err(StoreError::unavailable(Arc::clone(error)))));
+}
