@@ -70,8 +70,8 @@ struct Shared<B> {
     open: AtomicUsize,
     /// Held while a worker connects, so that one worker at a time tries to reach a failed server.
     reconnect: AsyncMutex<Reconnect>,
-    /// A connection did not reply in time to a statement that was sent then. Connections whose last reply is older may
-    /// have been dropped with it.
+    /// A statement that was sent then broke its connection or got no reply. A connection without a reply since then is
+    /// replaced before its next use.
     suspect_before: Mutex<Option<Instant>>,
 }
 
@@ -158,8 +158,7 @@ impl<B: ExecuteAll> Shared<B> {
         let sent = Instant::now();
         let result = timeout(self.timeouts.response, self.backend.execute(connection, &operations)).await;
         let Ok(result) = result else {
-            *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
-            self.abandon(link);
+            self.suspect_connections(link, sent);
             return entries.into_iter().for_each(|entry| entry.reply(Err(StoreError::timed_out())));
         };
         let error = match result {
@@ -173,7 +172,7 @@ impl<B: ExecuteAll> Shared<B> {
         let error = Arc::new(error);
         match failure {
             Failure::Broken => {
-                self.abandon(link);
+                self.suspect_connections(link, sent);
                 self.retry_or_fail(entries, &error);
             }
             // The other operations must not wait for the one that failed.
@@ -206,6 +205,12 @@ impl<B: ExecuteAll> Shared<B> {
         if !retried.is_empty() {
             self.queue.push_front(retried);
         }
+    }
+
+    /// Gives up this connection, and all connections without a reply since then: what broke this one may have broken them.
+    fn suspect_connections(&self, link: &mut Option<Link<B::Connection>>, since: Instant) {
+        *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(since);
+        self.abandon(link);
     }
 
     fn abandon(&self, link: &mut Option<Link<B::Connection>>) {
