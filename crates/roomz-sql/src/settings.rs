@@ -18,7 +18,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             migrations: true,
-            max_connections: 10,
+            max_connections: 2,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_millis(1_500),
             purge_interval: Some(Duration::from_secs(10 * 60)),

@@ -1,5 +1,6 @@
 //! Real servers: from the environment, or started by a test.
 
+mod pgbouncer;
 mod postgres;
 mod redis;
 
@@ -133,22 +134,24 @@ fn directory(name: &str, port: u16) -> PathBuf {
     directory
 }
 
-/// Kills the server when this process ends. A shell waits for the end, because statics are not dropped.
-fn kill_with_this_process(server: Server) {
-    let script = format!(
-        "while kill -0 {} 2>/dev/null; do sleep 1; done; kill -9 {}; rm -rf '{}'",
-        std::process::id(),
-        server.process.id(),
-        server.directory.display()
-    );
-    let watchdog = Command::new("sh")
-        .args(["-c", &script])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    drop(watchdog);
-    std::mem::forget(server);
+impl Server {
+    /// Kills the server when this process ends. A shell waits for the end, because statics are not dropped.
+    pub fn kill_with_this_process(self) {
+        let script = format!(
+            "while kill -0 {} 2>/dev/null; do sleep 1; done; kill -9 {}; rm -rf '{}'",
+            std::process::id(),
+            self.process.id(),
+            self.directory.display()
+        );
+        let watchdog = Command::new("sh")
+            .args(["-c", &script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        drop(watchdog);
+        std::mem::forget(self);
+    }
 }
 
 fn free_port() -> u16 {

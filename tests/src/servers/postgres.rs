@@ -1,8 +1,8 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{Program, Server, directory, free_port, kill_with_this_process};
+use super::{Program, Server, directory, free_port};
 use crate::skipped;
 
 const POSTGRES: Program = Program {
@@ -26,9 +26,7 @@ impl Server {
     pub fn postgres(settings: &[&str]) -> Option<Self> {
         let (mut initdb, port) = (command("initdb")?, free_port());
         let directory = directory("postgres", port);
-        if is_root() {
-            std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        give_to_server_user(&directory);
         let output = initdb
             .args([
                 "--auth",
@@ -88,21 +86,28 @@ pub fn postgres_url_or_skip() -> Option<String> {
             return None;
         };
         let url = server.postgres_url();
-        kill_with_this_process(server);
+        server.kill_with_this_process();
         Some(url)
     })
     .clone()
+}
+
+/// Lets a server that this process starts write to the directory.
+pub(super) fn give_to_server_user(directory: &Path) {
+    if is_root() {
+        std::os::unix::fs::chown(directory, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
 }
 
 fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// A PostgreSQL program: from the PATH, or from the directory that Debian uses for each version.
-fn command(name: &str) -> Option<Command> {
+/// A program: from the PATH, or from a directory that Debian uses. Servers do not start as root.
+pub(super) fn command(name: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let debian = debian.map(|version| version.path().join("bin"));
+    let debian = debian.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")]);
     let mut files = std::env::split_paths(&path).chain(debian).map(|directory| directory.join(name));
     let program: PathBuf = files.find(|file| file.is_file())?;
     if !is_root() {

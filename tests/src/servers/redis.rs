@@ -3,7 +3,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{Program, Server, directory, free_port, kill_with_this_process};
+use super::{Program, Server, directory, free_port};
 use crate::skipped;
 
 const REDIS: Program = Program {
@@ -78,7 +78,7 @@ pub fn redis_url_or_skip() -> Option<String> {
             return None;
         };
         let url = format!("redis://127.0.0.1:{}", server.port());
-        kill_with_this_process(server);
+        server.kill_with_this_process();
         Some(url)
     })
     .clone()
