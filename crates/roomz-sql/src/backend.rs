@@ -8,7 +8,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn connect(&self, open: usize) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
 
     /// Tests an idle connection.
-    fn ping(&self, connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    fn ping(&self, connection: &mut Self::Connection)
+    -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Closes a connection that stopped replying, without waiting for the server.
     fn abandon(&self, connection: Self::Connection);

@@ -79,7 +79,8 @@ pub struct SqlStoreBuilder {
 impl SqlStoreBuilder {
     /// Sets whether `connect` creates missing tables. Default: `true`.
     ///
-    /// With `false`, a missing table is an error: run [`MIGRATIONS`](crate::MIGRATIONS) yourself. Several instances may
+    /// With `false`, a missing table is an error: run [`POSTGRES_MIGRATIONS`](crate::POSTGRES_MIGRATIONS) or
+    /// [`SQLITE_MIGRATIONS`](crate::SQLITE_MIGRATIONS) yourself. Several instances may
     /// create the tables at once. A user who may not create tables can connect once they exist.
     ///
     /// ```
@@ -92,13 +93,15 @@ impl SqlStoreBuilder {
         self
     }
 
-    /// Sets the maximum number of connections to PostgreSQL. Default: 10. Zero counts as 1.
+    /// Sets the maximum number of connections to PostgreSQL. Default: 2. Zero counts as 1.
     ///
-    /// Lower it if the server's `max_connections` is shared with many clients. No effect on SQLite, which has one writer
-    /// and gets one connection, and on an existing pool.
+    /// Each connection executes all operations that wait for it in one transaction, so few connections are faster than
+    /// many. Raise it if a statement can take long, for example because the server is far away. No effect on SQLite, which has
+    /// one writer.
     ///
-    /// When commits hang (no synchronous standby), server-side timeouts do not stop abandoned backends: the server may
-    /// then have more backends of this store than this maximum.
+    /// When commits hang (no synchronous standby), the server keeps executing statements of connections that timed out. The
+    /// store counts them: it opens no further connection while their number reaches this maximum, except one for asking the
+    /// server about them. This does not apply to poolers and existing pools, which have limits of their own.
     ///
     /// ```
     /// # use roomz_sql::SqlStore;
@@ -110,7 +113,10 @@ impl SqlStoreBuilder {
         self
     }
 
-    /// Sets the timeout for connecting, from 1 ms to 1 h. Default: 2 s. Migrations may take longer.
+    /// Sets the timeout for each step of connecting, from 1 ms to 1 h. Default: 2 s.
+    ///
+    /// The steps are: logging in, checking the tables, creating them. Only the wait for another instance that creates them
+    /// has no timeout.
     ///
     /// Raise it if the server is far away.
     ///
@@ -125,7 +131,7 @@ impl SqlStoreBuilder {
         self
     }
 
-    /// Sets the timeout for one reply of the database and for a free connection, from 1 ms to 1 h. Default: 1.5 s.
+    /// Sets the timeout for one reply of the database, from 1 ms to 1 h. Default: 1.5 s.
     ///
     /// Keep it below the layer's store timeout (2 s by default). A whole operation times out after 1.25 times this
     /// value, also on an existing pool.
@@ -178,9 +184,8 @@ impl SqlStoreBuilder {
     /// # Errors
     ///
     /// [`ConnectError`] if the URL is invalid, the server cannot be reached, the file cannot be opened, the login is
-    /// rejected, the connection cannot be encrypted as `sslmode` requires, the database is too old or behind an
-    /// unsupported pooler, the pool's isolation level is stricter than `READ COMMITTED`, or the table is missing,
-    /// different or not writable.
+    /// rejected, the connection cannot be encrypted as `sslmode` requires, the database is too old, a pooler rejects the
+    /// parameter `options`, the table is missing, different or not writable, or another version of a migration was applied.
     pub async fn connect(self) -> Result<SqlStore, ConnectError> {
         let Self { database: Database(source), settings } = self;
         let workers = match source {

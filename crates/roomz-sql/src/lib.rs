@@ -23,12 +23,17 @@
 //!
 //! # How claims are stored
 //!
-//! Each event is one row in the table `roomz_claims`. `connect` creates the table if it is missing; [`MIGRATIONS`] is its
-//! SQL, to run it yourself.
+//! Each event is one row in the table `roomz_claims`. `connect` creates the table if it is missing; [`POSTGRES_MIGRATIONS`]
+//! and [`SQLITE_MIGRATIONS`] are its SQL, to run it yourself.
 //!
 //! A claim is one statement that inserts the row or takes it over. Only if another owner holds the event, a second
-//! statement reads its state. Renewal, completion and release are one statement each. Each statement is its own
-//! transaction. Leases are measured with the database's clock, so a jump of that clock moves them.
+//! statement reads its state. Renewal, completion and release are one statement each. Leases are measured with the
+//! database's clock, so a jump of that clock moves them.
+//!
+//! The store has a few connections, each with a task. While all are busy, operations wait, and the next free task executes
+//! them in one transaction. No caller gets an answer before that transaction is durable. So the throughput grows with the
+//! load: a commit costs the same for one operation and for 128. An operation whose row is locked by another session, or that
+//! makes its batch fail, is executed alone and does not delay the others.
 //!
 //! A background task deletes expired rows every 10 min, in small batches with pauses
 //! ([`with_purge_interval`](SqlStoreBuilder::with_purge_interval)). Expired rows count as absent.
@@ -50,23 +55,40 @@
 //!
 //! If a claim is lost and its event is delivered again, the handler runs again: delivery is at least once.
 //!
-//! # Timeouts
+//! # Timeouts and failures
 //!
 //! The server stops a statement after 1.5 s ([`with_response_timeout`](SqlStoreBuilder::with_response_timeout)). A whole
-//! operation times out after 1.25 times that; then the layer answers 503 with `Retry-After`. The store closes a
-//! connection that did not reply, and replaces a broken connection within the same operation.
+//! operation times out after 1.25 times that; then the layer answers 503 with `Retry-After`. An operation on a connection
+//! that breaks runs once more on a new connection, except a release.
+//!
+//! When one connection breaks or does not reply, every connection without a reply since then is replaced before its next
+//! use. If the server cannot be reached or accepts no writes, one task at a time tries to connect, at first after 50 ms, later
+//! every second. Idle connections are tested every 30 s.
+//!
+//! # PostgreSQL behind a pooler
+//!
+//! A `postgres://` URL may lead to PgBouncer in session or transaction mode, with its default settings. `connect`
+//! detects a pooler, because PostgreSQL keeps the session settings that it sends and a pooler does not. Statements then go as
+//! text with their settings in front of them, in one message, and need no session state and no prepared statement.
+//!
+//! The URL parameter `options` does not work through a pooler: `connect` rejects it. Set such values with
+//! `ALTER ROLE … SET`.
+//!
+//! # Existing pools
+//!
+//! With a pool of your application, each batch borrows a connection and uses statements as text, as through a pooler. This
+//! costs throughput, mostly for single operations: the server parses each statement, and the pool tests a connection before
+//! it lends it. Use a URL if claims are a considerable part of the load.
 //!
 //! # Limits
 //!
-//! - `connect` rejects a pooler that shares connections between transactions. A pooler that keeps a connection for a
-//!   session works.
-//! - An existing PostgreSQL pool must use `READ COMMITTED` transactions, which is PostgreSQL's default.
 //! - PostgreSQL finds the table by the `search_path`: instances with different paths use different tables.
 //! - SQLite does not serve writers in order: a few processes work well, many may receive a 503.
+//! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!
 //! # Versions
 //!
-//! Tested with PostgreSQL 13 to 18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL older than 13 and, in
+//! Tested with PostgreSQL 13 to 18, PgBouncer 1.18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL older than 13 and, in
 //! an existing pool, SQLite older than 3.42.
 //!
 //! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor version of sqlx is

@@ -50,13 +50,15 @@ macro_rules! run {
             let connection = $connection;
             for (version, script) in (1_i64..).zip($scripts) {
                 sqlx::raw_sql(*script).execute(&mut *connection).await.map_err(connect_error)?;
-                sqlx::query("UPDATE roomz_migrations SET checksum = $1 WHERE version = $2 AND checksum IS NULL")
-                    .persistent(false)
-                    .bind($crate::migrations::checksum(script))
-                    .bind(version)
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(connect_error)?;
+                sqlx::query(
+                    "UPDATE roomz_migrations SET checksum = $1 WHERE version = $2 AND checksum IS NULL",
+                )
+                .persistent(false)
+                .bind($crate::migrations::checksum(script))
+                .bind(version)
+                .execute(&mut *connection)
+                .await
+                .map_err(connect_error)?;
             }
             let history = $crate::migrations::read_history!(connection)?;
             $crate::migrations::compare(&history, $scripts)

@@ -68,10 +68,7 @@ impl Queued for Purge {
 impl Queue {
     /// Adds an operation, and returns the receiver of its outcome. A caller that drops the receiver gives up: an operation
     /// that no worker took is then not executed.
-    pub(crate) fn push<O: Queued>(
-        &self,
-        operation: O,
-    ) -> oneshot::Receiver<Result<O::Outcome, StoreError>> {
+    pub(crate) fn push<O: Queued>(&self, operation: O) -> oneshot::Receiver<Result<O::Outcome, StoreError>> {
         let (reply, outcome) = oneshot::channel();
         let entry = Entry { operation, reply, is_retry: false, is_alone: false };
         O::queue(&mut self.waiting()).push_back(entry);

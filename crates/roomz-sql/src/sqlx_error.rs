@@ -15,6 +15,8 @@ const INVALID_FILE: &str = "cannot open the SQLite file; its directory must exis
                             be an SQLite database";
 const LOGIN_REJECTED: &str =
     "the database rejected the login; check the user, the password and the database name";
+const POOLER: &str = "a pooler between this program and PostgreSQL rejects what the store needs; use session or \
+                      transaction mode (`pool_mode` of PgBouncer)";
 const INVALID_SCHEMA: &str = "the tables `roomz_claims` and `roomz_migrations` are missing or different; run the \
                               scripts in `roomz_sql::POSTGRES_MIGRATIONS` or `SQLITE_MIGRATIONS`, or use \
                               `with_migrations(true)`; drop tables that are different";
@@ -58,6 +60,7 @@ fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str)
         },
         _ => match code {
             "28000" | "28P01" | "3D000" => (ConnectErrorKind::LoginRejected, LOGIN_REJECTED),
+            "08P01" => (ConnectErrorKind::Unsupported, POOLER),
             "3F000" | "23502" | "42P01" | "42P07" | "42703" | "42804" | "42883" | "42P10" => {
                 (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA)
             }

@@ -164,7 +164,10 @@ impl<B: ExecuteAll> Shared<B> {
         let error = match result {
             Ok(outcomes) => {
                 *last_reply = Instant::now();
-                return entries.into_iter().zip(outcomes).for_each(|(entry, outcome)| entry.reply(Ok(outcome)));
+                return entries
+                    .into_iter()
+                    .zip(outcomes)
+                    .for_each(|(entry, outcome)| entry.reply(Ok(outcome)));
             }
             Err(error) => error,
         };

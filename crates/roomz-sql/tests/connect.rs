@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roomz_sql::{ConnectError, ConnectErrorKind, POSTGRES_MIGRATIONS, SQLITE_MIGRATIONS, SqlStore};
-use roomz_tests::postgres_url_or_skip;
-use roomz_webhook::store::{
-    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner,
-};
+use roomz_tests::{Server, postgres_url_or_skip};
+use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, SqlitePool};
 use support::{random_hex, sqlite_url};
 use tokio::sync::Barrier;
@@ -279,6 +277,21 @@ async fn encryption_error_names_missing_feature() {
     let (kind, text) = connect_error(&format!("{url}?sslmode=require")).await;
     assert_eq!(kind, ConnectErrorKind::Tls, "{text}");
     assert!(text.contains("`tls`"), "{text}");
+}
+
+/// What a pooler cannot do is one error that names the setting.
+#[tokio::test]
+async fn rejects_pooler_settings_by_name() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let Some(pgbouncer) = Server::pgbouncer_or_skip(&server, "transaction") else { return };
+    let url = format!("{}?options=-c%20search_path%3Dcanary", pgbouncer.postgres_url());
+    let (kind, text) = connect_error(&url).await;
+    assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
+    assert!(text.contains("`options`") && text.contains("ALTER ROLE") && !text.contains("canary"), "{text}");
+    let Some(pgbouncer) = Server::pgbouncer_or_skip(&server, "statement") else { return };
+    let (kind, text) = connect_error(&pgbouncer.postgres_url()).await;
+    assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
+    assert!(text.contains("transaction mode"), "{text}");
 }
 
 #[tokio::test]

@@ -58,7 +58,9 @@ roomz_webhook::store_contract!(on_postgres_pool, async {
     let url = postgres_url_or_skip()?;
     let pool = async || sqlx::PgPool::connect(&url).await.unwrap();
     let (store, peer) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
-    Some(StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(200).with_short_lease(LEASE))
+    Some(
+        StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(200).with_short_lease(LEASE),
+    )
 });
 
 async fn connect_sqlite() -> SqlStore {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use roomz_sql::SqlStore;
 use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
-use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner, StoreError, StoreErrorKind};
+use roomz_webhook::store::{
+    ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner, StoreError, StoreErrorKind,
+};
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 use support::{random_hex, sqlite_url};
 

@@ -147,10 +147,11 @@ impl Postgres {
 async fn check_writable(connection: &mut PgConnection, protocol: &Protocol) -> Result<i32, Error> {
     let sql = "SELECT pg_backend_pid(), CAST(current_setting('transaction_read_only') AS BOOLEAN)";
     let rows = fetch(connection, protocol, sql, Vec::new()).await?;
-    let (backend, is_read_only) =
-        rows.first().map_or(Err(Error::RowNotFound), <(i32, bool)>::from_row)?;
+    let (backend, is_read_only) = rows.first().map_or(Err(Error::RowNotFound), <(i32, bool)>::from_row)?;
     if is_read_only {
-        return Err(Error::Protocol("the database accepts no writes; use the address of the primary server".into()));
+        return Err(Error::Protocol(
+            "the database accepts no writes; use the address of the primary server".into(),
+        ));
     }
     Ok(backend)
 }

@@ -27,32 +27,59 @@ macro_rules! clock {
 const CLAIM: &str = concat!(
     "INSERT INTO roomz_claims AS c \
      (namespace, event_id, state, owner, fingerprint, attempt, lease_end, expires) \
-     SELECT new.namespace, new.event_id, 0, new.owner, new.fingerprint, 1, ", now!(), " + new.lease, ", now!(), " + new.retention \
+     SELECT new.namespace, new.event_id, 0, new.owner, new.fingerprint, 1, ",
+    now!(),
+    " + new.lease, ",
+    now!(),
+    " + new.retention \
      FROM unnest($1, $2, $3, $4, $5, $6) AS new (namespace, event_id, owner, fingerprint, lease, retention) \
      WHERE NOT EXISTS (SELECT 1 FROM roomz_claims o \
-       WHERE o.namespace = new.namespace AND o.event_id = new.event_id AND o.expires > ", now!(), " \
-       AND (o.state = 2 OR (o.state = 0 AND o.owner <> new.owner AND o.lease_end > ", now!(), "))) \
+       WHERE o.namespace = new.namespace AND o.event_id = new.event_id AND o.expires > ",
+    now!(),
+    " \
+       AND (o.state = 2 OR (o.state = 0 AND o.owner <> new.owner AND o.lease_end > ",
+    now!(),
+    "))) \
      ORDER BY new.namespace COLLATE \"C\", new.event_id \
      ON CONFLICT (namespace, event_id) DO UPDATE SET \
        state = 0, \
        owner = excluded.owner, \
-       fingerprint = CASE WHEN c.expires <= ", now!(), " THEN excluded.fingerprint ELSE c.fingerprint END, \
-       attempt = CASE WHEN c.expires <= ", now!(), " THEN 1 \
+       fingerprint = CASE WHEN c.expires <= ",
+    now!(),
+    " THEN excluded.fingerprint ELSE c.fingerprint END, \
+       attempt = CASE WHEN c.expires <= ",
+    now!(),
+    " THEN 1 \
          WHEN c.state = 0 AND c.owner = excluded.owner THEN c.attempt ELSE c.attempt + 1 END, \
-       lease_end = ", clock!(), " - ", now!(), " + excluded.lease_end, \
-       expires = ", clock!(), " - ", now!(), " + excluded.expires \
-     WHERE c.expires <= ", now!(), " \
+       lease_end = ",
+    clock!(),
+    " - ",
+    now!(),
+    " + excluded.lease_end, \
+       expires = ",
+    clock!(),
+    " - ",
+    now!(),
+    " + excluded.expires \
+     WHERE c.expires <= ",
+    now!(),
+    " \
        OR c.state = 1 \
        OR (c.state = 0 AND c.owner = excluded.owner) \
-       OR (c.state = 0 AND c.lease_end <= ", now!(), ") \
+       OR (c.state = 0 AND c.lease_end <= ",
+    now!(),
+    ") \
      RETURNING namespace, event_id, CAST(0 AS BIGINT), attempt, fingerprint"
 );
 
 const SELECT: &str = concat!(
-    "SELECT c.namespace, c.event_id, CAST(c.state AS BIGINT), c.lease_end - ", now!(), ", c.fingerprint \
+    "SELECT c.namespace, c.event_id, CAST(c.state AS BIGINT), c.lease_end - ",
+    now!(),
+    ", c.fingerprint \
      FROM unnest($1, $2) AS k (namespace, event_id) \
      JOIN roomz_claims c ON c.namespace = k.namespace AND c.event_id = k.event_id \
-     WHERE c.expires > ", now!()
+     WHERE c.expires > ",
+    now!()
 );
 
 /// Operation 0 renews, 1 completes, 2 releases. A completion that is repeated changes nothing and is confirmed.
@@ -65,12 +92,20 @@ const SETTLE: &str = concat!(
        ORDER BY c.namespace, c.event_id FOR UPDATE OF c) \
      UPDATE roomz_claims c SET \
        state = CASE k.operation WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE 0 END, \
-       lease_end = CASE k.operation WHEN 0 THEN ", now!(), " + k.duration ELSE c.lease_end END, \
-       expires = CASE WHEN k.operation = 0 THEN greatest(c.expires, ", now!(), " + k.duration) \
-         WHEN k.operation = 1 AND c.state = 0 THEN ", now!(), " + k.duration \
+       lease_end = CASE k.operation WHEN 0 THEN ",
+    now!(),
+    " + k.duration ELSE c.lease_end END, \
+       expires = CASE WHEN k.operation = 0 THEN greatest(c.expires, ",
+    now!(),
+    " + k.duration) \
+         WHEN k.operation = 1 AND c.state = 0 THEN ",
+    now!(),
+    " + k.duration \
          ELSE c.expires END \
      FROM k WHERE c.namespace = k.namespace AND c.event_id = k.event_id AND c.owner = k.owner \
-       AND (c.state = 0 OR (c.state = 2 AND k.operation = 1)) AND c.expires > ", now!(), " \
+       AND (c.state = 0 OR (c.state = 2 AND k.operation = 1)) AND c.expires > ",
+    now!(),
+    " \
      RETURNING c.namespace, c.event_id, CAST(0 AS BIGINT), c.attempt, c.fingerprint"
 );
 

@@ -81,7 +81,9 @@ async fn choose_protocol(
             let _ = connection.close().await;
             found == lock_timeout
         }
-        Err(Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("08") || code == "0A000") => {
+        Err(Error::Database(error))
+            if error.code().is_some_and(|code| code.starts_with("08") || code == "0A000") =>
+        {
             false
         }
         Err(error) => return Err(connect_error(error)),

@@ -78,7 +78,9 @@ pub(crate) async fn fetch(
                 Parameter::Text(text) => query.bind(text.to_owned()),
                 Parameter::Bytes(bytes) => query.bind(bytes.to_vec()),
                 Parameter::Number(number) => query.bind(number),
-                Parameter::Texts(texts) => query.bind(texts.into_iter().map(str::to_owned).collect::<Vec<_>>()),
+                Parameter::Texts(texts) => {
+                    query.bind(texts.into_iter().map(str::to_owned).collect::<Vec<_>>())
+                }
                 Parameter::ByteArrays(arrays) => {
                     query.bind(arrays.into_iter().map(|bytes| bytes.to_vec()).collect::<Vec<_>>())
                 }
@@ -161,7 +163,11 @@ mod tests {
 
     #[test]
     fn literals_hold_digits_only() {
-        let values = [Parameter::Text("a'; DROP TABLE x; --"), Parameter::Bytes([0xab; 16]), Parameter::Numbers(vec![-1, 2])];
+        let values = [
+            Parameter::Text("a'; DROP TABLE x; --"),
+            Parameter::Bytes([0xab; 16]),
+            Parameter::Numbers(vec![-1, 2]),
+        ];
         let text = inline("SELECT $1, $2, $3, $4, '$'", &values);
         assert_eq!(
             text,

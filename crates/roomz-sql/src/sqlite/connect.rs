@@ -71,8 +71,7 @@ async fn check_and_migrate(
     }
     match test(connection).await {
         Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
-            let mut transaction =
-                connection.begin_with("BEGIN IMMEDIATE").await.map_err(connect_error)?;
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(connect_error)?;
             migrations::run!(&mut *transaction, SQLITE_MIGRATIONS)?;
             transaction.commit().await.map_err(connect_error)?;
             test(connection).await
