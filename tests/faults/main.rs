@@ -17,7 +17,7 @@ use std::time::Duration;
 use roomz_tests::proxy::Network::*;
 
 use crate::backend::ServerFault::*;
-use crate::backend::{Postgres, Redis, Sqlite};
+use crate::backend::{Postgres, Redis, Sessions, Sqlite, Transactions};
 
 macro_rules! tests {
     ($backend:ty: $($name:ident: $module:ident::$scenario:ident($($argument:expr)?);)*) => {
@@ -78,6 +78,31 @@ mod postgres {
 
     receivers!(Postgres);
     server!(Postgres);
+}
+
+mod pgbouncer_transactions {
+    use super::*;
+
+    receivers!(Transactions);
+    tests! { Transactions:
+        server_is_killed: server::fail(Killed);
+        server_is_stopped: server::fail(Stopped);
+        server_is_read_only: server::fail(ReadOnly);
+        pooler_is_killed: server::fail(PoolerKilled);
+        network_drops_replies: network::fail(DropsReplies);
+        network_blackholes_connections: network::fail(Blackholes);
+    }
+}
+
+mod pgbouncer_sessions {
+    use super::*;
+
+    tests! { Sessions:
+        two_receivers_without_fault: receivers::run_without_fault(2);
+        server_is_killed: server::fail(Killed);
+        pooler_is_killed: server::fail(PoolerKilled);
+        network_blackholes_connections: network::fail(Blackholes);
+    }
 }
 
 mod sqlite {

@@ -1,5 +1,6 @@
 //! The servers of the stores, and the faults that they support.
 
+mod pgbouncer;
 mod postgres;
 mod redis;
 mod sqlite;
@@ -7,6 +8,7 @@ mod sqlite;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(crate) use self::pgbouncer::{Sessions, Transactions};
 pub(crate) use self::postgres::Postgres;
 pub(crate) use self::redis::Redis;
 pub(crate) use self::sqlite::Sqlite;
@@ -26,6 +28,8 @@ pub(crate) enum ServerFault {
     ReadOnly,
     /// It rejects or does not confirm writes without a replica.
     LacksReplica,
+    /// The pooler in front of it is killed with `SIGKILL`.
+    PoolerKilled,
 }
 
 /// The server of a store.

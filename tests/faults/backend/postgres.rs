@@ -16,6 +16,10 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
     fn run(&self, statements: &[&'static str]) -> PgConnection {
         let url = self.url(None);
         block_in_place(|| {
@@ -56,7 +60,7 @@ impl Backend for Postgres {
             ServerFault::StallsClients => self.lock = Some(self.run(&["BEGIN", "LOCK TABLE roomz_claims"])),
             ServerFault::ReadOnly => self.set("ALTER SYSTEM SET default_transaction_read_only = on"),
             ServerFault::LacksReplica => self.set("ALTER SYSTEM SET synchronous_standby_names = 'missing'"),
-            ServerFault::Full => panic!("this test cannot fill the disk of PostgreSQL"),
+            ServerFault::Full | ServerFault::PoolerKilled => panic!("PostgreSQL does not support {fault:?}"),
         }
     }
 
@@ -67,7 +71,7 @@ impl Backend for Postgres {
             ServerFault::StallsClients => self.lock = None,
             ServerFault::ReadOnly => self.set("ALTER SYSTEM RESET default_transaction_read_only"),
             ServerFault::LacksReplica => self.set("ALTER SYSTEM RESET synchronous_standby_names"),
-            ServerFault::Full => unreachable!("`begin` panics for this fault"),
+            ServerFault::Full | ServerFault::PoolerKilled => {}
         }
     }
 }

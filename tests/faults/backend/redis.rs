@@ -37,6 +37,7 @@ impl Backend for Redis {
             ServerFault::Full => self.set("CONFIG SET maxmemory 1"),
             ServerFault::ReadOnly => self.set("REPLICAOF 127.0.0.1 1"),
             ServerFault::LacksReplica => self.set("CONFIG SET min-replicas-to-write 1"),
+            ServerFault::PoolerKilled => panic!("Redis has no pooler"),
         }
     }
 
@@ -45,7 +46,7 @@ impl Backend for Redis {
             ServerFault::Killed => self.0.restart(),
             ServerFault::Stopped => self.0.signal("CONT"),
             // The server ends the pause after its duration.
-            ServerFault::StallsClients => {}
+            ServerFault::StallsClients | ServerFault::PoolerKilled => {}
             ServerFault::Full => self.set("CONFIG SET maxmemory 0"),
             ServerFault::ReadOnly => self.set("REPLICAOF NO ONE"),
             ServerFault::LacksReplica => self.set("CONFIG SET min-replicas-to-write 0"),
