@@ -64,10 +64,16 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod backend;
 mod builder;
+mod check;
+mod cluster;
 mod connection;
+mod errors;
+mod sentinel;
 mod server;
 mod store;
+mod url;
 
 pub use self::builder::RedisStoreBuilder;
 pub use self::server::Server;
