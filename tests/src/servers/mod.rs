@@ -1,5 +1,6 @@
 //! Real servers: from the environment, or started by a test.
 
+mod cluster;
 mod postgres;
 mod redis;
 
@@ -9,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use self::cluster::{
+    RedisCluster, RedisSentinels, poll, redis_cluster_url_or_skip, redis_sentinel_url_or_skip,
+};
 pub use self::postgres::postgres_url_or_skip;
 pub use self::redis::redis_url_or_skip;
 

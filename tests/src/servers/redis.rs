@@ -18,8 +18,13 @@ const REDIS: Program = Program {
 impl Server {
     /// Starts a Redis server with these additional arguments. Returns `None` if no `redis-server` is on the PATH.
     pub fn redis(arguments: &[&str]) -> Option<Self> {
+        Self::redis_with_files(&[], arguments)
+    }
+
+    /// Like [`redis`](Self::redis), with these files (name and text) in the directory of the server.
+    pub fn redis_with_files(files: &[(&str, &[u8])], arguments: &[&str]) -> Option<Self> {
         for _ in 0..10 {
-            let mut server = Self::spawn_redis(free_port(), arguments)?;
+            let mut server = Self::spawn_redis(free_port(), files, arguments)?;
             // Another process may have bound the port in the meantime.
             if server.is_ready_or_exited() {
                 return Some(server);
@@ -39,17 +44,26 @@ impl Server {
 
     /// Like [`redis`](Self::redis), on this port, such as the port of a killed server.
     pub fn redis_on(port: u16, arguments: &[&str]) -> Option<Self> {
-        let mut server = Self::spawn_redis(port, arguments)?;
+        let mut server = Self::spawn_redis(port, &[], arguments)?;
         server.wait_until_ready();
         Some(server)
     }
 
-    fn spawn_redis(port: u16, arguments: &[&str]) -> Option<Self> {
+    fn spawn_redis(port: u16, files: &[(&str, &[u8])], arguments: &[&str]) -> Option<Self> {
+        let directory = directory("redis", port);
+        // A sentinel and a node of a cluster write to their files.
+        for (name, text) in files {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
         let port_text = port.to_string();
         let first: &[_] = &["--port", &port_text, "--bind", "127.0.0.1", "--pidfile", "pid", "--save", ""];
-        let all = [first, &["--appendonly", "no"], arguments].concat();
+        let all = match arguments {
+            // The name of the configuration file comes first.
+            [config, arguments @ ..] if !config.starts_with("--") => [&[*config], first, arguments].concat(),
+            _ => [first, &["--appendonly", "no"], arguments].concat(),
+        };
         let all = all.into_iter().map(str::to_owned).collect();
-        Self::spawn(REDIS, directory("redis", port), port, all)
+        Self::spawn(REDIS, directory, port, all)
     }
 
     /// Sends a command to a Redis server. Returns the first line of the reply.
