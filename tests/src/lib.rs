@@ -26,7 +26,7 @@ struct Readme;
 use roomz_webhook::Secret;
 
 pub use self::servers::{
-    RedisCluster, RedisSentinels, Server, poll, postgres_url_or_skip, redis_cluster_url_or_skip,
+    Authority, RedisCluster, RedisSentinels, Server, poll, postgres_url_or_skip, redis_cluster_url_or_skip,
     redis_sentinel_url_or_skip, redis_url_or_skip,
 };
 pub use self::skip::skipped;

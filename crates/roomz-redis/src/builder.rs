@@ -218,6 +218,8 @@ async fn open(
             return Ok(Backend::Server(Connection::from_manager(manager)));
         }
         Source::Client(client) => {
+            #[cfg(feature = "tls")]
+            url::select_cryptography();
             let target = Target::Client(*client);
             return Connection::connect(target, timeouts).await.map(Backend::Server).map_err(connect_error);
         }

@@ -55,6 +55,10 @@ pub(crate) fn connect_error(error: RedisError) -> ConnectError {
                 "the Redis server rejected the login; check the user, the password and the database number";
             ConnectError::new(ConnectErrorKind::LoginRejected, message).with_source(error)
         }
+        _ if is_database_error(&error) => {
+            let message = "the Redis server has no database with this number; use another one, or none in a Redis Cluster";
+            ConnectError::new(ConnectErrorKind::LoginRejected, message).with_source(error)
+        }
         (ErrorKind::InvalidClientConfig, _) => {
             let message = "invalid Redis URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE";
             ConnectError::new(ConnectErrorKind::InvalidUrl, message).with_source(error)
@@ -133,9 +137,18 @@ pub(crate) fn sentinel_error(error: RedisError, master: &str) -> ConnectError {
     connect_error(error)
 }
 
-/// A server replies so to a command that it does not have, or that its mode does not support.
+/// Whether the server does not have the command, or its mode does not support it.
 fn is_unknown_command(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
     error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+        && (detail.starts_with("unknown command") || detail.contains("cluster support disabled"))
+}
+
+/// Whether the server has no database with the number of the URL. A cluster has only database 0.
+fn is_database_error(error: &RedisError) -> bool {
+    error
+        .detail()
+        .is_some_and(|detail| detail.contains("SELECT is not allowed") || detail.contains("DB index"))
 }
 
 /// rustls reports a failed handshake as invalid data.

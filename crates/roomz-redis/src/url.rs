@@ -55,11 +55,23 @@ impl NodeUrl {
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "a certificate needs TLS"))]
 pub(crate) fn open(url: &str, root_certificate: Option<&[u8]>) -> Result<Client, RedisError> {
     #[cfg(feature = "tls")]
+    select_cryptography();
+    #[cfg(feature = "tls")]
     if let Some(certificate) = root_certificate {
         let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(certificate.to_vec()) };
         return Client::build_with_tls(url, certificates);
     }
     Client::open(url)
+}
+
+/// Selects aws-lc-rs for the process unless the application has selected its own. The client would panic without.
+#[cfg(feature = "tls")]
+pub(crate) fn select_cryptography() {
+    use rustls::crypto::{CryptoProvider, aws_lc_rs};
+    if CryptoProvider::get_default().is_none() {
+        // Another thread may install it first, which is as good.
+        let _ = aws_lc_rs::default_provider().install_default();
+    }
 }
 
 impl Topology {

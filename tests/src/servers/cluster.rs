@@ -1,4 +1,3 @@
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -35,17 +34,17 @@ impl RedisCluster {
         let size = SLOTS.div_ceil(MASTERS.try_into().unwrap());
         for (index, master) in (0..).zip(masters) {
             let (first, last) = (index * size, ((index + 1) * size).min(SLOTS) - 1);
-            assert_eq!(master.redis_command(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")), "+OK");
-            assert_eq!(master.redis_command(&format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)), "+OK");
+            assert_eq!(master.redis_text(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")), "OK\n");
+            assert_eq!(master.redis_text(&format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)), "OK\n");
         }
         let first = masters.first().unwrap();
         for node in &self.nodes {
-            assert_eq!(first.redis_command(&format!("CLUSTER MEET 127.0.0.1 {}", node.port())), "+OK");
+            assert_eq!(first.redis_text(&format!("CLUSTER MEET 127.0.0.1 {}", node.port())), "OK\n");
         }
         for (master, replica) in masters.iter().zip(replicas) {
             let id = Self::id(master);
             // A node does not know the others until they have met.
-            poll("a replica", || replica.redis_command(&format!("CLUSTER REPLICATE {id}")) == "+OK");
+            poll("a replica", || replica.redis_text(&format!("CLUSTER REPLICATE {id}")) == "OK\n");
         }
         let is_ready = |node: &Server| {
             let info = Self::info(node);
@@ -77,13 +76,15 @@ impl RedisCluster {
         node.redis_text(command).lines().filter(|line| line.contains(word)).count()
     }
 
-    /// Moves a range of slots with their keys from one node to another, as `redis-cli --cluster reshard` does.
-    pub fn move_slots(&self, from: usize, to: usize, slots: std::ops::Range<u16>) {
+    /// Moves a range of slots with their keys from one node to another, as `redis-cli --cluster reshard` does. Returns the
+    /// number of moved keys.
+    pub fn move_slots(&self, from: usize, to: usize, slots: std::ops::Range<u16>) -> usize {
         let (source, target) = (self.nodes.get(from).unwrap(), self.nodes.get(to).unwrap());
         let (source_id, target_id) = (Self::id(source), Self::id(target));
+        let mut moved = 0;
         for slot in slots {
             let set = |node: &Server, state: &str| {
-                assert_eq!(node.redis_command(&format!("CLUSTER SETSLOT {slot} {state}")), "+OK");
+                assert_eq!(node.redis_text(&format!("CLUSTER SETSLOT {slot} {state}")), "OK\n");
             };
             set(target, &format!("IMPORTING {source_id}"));
             set(source, &format!("MIGRATING {target_id}"));
@@ -93,6 +94,7 @@ impl RedisCluster {
                 if keys.is_empty() {
                     break;
                 }
+                moved += keys.len();
                 let port = target.port().to_string();
                 let arguments = [&["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"], keys.as_slice()];
                 let reply = source.redis_cli(&arguments.concat());
@@ -101,6 +103,7 @@ impl RedisCluster {
             set(target, &format!("NODE {target_id}"));
             set(source, &format!("NODE {target_id}"));
         }
+        moved
     }
 }
 
@@ -120,7 +123,7 @@ impl RedisSentinels {
         let port = master.port().to_string();
         let replica = Server::redis_or_skip(&[&["--replicaof", "127.0.0.1", &port], arguments].concat())?;
         poll("the replica", || replica.is_synchronised_replica());
-        let sentinels: Option<Vec<_>> = (0..3).map(|_| Server::sentinel_or_skip(master.port())).collect();
+        let sentinels: Option<Vec<_>> = (0..3).map(|_| Server::sentinel_or_skip(&master)).collect();
         let sentinels = sentinels?;
         let knows_all = |sentinel: &Server| {
             let info = sentinel.redis_text("INFO sentinel");
@@ -138,17 +141,6 @@ impl RedisSentinels {
 }
 
 impl Server {
-    /// The whole reply to a command without quotes, by `redis-cli`.
-    pub fn redis_text(&self, command: &str) -> String {
-        self.redis_cli(&command.split(' ').collect::<Vec<_>>())
-    }
-
-    fn redis_cli(&self, arguments: &[&str]) -> String {
-        let port = self.port().to_string();
-        let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     /// Whether a server is a master: the reply to `ROLE`.
     pub fn is_redis_master(&self) -> bool {
         self.redis_text("ROLE").starts_with("master")
@@ -159,13 +151,24 @@ impl Server {
         self.redis_text("INFO replication").contains("master_link_status:up")
     }
 
-    fn sentinel_or_skip(master: u16) -> Option<Self> {
-        let config = format!(
-            "sentinel monitor claims 127.0.0.1 {master} 2\nsentinel down-after-milliseconds claims 1000\n\
-             sentinel failover-timeout claims 3000\n"
+    fn sentinel_or_skip(master: &Self) -> Option<Self> {
+        let mut config = format!(
+            "sentinel monitor claims 127.0.0.1 {} 2\nsentinel down-after-milliseconds claims 1000\n\
+             sentinel failover-timeout claims 3000\n",
+            master.port()
         );
+        if let Some(password) = master.argument("--requirepass") {
+            config += &format!("sentinel auth-pass claims {password}\n");
+        }
         let files = [("sentinel.conf", config.as_bytes())];
-        let server = Self::redis_with_files(&files, &["sentinel.conf", "--sentinel"]);
+        let tls = master.arguments.chunks(2).filter(|pair| {
+            pair.first().is_some_and(|name| {
+                name.starts_with("--tls-") && name != "--tls-port" && name != "--tls-cluster"
+            })
+        });
+        let tls: Vec<_> = tls.flatten().map(String::as_str).collect();
+        let server =
+            Self::redis_with_files(&files, &[&["sentinel.conf", "--sentinel"], tls.as_slice()].concat());
         if server.is_none() {
             skipped("tests that start Redis", "there is no `redis-server` on the PATH");
         }
