@@ -240,9 +240,11 @@ fn is_reply(error: &RedisError) -> bool {
     !matches!(error.kind(), ErrorKind::Io | ErrorKind::AuthenticationFailed) && error.code() != Some("NOAUTH")
 }
 
-/// Whether the server is a replica now. After a failover, the address may lead to the new master.
+/// Whether the server is a replica now. After a failover, the address may lead to the new master. Redis 6 says it inside the
+/// text of a script error.
 fn is_demoted(error: &RedisError) -> bool {
     matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+        || error.detail().is_some_and(|detail| detail.contains("-READONLY "))
 }
 
 /// An operation whose reply is awaited. `Drop` records whether it arrived, also when the caller gave up.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roomz_redis::{ConnectErrorKind, RedisStore};
 use roomz_tests::{
-    RedisCluster, RedisSentinels, Server, redis_cluster_url_or_skip, redis_sentinel_url_or_skip,
+    RedisCluster, RedisSentinels, Server, poll, redis_cluster_url_or_skip, redis_sentinel_url_or_skip,
     redis_url_or_skip,
 };
 use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
@@ -127,7 +127,11 @@ async fn rejects_other_topology() {
         let (kind, text) = connect_error(&url).await;
         assert!(kind == expected && text.contains(advice), "{url}: {kind:?} {text}");
     }
-    let client = redis::Client::open(format!("redis://{node}")).unwrap();
+    // A cluster of one node never redirects.
+    let only_node = Server::redis(&["--cluster-enabled", "yes"]).unwrap();
+    only_node.add_cluster_slots(0..=16_383);
+    poll("the cluster", || only_node.redis_text("CLUSTER INFO").contains("cluster_state:ok"));
+    let client = redis::Client::open(format!("redis://{}", only_node.address())).unwrap();
     for error in [
         RedisStore::connect(client.clone()).await.unwrap_err(),
         RedisStore::connect(client.get_connection_manager().await.unwrap()).await.unwrap_err(),

@@ -79,8 +79,8 @@ async fn cluster_repeats_all_but_release() {
     let Some(server) = Server::redis_or_skip(&["--cluster-enabled", "yes"]) else { return };
     let proxy = Proxy::start(server.address()).await;
     let port = proxy.address().port();
+    server.add_cluster_slots(0..=16_383);
     for command in [
-        "CLUSTER ADDSLOTSRANGE 0 16383".to_owned(),
         "CONFIG SET cluster-announce-ip 127.0.0.1".to_owned(),
         format!("CONFIG SET cluster-announce-port {port}"),
     ] {

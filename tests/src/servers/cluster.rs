@@ -34,7 +34,7 @@ impl RedisCluster {
         let size = SLOTS.div_ceil(MASTERS.try_into().unwrap());
         for (index, master) in (0..).zip(masters) {
             let (first, last) = (index * size, ((index + 1) * size).min(SLOTS) - 1);
-            assert_eq!(master.redis_text(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")), "OK\n");
+            master.add_cluster_slots(first..=last);
             assert_eq!(master.redis_text(&format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)), "OK\n");
         }
         let first = masters.first().unwrap();
@@ -141,6 +141,13 @@ impl RedisSentinels {
 }
 
 impl Server {
+    /// Assigns slots to a node of a cluster that has none yet.
+    pub fn add_cluster_slots(&self, slots: std::ops::RangeInclusive<u16>) {
+        // `ADDSLOTSRANGE` needs Redis 7.
+        let slots: Vec<_> = slots.map(|slot| slot.to_string()).collect();
+        assert_eq!(self.redis_text(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))), "OK\n");
+    }
+
     /// Whether a server is a master: the reply to `ROLE`.
     pub fn is_redis_master(&self) -> bool {
         self.redis_text("ROLE").starts_with("master")

@@ -1,0 +1,109 @@
+//! Claims and completions per second on one Redis server and on a Redis Cluster, next to the same script calls by
+//! `redis-benchmark`.
+//!
+//! `cargo run --release -p roomz-benches --bin redis-topologies`. All servers run on this machine. The measurements
+//! alternate, and the program prints the median of each and their ratios.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark that prints a table and may end with a panic"
+)]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roomz_redis::RedisStore;
+use roomz_tests::{RedisCluster, Server};
+use roomz_webhook::EventId;
+use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner};
+
+const ROUNDS: usize = 7;
+/// The duration of each measurement.
+const DURATION: Duration = Duration::from_secs(2);
+const CONCURRENCY: u32 = 32;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+#[tokio::main]
+async fn main() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let Some(cluster) = RedisCluster::start_or_skip(&[]) else { return };
+    let single = Arc::new(RedisStore::connect(format!("redis://{}", server.address())).await.unwrap());
+    let cluster = (Arc::new(RedisStore::connect(cluster.url()).await.unwrap()), cluster);
+    let (mut on_single, mut on_cluster, mut sets, mut scripts) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        on_single.push(pairs_per_second(&single).await);
+        on_cluster.push(pairs_per_second(&cluster.0).await);
+        sets.push(redis_benchmark(&server, &["SET", "set:__rand_int__", &"x".repeat(100)]));
+        scripts.push(claim_benchmark(&server));
+    }
+    let [single, cluster, sets, scripts] = [on_single, on_cluster, sets, scripts].map(median);
+    println!("claim and completion, {CONCURRENCY} concurrent, one server  {single:>8.0} per second");
+    println!("claim and completion, {CONCURRENCY} concurrent, cluster     {cluster:>8.0} per second");
+    println!("redis-benchmark, {CONCURRENCY} clients, two SET             {sets:>8.0} per second");
+    println!("redis-benchmark, {CONCURRENCY} clients, two claims          {scripts:>8.0} per second");
+    println!("cluster / one server {:.2}", cluster / single);
+    println!("one server / two SET {:.2}, / two claims {:.2}", single / sets, single / scripts);
+}
+
+async fn pairs_per_second(store: &Arc<RedisStore>) -> f64 {
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..CONCURRENCY)
+        .map(|_| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                let mut count = 0_u32;
+                while start.elapsed() < DURATION {
+                    pair(&store).await;
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    let mut total = 0.0;
+    for task in tasks {
+        total += f64::from(task.await.unwrap());
+    }
+    total / start.elapsed().as_secs_f64()
+}
+
+/// One claim and its completion.
+async fn pair(store: &RedisStore) {
+    let id: EventId = format!("{:032x}", u128::from_be_bytes(Owner::random().to_bytes())).parse().unwrap();
+    let (key, owner) = (ClaimKey::new("bench".into(), id), Owner::random());
+    let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), Duration::from_secs(60), WEEK);
+    let _ = store.claim(&key, &request).await.unwrap();
+    let _ = store.complete(&key, owner, WEEK).await.unwrap();
+}
+
+/// Calls of the claim script with random keys. Two of them count as one claim and its completion.
+fn claim_benchmark(server: &Server) -> f64 {
+    let script = include_str!("../../../crates/roomz-redis/src/claim.lua");
+    let hash = server.redis_cli(&["SCRIPT", "LOAD", script]);
+    let (owner, fingerprint, week) = ("o".repeat(16), "f".repeat(16), WEEK.as_millis().to_string());
+    redis_benchmark(
+        server,
+        &["EVALSHA", hash.trim(), "1", "claim:__rand_int__", &owner, &fingerprint, "60000", &week],
+    )
+}
+
+/// Half of the commands per second, by `redis-benchmark`.
+fn redis_benchmark(server: &Server, command: &[&str]) -> f64 {
+    let (port, clients) = (server.port().to_string(), CONCURRENCY.to_string());
+    let output = Command::new("redis-benchmark")
+        .args(["-p", &port, "-c", &clients, "-n", "100000", "-r", "1000000000", "--csv"])
+        .args(command)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let row = text.lines().nth(1).unwrap();
+    // The first column is the command, which has no comma.
+    row.split(',').nth(1).unwrap().trim_matches('"').parse::<f64>().unwrap() / 2.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    *values.get(values.len() / 2).unwrap()
+}
