@@ -2,7 +2,7 @@
 //! `redis-benchmark`.
 //!
 //! `cargo run --release -p roomz-benches --bin redis-topologies`. All servers run on this machine. The measurements
-//! alternate, and the program prints the median of each and their ratios.
+//! alternate, and the program prints the median of each.
 
 #![allow(
     clippy::print_stdout,
@@ -15,36 +15,57 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomz_redis::RedisStore;
-use roomz_tests::{RedisCluster, Server};
+use roomz_tests::{RedisCluster, Server, poll};
 use roomz_webhook::EventId;
 use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner};
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 /// The duration of each measurement.
-const DURATION: Duration = Duration::from_secs(2);
+const DURATION: Duration = Duration::from_millis(1_500);
 const CONCURRENCY: u32 = 32;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[tokio::main]
 async fn main() {
     let Some(server) = Server::redis_or_skip(&[]) else { return };
-    let Some(cluster) = RedisCluster::start_or_skip(&[]) else { return };
-    let single = Arc::new(RedisStore::connect(format!("redis://{}", server.address())).await.unwrap());
-    let cluster = (Arc::new(RedisStore::connect(cluster.url()).await.unwrap()), cluster);
-    let (mut on_single, mut on_cluster, mut sets, mut scripts) = (vec![], vec![], vec![], vec![]);
+    let Some(node) = Server::redis_or_skip(&["--cluster-enabled", "yes"]) else { return };
+    node.add_cluster_slots(0..=16_383);
+    poll("the cluster", || node.redis_text("CLUSTER INFO").contains("cluster_state:ok"));
+    let Some(replicated) = RedisCluster::start_or_skip(&[]) else { return };
+    let Some(mut masters) = RedisCluster::start_or_skip(&[]) else { return };
+    // The replicas of this cluster end.
+    masters.nodes.truncate(3);
+    let stores = [
+        connect(&format!("redis://{}", server.address())).await,
+        connect(&format!("redis+cluster://{}", node.address())).await,
+        connect(&masters.url()).await,
+        connect(&replicated.url()).await,
+    ];
+    let (mut pairs, mut sets, mut scripts) = ([const { Vec::new() }; 4], Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        on_single.push(pairs_per_second(&single).await);
-        on_cluster.push(pairs_per_second(&cluster.0).await);
+        for (store, results) in stores.iter().zip(&mut pairs) {
+            results.push(pairs_per_second(store).await);
+        }
         sets.push(redis_benchmark(&server, &["SET", "set:__rand_int__", &"x".repeat(100)]));
         scripts.push(claim_benchmark(&server));
     }
-    let [single, cluster, sets, scripts] = [on_single, on_cluster, sets, scripts].map(median);
-    println!("claim and completion, {CONCURRENCY} concurrent, one server  {single:>8.0} per second");
-    println!("claim and completion, {CONCURRENCY} concurrent, cluster     {cluster:>8.0} per second");
-    println!("redis-benchmark, {CONCURRENCY} clients, two SET             {sets:>8.0} per second");
-    println!("redis-benchmark, {CONCURRENCY} clients, two claims          {scripts:>8.0} per second");
-    println!("cluster / one server {:.2}", cluster / single);
-    println!("one server / two SET {:.2}, / two claims {:.2}", single / sets, single / scripts);
+    let [single, one_node, masters, replicated] = pairs.map(median);
+    let (sets, scripts) = (median(sets), median(scripts));
+    println!("{CONCURRENCY} concurrent                     per second  relative to one server");
+    for (name, per_second) in [
+        ("one server", single),
+        ("cluster, 1 master", one_node),
+        ("cluster, 3 masters", masters),
+        ("cluster, 3 masters, 3 replicas", replicated),
+        ("redis-benchmark: two SET", sets),
+        ("redis-benchmark: two claims", scripts),
+    ] {
+        println!("{name:<30} {per_second:>14.0} {:>23.2}", per_second / single);
+    }
+}
+
+async fn connect(url: &str) -> Arc<RedisStore> {
+    Arc::new(RedisStore::connect(url).await.unwrap())
 }
 
 async fn pairs_per_second(store: &Arc<RedisStore>) -> f64 {
