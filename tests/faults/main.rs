@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod backend;
+mod failover;
 mod network;
 mod outcome;
 mod receivers;
@@ -70,6 +71,31 @@ mod redis {
     server!(Redis);
     tests! { Redis:
         server_is_full: server::fail(Full);
+    }
+}
+
+/// Scenarios with several Redis servers, which need no backend.
+macro_rules! failovers {
+    ($($name:ident: $scenario:ident($($argument:expr)?);)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                failover::$scenario(stringify!($name) $(, $argument)?).await;
+            }
+        )*
+    };
+}
+
+mod redis_topologies {
+    use super::*;
+
+    failovers! {
+        cluster_master_is_killed: fail_cluster_master(failover::MasterFault::Killed);
+        cluster_master_is_stopped: fail_cluster_master(failover::MasterFault::Stopped);
+        cluster_master_is_handed_over: hand_over_cluster_master();
+        cluster_slots_move: move_slots();
+        sentinel_master_is_killed: fail_sentinel_master(failover::MasterFault::Killed);
+        sentinel_master_is_stopped: fail_sentinel_master(failover::MasterFault::Stopped);
     }
 }
 

@@ -16,7 +16,7 @@ const LEASE: Duration = Duration::from_secs(3);
 /// The number of events accepted before the fault, and again after it.
 const EVENTS_PER_PHASE: usize = 1_000;
 /// Enough to keep two or three receivers busy.
-const CONNECTIONS: usize = 24;
+pub(crate) const CONNECTIONS: usize = 24;
 
 /// Only one scenario runs at a time: they use real time and the whole machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());

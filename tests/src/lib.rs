@@ -25,7 +25,10 @@ struct Readme;
 
 use roomz_webhook::Secret;
 
-pub use self::servers::{Server, postgres_url_or_skip, redis_url_or_skip};
+pub use self::servers::{
+    Authority, RedisCluster, RedisSentinels, Server, poll, postgres_url_or_skip, redis_cluster_url_or_skip,
+    redis_sentinel_url_or_skip, redis_url_or_skip,
+};
 pub use self::skip::skipped;
 
 /// The webhook secret of every test.

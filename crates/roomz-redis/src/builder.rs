@@ -1,12 +1,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::aio::ConnectionManagerConfig;
-use redis::{Client, ErrorKind, RedisError, ServerErrorKind};
-
-use crate::connection::Connection;
+use crate::backend::Backend;
+use crate::check::check_servers;
+use crate::cluster::Cluster;
+use crate::connection::{Connection, Target, Timeouts};
+use crate::errors::{
+    cluster_error, connect_error, invalid_url, permission_error, redirected_error, sentinel_error,
+    unreachable_error,
+};
+use crate::sentinel::Sentinels;
 use crate::server::{Server, Source};
 use crate::store::{RedisStore, is_full};
+use crate::url::{self, Topology};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 impl RedisStore {
@@ -50,6 +56,7 @@ impl RedisStore {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_millis(1_500),
             is_eviction_allowed: false,
+            root_certificate: None,
         }
     }
 }
@@ -77,6 +84,7 @@ pub struct RedisStoreBuilder {
     connect_timeout: Duration,
     response_timeout: Duration,
     is_eviction_allowed: bool,
+    root_certificate: Option<Vec<u8>>,
 }
 
 impl RedisStoreBuilder {
@@ -139,8 +147,29 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Sets the root certificates in PEM format, for servers with a certificate of a private authority. Default: the
+    /// certificates of the operating system.
+    ///
+    /// Needs a URL with TLS, such as `rediss://`. No effect on an existing client or connection.
+    ///
+    /// ```no_run
+    /// # use roomz_redis::RedisStore;
+    /// # fn build() -> std::io::Result<()> {
+    /// let certificate = std::fs::read("/etc/ssl/private-ca.pem")?;
+    /// let builder = RedisStore::builder("rediss://redis.internal:6379").with_root_certificate(certificate);
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn with_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificate = Some(pem.into());
+        self
+    }
+
     /// Connects, and checks that the store can use the server: its version and eviction policy, the user's permissions, and
-    /// one write.
+    /// one write. In a cluster, it checks each master.
     ///
     /// ```no_run
     /// use roomz_redis::{ConnectErrorKind, RedisStore};
@@ -156,19 +185,14 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] if the URL is invalid, the server cannot be reached, it rejects the login, it is older than
-    /// Redis 6.0, it evicts keys, or it does not permit the user to run the store's scripts or to write.
+    /// [`ConnectError`] if the URL is invalid or does not fit the server's mode (one server, cluster or sentinel), the server
+    /// cannot be reached, its certificate is not valid, it rejects the login, it is older than Redis 6.0, it evicts keys,
+    /// or it does not permit the user to run the store's scripts or to write.
     pub async fn connect(self) -> Result<RedisStore, ConnectError> {
-        let connection = match self.server.0 {
-            Source::ConnectionManager(manager) => Connection::from_manager(manager),
-            Source::Client(client) => open(*client, self.connect_timeout, self.response_timeout).await?,
-            Source::Url(url) => {
-                let client = Client::open(url.as_str()).map_err(|error| invalid_url(&url, error))?;
-                open(client, self.connect_timeout, self.response_timeout).await?
-            }
-        };
-        check_server(&connection, self.is_eviction_allowed).await?;
-        let store = RedisStore::new(connection, self.prefix);
+        let timeouts = Timeouts { connect: self.connect_timeout, response: self.response_timeout };
+        let backend = open(self.server.0, timeouts, self.root_certificate).await?;
+        check_servers(&backend, self.is_eviction_allowed).await?;
+        let store = RedisStore::new(backend, self.prefix);
         match store.self_test().await {
             Ok(()) => {}
             // The store still recognises handled ids, and accepts new claims once memory is free.
@@ -176,125 +200,57 @@ impl RedisStoreBuilder {
                 tracing::warn!(hint = "new claims fail until memory is free", "Redis server full");
             }
             Err(error) if error.is_io_error() => return Err(unreachable_error(error)),
+            Err(error) if error.is_cluster_error() => return Err(redirected_error(error)),
             Err(error) => return Err(permission_error(error)),
         }
         Ok(store)
     }
 }
 
+/// Connects to what the source names.
 async fn open(
-    client: Client,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-) -> Result<Connection, ConnectError> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(connect_timeout))
-        .set_response_timeout(Some(response_timeout))
-        .set_number_of_retries(1)
-        .set_max_delay(Duration::from_secs(1));
-    let silence_timeout = connect_timeout.saturating_add(response_timeout);
-    Connection::connect(client, config, silence_timeout).await.map_err(connect_error)
-}
-
-/// Checks the version and the eviction policy. A user without permission for `INFO` skips both checks.
-async fn check_server(connection: &Connection, is_eviction_allowed: bool) -> Result<(), ConnectError> {
-    let info = match read_info(connection).await {
-        Ok(info) => info,
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            tracing::warn!(
-                hint = "grant the user INFO, or check that the server has version 6.0 or later and evicts no keys",
-                "version and eviction policy of the Redis server unknown",
-            );
-            return Ok(());
+    source: Source,
+    timeouts: Timeouts,
+    root_certificate: Option<Vec<u8>>,
+) -> Result<Backend, ConnectError> {
+    let url = match source {
+        Source::ConnectionManager(manager) => {
+            return Ok(Backend::Server(Connection::from_manager(manager)));
         }
-        Err(error) => return Err(connect_error(error)),
+        Source::Client(client) => {
+            #[cfg(feature = "tls")]
+            url::select_cryptography();
+            let target = Target::Client(*client);
+            return Connection::connect(target, timeouts).await.map(Backend::Server).map_err(connect_error);
+        }
+        Source::Url(url) => url,
     };
-    let value = |name: &str| {
-        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
-    };
-    // Valkey reports in `redis_version` the version of Redis that it is compatible with.
-    let version = value("redis_version");
-    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < 6) {
-        let message = format!("Redis server version {version:?} is not supported; use 6.0 or later");
-        return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
-    }
-    let policy = value("maxmemory_policy");
-    if value("maxmemory") == "0" || policy.is_empty() || policy == "noeviction" {
-        return Ok(());
-    }
-    if !is_eviction_allowed {
-        let message = format!(
-            "the Redis server evicts keys when its memory is full (`maxmemory-policy` is {policy:?}), so it can lose claims; \
-             set `maxmemory-policy noeviction`, or accept the loss with `with_eviction_allowed(true)`"
-        );
-        return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
-    }
-    tracing::warn!(policy, hint = "set `maxmemory-policy noeviction`", "Redis server can evict live claims");
-    Ok(())
-}
-
-/// `INFO` with two sections needs Redis 7.
-async fn read_info(connection: &Connection) -> Result<String, RedisError> {
-    let mut info = String::new();
-    for section in ["server", "memory"] {
-        info += &redis::cmd("INFO").arg(section).query_async::<String>(&mut connection.manager()).await?;
-    }
-    Ok(info)
-}
-
-/// The message names the scheme at most: the rest of the URL may contain a password.
-fn invalid_url(url: &str, error: RedisError) -> ConnectError {
-    const SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "valkey+unix"];
-    let message = match scheme(url) {
-        None => {
-            "invalid Redis URL: the scheme is missing; use redis://HOST:PORT or rediss://HOST:PORT".into()
+    let has_certificate = root_certificate.is_some();
+    let invalid = |error| invalid_url(&url, has_certificate, error);
+    match Topology::parse(&url) {
+        Err(form) => {
+            let message = format!("invalid Redis URL; {form}");
+            Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message))
         }
-        Some(scheme) if !SCHEMES.contains(&scheme) => {
-            format!("invalid Redis URL: unknown scheme {scheme:?}; use redis:// or rediss://")
+        Ok(Topology::Server) => {
+            let client = url::open(&url, root_certificate.as_deref()).map_err(invalid)?;
+            let connection = Connection::connect(Target::Client(client), timeouts).await;
+            connection.map(Backend::Server).map_err(connect_error)
         }
-        Some(scheme @ ("rediss" | "valkeys")) if cfg!(not(feature = "tls")) => {
-            format!("invalid Redis URL: {scheme}:// needs TLS; enable the feature `tls` of roomz-redis")
+        Ok(Topology::Cluster { addresses, mut nodes }) => {
+            nodes.root_certificate = root_certificate;
+            nodes.check(&addresses).map_err(invalid)?;
+            let cluster = Cluster::connect(&addresses, nodes, timeouts).await;
+            cluster.map(Backend::Cluster).map_err(cluster_error)
         }
-        Some(_) => "invalid Redis URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE".into(),
-    };
-    ConnectError::new(ConnectErrorKind::InvalidUrl, message).with_source(error)
-}
-
-/// The scheme of a URL, unless it is not one: `user:password@host` has none.
-fn scheme(url: &str) -> Option<&str> {
-    let (scheme, _) = url.split_once("://")?;
-    let is_scheme =
-        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    is_scheme.then_some(scheme)
-}
-
-fn connect_error(error: RedisError) -> ConnectError {
-    match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
-            let message =
-                "the Redis server rejected the login; check the user, the password and the database number";
-            ConnectError::new(ConnectErrorKind::LoginRejected, message).with_source(error)
+        Ok(Topology::Sentinel { addresses, master, mut nodes }) => {
+            nodes.root_certificate = root_certificate;
+            nodes.check(&addresses).map_err(invalid)?;
+            let sentinels = Sentinels::new(addresses, master.clone(), nodes, timeouts.single_use_config());
+            let connection = Connection::connect(Target::Master(sentinels), timeouts).await;
+            connection.map(Backend::Server).map_err(|error| sentinel_error(error, &master))
         }
-        (ErrorKind::InvalidClientConfig, _) => {
-            let message = "invalid Redis URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE";
-            ConnectError::new(ConnectErrorKind::InvalidUrl, message).with_source(error)
-        }
-        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => permission_error(error),
-        _ => unreachable_error(error),
     }
-}
-
-fn unreachable_error(error: RedisError) -> ConnectError {
-    let message = "cannot reach the Redis server; check that it runs and that host and port are correct";
-    ConnectError::new(ConnectErrorKind::Unreachable, message).with_source(error)
-}
-
-fn permission_error(error: RedisError) -> ConnectError {
-    let message = "the Redis server does not permit what the store needs; grant the user EVALSHA, EVAL, SCRIPT LOAD, \
-                   TIME, HSET, HMGET, HDEL, PTTL and PEXPIRE on keys with the store's prefix, and check that the \
-                   server accepts writes";
-    ConnectError::new(ConnectErrorKind::PermissionDenied, message).with_source(error)
 }
 
 impl fmt::Debug for RedisStoreBuilder {

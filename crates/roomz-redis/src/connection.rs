@@ -2,9 +2,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ErrorKind, FromRedisValue, RedisError, ScriptInvocation};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind,
+};
 
-/// A connection that is replaced when the server stops replying.
+use crate::sentinel::Sentinels;
+
+/// A connection to one server, which is replaced when the server stops replying.
 ///
 /// A `ConnectionManager` reconnects when its connection breaks. It keeps a connection that stops replying, for example
 /// because a firewall dropped its state, until the operating system gives up. It never retries a rejected login.
@@ -16,10 +20,30 @@ pub(crate) struct Connection {
 
 /// Creates the connections that replace a stale one.
 struct Connector {
-    client: Client,
-    config: ConnectionManagerConfig,
-    /// Long enough to connect and to receive a reply. With less, a slow server would never get to reply.
-    silence_timeout: Duration,
+    target: Target,
+    timeouts: Timeouts,
+}
+
+/// Where a connection leads.
+pub(crate) enum Target {
+    Client(Client),
+    /// The current master of these sentinels.
+    Master(Sentinels),
+}
+
+/// The timeouts of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) response: Duration,
+}
+
+/// A call of one of the store's scripts.
+pub(crate) struct Call<'a> {
+    pub(crate) script: &'a Script,
+    /// `EVALSHA` with the script's hash, the key and the arguments.
+    pub(crate) command: Cmd,
+    pub(crate) retry: Retry,
 }
 
 /// Whether an operation may run a second time if its connection broke before the reply arrived.
@@ -36,23 +60,59 @@ pub(crate) enum Retry {
 struct Current {
     manager: ConnectionManager,
     generation: u64,
-    created: Instant,
+    /// When the connection was created, or the last attempt to replace it began.
+    replaced: Instant,
     last_reply: Instant,
     silent_since: Option<Instant>,
     /// The next operation replaces the connection.
     stale: bool,
 }
 
+impl Timeouts {
+    fn config(self) -> ConnectionManagerConfig {
+        ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(self.connect))
+            .set_response_timeout(Some(self.response))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_secs(1))
+    }
+
+    /// The configuration of a connection that is used once.
+    pub(crate) fn single_use_config(self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect))
+            .set_response_timeout(Some(self.response))
+    }
+
+    /// Long enough to connect and to receive a reply. With less, a slow server would never get to reply.
+    fn silence(self) -> Duration {
+        self.connect.saturating_add(self.response)
+    }
+}
+
+impl Target {
+    async fn client(&self) -> Result<Client, RedisError> {
+        match self {
+            Self::Client(client) => Ok(client.clone()),
+            Self::Master(sentinels) => sentinels.find_master().await,
+        }
+    }
+}
+
 impl Connection {
-    /// Connects to the server of this client.
-    pub(crate) async fn connect(
-        client: Client,
-        config: ConnectionManagerConfig,
-        silence_timeout: Duration,
-    ) -> Result<Self, RedisError> {
-        let manager = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
-        let connector = Connector { client, config, silence_timeout };
-        Ok(Self { connector: Some(connector), current: Mutex::new(Current::new(manager, 0)) })
+    /// Connects to a server.
+    pub(crate) async fn connect(target: Target, timeouts: Timeouts) -> Result<Self, RedisError> {
+        let client = target.client().await?;
+        let manager = ConnectionManager::new_with_config(client, timeouts.config()).await?;
+        let connector = Some(Connector { target, timeouts });
+        Ok(Self { connector, current: Mutex::new(Current::new(manager, 0)) })
+    }
+
+    /// Creates a connection that the first operation opens.
+    pub(crate) fn lazy(client: Client, timeouts: Timeouts) -> Result<Self, RedisError> {
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), timeouts.config())?;
+        let connector = Some(Connector { target: Target::Client(client), timeouts });
+        Ok(Self { connector, current: Mutex::new(Current::new(manager, 0)) })
     }
 
     /// Uses a connection that the application passed.
@@ -64,12 +124,13 @@ impl Connection {
         self.current().manager.clone()
     }
 
+    /// Calls a script. `asking`: this node of a cluster is importing the key's slot, so `ASKING` comes first.
     pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
-        script: &ScriptInvocation<'_>,
-        retry: Retry,
+        call: &Call<'_>,
+        asking: bool,
     ) -> Result<T, RedisError> {
-        let (mut manager, generation) = self.live_manager()?;
+        let (mut manager, generation) = self.live_manager().await?;
         // The caller has its own timeout and may drop this future before the reply arrives.
         let mut pending = PendingReply {
             connection: self,
@@ -78,11 +139,11 @@ impl Connection {
             replied: false,
             demoted: false,
         };
-        let mut reply = script.invoke_async(&mut manager).await;
-        if retry == Retry::Safe && reply.as_ref().is_err_and(is_broken) {
+        let mut reply = call.send(&mut manager, asking).await;
+        if call.retry == Retry::Safe && reply.as_ref().is_err_and(is_broken) {
             // Using a connection that the server closed while idle is what shows that it is closed. The manager is
             // reconnecting by now.
-            reply = script.invoke_async(&mut manager).await;
+            reply = call.send(&mut manager, asking).await;
         }
         pending.replied = reply.as_ref().err().is_none_or(is_reply);
         pending.demoted = reply.as_ref().is_err_and(is_demoted);
@@ -90,13 +151,33 @@ impl Connection {
     }
 
     /// Returns the current connection and its generation. Replaces a stale connection first.
-    fn live_manager(&self) -> Result<(ConnectionManager, u64), RedisError> {
+    async fn live_manager(&self) -> Result<(ConnectionManager, u64), RedisError> {
+        let connector = {
+            let mut current = self.current();
+            match &self.connector {
+                Some(connector) if current.stale => {
+                    // The other operations use the old connection in the meantime.
+                    (current.stale, current.replaced) = (false, Instant::now());
+                    connector
+                }
+                _ => return Ok((current.manager.clone(), current.generation)),
+            }
+        };
+        let client = match connector.target.client().await {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    hint = "check that the sentinels and the master are reachable",
+                    "master of the Redis Sentinels unknown",
+                );
+                let current = self.current();
+                return Ok((current.manager.clone(), current.generation));
+            }
+        };
+        let manager = ConnectionManager::new_lazy_with_config(client, connector.timeouts.config())?;
         let mut current = self.current();
-        if let (true, Some(connector)) = (current.stale, &self.connector) {
-            let (client, config) = (connector.client.clone(), connector.config.clone());
-            let manager = ConnectionManager::new_lazy_with_config(client, config)?;
-            *current = Current::new(manager, current.generation + 1);
-        }
+        *current = Current::new(manager, current.generation + 1);
         Ok((current.manager.clone(), current.generation))
     }
 
@@ -105,10 +186,48 @@ impl Connection {
     }
 }
 
+impl Call<'_> {
+    /// Loads the script if the server does not have it.
+    async fn send<T: FromRedisValue>(
+        &self,
+        manager: &mut ConnectionManager,
+        asking: bool,
+    ) -> Result<T, RedisError> {
+        match self.send_command(manager, asking).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.script.load_async(manager).await?;
+                self.send_command(manager, asking).await
+            }
+            reply => reply,
+        }
+    }
+
+    async fn send_command<T: FromRedisValue>(
+        &self,
+        manager: &mut ConnectionManager,
+        asking: bool,
+    ) -> Result<T, RedisError> {
+        if !asking {
+            return self.command.query_async(manager).await;
+        }
+        // `ASKING` holds for the next command of its connection, which all operations share.
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ASKING").ignore().add_command(self.command.clone());
+        let reply: Result<(T,), RedisError> = pipeline.query_async(manager).await;
+        reply.map(|(value,)| value).map_err(|error| {
+            // The error of a pipeline has neither a detail nor the address of a redirection.
+            match error.clone().into_server_errors().and_then(|errors| errors.first().cloned()) {
+                Some((_, error)) => error.into(),
+                None => error,
+            }
+        })
+    }
+}
+
 impl Current {
     fn new(manager: ConnectionManager, generation: u64) -> Self {
         let now = Instant::now();
-        Self { manager, generation, created: now, last_reply: now, silent_since: None, stale: false }
+        Self { manager, generation, replaced: now, last_reply: now, silent_since: None, stale: false }
     }
 }
 
@@ -121,9 +240,11 @@ fn is_reply(error: &RedisError) -> bool {
     !matches!(error.kind(), ErrorKind::Io | ErrorKind::AuthenticationFailed) && error.code() != Some("NOAUTH")
 }
 
-/// Whether the server is a replica now. After a failover, the address may lead to the new master.
+/// Whether the server is a replica now. After a failover, the address may lead to the new master. Redis 6 says it inside the
+/// text of a script error.
 fn is_demoted(error: &RedisError) -> bool {
     matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+        || error.detail().is_some_and(|detail| detail.contains("-READONLY "))
 }
 
 /// An operation whose reply is awaited. `Drop` records whether it arrived, also when the caller gave up.
@@ -138,13 +259,15 @@ struct PendingReply<'a> {
 impl Drop for PendingReply<'_> {
     fn drop(&mut self) {
         let Some(connector) = &self.connection.connector else { return };
+        let silence_timeout = connector.timeouts.silence();
         let mut current = self.connection.current();
         if current.generation != self.generation {
             return;
         }
+        // If this is the only server, or the sentinels do not know another one, every operation would reconnect.
+        let may_replace = current.replaced.elapsed() >= silence_timeout;
         if self.demoted {
-            // Not at once: if this is the only server, every write would reconnect.
-            current.stale = current.created.elapsed() >= connector.silence_timeout;
+            current.stale = may_replace;
             return;
         }
         if self.replied {
@@ -153,6 +276,6 @@ impl Drop for PendingReply<'_> {
         }
         let silent_from = self.sent.max(current.last_reply);
         let silent_since = *current.silent_since.get_or_insert(silent_from);
-        current.stale = silent_since.elapsed() >= connector.silence_timeout;
+        current.stale = may_replace && silent_since.elapsed() >= silence_timeout;
     }
 }

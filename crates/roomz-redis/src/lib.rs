@@ -26,14 +26,34 @@
 //! retention.
 //! Leases are measured with the server's clock (`TIME`), so a jump of that clock moves them.
 //!
-//! Use one server, or one server with replicas. Redis Cluster is not supported: the store does not follow redirections.
+//! # One server, Redis Cluster, or Redis Sentinel
+//!
+//! The scheme of the URL names the topology:
+//!
+//! | topology | URL |
+//! |---|---|
+//! | one server | `redis://USER:PASSWORD@HOST:PORT/DATABASE` |
+//! | Redis Cluster | `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` with the addresses of some nodes |
+//! | Redis Sentinel | `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE` with the addresses of the sentinels and the name of the master |
+//!
+//! - Only one host is required. With several, one that replies is enough to connect. The login applies to all nodes, and to
+//!   sentinels that require one.
+//! - `rediss`, `rediss+cluster` and `rediss+sentinel` use TLS for all connections, and need the feature `tls`.
+//! - `connect` checks each master, and rejects a URL that does not fit: the URL of one server that is a node of a cluster,
+//!   or a sentinel, and the reverse. The message names the right URL.
+//! - In a cluster, the store keeps one connection to each master and follows redirections. Slots can move while receivers
+//!   run. When a master does not reply, the layer answers 503 for the events of its slots only.
+//! - After a failover, the store finds the new master without a restart: within about half a second in a cluster, and with
+//!   sentinels within the time after which it reconnects (see below).
+//! - **A failover can lose claims**, because replication is asynchronous. An event whose claim is lost may run again.
 //!
 //! # Connection and retries
 //!
-//! All requests share one connection, and an operation is one round trip. If the connection breaks, the store reconnects
+//! All requests share one connection (in a cluster, one per master), and an operation is one round trip. If the connection breaks, the store reconnects
 //! and retries a claim, a renewal or a completion once, so a connection that was closed while idle costs no delivery.
 //! The store also reconnects if it receives no reply for as long as the connect timeout and the response timeout together
-//! (3.5 s by default). If an operation still fails, the layer answers 503 with `Retry-After`.
+//! (3.5 s by default). With sentinels, it then asks them for the master. A release is never sent twice. If an operation still
+//! fails, the layer answers 503 with `Retry-After`.
 //!
 //! With a `redis::aio::ConnectionManager` of your application, timeouts and reconnecting are yours: see [`Server`].
 //!
@@ -58,16 +78,26 @@
 //! redis 1.x is part of the public API (`redis::Client` and `redis::aio::ConnectionManager` convert into [`Server`]), so
 //! a new major version of redis is a breaking change of this crate.
 //!
-//! Feature `tls` (off by default): `rediss://` URLs, with rustls and the certificates of the operating system.
+//! Feature `tls` (off by default): `rediss` URLs, with rustls and the certificates of the operating system. For servers with a
+//! certificate of a private authority, call
+#![cfg_attr(feature = "tls", doc = "[`with_root_certificate`](RedisStoreBuilder::with_root_certificate).")]
+#![cfg_attr(not(feature = "tls"), doc = "`with_root_certificate`.")]
+//! If the application has not selected a cryptography provider of rustls, the store selects aws-lc-rs.
 //!
 //! Needs Rust 1.88.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod backend;
 mod builder;
+mod check;
+mod cluster;
 mod connection;
+mod errors;
+mod sentinel;
 mod server;
 mod store;
+mod url;
 
 pub use self::builder::RedisStoreBuilder;
 pub use self::server::Server;

@@ -3,13 +3,17 @@ use std::fmt;
 use redis::Client;
 use redis::aio::ConnectionManager;
 
-/// A Redis or Valkey server: a URL, an existing client, or an existing connection.
+/// A Redis or Valkey server, a cluster, or the master of sentinels: a URL, an existing client, or an existing connection.
 ///
 /// | created from | who sets timeouts and reconnects |
 /// |---|---|
-/// | URL: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, where only the host is required; `rediss://` needs the feature `tls` | the store |
-/// | [`redis::Client`] | the store: it opens its own connection |
+/// | URL: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, where only the host is required | the store |
+/// | URL of a cluster: `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` | the store |
+/// | URL of a master with sentinels: `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE` | the store |
+/// | [`redis::Client`] of one server | the store: it opens its own connection |
 /// | [`redis::aio::ConnectionManager`] | you: the store shares the connection and never replaces it |
+///
+/// With the feature `tls`, the schemes `rediss`, `rediss+cluster` and `rediss+sentinel` encrypt the connections.
 ///
 /// For a `ConnectionManager`:
 ///

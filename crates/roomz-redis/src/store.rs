@@ -2,13 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{RedisError, Script};
+use redis::{Cmd, RedisError, Script};
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
     async_trait,
 };
 
-use crate::connection::{Connection, Retry};
+use crate::backend::Backend;
+use crate::connection::{Call, Retry};
 
 /// A store that keeps claims in Redis or Valkey.
 ///
@@ -16,7 +17,7 @@ use crate::connection::{Connection, Retry};
 /// connection.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: Arc<Connection>,
+    backend: Arc<Backend>,
     prefix: Arc<str>,
     scripts: Arc<Scripts>,
 }
@@ -53,22 +54,24 @@ impl Operation {
 }
 
 impl RedisStore {
-    pub(crate) fn new(connection: Connection, prefix: String) -> Self {
+    pub(crate) fn new(backend: Backend, prefix: String) -> Self {
         let scripts = Scripts {
             claim: Script::new(include_str!("claim.lua")),
             settle: Script::new(include_str!("settle.lua")),
         };
-        Self { connection: Arc::new(connection), prefix: prefix.into(), scripts: Arc::new(scripts) }
+        Self { backend: Arc::new(backend), prefix: prefix.into(), scripts: Arc::new(scripts) }
     }
 
-    /// Claims and completes a random event, to find out whether the server permits it. The key expires after 1 ms.
+    /// Claims and completes a random event on each master, to find out whether it permits it. The keys expire after 1 ms.
     pub(crate) async fn self_test(&self) -> Result<(), RedisError> {
-        let key =
-            format!("{}:self-test:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));
+        let new_key =
+            || format!("{}:self-test:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));
         let (owner, fingerprint) = (Owner::random(), Fingerprint::from_bytes([0; 16]));
         let request = ClaimRequest::new(owner, fingerprint, Duration::from_secs(1), Duration::from_secs(1));
-        let _: (u8, u64, u8) = self.run_claim(&key, &request).await?;
-        let _: u8 = self.run_settle(&key, Operation::Complete, owner, Duration::from_millis(1)).await?;
+        for key in self.backend.one_key_per_master(new_key) {
+            let _: (u8, u64, u8) = self.run_claim(&key, &request).await?;
+            let _: u8 = self.run_settle(&key, Operation::Complete, owner, Duration::from_millis(1)).await?;
+        }
         Ok(())
     }
 
@@ -78,13 +81,14 @@ impl RedisStore {
     }
 
     async fn run_claim(&self, key: &str, claim: &ClaimRequest) -> Result<(u8, u64, u8), RedisError> {
-        let mut script = self.scripts.claim.key(key);
-        script
+        let script = &self.scripts.claim;
+        let mut command = evalsha(script, key);
+        command
             .arg(&claim.owner.to_bytes())
             .arg(&claim.fingerprint.to_bytes())
             .arg(millis(claim.lease))
             .arg(millis(claim.retention));
-        self.connection.invoke(&script, Retry::Safe).await
+        self.backend.invoke(key, &Call { script, command, retry: Retry::Safe }).await
     }
 
     async fn run_settle(
@@ -94,9 +98,10 @@ impl RedisStore {
         owner: Owner,
         duration: Duration,
     ) -> Result<u8, RedisError> {
-        let mut script = self.scripts.settle.key(key);
-        script.arg(operation.name()).arg(&owner.to_bytes()).arg(millis(duration));
-        self.connection.invoke(&script, operation.retry()).await
+        let script = &self.scripts.settle;
+        let mut command = evalsha(script, key);
+        command.arg(operation.name()).arg(&owner.to_bytes()).arg(millis(duration));
+        self.backend.invoke(key, &Call { script, command, retry: operation.retry() }).await
     }
 
     async fn settle(
@@ -112,6 +117,12 @@ impl RedisStore {
             Err(error) => Err(store_error(error)),
         }
     }
+}
+
+fn evalsha(script: &Script, key: &str) -> Cmd {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(script.get_hash()).arg(1).arg(key);
+    command
 }
 
 fn store_error(error: RedisError) -> StoreError {

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use roomz_redis::{ConnectErrorKind, RedisStore};
-use roomz_tests::{Server, redis_url_or_skip};
+use roomz_tests::{
+    RedisCluster, RedisSentinels, Server, poll, redis_cluster_url_or_skip, redis_sentinel_url_or_skip,
+    redis_url_or_skip,
+};
 use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
 
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -28,8 +31,15 @@ async fn rejects_invalid_url_without_printing_it() {
         ("rdis://:canary@127.0.0.1", "unknown scheme \"rdis\"; use redis:// or rediss://"),
         ("redis://", "redis://USER:PASSWORD@HOST:PORT/DATABASE"),
         ("redis://:canary@127.0.0.1:port", "redis://USER:PASSWORD@HOST:PORT/DATABASE"),
+        ("rdis+cluster://:canary@127.0.0.1", "unknown scheme \"rdis+cluster\""),
+        ("redis+cluster://", "use redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT"),
+        ("redis+cluster://:canary@127.0.0.1:port,127.0.0.1", "invalid Redis URL"),
+        ("redis+sentinel://:canary@127.0.0.1:26379", "use redis+sentinel://USER:PASSWORD@HOST:PORT"),
+        ("redis+sentinel://:canary@/claims", "use redis+sentinel://USER:PASSWORD@HOST:PORT"),
         #[cfg(not(feature = "tls"))]
         ("rediss://canary:canary@127.0.0.1", "enable the feature `tls`"),
+        #[cfg(not(feature = "tls"))]
+        ("rediss+cluster://canary:canary@127.0.0.1", "enable the feature `tls`"),
     ] {
         let (kind, text) = connect_error(url).await;
         assert_eq!(kind, ConnectErrorKind::InvalidUrl, "{url}: {text}");
@@ -85,6 +95,99 @@ async fn rejects_eviction_unless_allowed() {
         let url = format!("redis://127.0.0.1:{}", server.port());
         assert!(RedisStore::connect(url).await.is_ok(), "{arguments:?}");
     }
+}
+
+/// Each URL names another topology than the server's. The message names the right one.
+#[tokio::test]
+async fn rejects_other_topology() {
+    let (Some(single), Some(cluster), Some(sentinel)) =
+        (redis_url_or_skip(), redis_cluster_url_or_skip(), redis_sentinel_url_or_skip())
+    else {
+        return;
+    };
+    let address = |url: &str| url.rsplit_once("//").unwrap().1.split([',', '/']).next().unwrap().to_owned();
+    let (single, node, sentinel) = (address(&single), address(&cluster), address(&sentinel));
+    for (url, expected, advice) in [
+        (format!("redis://{node}"), ConnectErrorKind::Unsupported, "use redis+cluster://HOST:PORT"),
+        (
+            format!("redis://{sentinel}"),
+            ConnectErrorKind::Unsupported,
+            "use redis+sentinel://HOST:PORT/MASTER",
+        ),
+        (format!("redis+cluster://{single}"), ConnectErrorKind::Unsupported, "use redis://HOST:PORT"),
+        (format!("redis+sentinel://{single}/claims"), ConnectErrorKind::Unsupported, "use redis://HOST:PORT"),
+        (format!("redis+sentinel://{sentinel}/floors"), ConnectErrorKind::InvalidUrl, "the name \"floors\""),
+        (
+            format!("redis+cluster://{node}/1"),
+            ConnectErrorKind::LoginRejected,
+            "no database with this number",
+        ),
+        (format!("redis://{single}/99"), ConnectErrorKind::LoginRejected, "no database with this number"),
+    ] {
+        let (kind, text) = connect_error(&url).await;
+        assert!(kind == expected && text.contains(advice), "{url}: {kind:?} {text}");
+    }
+    // A cluster of one node never redirects.
+    let only_node = Server::redis(&["--cluster-enabled", "yes"]).unwrap();
+    only_node.add_cluster_slots(0..=16_383);
+    poll("the cluster", || only_node.redis_text("CLUSTER INFO").contains("cluster_state:ok"));
+    let client = redis::Client::open(format!("redis://{}", only_node.address())).unwrap();
+    for error in [
+        RedisStore::connect(client.clone()).await.unwrap_err(),
+        RedisStore::connect(client.get_connection_manager().await.unwrap()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ConnectErrorKind::Unsupported, "{error:?}");
+    }
+    for url in [
+        format!("redis+cluster://127.0.0.1:1,{node}"),
+        format!("redis+sentinel://127.0.0.1:1,{sentinel}/claims/2"),
+    ] {
+        assert!(RedisStore::connect(&url).await.is_ok(), "one address is reachable: {url}");
+    }
+}
+
+/// Each master is checked, whichever node the URL names. Without `INFO`, the mode is still known.
+#[tokio::test]
+async fn checks_every_master_of_cluster() {
+    let Some(cluster) = RedisCluster::start_or_skip(&["--requirepass", "right", "--masterauth", "right"])
+    else {
+        return;
+    };
+    let (first, last) = (cluster.nodes.first().unwrap(), cluster.nodes.get(2).unwrap());
+    let url = |login: &str| format!("redis+cluster://{login}@{}", first.address());
+    assert!(RedisStore::connect(url(":right")).await.is_ok());
+    assert_eq!(connect_error(&url(":canary")).await.0, ConnectErrorKind::LoginRejected);
+
+    for node in &cluster.nodes {
+        node.redis_text("ACL SETUSER claims on >canary ~roomz:* +@all -info");
+    }
+    assert!(RedisStore::connect(url("claims:canary")).await.is_ok());
+    let (kind, text) = connect_error(&format!("redis://claims:canary@{}", first.address())).await;
+    assert!(kind == ConnectErrorKind::Unsupported && text.contains("redis+cluster://"), "{kind:?} {text}");
+
+    last.redis_text("ACL SETUSER claims -hset");
+    assert_eq!(connect_error(&url("claims:canary")).await.0, ConnectErrorKind::PermissionDenied);
+
+    last.redis_text("CONFIG SET maxmemory 50mb");
+    last.redis_text("CONFIG SET maxmemory-policy volatile-lru");
+    let (kind, text) = connect_error(&url(":right")).await;
+    assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
+    assert!(text.contains(&last.address().to_string()) && text.contains("volatile-lru"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+/// The master and the sentinels require the same login.
+#[tokio::test]
+async fn logs_in_to_sentinels_that_require_it() {
+    let login = ["--requirepass", "right", "--masterauth", "right"];
+    let Some(servers) = RedisSentinels::start_or_skip(&login) else { return };
+    let url = |login: &str| servers.url().replace("://", &format!("://{login}@"));
+    assert!(RedisStore::connect(url(":right")).await.is_ok());
+    for sentinel in &servers.sentinels {
+        assert_eq!(sentinel.redis_command("ACL SETUSER default resetpass >right"), "+OK");
+    }
+    assert!(RedisStore::connect(url(":right")).await.is_ok());
+    assert_eq!(connect_error(&url(":canary")).await.0, ConnectErrorKind::LoginRejected);
 }
 
 /// The version is then unknown, and the self test decides.

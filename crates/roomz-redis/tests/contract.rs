@@ -1,17 +1,19 @@
-//! The store contract on a real server.
+//! The store contract on a real server, a cluster, and a master with sentinels.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 use roomz_redis::RedisStore;
-use roomz_tests::redis_url_or_skip;
+use roomz_tests::{redis_cluster_url_or_skip, redis_sentinel_url_or_skip, redis_url_or_skip};
 use roomz_webhook::testing::StoreUnderTest;
 
-async fn connect() -> Option<RedisStore> {
-    Some(RedisStore::connect(redis_url_or_skip()?).await.unwrap())
+/// Two connections stand for two instances.
+async fn connect(url: Option<String>, rounds: usize) -> Option<StoreUnderTest> {
+    let url = url?;
+    let store = RedisStore::connect(&url).await.unwrap();
+    let peer = RedisStore::connect(&url).await.unwrap();
+    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(rounds))
 }
 
-// Two connections stand for two instances.
-roomz_webhook::store_contract!(redis, async {
-    let (store, peer) = (connect().await?, connect().await?);
-    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(2_000))
-});
+roomz_webhook::store_contract!(redis, connect(redis_url_or_skip(), 2_000));
+roomz_webhook::store_contract!(redis_cluster, connect(redis_cluster_url_or_skip(), 300));
+roomz_webhook::store_contract!(redis_sentinel, connect(redis_sentinel_url_or_skip(), 300));

@@ -16,7 +16,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub(crate) secret_file: Option<PathBuf>,
 
-    /// Store for the ids of handled events: memory, redis://…, postgres://… or sqlite://FILE
+    /// Store for the ids of handled events: memory, redis://…, redis+cluster://…, redis+sentinel://…, postgres://…
+    /// or sqlite://FILE
     #[arg(long, value_name = "URL", default_value = "memory")]
     pub(crate) store: String,
 

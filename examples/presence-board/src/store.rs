@@ -7,15 +7,19 @@ use roomz_axum::store::{IdempotencyStore, MokaStore};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 
-/// Connects to `memory`, `redis://…`, `postgres://…` or `sqlite://FILE`.
+/// Connects to `memory`, `redis://…`, `redis+cluster://…`, `redis+sentinel://…`, `postgres://…` or `sqlite://FILE`.
 ///
 /// A service that uses one kind of store needs one of these arms, and only that store's crate.
 pub async fn connect(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error>> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok(Arc::new(MokaStore::new())),
-        "redis" | "rediss" => Ok(Arc::new(RedisStore::connect(url).await?)),
+        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel" => {
+            Ok(Arc::new(RedisStore::connect(url).await?))
+        }
         "postgres" | "postgresql" | "sqlite" => Ok(Arc::new(SqlStore::connect(url).await?)),
         // The message does not quote the URL, which may contain a password.
-        _ => Err("unsupported store URL; use memory, redis://…, postgres://… or sqlite://FILE".into()),
+        _ => Err("unsupported store URL; use memory, redis://…, redis+cluster://…, redis+sentinel://…, postgres://… or \
+                  sqlite://FILE"
+            .into()),
     }
 }

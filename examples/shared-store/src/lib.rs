@@ -13,7 +13,7 @@ use roomz_webhook::store::IdempotencyStore;
 /// Connects to the store of this URL. If you use only one kind of store, keep only its arm.
 pub async fn store(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error>> {
     match url.split_once(':') {
-        Some(("redis" | "rediss", _)) => Ok(Arc::new(RedisStore::connect(url).await?)),
+        Some((scheme, _)) if scheme.starts_with("redis") => Ok(Arc::new(RedisStore::connect(url).await?)),
         _ => Ok(Arc::new(SqlStore::connect(url).await?)),
     }
 }

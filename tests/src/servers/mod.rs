@@ -1,5 +1,7 @@
 //! Real servers: from the environment, or started by a test.
 
+mod authority;
+mod cluster;
 mod pgbouncer;
 mod postgres;
 mod redis;
@@ -10,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use self::authority::Authority;
+pub use self::cluster::{
+    RedisCluster, RedisSentinels, poll, redis_cluster_url_or_skip, redis_sentinel_url_or_skip,
+};
 pub use self::postgres::postgres_url_or_skip;
 pub use self::redis::redis_url_or_skip;
 
@@ -86,6 +92,11 @@ impl Server {
                 .status();
             sent.unwrap();
         }
+    }
+
+    /// The value of an argument of the server.
+    fn argument(&self, name: &str) -> Option<&str> {
+        self.arguments.iter().skip_while(|argument| *argument != name).nth(1).map(String::as_str)
     }
 
     /// The address of the server.

@@ -15,11 +15,19 @@ const REDIS: Program = Program {
     },
 };
 
+/// An argument of a server that accepts only TLS.
+const TLS_ARGUMENT: &str = "--tls-ca-cert-file";
+
 impl Server {
     /// Starts a Redis server with these additional arguments. Returns `None` if no `redis-server` is on the PATH.
     pub fn redis(arguments: &[&str]) -> Option<Self> {
+        Self::redis_with_files(&[], arguments)
+    }
+
+    /// Like [`redis`](Self::redis), with these files (name and text) in the directory of the server.
+    pub fn redis_with_files(files: &[(&str, &[u8])], arguments: &[&str]) -> Option<Self> {
         for _ in 0..10 {
-            let mut server = Self::spawn_redis(free_port(), arguments)?;
+            let mut server = Self::spawn_redis(free_port(), files, arguments)?;
             // Another process may have bound the port in the meantime.
             if server.is_ready_or_exited() {
                 return Some(server);
@@ -39,17 +47,49 @@ impl Server {
 
     /// Like [`redis`](Self::redis), on this port, such as the port of a killed server.
     pub fn redis_on(port: u16, arguments: &[&str]) -> Option<Self> {
-        let mut server = Self::spawn_redis(port, arguments)?;
+        let mut server = Self::spawn_redis(port, &[], arguments)?;
         server.wait_until_ready();
         Some(server)
     }
 
-    fn spawn_redis(port: u16, arguments: &[&str]) -> Option<Self> {
+    fn spawn_redis(port: u16, files: &[(&str, &[u8])], arguments: &[&str]) -> Option<Self> {
+        let directory = directory("redis", port);
+        // A sentinel and a node of a cluster write to their files.
+        for (name, text) in files {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
         let port_text = port.to_string();
-        let first: &[_] = &["--port", &port_text, "--bind", "127.0.0.1", "--pidfile", "pid", "--save", ""];
-        let all = [first, &["--appendonly", "no"], arguments].concat();
+        let ports: &[_] = if arguments.contains(&TLS_ARGUMENT) {
+            &["--port", "0", "--tls-port", &port_text]
+        } else {
+            &["--port", &port_text]
+        };
+        let first = [ports, &["--bind", "127.0.0.1", "--pidfile", "pid", "--save", ""]].concat();
+        let all = match arguments {
+            // The name of the configuration file comes first.
+            [config, arguments @ ..] if !config.starts_with("--") => {
+                [&[*config], first.as_slice(), arguments].concat()
+            }
+            _ => [first.as_slice(), &["--appendonly", "no"], arguments].concat(),
+        };
         let all = all.into_iter().map(str::to_owned).collect();
-        Self::spawn(REDIS, directory("redis", port), port, all)
+        Self::spawn(REDIS, directory, port, all)
+    }
+
+    /// The whole reply to a command without quotes, by `redis-cli` with the password of the server.
+    pub fn redis_text(&self, command: &str) -> String {
+        self.redis_cli(&command.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Like [`redis_text`](Self::redis_text), with arguments that may be empty.
+    pub fn redis_cli(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port().to_string()]);
+        if let Some(certificate) = self.argument(TLS_ARGUMENT) {
+            command.args(["--tls", "--cacert", certificate]);
+        }
+        command.args(arguments).env("REDISCLI_AUTH", self.argument("--requirepass").unwrap_or_default());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
     }
 
     /// Sends a command to a Redis server. Returns the first line of the reply.

@@ -1,0 +1,33 @@
+use redis::{FromRedisValue, RedisError};
+
+use crate::cluster::Cluster;
+use crate::connection::{Call, Connection};
+
+/// What the store talks to.
+pub(crate) enum Backend {
+    /// One server, or the current master of sentinels.
+    Server(Connection),
+    Cluster(Cluster),
+}
+
+impl Backend {
+    /// Calls a script on the server of this key.
+    pub(crate) async fn invoke<T: FromRedisValue>(
+        &self,
+        key: &str,
+        call: &Call<'_>,
+    ) -> Result<T, RedisError> {
+        match self {
+            Self::Server(connection) => connection.invoke(call, false).await,
+            Self::Cluster(cluster) => cluster.invoke(key, call).await,
+        }
+    }
+
+    /// Creates keys until each server that accepts writes has one.
+    pub(crate) fn one_key_per_master(&self, new_key: impl Fn() -> String) -> Vec<String> {
+        match self {
+            Self::Server(_) => vec![new_key()],
+            Self::Cluster(cluster) => cluster.one_key_per_master(new_key),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::skipped;
+
+/// A private certificate authority, and a certificate of it for `127.0.0.1`. `Drop` deletes the files.
+#[derive(Debug)]
+pub struct Authority {
+    directory: PathBuf,
+    redis_arguments: Vec<String>,
+}
+
+impl Authority {
+    /// Creates an authority with `openssl`. If it is not installed, or `redis-server` is built without TLS, reports that
+    /// the tests are skipped.
+    pub fn create_or_skip() -> Option<Self> {
+        if !redis_has_tls() {
+            skipped(
+                "tests with a private certificate authority",
+                "there is no `redis-server` with TLS on the PATH",
+            );
+            return None;
+        }
+        static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
+        let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("roomz-authority-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
+        let path = |name: &str| directory.join(name).display().to_string();
+        let redis_arguments = [
+            ("--tls-cert-file", path("server.pem")),
+            ("--tls-key-file", path("server.key")),
+            ("--tls-ca-cert-file", path("ca.pem")),
+            ("--tls-auth-clients", "no".to_owned()),
+            ("--tls-replication", "yes".to_owned()),
+            ("--tls-cluster", "yes".to_owned()),
+        ];
+        let redis_arguments = redis_arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        let authority = Self { redis_arguments: redis_arguments.collect(), directory };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        for command in [
+            format!("req -x509 {key} -days 2 -subj /CN=authority-{number} -keyout ca.key -out ca.pem"),
+            format!("req {key} -subj /CN=redis -keyout server.key -out server.csr"),
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem"
+                .to_owned(),
+        ] {
+            let command = Command::new("openssl").args(command.split(' ')).current_dir(&authority.directory).output();
+            let Ok(output) = command else {
+                skipped("tests with a private certificate authority", "there is no `openssl` on the PATH");
+                return None;
+            };
+            assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Some(authority)
+    }
+
+    /// The certificate of the authority, in PEM format.
+    pub fn certificate(&self) -> Vec<u8> {
+        std::fs::read(self.directory.join("ca.pem")).unwrap()
+    }
+
+    /// The arguments of a Redis server that accepts only TLS.
+    pub fn redis_arguments(&self) -> Vec<&str> {
+        self.redis_arguments.iter().map(String::as_str).collect()
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A server with TLS knows the setting, and then exits because it has no port.
+fn redis_has_tls() -> bool {
+    let output = Command::new("redis-server").args(["--port", "0", "--tls-port", "0"]).output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("not listen anywhere"))
+}
