@@ -34,7 +34,7 @@ async fn needs_authority(url: &str, authority: &Authority) {
 
 #[tokio::test]
 async fn server_needs_its_authority() {
-    let Some(authority) = Authority::create_or_skip() else { return };
+    let Some(authority) = Authority::for_redis_or_skip() else { return };
     let Some(server) = Server::redis_or_skip(&authority.redis_arguments()) else { return };
     let url = format!("rediss://{}", server.address());
     needs_authority(&url, &authority).await;
@@ -51,7 +51,7 @@ async fn server_needs_its_authority() {
 
 #[tokio::test]
 async fn cluster_needs_its_authority() {
-    let Some(authority) = Authority::create_or_skip() else { return };
+    let Some(authority) = Authority::for_redis_or_skip() else { return };
     let Some(cluster) = RedisCluster::start_or_skip(&authority.redis_arguments()) else { return };
     let first = cluster.nodes.first().unwrap();
     needs_authority(&format!("rediss+cluster://{}", first.address()), &authority).await;
@@ -59,7 +59,7 @@ async fn cluster_needs_its_authority() {
 
 #[tokio::test]
 async fn sentinel_master_needs_its_authority() {
-    let Some(authority) = Authority::create_or_skip() else { return };
+    let Some(authority) = Authority::for_redis_or_skip() else { return };
     let Some(servers) = RedisSentinels::start_or_skip(&authority.redis_arguments()) else { return };
     needs_authority(&servers.url().replace("redis+", "rediss+"), &authority).await;
 }

@@ -10,7 +10,8 @@ const UNREACHABLE: &str = "cannot reach the database in time; check that the ser
 const INVALID_URL: &str =
     "invalid database URL; use postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:FILE";
 const TLS: &str = "cannot encrypt the connection as `sslmode` requires; enable the feature `tls` of roomz-sql, and \
-                   check that the server has a certificate that can be verified";
+                   check that the server has a certificate that can be verified; name the file of a private \
+                   certificate authority with `sslrootcert`";
 const INVALID_FILE: &str = "cannot open the SQLite file; its directory must exist and be writable, and the file must \
                             be an SQLite database";
 const LOGIN_REJECTED: &str =
@@ -32,6 +33,10 @@ pub(crate) fn connect_error(error: sqlx::Error) -> ConnectError {
         }
         sqlx::Error::Database(error) => database_error(error.as_ref()),
         sqlx::Error::Tls(_) => (ConnectErrorKind::Tls, TLS),
+        // rustls reports a certificate that it rejects as an I/O error.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            (ConnectErrorKind::Tls, TLS)
+        }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
             (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA)
         }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::postgres::give_to_server_user;
 use crate::skipped;
 
 /// A private certificate authority, and a certificate of it for `127.0.0.1`. `Drop` deletes the files.
@@ -12,9 +13,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Creates an authority with `openssl`. If it is not installed, or `redis-server` is built without TLS, reports that
-    /// the tests are skipped.
-    pub fn create_or_skip() -> Option<Self> {
+    /// Like [`create_or_skip`](Self::create_or_skip), also if `redis-server` is built without TLS.
+    pub fn for_redis_or_skip() -> Option<Self> {
         if !redis_has_tls() {
             skipped(
                 "tests with a private certificate authority",
@@ -22,6 +22,11 @@ impl Authority {
             );
             return None;
         }
+        Self::create_or_skip()
+    }
+
+    /// Creates an authority with `openssl`. If it is not installed, reports that the tests are skipped.
+    pub fn create_or_skip() -> Option<Self> {
         static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
         let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("roomz-authority-{}-{number}", std::process::id()));
@@ -41,7 +46,7 @@ impl Authority {
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
         for command in [
             format!("req -x509 {key} -days 2 -subj /CN=authority-{number} -keyout ca.key -out ca.pem"),
-            format!("req {key} -subj /CN=redis -keyout server.key -out server.csr"),
+            format!("req {key} -subj /CN=server -keyout server.key -out server.csr"),
             "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem"
                 .to_owned(),
         ] {
@@ -58,6 +63,23 @@ impl Authority {
     /// The certificate of the authority, in PEM format.
     pub fn certificate(&self) -> Vec<u8> {
         std::fs::read(self.directory.join("ca.pem")).unwrap()
+    }
+
+    /// The file with the certificate of the authority.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.directory.join("ca.pem")
+    }
+
+    /// The settings of a PostgreSQL server that offers TLS.
+    pub fn postgres_settings(&self) -> Vec<String> {
+        let (certificate, key) = (self.directory.join("server.pem"), self.directory.join("server.key"));
+        // PostgreSQL rejects a key that others can read.
+        give_to_server_user(&key);
+        vec![
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", certificate.display()),
+            format!("ssl_key_file={}", key.display()),
+        ]
     }
 
     /// The arguments of a Redis server that accepts only TLS.

@@ -92,10 +92,10 @@ pub fn postgres_url_or_skip() -> Option<String> {
     .clone()
 }
 
-/// Lets a server that this process starts write to the directory.
-pub(super) fn give_to_server_user(directory: &Path) {
+/// Makes the user of the servers that this process starts the owner of a file or directory.
+pub(super) fn give_to_server_user(path: &Path) {
     if is_root() {
-        std::os::unix::fs::chown(directory, Some(NOBODY), Some(NOBODY)).unwrap();
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 }
 
