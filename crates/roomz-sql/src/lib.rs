@@ -71,6 +71,9 @@
 //! detects a pooler, because PostgreSQL keeps the session settings that it sends and a pooler does not. Statements then go as
 //! text with their settings in front of them, in one message, and need no session state and no prepared statement.
 //!
+//! After a failed connection to PostgreSQL, PgBouncer waits 15 s before the next (`server_login_retry`).
+//! Deliveries get a 503 in that time; set it to 1 s.
+//!
 //! The URL parameter `options` does not work through a pooler: `connect` rejects it. Set such values with
 //! `ALTER ROLE … SET`.
 //!
