@@ -43,15 +43,16 @@ fn add_source_files(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The name of the function or of the scenario (`name: module::function(…)`) that a line defines.
+/// The name of the function, the scenario (`name: function(…);`) or the store contract that a line defines.
 fn defined_name(line: &str) -> Option<&str> {
     let line = line.trim_start();
-    let (name, rest) = match line.split_once("fn ") {
-        Some((_, signature)) => signature.split_once(['(', '<'])?,
-        None => line.split_once(": ")?,
-    };
-    let is_scenario = !line.contains("fn ") && rest.contains("::") && rest.ends_with(");");
-    (line.contains("fn ") || is_scenario).then_some(name)
+    if let Some((_, contract)) = line.split_once("store_contract!(") {
+        return contract.split_once(',').map(|(name, _)| name);
+    }
+    match line.split_once("fn ") {
+        Some((_, signature)) => signature.split_once(['(', '<']).map(|(name, _)| name),
+        None => line.split_once(": ").filter(|(_, call)| call.ends_with(");")).map(|(name, _)| name),
+    }
 }
 
 #[test]
