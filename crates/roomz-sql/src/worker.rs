@@ -99,6 +99,8 @@ async fn run<B: ExecuteAll>(shared: Arc<Shared<B>>) {
         if shared.connect_if_needed(&mut link).await.is_err() {
             continue;
         }
+        // The callers of the last batch run first: their next operations then fit into the same transaction.
+        tokio::task::yield_now().await;
         match shared.queue.take() {
             Some(Batch::Settlements(entries)) => shared.execute(&mut link, entries).await,
             Some(Batch::Claims(entries)) => shared.execute(&mut link, entries).await,

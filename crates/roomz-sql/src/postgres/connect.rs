@@ -74,6 +74,12 @@ async fn choose_protocol(
         ("lock_timeout", lock_timeout.as_str()),
         ("statement_timeout", &format!("{}ms", response_timeout.as_millis())),
         ("default_transaction_isolation", "read committed"),
+        // Every statement finds its rows by an index. A plan that was made while the table was small would read all rows
+        // of the table until its next ANALYZE.
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
     ]);
     let keeps_settings = match with_settings.connect().await {
         Ok(mut connection) => {
