@@ -19,6 +19,7 @@ use roomz_tests::proxy::Network::*;
 
 use crate::backend::ServerFault::*;
 use crate::backend::{Postgres, Redis, Sessions, Sqlite, Transactions};
+use crate::failover::MasterFault;
 
 macro_rules! tests {
     ($backend:ty: $($name:ident: $module:ident::$scenario:ident($($argument:expr)?);)*) => {
@@ -76,11 +77,11 @@ mod redis {
 
 /// Scenarios with several Redis servers, which need no backend.
 macro_rules! failovers {
-    ($($name:ident: $scenario:ident($($argument:expr)?);)*) => {
+    ($($name:ident: $module:ident::$scenario:ident($($argument:expr)?);)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                failover::$scenario(stringify!($name) $(, $argument)?).await;
+                $module::$scenario(stringify!($name) $(, $argument)?).await;
             }
         )*
     };
@@ -90,12 +91,12 @@ mod redis_topologies {
     use super::*;
 
     failovers! {
-        cluster_master_is_killed: fail_cluster_master(failover::MasterFault::Killed);
-        cluster_master_is_stopped: fail_cluster_master(failover::MasterFault::Stopped);
-        cluster_master_is_handed_over: hand_over_cluster_master();
-        cluster_slots_move: move_slots();
-        sentinel_master_is_killed: fail_sentinel_master(failover::MasterFault::Killed);
-        sentinel_master_is_stopped: fail_sentinel_master(failover::MasterFault::Stopped);
+        cluster_master_is_killed: failover::fail_cluster_master(MasterFault::Killed);
+        cluster_master_is_stopped: failover::fail_cluster_master(MasterFault::Stopped);
+        cluster_master_is_handed_over: failover::hand_over_cluster_master();
+        cluster_slots_move: failover::move_slots();
+        sentinel_master_is_killed: failover::fail_sentinel_master(MasterFault::Killed);
+        sentinel_master_is_stopped: failover::fail_sentinel_master(MasterFault::Stopped);
     }
 }
 

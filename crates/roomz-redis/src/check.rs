@@ -49,9 +49,10 @@ async fn check_server(
         let message = format!("the version {version:?} of {name} is not supported; use 6.0 or later");
         return Err(unsupported(message));
     }
-    match value("redis_mode") {
-        "cluster" if !is_cluster => return Err(is_cluster_error()),
-        "sentinel" => {
+    // Valkey calls it `server_mode`.
+    match (value("redis_mode"), value("server_mode")) {
+        ("cluster", _) | (_, "cluster") if !is_cluster => return Err(is_cluster_error()),
+        ("sentinel", _) | (_, "sentinel") => {
             let message = format!("{name} is a Redis Sentinel; use redis+sentinel://HOST:PORT/MASTER");
             return Err(unsupported(message));
         }
