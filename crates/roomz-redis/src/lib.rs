@@ -72,7 +72,7 @@
 //!
 //! # Versions
 //!
-//! Tested with Redis 6.0, 6.2, 7.0, 7.2 and 8.0, and with Valkey 8.0, 8.1 and 9.1. `connect` rejects servers older than
+//! Tested with Redis 6.2 and 7.0 and with Valkey 9.1. `connect` rejects servers older than
 //! Redis 6.0.
 //!
 //! redis 1.x is part of the public API (`redis::Client` and `redis::aio::ConnectionManager` convert into [`Server`]), so

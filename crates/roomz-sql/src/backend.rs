@@ -17,7 +17,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Closes a connection.
     fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
 
-    /// Says what a failed statement means.
+    /// Classifies the error of a statement.
     fn classify(&self, error: &sqlx::Error) -> Failure;
 }
 
@@ -43,6 +43,8 @@ pub(crate) enum Failure {
     Broken,
     /// Another session holds a lock for longer than a statement waits, or the server resolved a deadlock.
     Locked,
+    /// Another process writes to the SQLite file.
+    Busy,
     /// The database rejected the statement.
     Rejected,
 }

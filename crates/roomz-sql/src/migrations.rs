@@ -43,13 +43,20 @@ macro_rules! read_history {
 }
 pub(crate) use read_history;
 
-/// Runs all scripts, which can be repeated, and records their checksums. Fails if a script was applied with other contents.
+/// The same table as in the scripts, to read it before they run.
+pub(crate) const CREATE_HISTORY: &str =
+    "CREATE TABLE IF NOT EXISTS roomz_migrations (version BIGINT NOT NULL PRIMARY KEY, checksum TEXT)";
+
+/// Runs the missing scripts, and records their checksums.
 macro_rules! run {
     ($connection:expr, $scripts:expr) => {
         async {
             let connection = $connection;
-            for (version, script) in (1_i64..).zip($scripts) {
-                sqlx::raw_sql(*script).execute(&mut *connection).await.map_err(connect_error)?;
+            let create = sqlx::raw_sql($crate::migrations::CREATE_HISTORY);
+            create.execute(&mut *connection).await.map_err(connect_error)?;
+            let history = $crate::migrations::read_history!(connection)?;
+            for (version, script) in $crate::migrations::missing(&history, $scripts)? {
+                sqlx::raw_sql(script).execute(&mut *connection).await.map_err(connect_error)?;
                 sqlx::query(
                     "UPDATE roomz_migrations SET checksum = $1 WHERE version = $2 AND checksum IS NULL",
                 )
@@ -60,13 +67,31 @@ macro_rules! run {
                 .await
                 .map_err(connect_error)?;
             }
-            let history = $crate::migrations::read_history!(connection)?;
-            $crate::migrations::compare(&history, $scripts)
+            Ok::<_, roomz_webhook::store::ConnectError>(())
         }
         .await
     };
 }
 pub(crate) use run;
+
+/// Returns the scripts to run: those that the history lacks, or all if it lacks none and a table was dropped.
+pub(crate) fn missing<'a>(
+    history: &[Applied],
+    scripts: &[&'a str],
+) -> Result<Vec<(i64, &'a str)>, ConnectError> {
+    let all = (1_i64..).zip(scripts.iter().copied());
+    let newest = history.iter().map(|(version, _)| *version).max().unwrap_or_default();
+    if all.clone().all(|(version, _)| version < newest) {
+        let message = format!(
+            "migration {newest} of roomz-sql was applied by a newer version, whose tables this version cannot use; update \
+             this instance"
+        );
+        return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
+    }
+    let is_applied = |version| history.iter().any(|(applied, _)| *applied == version);
+    let missing: Vec<_> = all.clone().filter(|(version, _)| !is_applied(*version)).collect();
+    Ok(if missing.is_empty() { all.collect() } else { missing })
+}
 
 /// The first 128 bits of the script's SHA-256, in hexadecimal.
 pub(crate) fn checksum(script: &str) -> String {

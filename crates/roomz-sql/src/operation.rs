@@ -86,12 +86,19 @@ impl Operation for Settlement {
     }
 }
 
-/// Deletes one batch of expired rows, and returns their number.
+/// Deletes one batch of expired rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Purge;
 
+/// What a [`Purge`] did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Purged {
+    pub(crate) rows: u64,
+    pub(crate) duration: Duration,
+}
+
 impl Operation for Purge {
-    type Outcome = u64;
+    type Outcome = Purged;
 
     fn key(&self) -> Option<&ClaimKey> {
         None

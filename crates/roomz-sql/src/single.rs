@@ -1,11 +1,11 @@
 //! Operations that are executed one at a time, with the same code for both databases.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomz_webhook::store::{Claim, ClaimState, Owner, Settled};
 use sqlx::Error;
 
-use crate::operation::{ClaimOperation, Settlement, SettlementKind, id};
+use crate::operation::{ClaimOperation, Purged, Settlement, SettlementKind, id};
 use crate::statements::{DONE, FREE, RUNNING, Statements};
 
 /// A connection, and the statements of its database.
@@ -97,10 +97,11 @@ pub(crate) async fn settle(session: &mut impl Session, settlement: &Settlement) 
     Ok(if rows.is_empty() { Settled::Lost } else { Settled::Applied })
 }
 
-/// Deletes one batch of expired rows, and returns their number.
-pub(crate) async fn purge(session: &mut impl Session) -> Result<u64, Error> {
+/// Deletes one batch of expired rows.
+pub(crate) async fn purge(session: &mut impl Session) -> Result<Purged, Error> {
+    let start = Instant::now();
     let rows = session.fetch(session.statements().purge, vec![Value::Number(1)]).await?;
-    Ok(rows.len() as u64)
+    Ok(Purged { rows: rows.len() as u64, duration: start.elapsed() })
 }
 
 /// Executes every statement of a single operation on a random key. The caller rolls the transaction back.

@@ -14,6 +14,9 @@ const TLS: &str = "cannot encrypt the connection as `sslmode` requires; enable t
                    certificate authority with `sslrootcert`";
 const INVALID_FILE: &str = "cannot open the SQLite file; its directory must exist and be writable, and the file must \
                             be an SQLite database";
+pub(crate) const BUSY_FILE: &str = "another process holds the write lock of the SQLite file; end its transaction, or raise \
+                                    the timeout";
+const REJECTED: &str = "the database rejected a statement of the store; the cause says why";
 const LOGIN_REJECTED: &str =
     "the database rejected the login; check the user, the password and the database name";
 const POOLER: &str = "a pooler between this program and PostgreSQL rejects what the store needs; use session or \
@@ -59,9 +62,10 @@ fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str)
         // The last byte holds the primary code.
         Ok(number) if code.len() < 5 => match number & 0xff {
             1 => (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA),
-            5 | 6 | 10 | 13 => (ConnectErrorKind::Unreachable, UNREACHABLE),
-            11 | 14 | 26 => (ConnectErrorKind::InvalidFile, INVALID_FILE),
-            _ => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
+            5 | 6 => (ConnectErrorKind::Unreachable, BUSY_FILE),
+            10 | 11 | 14 | 26 => (ConnectErrorKind::InvalidFile, INVALID_FILE),
+            3 | 8 | 23 => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
+            _ => (ConnectErrorKind::Unsupported, REJECTED),
         },
         _ => match code {
             "28000" | "28P01" | "3D000" => (ConnectErrorKind::LoginRejected, LOGIN_REJECTED),
@@ -72,7 +76,8 @@ fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str)
             "53300" | "55P03" | "57014" | "57P01" | "57P02" | "57P03" => {
                 (ConnectErrorKind::Unreachable, UNREACHABLE)
             }
-            _ => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
+            "25006" | "42501" => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
+            _ => (ConnectErrorKind::Unsupported, REJECTED),
         },
     }
 }

@@ -1,7 +1,7 @@
 use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, IdempotencyStore, Owner, Settled, StoreError, async_trait,
@@ -17,6 +17,9 @@ use crate::worker::Workers;
 const PURGE_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The pause after a batch is this many times as long as the batch.
 const PURGE_PAUSE_FACTOR: u32 = 9;
+
+/// The pause after a failed purge, unless the interval is shorter.
+const PURGE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A store that keeps claims in PostgreSQL or SQLite.
 ///
@@ -41,7 +44,10 @@ impl Inner {
         let outcome = self.workers.queue().push(operation);
         match timeout(self.operation_timeout, outcome).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(StoreError::unavailable("the tokio runtime of the store was shut down")),
+            Ok(Err(_)) => Err(StoreError::unavailable(
+                "the tokio runtime of the store was shut down; call `SqlStore::connect` on a runtime that lives as long as \
+                 the store",
+            )),
             Err(_) => Err(StoreError::timed_out()),
         }
     }
@@ -94,26 +100,28 @@ impl Drop for PurgeTask {
 
 async fn purge_every(inner: Arc<Inner>, interval: Duration) {
     loop {
+        let mut pause = interval;
         match purge(&inner).await {
             Ok(deleted) => tracing::debug!(deleted, "expired claims deleted"),
             Err(error) => {
                 let cause = error.source().map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(%error, cause, "deleting expired claims failed");
+                pause = pause.min(PURGE_RETRY_INTERVAL);
             }
         }
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
 async fn purge(inner: &Inner) -> Result<u64, StoreError> {
     let mut deleted = 0;
     loop {
-        let start = Instant::now();
-        match inner.execute(Purge).await? {
-            0 => return Ok(deleted),
-            rows => deleted += rows,
+        let purged = inner.execute(Purge).await?;
+        if purged.rows == 0 {
+            return Ok(deleted);
         }
-        let pause = start.elapsed() * PURGE_PAUSE_FACTOR;
+        deleted += purged.rows;
+        let pause = purged.duration * PURGE_PAUSE_FACTOR;
         tokio::time::sleep(pause.max(PURGE_PAUSE_MIN)).await;
     }
 }

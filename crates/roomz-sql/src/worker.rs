@@ -9,10 +9,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::backend::{Execute, ExecuteAll, Failure};
 use crate::queue::{Batch, Entry, Queue, Queued};
 
-/// An idle connection is tested this often, so that no firewall forgets it.
+/// An idle connection is tested this often, so that a firewall keeps it.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-/// The pause before an operation tries again to lock a row.
-const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// The first pause before an operation tries again to lock a row. It doubles with each further attempt, up to the maximum.
+const LOCK_BACKOFF_MIN: Duration = Duration::from_millis(100);
+const LOCK_BACKOFF_MAX: Duration = Duration::from_millis(400);
+/// The pause before a batch tries again while another process writes to an SQLite file.
+const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// The pause after the first failed attempt to connect. It doubles with each further failure.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -38,7 +41,12 @@ impl Workers {
             suspect_before: Mutex::new(None),
         });
         for _ in 0..count {
-            drop(tokio::spawn(run(Arc::clone(&shared))));
+            let worker = Worker::new(&queue);
+            let shared = Arc::clone(&shared);
+            drop(tokio::spawn(async move {
+                run(&shared).await;
+                drop(worker);
+            }));
         }
         Self { queue }
     }
@@ -51,6 +59,22 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.queue.close();
+    }
+}
+
+/// Counts a worker until it is dropped: also when its runtime shuts down, and when it panics.
+struct Worker(Arc<Queue>);
+
+impl Worker {
+    fn new(queue: &Arc<Queue>) -> Self {
+        queue.add_worker();
+        Self(Arc::clone(queue))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.remove_worker();
     }
 }
 
@@ -80,35 +104,35 @@ struct Reconnect {
     not_before: Instant,
 }
 
-struct Link<C> {
+struct Open<C> {
     connection: C,
     last_reply: Instant,
 }
 
-async fn run<B: ExecuteAll>(shared: Arc<Shared<B>>) {
-    let mut link = None;
+async fn run<B: ExecuteAll>(shared: &Shared<B>) {
+    let mut current = None;
     loop {
         match timeout(KEEPALIVE_INTERVAL, shared.queue.wait()).await {
             Ok(true) => {}
             Ok(false) => break,
             Err(_) => {
-                shared.keep_alive(&mut link).await;
+                shared.keep_alive(&mut current).await;
                 continue;
             }
         }
-        if shared.connect_if_needed(&mut link).await.is_err() {
+        if shared.connect_if_needed(&mut current).await.is_err() {
             continue;
         }
         // The callers of the last batch run first: their next operations then fit into the same transaction.
         tokio::task::yield_now().await;
         match shared.queue.take() {
-            Some(Batch::Settlements(entries)) => shared.execute(&mut link, entries).await,
-            Some(Batch::Claims(entries)) => shared.execute(&mut link, entries).await,
-            Some(Batch::Purge(entries)) => shared.execute(&mut link, entries).await,
+            Some(Batch::Settlements(entries)) => shared.execute(&mut current, entries).await,
+            Some(Batch::Claims(entries)) => shared.execute(&mut current, entries).await,
+            Some(Batch::Purge(entries)) => shared.execute(&mut current, entries).await,
             None => {}
         }
     }
-    if let Some(Link { connection, .. }) = link {
+    if let Some(Open { connection, .. }) = current {
         let _ = timeout(shared.timeouts.response, shared.backend.close(connection)).await;
     }
 }
@@ -116,21 +140,23 @@ async fn run<B: ExecuteAll>(shared: Arc<Shared<B>>) {
 impl<B: ExecuteAll> Shared<B> {
     /// Replaces a suspect connection, and connects if there is none. On a failure, the operations that wait fail too,
     /// unless another worker has a connection.
-    async fn connect_if_needed(&self, link: &mut Option<Link<B::Connection>>) -> Result<(), ()> {
+    async fn connect_if_needed(&self, current: &mut Option<Open<B::Connection>>) -> Result<(), ()> {
         let suspect_before = *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner);
-        if link.as_ref().is_some_and(|link| suspect_before.is_some_and(|time| link.last_reply < time)) {
-            self.abandon(link);
+        if current.as_ref().is_some_and(|open| suspect_before.is_some_and(|time| open.last_reply < time)) {
+            self.abandon(current);
         }
-        if link.is_some() {
+        if current.is_some() {
             return Ok(());
         }
+        // Another worker may have a connection and wait.
+        self.queue.wake_worker();
         let mut reconnect = self.reconnect.lock().await;
         sleep_until(reconnect.not_before).await;
         let open = self.open.load(Ordering::Relaxed);
         let connected = timeout(self.timeouts.connect, self.backend.connect(open)).await;
         let error = match connected {
             Ok(Ok(connection)) => {
-                *link = Some(Link { connection, last_reply: Instant::now() });
+                *current = Some(Open { connection, last_reply: Instant::now() });
                 self.open.fetch_add(1, Ordering::Relaxed);
                 reconnect.failures = 0;
                 return Ok(());
@@ -151,16 +177,19 @@ impl<B: ExecuteAll> Shared<B> {
     }
 
     /// Executes the operations of one batch, and replies to their callers.
-    async fn execute<O: Queued>(&self, link: &mut Option<Link<B::Connection>>, entries: Vec<Entry<O>>)
+    async fn execute<O: Queued>(&self, current: &mut Option<Open<B::Connection>>, entries: Vec<Entry<O>>)
     where
         B: Execute<O>,
     {
-        let Some(Link { connection, last_reply }) = link else { return self.queue.push_front(entries) };
+        let Some(Open { connection, last_reply }) = current else { return self.queue.push_front(entries) };
         let operations: Vec<_> = entries.iter().map(|entry| &entry.operation).collect();
         let sent = Instant::now();
         let result = timeout(self.timeouts.response, self.backend.execute(connection, &operations)).await;
+        if entries.first().is_some_and(|entry| entry.times_locked > 0) {
+            self.queue.end_locked_retry();
+        }
         let Ok(result) = result else {
-            self.suspect_connections(link, sent);
+            self.suspect_connections(current, sent);
             return entries.into_iter().for_each(|entry| entry.reply(Err(StoreError::timed_out())));
         };
         let error = match result {
@@ -177,27 +206,46 @@ impl<B: ExecuteAll> Shared<B> {
         let error = Arc::new(error);
         match failure {
             Failure::Broken => {
-                self.suspect_connections(link, sent);
+                self.suspect_connections(current, sent);
                 self.retry_or_fail(entries, &error);
             }
-            // The other operations must not wait for the one that failed.
-            Failure::Locked | Failure::Rejected if entries.len() > 1 => self.execute_alone(entries),
-            Failure::Locked => self.execute_later(entries),
+            Failure::Busy => self.execute_later(entries, BUSY_RETRY_INTERVAL, Queue::push_front),
+            Failure::Locked | Failure::Rejected if entries.len() > 1 => {
+                let was_rolled_back = matches!(*error, sqlx::Error::Database(_));
+                self.split(entries, &error, was_rolled_back);
+            }
+            Failure::Locked => self.execute_locked_later(entries),
             Failure::Rejected => fail(entries, &error),
         }
     }
 
-    fn execute_alone<O: Queued>(&self, mut entries: Vec<Entry<O>>) {
-        entries.iter_mut().for_each(|entry| entry.is_alone = true);
-        self.queue.push_front(entries);
+    /// Executes the operations again in two batches, so that at last the operation that fails is alone.
+    fn split<O: Queued>(&self, entries: Vec<Entry<O>>, error: &Arc<sqlx::Error>, was_rolled_back: bool) {
+        let max_batch = entries.len().div_ceil(2);
+        let (mut split, failed): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| was_rolled_back || entry.operation.is_retry_safe());
+        split.iter_mut().for_each(|entry| entry.max_batch = max_batch);
+        fail(failed, error);
+        self.queue.push_front(split);
     }
 
-    fn execute_later<O: Queued>(&self, mut entries: Vec<Entry<O>>) {
-        entries.iter_mut().for_each(|entry| entry.is_alone = true);
+    fn execute_locked_later<O: Queued>(&self, mut entries: Vec<Entry<O>>) {
+        let times = entries.iter().map(|entry| entry.times_locked).max().unwrap_or_default();
+        entries.iter_mut().for_each(|entry| entry.times_locked += 1);
+        let pause = LOCK_BACKOFF_MIN.saturating_mul(1 << times.min(10)).min(LOCK_BACKOFF_MAX);
+        self.execute_later(entries, pause, Queue::push_locked);
+    }
+
+    fn execute_later<O: Queued>(
+        &self,
+        entries: Vec<Entry<O>>,
+        pause: Duration,
+        push: impl FnOnce(&Queue, Vec<Entry<O>>) + Send + 'static,
+    ) {
         let queue = Arc::clone(&self.queue);
         drop(tokio::spawn(async move {
-            sleep(LOCK_RETRY_INTERVAL).await;
-            queue.push_front(entries);
+            sleep(pause).await;
+            push(&queue, entries);
         }));
     }
 
@@ -213,24 +261,26 @@ impl<B: ExecuteAll> Shared<B> {
     }
 
     /// Gives up this connection, and all connections without a reply since then: what broke this one may have broken them.
-    fn suspect_connections(&self, link: &mut Option<Link<B::Connection>>, since: Instant) {
-        *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(since);
-        self.abandon(link);
+    fn suspect_connections(&self, current: &mut Option<Open<B::Connection>>, since: Instant) {
+        let mut suspect_before = self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner);
+        *suspect_before = (*suspect_before).max(Some(since));
+        drop(suspect_before);
+        self.abandon(current);
     }
 
-    fn abandon(&self, link: &mut Option<Link<B::Connection>>) {
-        if let Some(link) = link.take() {
+    fn abandon(&self, current: &mut Option<Open<B::Connection>>) {
+        if let Some(open) = current.take() {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            self.backend.abandon(link.connection);
+            self.backend.abandon(open.connection);
         }
     }
 
     /// Tests an idle connection. The next operation replaces one that failed.
-    async fn keep_alive(&self, link: &mut Option<Link<B::Connection>>) {
-        let Some(Link { connection, last_reply }) = link else { return };
+    async fn keep_alive(&self, current: &mut Option<Open<B::Connection>>) {
+        let Some(Open { connection, last_reply }) = current else { return };
         match timeout(self.timeouts.response, self.backend.ping(connection)).await {
             Ok(Ok(())) => *last_reply = Instant::now(),
-            _ => self.abandon(link),
+            _ => self.abandon(current),
         }
     }
 }

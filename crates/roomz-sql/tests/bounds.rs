@@ -1,4 +1,4 @@
-//! A server in trouble gets a bounded number of connections, and one slow operation does not delay the others.
+//! A failing server gets a bounded number of connections, and one slow operation does not delay the others.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
@@ -234,4 +234,86 @@ async fn caller_that_gives_up_does_not_cancel_batch() {
             assert_eq!(claimed.unwrap(), ClaimState::claimed(1));
         }
     }
+}
+
+/// The server permits one connection. The worker that has it serves all operations.
+#[tokio::test]
+async fn worker_without_connection_wakes_the_other() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    SqlStore::connect(server.postgres_url()).await.unwrap();
+    admin
+        .execute("CREATE ROLE one LOGIN CONNECTION LIMIT 1; GRANT ALL ON ALL TABLES IN SCHEMA public TO one")
+        .await
+        .unwrap();
+    let url = server.postgres_url().replace("postgres@", "one@");
+    let store = SqlStore::connect(url).await.unwrap();
+    // The server may not have closed the connection yet that `connect` used.
+    wait_until_recovered(&store).await;
+    for _ in 0..20 {
+        claim_new(&store).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn many_locked_rows_leave_the_others_free() {
+    const LOCKED: usize = 20;
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let url = server.postgres_url();
+    let store = SqlStore::connect(url.as_str()).await.unwrap();
+    let owner = Owner::random();
+    let keys: Vec<_> = (0..LOCKED).map(|_| new_key()).collect();
+    for key in &keys {
+        claim(&store, key, owner).await.unwrap();
+    }
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut transaction = other.begin().await.unwrap();
+    transaction.execute("SELECT * FROM roomz_claims FOR UPDATE").await.unwrap();
+    let locked: Vec<_> = keys
+        .into_iter()
+        .map(|key| {
+            let store = store.clone();
+            tokio::spawn(async move { store.complete(&key, owner, HOUR).await })
+        })
+        .collect();
+    let mut claimed = 0;
+    while locked.iter().any(|completion| !completion.is_finished()) {
+        claim_new(&store).await.unwrap();
+        claimed += 1;
+    }
+    // Each attempt to lock a row takes 50 ms, and the completions time out after 1.9 s.
+    assert!(claimed >= 150, "{claimed} claims in the time of {LOCKED} operations on locked rows");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn purge_runs_under_load() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let builder = SqlStore::builder(server.postgres_url()).with_purge_interval(None);
+    let store = builder.connect().await.unwrap();
+    let load: Vec<_> = (0..300)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                loop {
+                    claim_new(&store).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        store.purge().await.unwrap();
+    }
+    load.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[test]
+fn operations_fail_when_runtime_ended() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let first = runtime();
+    let store = first.block_on(SqlStore::connect(support::sqlite_url(&directory))).unwrap();
+    drop(first);
+    let error = runtime().block_on(claim_new(&store)).unwrap_err();
+    assert!(format!("{error:?}").contains("runtime of the store was shut down"), "{error:?}");
 }

@@ -340,6 +340,43 @@ async fn compares_migration_history() {
     }
 }
 
+/// The tables of a newer version are not created again under their old names: every event would be new.
+#[tokio::test]
+async fn old_instance_rejects_newer_tables() {
+    let directory = tempfile::tempdir().unwrap();
+    for url in [Some(sqlite_url(&directory)), new_database().await].into_iter().flatten() {
+        SqlStore::connect(url.as_str()).await.unwrap();
+        execute(&url, "INSERT INTO roomz_migrations (version) VALUES (2)").await;
+        execute(&url, "ALTER TABLE roomz_claims RENAME TO roomz_claims_v2").await;
+        let (kind, text) = connect_error(&url).await;
+        assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
+        assert!(text.contains("migration 2") && text.contains("update this instance"), "{text}");
+    }
+}
+
+/// The timeouts of a session are for claims. A migration may wait for as long as the connect timeout.
+#[tokio::test]
+async fn migration_waits_for_open_transaction() {
+    let Some(url) = new_database().await else { return };
+    SqlStore::connect(url.as_str()).await.unwrap();
+    execute(&url, "DELETE FROM roomz_migrations").await;
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut transaction = other.begin().await.unwrap();
+    transaction.execute("LOCK TABLE roomz_claims IN ROW EXCLUSIVE MODE").await.unwrap();
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    let connecting = tokio::spawn(async move {
+        SqlStore::builder(url).with_connect_timeout(Duration::from_secs(20)).connect().await
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut admin).await.unwrap() == 0 {
+        assert!(!connecting.is_finished(), "the migration did not wait");
+    }
+    // Longer than a claim waits for a lock.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    transaction.rollback().await.unwrap();
+    connecting.await.unwrap().unwrap();
+}
+
 async fn execute(url: &str, statement: &'static str) {
     if url.starts_with("sqlite") {
         SqlitePool::connect(url).await.unwrap().execute(statement).await.unwrap();

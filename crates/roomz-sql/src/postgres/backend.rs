@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use roomz_webhook::store::{Claim, Settled};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Error, FromRow as _, PgConnection, PgPool, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, Error, FromRow as _, PgConnection, PgPool};
 
 use crate::backend::{Backend, Execute, Failure};
-use crate::operation::{ClaimOperation, Operation, Purge, Settlement};
+use crate::operation::{ClaimOperation, Operation, Purge, Purged, Settlement};
 use crate::pooled::Pooled;
 use crate::postgres::batch;
 use crate::postgres::query::{Parameter, Protocol, fetch};
@@ -20,8 +20,11 @@ pub(crate) struct Postgres {
     pub(crate) max_connections: usize,
     pub(crate) return_timeout: Duration,
     /// The backends of connections that were given up. The server may still execute their statements.
-    pub(crate) abandoned: Mutex<Vec<i32>>,
+    pub(crate) abandoned: Mutex<Vec<BackendId>>,
 }
+
+/// A process of the server: its number, and its start in microseconds since 1970, because numbers are used again.
+pub(crate) type BackendId = (i64, i64);
 
 /// Where connections come from.
 pub(crate) enum Source {
@@ -30,8 +33,9 @@ pub(crate) enum Source {
     Pool(PgPool),
 }
 
-pub(crate) enum Link {
-    Own { connection: Box<PgConnection>, backend: i32 },
+/// What a worker holds.
+pub(crate) enum Held {
+    Own { connection: Box<PgConnection>, backend: BackendId },
     Pool(PgPool),
 }
 
@@ -54,41 +58,41 @@ impl Session for PgSession<'_> {
 }
 
 impl Backend for Postgres {
-    type Connection = Link;
+    type Connection = Held;
 
-    async fn connect(&self, open: usize) -> Result<Link, Error> {
+    async fn connect(&self, open: usize) -> Result<Held, Error> {
         match &self.source {
             Source::Url(options) => {
                 let mut connection = options.connect().await?;
                 let backend = check_writable(&mut connection, &self.protocol).await?;
                 self.check_abandoned(&mut connection, open).await?;
-                Ok(Link::Own { connection: Box::new(connection), backend })
+                Ok(Held::Own { connection: Box::new(connection), backend })
             }
             Source::Pool(pool) => {
                 let mut pooled = Pooled::acquire(pool).await?;
                 check_writable(pooled.connection()?, &self.protocol).await?;
                 pooled.release(self.return_timeout);
-                Ok(Link::Pool(pool.clone()))
+                Ok(Held::Pool(pool.clone()))
             }
         }
     }
 
-    async fn ping(&self, link: &mut Link) -> Result<(), Error> {
-        match link {
-            Link::Own { connection, .. } => connection.ping().await,
-            Link::Pool(_) => Ok(()),
+    async fn ping(&self, held: &mut Held) -> Result<(), Error> {
+        match held {
+            Held::Own { connection, .. } => connection.ping().await,
+            Held::Pool(_) => Ok(()),
         }
     }
 
-    fn abandon(&self, link: Link) {
+    fn abandon(&self, held: Held) {
         // A pooler has its own backends: those of another client could be counted.
-        if let (Link::Own { backend, .. }, Protocol::Prepared) = (link, &self.protocol) {
+        if let (Held::Own { backend, .. }, Protocol::Prepared) = (held, &self.protocol) {
             self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(backend);
         }
     }
 
-    async fn close(&self, link: Link) {
-        if let Link::Own { connection, .. } = link {
+    async fn close(&self, held: Held) {
+        if let Held::Own { connection, .. } = held {
             let _ = connection.close().await;
         }
     }
@@ -98,6 +102,8 @@ impl Backend for Postgres {
             Error::Database(error) => match error.code().as_deref() {
                 // Lock not available, deadlock, serialization failure.
                 Some("55P03" | "40P01" | "40001") => Failure::Locked,
+                // A prepared statement is unknown, or does not fit the table any more.
+                Some("0A000" | "26000") => Failure::Broken,
                 // The server is read-only now. After a failover, a new connection leads to the primary server.
                 Some("25006") => Failure::Broken,
                 Some(code) if code.len() == 5 && (code.starts_with("57P") || code.starts_with("08")) => {
@@ -120,10 +126,10 @@ impl Postgres {
         if abandoned.is_empty() {
             return Ok(());
         }
-        let numbers = abandoned.iter().map(|backend| i64::from(*backend)).collect();
-        let active = "SELECT pid FROM pg_stat_activity WHERE pid = ANY($1) AND state <> 'idle'";
-        let rows = fetch(connection, &self.protocol, active, vec![Parameter::Numbers(numbers)]).await?;
-        let active: Vec<i32> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let (processes, starts) = abandoned.iter().copied().unzip();
+        let parameters = vec![Parameter::Numbers(processes), Parameter::Numbers(starts)];
+        let rows = fetch(connection, &self.protocol, ACTIVE_BACKENDS, parameters).await?;
+        let active: Vec<_> = rows.iter().map(BackendId::from_row).collect::<Result<_, _>>()?;
         let mut all = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|backend| active.contains(backend) || !abandoned.contains(backend));
         if all.len() + open >= self.max_connections {
@@ -143,28 +149,35 @@ impl Postgres {
     }
 }
 
-/// Returns the number of the server's process.
-async fn check_writable(connection: &mut PgConnection, protocol: &Protocol) -> Result<i32, Error> {
-    let sql = "SELECT pg_backend_pid(), CAST(current_setting('transaction_read_only') AS BOOLEAN)";
-    let rows = fetch(connection, protocol, sql, Vec::new()).await?;
-    let (backend, is_read_only) = rows.first().map_or(Err(Error::RowNotFound), <(i32, bool)>::from_row)?;
+const OWN_BACKEND: &str = "SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT), \
+                           CAST(current_setting('transaction_read_only') AS BOOLEAN) \
+                           FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+const ACTIVE_BACKENDS: &str = "SELECT k.pid, k.started FROM unnest($1, $2) AS k (pid, started) \
+                               JOIN pg_stat_activity a ON a.pid = k.pid \
+                               AND CAST(extract(epoch FROM a.backend_start) * 1000000 AS BIGINT) = k.started \
+                               WHERE a.state <> 'idle'";
+
+/// Returns the server's process of this connection.
+async fn check_writable(connection: &mut PgConnection, protocol: &Protocol) -> Result<BackendId, Error> {
+    let rows = fetch(connection, protocol, OWN_BACKEND, Vec::new()).await?;
+    let row = rows.first().ok_or(Error::RowNotFound)?;
+    let (process, started, is_read_only) = <(i64, i64, bool)>::from_row(row)?;
     if is_read_only {
-        return Err(Error::Protocol(
-            "the database accepts no writes; use the address of the primary server".into(),
-        ));
+        let message = "the database accepts no writes; use the address of the primary server";
+        return Err(Error::Protocol(message.into()));
     }
-    Ok(backend)
+    Ok((process, started))
 }
 
-/// Executes operations on the connection of a link.
-macro_rules! on_link {
-    ($self:ident, $link:ident, $operations:ident, $connection:ident => $run:expr) => {
-        match $link {
-            Link::Own { connection, .. } => {
+/// Executes operations on a connection.
+macro_rules! with_connection {
+    ($self:ident, $held:ident, $operations:ident, $connection:ident => $run:expr) => {
+        match $held {
+            Held::Own { connection, .. } => {
                 let $connection = &mut **connection;
                 $run.await
             }
-            Link::Pool(pool) => {
+            Held::Pool(pool) => {
                 let is_retry_safe = $operations.iter().all(|operation| operation.is_retry_safe());
                 let mut retries_left = if is_retry_safe { pool.options().get_max_connections() } else { 0 };
                 loop {
@@ -186,20 +199,20 @@ macro_rules! on_link {
 }
 
 impl Execute<ClaimOperation> for Postgres {
-    async fn execute(&self, link: &mut Link, claims: &[&ClaimOperation]) -> Result<Vec<Claim>, Error> {
-        on_link!(self, link, claims, connection => claim(connection, &self.protocol, claims))
+    async fn execute(&self, held: &mut Held, claims: &[&ClaimOperation]) -> Result<Vec<Claim>, Error> {
+        with_connection!(self, held, claims, connection => claim(connection, &self.protocol, claims))
     }
 }
 
 impl Execute<Settlement> for Postgres {
-    async fn execute(&self, link: &mut Link, settlements: &[&Settlement]) -> Result<Vec<Settled>, Error> {
-        on_link!(self, link, settlements, connection => settle(connection, &self.protocol, settlements))
+    async fn execute(&self, held: &mut Held, settlements: &[&Settlement]) -> Result<Vec<Settled>, Error> {
+        with_connection!(self, held, settlements, connection => settle(connection, &self.protocol, settlements))
     }
 }
 
 impl Execute<Purge> for Postgres {
-    async fn execute(&self, link: &mut Link, purges: &[&Purge]) -> Result<Vec<u64>, Error> {
-        on_link!(self, link, purges, connection => purge(connection, &self.protocol))
+    async fn execute(&self, held: &mut Held, purges: &[&Purge]) -> Result<Vec<Purged>, Error> {
+        with_connection!(self, held, purges, connection => purge(connection, &self.protocol))
     }
 }
 
@@ -226,6 +239,6 @@ async fn settle(
     }
 }
 
-async fn purge(connection: &mut PgConnection, protocol: &Protocol) -> Result<Vec<u64>, Error> {
+async fn purge(connection: &mut PgConnection, protocol: &Protocol) -> Result<Vec<Purged>, Error> {
     Ok(vec![single::purge(&mut PgSession { connection, protocol }).await?])
 }

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Error, PgConnection, PgPool, Row as _};
 use tokio::time::timeout;
 
 use crate::migrations::{self, POSTGRES_MIGRATIONS};
@@ -32,9 +32,12 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Postgres, 
     let options = if has_name { options } else { options.application_name("roomz") };
     // No column is a floating-point number, and PgBouncer rejects this parameter.
     let options = options.extra_float_digits(None).disable_statement_logging();
-    let (options, protocol) =
-        within(settings, async { choose_protocol(options, settings.response_timeout).await }).await?;
-    let mut connection = within(settings, async { options.connect().await.map_err(connect_error) }).await?;
+    let (mut connection, options, protocol) =
+        within(settings, log_in(options, settings.response_timeout)).await?;
+    if let Protocol::Prepared = protocol {
+        // The timeouts of the other connections are for claims. Another instance may be migrating.
+        within(settings, set_timeouts(&mut connection, "SESSION", settings)).await?;
+    }
     check_and_migrate(&mut connection, &protocol, settings).await?;
     let _ = timeout(settings.connect_timeout, connection.close()).await;
     Ok(Postgres {
@@ -49,7 +52,8 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Postgres, 
 /// Uses a pool of the application.
 pub(crate) async fn use_pool(pool: PgPool, settings: &Settings) -> Result<Postgres, ConnectError> {
     let protocol = Protocol::simple(settings.response_timeout);
-    let mut pooled = Pooled::acquire(&pool).await.map_err(connect_error)?;
+    let acquired = within(settings, async { Pooled::acquire(&pool).await.map_err(connect_error) });
+    let mut pooled = acquired.await?;
     check_and_migrate(pooled.connection().map_err(connect_error)?, &protocol, settings).await?;
     pooled.release(settings.response_timeout);
     Ok(Postgres {
@@ -61,14 +65,14 @@ pub(crate) async fn use_pool(pool: PgPool, settings: &Settings) -> Result<Postgr
     })
 }
 
-/// Finds out whether the server keeps the settings of a session.
+/// Connects, and finds out whether the server keeps the settings of a session.
 ///
 /// PostgreSQL sets them from the startup parameter `options`. A pooler, which may give each transaction another session,
 /// rejects or ignores that parameter.
-async fn choose_protocol(
+async fn log_in(
     options: PgConnectOptions,
     response_timeout: Duration,
-) -> Result<(PgConnectOptions, Protocol), ConnectError> {
+) -> Result<(PgConnection, PgConnectOptions, Protocol), ConnectError> {
     let lock_timeout = format!("{}ms", LOCK_TIMEOUT.as_millis());
     let with_settings = options.clone().options([
         ("lock_timeout", lock_timeout.as_str()),
@@ -81,21 +85,23 @@ async fn choose_protocol(
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
     ]);
-    let keeps_settings = match with_settings.connect().await {
+    let ignoring = match with_settings.connect().await {
         Ok(mut connection) => {
-            let found = read_lock_timeout(&mut connection).await.map_err(connect_error)?;
-            let _ = connection.close().await;
-            found == lock_timeout
+            let found = read_settings(&mut connection).await.map_err(connect_error)?;
+            if found == format!("{lock_timeout} force_generic_plan") {
+                return Ok((connection, with_settings, Protocol::Prepared));
+            }
+            Some(connection)
         }
         Err(Error::Database(error))
             if error.code().is_some_and(|code| code.starts_with("08") || code == "0A000") =>
         {
-            false
+            None
         }
         Err(error) => return Err(connect_error(error)),
     };
-    if keeps_settings {
-        return Ok((with_settings, Protocol::Prepared));
+    if let Some(connection) = ignoring {
+        let _ = connection.close().await;
     }
     if options.get_options().is_some() {
         let message = "the pooler in front of PostgreSQL does not accept the URL parameter `options`; remove it, and set \
@@ -103,11 +109,13 @@ async fn choose_protocol(
         return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
     }
     tracing::info!("PostgreSQL behind a pooler: statements are sent without session state");
-    Ok((options, Protocol::simple(response_timeout)))
+    let connection = options.connect().await.map_err(connect_error)?;
+    Ok((connection, options, Protocol::simple(response_timeout)))
 }
 
-async fn read_lock_timeout(connection: &mut PgConnection) -> Result<String, Error> {
-    sqlx::raw_sql("SHOW lock_timeout").fetch_one(connection).await?.try_get(0)
+async fn read_settings(connection: &mut PgConnection) -> Result<String, Error> {
+    let settings = "SELECT concat(current_setting('lock_timeout'), ' ', current_setting('plan_cache_mode'))";
+    sqlx::raw_sql(settings).fetch_one(connection).await?.try_get(0)
 }
 
 /// Compares the migrations, runs those that are missing, and tests the table.
@@ -152,10 +160,22 @@ async fn migrate(connection: &mut PgConnection, settings: &Settings) -> Result<(
         }
     }
     within(settings, async {
+        set_timeouts(&mut transaction, "LOCAL", settings).await?;
         migrations::run!(&mut *transaction, POSTGRES_MIGRATIONS)?;
         transaction.commit().await.map_err(connect_error)
     })
     .await
+}
+
+/// Sets the server's timeouts to the timeout for connecting.
+async fn set_timeouts(
+    connection: &mut PgConnection,
+    scope: &str,
+    settings: &Settings,
+) -> Result<(), ConnectError> {
+    let timeout = settings.connect_timeout.as_millis();
+    let set = format!("SET {scope} lock_timeout = {timeout}; SET {scope} statement_timeout = {timeout}");
+    sqlx::raw_sql(AssertSqlSafe(set)).execute(connection).await.map(drop).map_err(connect_error)
 }
 
 /// Executes every statement in a transaction, and rolls it back.
@@ -163,19 +183,23 @@ async fn self_test(connection: &mut PgConnection, protocol: &Protocol) -> Result
     let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let protocol = &protocol.inside_transaction();
     single::self_test(&mut PgSession { connection: &mut transaction, protocol }).await?;
-    let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b""), Duration::ZERO, Duration::ZERO);
+    let minute = Duration::from_secs(60);
+    let request = |owner| ClaimRequest::new(owner, Fingerprint::of(b""), minute, minute);
+    let (owner, other_owner) = (Owner::random(), Owner::random());
     // Random, because several instances may test at once.
     let new_key = || {
         let id = Uuid::from_bytes(Owner::random().to_bytes());
         ClaimKey::new("roomz self-test".into(), id.into())
     };
     let keys = [new_key(), new_key()];
-    let [claim, other_claim] = &keys.each_ref().map(|key| ClaimOperation::new(key, &request));
-    let [settlement, other_settlement] = &keys
-        .each_ref()
-        .map(|key| Settlement::new(key, request.owner, SettlementKind::Complete, Duration::ZERO));
-    batch::claim(&mut transaction, protocol, &[claim, other_claim]).await?;
-    batch::settle(&mut transaction, protocol, &[settlement, other_settlement]).await?;
+    // The second owner finds the claims of the first.
+    for owner in [owner, other_owner] {
+        let claims = keys.each_ref().map(|key| ClaimOperation::new(key, &request(owner)));
+        batch::claim(&mut transaction, protocol, &claims.each_ref()).await?;
+    }
+    let completions =
+        keys.each_ref().map(|key| Settlement::new(key, owner, SettlementKind::Complete, minute));
+    batch::settle(&mut transaction, protocol, &completions.each_ref()).await?;
     transaction.rollback().await
 }
 

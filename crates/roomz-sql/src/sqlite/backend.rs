@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Error, SqliteConnection, SqlitePool};
 
 use crate::backend::{Backend, Execute, Failure};
-use crate::operation::{ClaimOperation, Purge, Settlement};
+use crate::operation::{ClaimOperation, Purge, Purged, Settlement};
 use crate::pooled::Pooled;
 use crate::single::{self, Row, Session, Value};
 use crate::statements::{SQLITE, Statements};
@@ -23,8 +23,10 @@ pub(crate) enum Source {
     Pool(SqlitePool),
 }
 
-pub(crate) enum Link {
-    Own(Box<SqliteConnection>),
+/// What a worker holds.
+pub(crate) enum Held {
+    /// `None` after an error, which may have left a transaction open.
+    Own(Option<Box<SqliteConnection>>),
     Pool(SqlitePool),
 }
 
@@ -49,32 +51,41 @@ impl Session for SqliteSession<'_> {
 }
 
 impl Backend for Sqlite {
-    type Connection = Link;
+    type Connection = Held;
 
-    async fn connect(&self, _open: usize) -> Result<Link, Error> {
+    async fn connect(&self, _open: usize) -> Result<Held, Error> {
         match &self.source {
-            Source::Url(options) => Ok(Link::Own(Box::new(options.connect().await?))),
-            Source::Pool(pool) => Ok(Link::Pool(pool.clone())),
+            Source::Url(_) => Ok(Held::Own(Some(self.open().await?))),
+            Source::Pool(pool) => Ok(Held::Pool(pool.clone())),
         }
     }
 
     /// A file needs no test.
-    async fn ping(&self, _link: &mut Link) -> Result<(), Error> {
+    async fn ping(&self, _held: &mut Held) -> Result<(), Error> {
         Ok(())
     }
 
-    fn abandon(&self, link: Link) {
-        drop(link);
+    fn abandon(&self, held: Held) {
+        drop(held);
     }
 
-    async fn close(&self, link: Link) {
-        if let Link::Own(connection) = link {
+    async fn close(&self, held: Held) {
+        if let Held::Own(Some(connection)) = held {
             let _ = connection.close().await;
         }
     }
 
     fn classify(&self, error: &Error) -> Failure {
         match error {
+            // The last byte holds the primary code: busy, locked.
+            Error::Database(error)
+                if error
+                    .code()
+                    .and_then(|code| code.parse::<u32>().ok())
+                    .is_some_and(|code| [5, 6].contains(&(code & 0xff))) =>
+            {
+                Failure::Busy
+            }
             Error::Database(_) | Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => {
                 Failure::Rejected
             }
@@ -83,12 +94,32 @@ impl Backend for Sqlite {
     }
 }
 
-/// Runs a function on the connection of a link.
-macro_rules! on_link {
-    ($self:ident, $link:ident, $connection:ident => $run:expr) => {
-        match $link {
-            Link::Own($connection) => $run.await,
-            Link::Pool(pool) => {
+impl Sqlite {
+    async fn open(&self) -> Result<Box<SqliteConnection>, Error> {
+        match &self.source {
+            Source::Url(options) => options.connect().await.map(Box::new),
+            Source::Pool(_) => Err(Error::PoolClosed),
+        }
+    }
+}
+
+/// Runs a function on a connection. Closes the connection after an error.
+macro_rules! with_connection {
+    ($self:ident, $held:ident, $connection:ident => $run:expr) => {
+        match $held {
+            Held::Own(own) => {
+                let mut opened = match own.take() {
+                    Some(connection) => connection,
+                    None => $self.open().await?,
+                };
+                let $connection = &mut *opened;
+                let result = $run.await;
+                if result.is_ok() {
+                    *own = Some(opened);
+                }
+                result
+            }
+            Held::Pool(pool) => {
                 let mut pooled = Pooled::acquire(pool).await?;
                 let $connection = pooled.connection()?;
                 let result = $run.await;
@@ -103,24 +134,24 @@ macro_rules! on_link {
 }
 
 impl Execute<ClaimOperation> for Sqlite {
-    async fn execute(&self, link: &mut Link, claims: &[&ClaimOperation]) -> Result<Vec<Claim>, Error> {
-        on_link!(self, link, connection => batch(connection, claims, async |session, claim: &ClaimOperation| {
+    async fn execute(&self, held: &mut Held, claims: &[&ClaimOperation]) -> Result<Vec<Claim>, Error> {
+        with_connection!(self, held, connection => batch(connection, claims, async |session, claim: &ClaimOperation| {
             single::claim(session, claim).await
         }))
     }
 }
 
 impl Execute<Settlement> for Sqlite {
-    async fn execute(&self, link: &mut Link, settlements: &[&Settlement]) -> Result<Vec<Settled>, Error> {
-        on_link!(self, link, connection => batch(connection, settlements, async |session, one: &Settlement| {
+    async fn execute(&self, held: &mut Held, settlements: &[&Settlement]) -> Result<Vec<Settled>, Error> {
+        with_connection!(self, held, connection => batch(connection, settlements, async |session, one: &Settlement| {
             single::settle(session, one).await
         }))
     }
 }
 
 impl Execute<Purge> for Sqlite {
-    async fn execute(&self, link: &mut Link, purges: &[&Purge]) -> Result<Vec<u64>, Error> {
-        on_link!(self, link, connection => batch(connection, purges, async |session, _: &Purge| {
+    async fn execute(&self, held: &mut Held, purges: &[&Purge]) -> Result<Vec<Purged>, Error> {
+        with_connection!(self, held, connection => batch(connection, purges, async |session, _: &Purge| {
             single::purge(session).await
         }))
     }

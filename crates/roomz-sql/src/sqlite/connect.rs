@@ -3,13 +3,14 @@ use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Error, SqliteConnection, SqlitePool};
+use tokio::time::timeout;
 
 use crate::migrations::{self, SQLITE_MIGRATIONS};
 use crate::pooled::Pooled;
 use crate::settings::Settings;
 use crate::single;
 use crate::sqlite::backend::{Source, Sqlite, SqliteSession};
-use crate::sqlx_error::connect_error;
+use crate::sqlx_error::{BUSY_FILE, connect_error};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// The pause before a busy file is opened again.
@@ -18,8 +19,9 @@ const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// Opens the file of this URL.
 pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Sqlite, ConnectError> {
     let options = SqliteConnectOptions::from_str(url).map_err(connect_error)?;
+    let has_mode = url.split_once('?').is_some_and(|(_, query)| query.contains("mode="));
     let options = options
-        .create_if_missing(!url.contains("mode="))
+        .create_if_missing(!has_mode)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(settings.response_timeout)
@@ -37,17 +39,28 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Sqlite, Co
             connected => break connected.map_err(connect_error)?,
         }
     };
-    check_and_migrate(&mut connection, settings).await?;
+    within(settings, check_and_migrate(&mut connection, settings)).await?;
     let _ = connection.close().await;
+    // A file that disappears, for example with its volume, is not created again without its claims.
+    let options = options.create_if_missing(false);
     Ok(Sqlite { source: Source::Url(Box::new(options)), return_timeout: settings.response_timeout })
 }
 
 /// Uses a pool of the application.
 pub(crate) async fn use_pool(pool: SqlitePool, settings: &Settings) -> Result<Sqlite, ConnectError> {
-    let mut pooled = Pooled::acquire(&pool).await.map_err(connect_error)?;
-    check_and_migrate(pooled.connection().map_err(connect_error)?, settings).await?;
+    let acquired = within(settings, async { Pooled::acquire(&pool).await.map_err(connect_error) });
+    let mut pooled = acquired.await?;
+    within(settings, check_and_migrate(pooled.connection().map_err(connect_error)?, settings)).await?;
     pooled.release(settings.response_timeout);
     Ok(Sqlite { source: Source::Pool(pool), return_timeout: settings.response_timeout })
+}
+
+async fn within<T>(
+    settings: &Settings,
+    future: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let busy = || ConnectError::new(ConnectErrorKind::Unreachable, BUSY_FILE);
+    timeout(settings.connect_timeout, future).await.unwrap_or_else(|_| Err(busy()))
 }
 
 async fn check_and_migrate(
