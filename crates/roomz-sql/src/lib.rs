@@ -92,7 +92,7 @@
 //!
 //! # Versions
 //!
-//! Tested with PostgreSQL 13 to 18, PgBouncer 1.18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL older than 13 and, in
+//! Tested with PostgreSQL 15, PgBouncer 1.18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL older than 13 and, in
 //! an existing pool, SQLite older than 3.42.
 //!
 //! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor version of sqlx is
