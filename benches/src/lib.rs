@@ -8,6 +8,10 @@
     reason = "support of benchmarks, not a public API"
 )]
 
+mod goal;
+
+pub use self::goal::{Goal, median, print_goal};
+
 use std::convert::Infallible;
 
 use axum::body::Body;

@@ -14,6 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use roomz_benches::{Goal, print_goal};
 use roomz_redis::RedisStore;
 use roomz_tests::{RedisCluster, Server, poll};
 use roomz_webhook::EventId;
@@ -62,6 +63,9 @@ async fn main() {
     ] {
         println!("{name:<30} {per_second:>14.0} {:>23.2}", per_second / single);
     }
+    print_goal("Redis, 32 concurrent ÷ redis-benchmark (two SET)", 0.86, single / sets, Goal::AtLeast(1.0));
+    print_goal("Redis Cluster with 1 master ÷ one server", 0.0, one_node / single, Goal::AtLeast(0.9));
+    print_goal("Redis Cluster with 3 masters ÷ one server", 0.0, masters / single, Goal::AtLeast(0.9));
 }
 
 async fn connect(url: &str) -> Arc<RedisStore> {
