@@ -43,7 +43,7 @@ pub(crate) enum Failure {
     Broken,
     /// Another session holds a lock for longer than a statement waits, or the server resolved a deadlock.
     Locked,
-    /// Another process writes to the SQLite file.
+    /// Another process writes to the SQLite file, or two transactions conflict. The same batch can succeed later.
     Busy,
     /// The database rejected the statement.
     Rejected,

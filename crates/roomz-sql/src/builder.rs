@@ -191,15 +191,20 @@ impl SqlStoreBuilder {
         let workers = match source {
             Source::Url(url) => match url.split_once(':').map(|(scheme, _)| scheme) {
                 #[cfg(feature = "postgres")]
-                Some("postgres" | "postgresql") => settings.spawn(postgres::connect(&url, &settings).await?),
+                Some("postgres" | "postgresql") => {
+                    settings.spawn(postgres::connect(&url, &settings).await?, settings.max_connections)
+                }
+                // SQLite has one writer.
                 #[cfg(feature = "sqlite")]
-                Some("sqlite") => settings.spawn_one(sqlite::connect(&url, &settings).await?),
+                Some("sqlite") => settings.spawn(sqlite::connect(&url, &settings).await?, 1),
                 _ => return Err(unknown_scheme(&url)),
             },
             #[cfg(feature = "postgres")]
-            Source::Postgres(pool) => settings.spawn(postgres::use_pool(pool, &settings).await?),
+            Source::Postgres(pool) => {
+                settings.spawn(postgres::use_pool(pool, &settings).await?, settings.max_connections)
+            }
             #[cfg(feature = "sqlite")]
-            Source::Sqlite(pool) => settings.spawn_one(sqlite::use_pool(pool, &settings).await?),
+            Source::Sqlite(pool) => settings.spawn(sqlite::use_pool(pool, &settings).await?, 1),
         };
         Ok(SqlStore::new(workers, settings.response_timeout * 5 / 4, settings.purge_interval))
     }

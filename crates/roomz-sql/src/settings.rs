@@ -27,17 +27,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(crate) fn spawn(&self, backend: impl ExecuteAll) -> Workers {
-        self.spawn_workers(backend, self.max_connections)
-    }
-
-    /// SQLite has one writer.
-    pub(crate) fn spawn_one(&self, backend: impl ExecuteAll) -> Workers {
-        self.spawn_workers(backend, 1)
-    }
-
-    fn spawn_workers(&self, backend: impl ExecuteAll, count: u32) -> Workers {
+    pub(crate) fn spawn(&self, backend: impl ExecuteAll, connections: u32) -> Workers {
         let timeouts = Timeouts { connect: self.connect_timeout, response: self.response_timeout };
-        Workers::spawn(backend, count, timeouts)
+        Workers::spawn(backend, connections, timeouts)
     }
 }

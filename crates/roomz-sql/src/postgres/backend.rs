@@ -100,8 +100,10 @@ impl Backend for Postgres {
     fn classify(&self, error: &Error) -> Failure {
         match error {
             Error::Database(error) => match error.code().as_deref() {
-                // Lock not available, deadlock, serialization failure.
-                Some("55P03" | "40P01" | "40001") => Failure::Locked,
+                // Lock not available, deadlock.
+                Some("55P03" | "40P01") => Failure::Locked,
+                // Serialization failure.
+                Some("40001") => Failure::Busy,
                 // A prepared statement is unknown, or does not fit the table any more.
                 Some("0A000" | "26000") => Failure::Broken,
                 // The server is read-only now. After a failover, a new connection leads to the primary server.

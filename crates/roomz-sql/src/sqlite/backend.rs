@@ -77,18 +77,15 @@ impl Backend for Sqlite {
 
     fn classify(&self, error: &Error) -> Failure {
         match error {
-            // The last byte holds the primary code: busy, locked.
-            Error::Database(error)
-                if error
-                    .code()
-                    .and_then(|code| code.parse::<u32>().ok())
-                    .is_some_and(|code| [5, 6].contains(&(code & 0xff))) =>
-            {
-                Failure::Busy
+            Error::Database(error) => {
+                // The last byte holds the primary code.
+                match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+                    Some(5) => Failure::Busy,
+                    Some(6) => Failure::Locked,
+                    _ => Failure::Rejected,
+                }
             }
-            Error::Database(_) | Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => {
-                Failure::Rejected
-            }
+            Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => Failure::Rejected,
             _ => Failure::Broken,
         }
     }
