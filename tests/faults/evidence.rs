@@ -1,6 +1,6 @@
 //! What the store replied during a scenario: evidence of the fault, and violations that no fault excuses.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use roomz_tests::fleet::{Fleet, Run, Settings};
 use roomz_tests::recorder::{Call, Operation, Reply};
@@ -22,12 +22,10 @@ pub(crate) enum Evidence {
     TimedOutCall,
     /// A completion that succeeded after it had failed.
     RetriedCompletion,
-    /// A claim whose attempt number counts an earlier claim without a reply.
-    LostReply,
 }
 
 impl Evidence {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Takeover,
         Self::LostSettlement,
         Self::RenewedLease,
@@ -35,7 +33,6 @@ impl Evidence {
         Self::FailedClaim,
         Self::TimedOutCall,
         Self::RetriedCompletion,
-        Self::LostReply,
     ];
 
     /// Whether this call is the evidence. `all` are the calls for its event.
@@ -79,13 +76,6 @@ impl Evidence {
                 is_completion
                     && earlier()
                         .any(|other| other.operation == Operation::Complete && other.reply == Reply::Failed)
-            }
-            Self::LostReply => {
-                let claimed = all.iter().filter(|other| {
-                    other.started < call.ended && attempt(other).is_some() && other.owner != call.owner
-                });
-                let owners: HashSet<_> = claimed.map(|other| &other.owner).collect();
-                attempt(call).is_some_and(|attempt| attempt as usize > owners.len() + 1)
             }
         }
     }

@@ -17,9 +17,11 @@ pub(crate) async fn fail<B: Backend>(name: &'static str, network: Network) {
     sleep(FAULT_DURATION).await;
     proxy.set(Network::Forwards);
     scenario.recover().await;
+    assert_eq!(proxy.lost_replies() > 0, network == Network::DropsReplies, "lost replies");
     let calls_end = match network {
-        Network::DropsReplies => Evidence::LostReply,
-        Network::Delays(_) | Network::Stalls | Network::Blackholes => Evidence::TimedOutCall,
+        Network::Delays(_) | Network::DropsReplies | Network::Stalls | Network::Blackholes => {
+            Evidence::TimedOutCall
+        }
         Network::Forwards | Network::Closes | Network::HalfCloses => Evidence::FailedClaim,
     };
     scenario.finish(Reruns::None, &[Evidence::FailedClaim, Evidence::RetriedCompletion, calls_end]).await;

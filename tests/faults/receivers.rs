@@ -19,6 +19,9 @@ fn short_lease() -> Settings {
 /// The maximum time between two kills.
 const KILL_INTERVAL_MAX: Duration = Duration::from_millis(80);
 
+/// Enough pauses to meet running handlers.
+const PAUSES: usize = 2;
+
 /// Nothing fails, and some handlers run longer than a lease.
 pub(crate) async fn run_without_fault<B: Backend>(name: &'static str, receivers: usize) {
     let Some(backend) = B::start() else { return };
@@ -41,7 +44,7 @@ pub(crate) async fn kill_repeatedly<B: Backend>(name: &'static str, (receivers, 
     scenario.finish(Reruns::OfKilled, &[Evidence::Takeover]).await;
 }
 
-/// The first receiver pauses and then continues with events that another one has taken over. Nothing can prevent that.
+/// The first receiver pauses, twice, and then continues with events that another one has taken over. Nothing can prevent that.
 ///
 /// The handlers take long enough for some to run when it pauses. The sender closes its connections to it, and sends the
 /// events to the other receiver, which waits until the lease ends.
@@ -49,14 +52,17 @@ pub(crate) async fn pause_longer_than_lease<B: Backend>(name: &'static str) {
     let Some(backend) = B::start() else { return };
     let short_lease = short_lease();
     let settings = Settings {
-        handler_time: Duration::from_millis(200),
+        handler_time: Duration::from_millis(150),
         request_timeout: short_lease.lease * 2 / 3,
         ..short_lease
     };
     let mut scenario = Scenario::start((name, B::NAME), &backend.url(None), 2, settings).await;
-    scenario.fleet.signal(0, "STOP");
-    sleep(settings.lease * 2).await;
-    scenario.fleet.signal(0, "CONT");
+    for _ in 0..PAUSES {
+        scenario.fleet.signal(0, "STOP");
+        sleep(settings.lease * 2).await;
+        scenario.fleet.signal(0, "CONT");
+        scenario.sender.wait_for_accepted(100).await;
+    }
     scenario.recover().await;
     scenario.finish(Reruns::OfPaused, &[Evidence::Takeover, Evidence::LostSettlement]).await;
 }
