@@ -139,9 +139,9 @@ impl Outcome {
         let recovery = self.recovery.map_or("-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()));
         let _ = writeln!(
             std::io::stderr(),
-            "{store}, {receivers} receivers, {name}: {} events, {} failed runs, {} requests, {} failed requests, {} lost, {} rerun \
-             ({} of them after being accepted), most runs {most}, highest attempt {}, recovered in {recovery}, slowest \
-             event {:.2} s, longest request {:.2} s, {}",
+            "{store}, {receivers} receivers, {name}: {} events, {} failed runs, {} requests, {} failed requests, \
+             {} lost, {} rerun ({} of them after being accepted), most runs {most}, highest attempt {}, recovered in \
+             {recovery}, slowest event {:.2} s, longest request {:.2} s, {}",
             self.events,
             self.failed_runs,
             self.requests.len(),

@@ -44,7 +44,8 @@ pub(crate) async fn kill_repeatedly<B: Backend>(name: &'static str, (receivers, 
     scenario.finish(Reruns::OfKilled, &[Evidence::Takeover]).await;
 }
 
-/// The first receiver pauses, twice, and then continues with events that another one has taken over. Nothing can prevent that.
+/// The first receiver pauses, twice, and then continues with events that another one has taken over. Nothing can
+/// prevent that.
 ///
 /// The handlers take long enough for some to run when it pauses. The sender closes its connections to it, and sends the
 /// events to the other receiver, which waits until the lease ends.

@@ -79,10 +79,13 @@ impl Log {
         assert_eq!((&self.0).write(line.as_bytes()).unwrap(), line.len());
     }
 
-    /// Reads all lines. A log that does not exist has none.
+    /// Reads all complete lines. A log that does not exist has none.
     pub fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Vec<T> {
         let log = std::fs::read_to_string(path).unwrap_or_default();
-        log.lines()
+        // A receiver may be writing the last line.
+        let complete = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        complete
+            .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("incomplete line: {line:?}")))
             .collect()
     }
