@@ -28,7 +28,8 @@ pub(crate) fn settings() -> Settings {
         store_timeout: Duration::from_millis(400),
         lease: LEASE,
         duplicate_wait: Duration::from_millis(800),
-        handler_time: Duration::from_millis(20),
+        // Long enough for some handlers to run when the fault begins, so that completions fail.
+        handler_time: Duration::from_millis(30),
         long_handler_time: Duration::ZERO,
         request_timeout: REQUEST_TIMEOUT,
     }
