@@ -77,7 +77,7 @@ mod redis {
 
 /// Scenarios with several Redis servers, which need no backend.
 macro_rules! failovers {
-    ($($name:ident: $scenario:ident($($argument:expr)?);)*) => {
+    ($($name:ident: failover::$scenario:ident($($argument:expr)?);)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
@@ -91,12 +91,12 @@ mod redis_topologies {
     use super::*;
 
     failovers! {
-        cluster_master_is_killed: fail_cluster_master(failover::MasterFault::Killed);
-        cluster_master_is_stopped: fail_cluster_master(failover::MasterFault::Stopped);
-        cluster_master_is_handed_over: hand_over_cluster_master();
-        cluster_slots_move: move_slots();
-        sentinel_master_is_killed: fail_sentinel_master(failover::MasterFault::Killed);
-        sentinel_master_is_stopped: fail_sentinel_master(failover::MasterFault::Stopped);
+        cluster_master_is_killed: failover::fail_cluster_master(failover::MasterFault::Killed);
+        cluster_master_is_stopped: failover::fail_cluster_master(failover::MasterFault::Stopped);
+        cluster_master_is_handed_over: failover::hand_over_cluster_master();
+        cluster_slots_move: failover::move_slots();
+        sentinel_master_is_killed: failover::fail_sentinel_master(failover::MasterFault::Killed);
+        sentinel_master_is_stopped: failover::fail_sentinel_master(failover::MasterFault::Stopped);
     }
 }
 
