@@ -5,6 +5,7 @@ use std::time::Duration;
 use roomz_tests::{RedisCluster, RedisSentinels, Server};
 use tokio::time::sleep;
 
+use crate::evidence::Evidence;
 use crate::outcome::Reruns;
 use crate::scenario::{CONNECTIONS, Scenario, settings};
 
@@ -51,7 +52,7 @@ async fn fail(mut scenario: Scenario, fault: MasterFault, master: &mut Server, r
     wait_until(|| !master.is_redis_master()).await;
     scenario.sender.wait_for_accepted(500).await;
     // Each connection of the sender has one event at a time.
-    scenario.finish(Reruns::LostByFailover { at_most: 2 * CONNECTIONS }).await;
+    scenario.finish(Reruns::LostByFailover { at_most: 2 * CONNECTIONS }, &[Evidence::FailedClaim]).await;
 }
 
 /// An operator exchanges the roles of a master and its replica. The master first sends everything to the replica.
@@ -65,7 +66,7 @@ pub(crate) async fn hand_over_cluster_master(name: &'static str) {
         wait_until(|| replica.is_redis_master()).await;
         scenario.sender.wait_for_accepted(300).await;
     }
-    scenario.finish(Reruns::None).await;
+    scenario.finish(Reruns::None, &[]).await;
 }
 
 /// Slots move to another master, so receivers are redirected with `ASK` and `MOVED`.
@@ -89,7 +90,7 @@ pub(crate) async fn move_slots(name: &'static str) {
             .lines()
             .any(|line| line.contains("myself") && line.contains(&slots))
     );
-    scenario.finish(Reruns::None).await;
+    scenario.finish(Reruns::None, &[]).await;
 }
 
 async fn wait_until(is_true: impl Fn() -> bool) {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod backend;
+mod evidence;
 mod failover;
 mod network;
 mod outcome;

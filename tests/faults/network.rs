@@ -4,6 +4,7 @@ use roomz_tests::proxy::{Network, Proxy};
 use tokio::time::sleep;
 
 use crate::backend::Backend;
+use crate::evidence::Evidence;
 use crate::outcome::Reruns;
 use crate::scenario::{FAULT_DURATION, Scenario, settings};
 
@@ -16,5 +17,12 @@ pub(crate) async fn fail<B: Backend>(name: &'static str, network: Network) {
     sleep(FAULT_DURATION).await;
     proxy.set(Network::Forwards);
     scenario.recover().await;
-    scenario.finish(Reruns::None).await;
+    assert_eq!(proxy.lost_replies() > 0, network == Network::DropsReplies, "lost replies");
+    let calls_end = match network {
+        Network::Delays(_) | Network::DropsReplies | Network::Stalls | Network::Blackholes => {
+            Evidence::TimedOutCall
+        }
+        Network::Forwards | Network::Closes | Network::HalfCloses => Evidence::FailedClaim,
+    };
+    scenario.finish(Reruns::None, &[Evidence::FailedClaim, Evidence::RetriedCompletion, calls_end]).await;
 }

@@ -6,6 +6,7 @@ use roomz_tests::fleet::Settings;
 use tokio::time::sleep;
 
 use crate::backend::Backend;
+use crate::evidence::Evidence;
 use crate::outcome::Reruns;
 use crate::scenario::{Scenario, settings};
 
@@ -18,13 +19,16 @@ fn short_lease() -> Settings {
 /// The maximum time between two kills.
 const KILL_INTERVAL_MAX: Duration = Duration::from_millis(80);
 
+/// Enough pauses to meet running handlers.
+const PAUSES: usize = 2;
+
 /// Nothing fails, and some handlers run longer than a lease.
 pub(crate) async fn run_without_fault<B: Backend>(name: &'static str, receivers: usize) {
     let Some(backend) = B::start() else { return };
     let settings = Settings { long_handler_time: short_lease().lease * 3 / 2, ..short_lease() };
     let scenario = Scenario::start((name, B::NAME), &backend.url(None), receivers, settings).await;
     scenario.sender.wait_for_accepted(1_000).await;
-    scenario.finish(Reruns::None).await;
+    scenario.finish(Reruns::None, &[Evidence::RenewedLease]).await;
 }
 
 /// The first receiver is killed this many times, at random points.
@@ -37,17 +41,29 @@ pub(crate) async fn kill_repeatedly<B: Backend>(name: &'static str, (receivers, 
         scenario.fleet.restart(0);
     }
     scenario.recover().await;
-    scenario.finish(Reruns::OfKilled).await;
+    scenario.finish(Reruns::OfKilled, &[Evidence::Takeover]).await;
 }
 
-/// The first receiver pauses and then continues with events that another one has taken over. Nothing can prevent that.
+/// The first receiver pauses, twice, and then continues with events that another one has taken over. Nothing can
+/// prevent that.
+///
+/// The handlers take long enough for some to run when it pauses. The sender closes its connections to it, and sends the
+/// events to the other receiver, which waits until the lease ends.
 pub(crate) async fn pause_longer_than_lease<B: Backend>(name: &'static str) {
     let Some(backend) = B::start() else { return };
-    let settings = short_lease();
+    let short_lease = short_lease();
+    let settings = Settings {
+        handler_time: Duration::from_millis(150),
+        request_timeout: short_lease.lease * 2 / 3,
+        ..short_lease
+    };
     let mut scenario = Scenario::start((name, B::NAME), &backend.url(None), 2, settings).await;
-    scenario.fleet.signal(0, "STOP");
-    sleep(settings.lease * 3 / 2).await;
-    scenario.fleet.signal(0, "CONT");
+    for _ in 0..PAUSES {
+        scenario.fleet.signal(0, "STOP");
+        sleep(settings.lease * 2).await;
+        scenario.fleet.signal(0, "CONT");
+        scenario.sender.wait_for_accepted(100).await;
+    }
     scenario.recover().await;
-    scenario.finish(Reruns::OfPaused).await;
+    scenario.finish(Reruns::OfPaused, &[Evidence::Takeover, Evidence::LostSettlement]).await;
 }

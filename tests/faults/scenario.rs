@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use roomz_tests::fleet::{Fleet, Settings};
-use roomz_tests::sender::{self, Sender};
+use roomz_tests::sender::{self, REQUEST_TIMEOUT, Sender};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::evidence::Evidence;
 use crate::outcome::{Outcome, Reruns};
 
 /// The duration of a fault. The lease is so much longer that a completion is recorded in time, although it is retried
@@ -27,8 +28,10 @@ pub(crate) fn settings() -> Settings {
         store_timeout: Duration::from_millis(400),
         lease: LEASE,
         duplicate_wait: Duration::from_millis(800),
-        handler_time: Duration::from_millis(20),
+        // Long enough for some handlers to run when the fault begins, so that completions fail.
+        handler_time: Duration::from_millis(30),
         long_handler_time: Duration::ZERO,
+        request_timeout: REQUEST_TIMEOUT,
     }
 }
 
@@ -52,7 +55,7 @@ impl Scenario {
     ) -> Self {
         let guard = ONE_AT_A_TIME.lock().await;
         let fleet = Fleet::start(env!("CARGO_BIN_EXE_receiver"), receivers, url, settings);
-        let sender = Sender::start(fleet.targets(), CONNECTIONS);
+        let sender = Sender::start(fleet.targets(), CONNECTIONS, settings.request_timeout);
         sender.wait_for_accepted(EVENTS_PER_PHASE).await;
         Self { fleet, sender, name, store, settings, fault_ended: None, _guard: guard }
     }
@@ -63,11 +66,11 @@ impl Scenario {
         self.sender.wait_for_accepted(EVENTS_PER_PHASE).await;
     }
 
-    /// Stops sending, prints the report, and checks the outcome.
-    pub(crate) async fn finish(self, allowed: Reruns) {
+    /// Stops sending, prints the report, and checks the outcome and each expected evidence.
+    pub(crate) async fn finish(self, allowed: Reruns, expected: &[Evidence]) {
         let sent = self.sender.finish().await;
-        let outcome = Outcome::of(sent, &self.fleet, self.fault_ended, allowed);
+        let outcome = Outcome::of(sent, &self.fleet, self.settings, self.fault_ended, allowed);
         outcome.report(self.name, self.store, self.fleet.count());
-        outcome.check(self.settings);
+        outcome.check(expected);
     }
 }

@@ -6,18 +6,28 @@ use roomz_tests::fleet::Settings;
 use tokio::time::sleep;
 
 use crate::backend::{Backend, ServerFault};
+use crate::evidence::Evidence;
 use crate::outcome::Reruns;
 use crate::scenario::{FAULT_DURATION, Scenario, settings};
 
 /// The server fails for less than a lease. Every event runs once.
 pub(crate) async fn fail<B: Backend>(name: &'static str, fault: ServerFault) {
-    run::<B>(name, fault, FAULT_DURATION, settings(), Reruns::None).await;
+    let expected: &[_] = match fault {
+        // A settlement needs no space.
+        ServerFault::Full => &[Evidence::FailedClaim],
+        ServerFault::Stopped | ServerFault::StallsClients => {
+            &[Evidence::FailedClaim, Evidence::TimedOutCall, Evidence::RetriedCompletion]
+        }
+        _ => &[Evidence::FailedClaim, Evidence::RetriedCompletion],
+    };
+    run::<B>(name, fault, FAULT_DURATION, settings(), (Reruns::None, expected)).await;
 }
 
 /// A receiver cannot record a completion before the lease ends. The event may run again.
 pub(crate) async fn fail_longer_than_lease<B: Backend>(name: &'static str, fault: ServerFault) {
     let settings = Settings { lease: settings().store_timeout * 3, ..settings() };
-    run::<B>(name, fault, settings.lease * 2, settings, Reruns::AfterLeaseEnd).await;
+    let expected = &[Evidence::RetriedCompletion, Evidence::CompletionAfterLease];
+    run::<B>(name, fault, settings.lease * 2, settings, (Reruns::AfterLeaseEnd, expected)).await;
 }
 
 async fn run<B: Backend>(
@@ -25,7 +35,7 @@ async fn run<B: Backend>(
     fault: ServerFault,
     duration: Duration,
     settings: Settings,
-    allowed: Reruns,
+    (allowed, expected): (Reruns, &[Evidence]),
 ) {
     let Some(mut backend) = B::start() else { return };
     let mut scenario = Scenario::start((name, B::NAME), &backend.url(None), 2, settings).await;
@@ -33,5 +43,5 @@ async fn run<B: Backend>(
     sleep(duration).await;
     backend.end(fault);
     scenario.recover().await;
-    scenario.finish(allowed).await;
+    scenario.finish(allowed, expected).await;
 }

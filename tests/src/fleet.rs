@@ -9,7 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The settings of the receivers.
+use serde::{Deserialize, Serialize};
+
+use crate::recorder::{Call, Log};
+
+/// The settings of the receivers and of their sender.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The store timeout of the layer.
@@ -22,9 +26,11 @@ pub struct Settings {
     pub handler_time: Duration,
     /// The duration of one in sixty runs. Zero: no such runs.
     pub long_handler_time: Duration,
+    /// The time after which the sender closes a connection without a response and sends the event to the next receiver.
+    pub request_timeout: Duration,
 }
 
-/// Receivers on one store, each in its own process. Their handlers write to one log.
+/// Receivers on one store, each in its own process. Their handlers write to one log, their stores to another.
 #[derive(Debug)]
 pub struct Fleet {
     program: PathBuf,
@@ -40,7 +46,7 @@ pub struct Fleet {
 pub struct Targets(Arc<Mutex<Vec<SocketAddr>>>);
 
 /// One run of a handler. The receiver logs it before it does anything else.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// The event's id.
     pub id: String,
@@ -50,7 +56,14 @@ pub struct Run {
     pub started: u128,
     /// The id of the process.
     pub process: u32,
+    /// Whether the handler will respond with an error.
+    pub fails: bool,
 }
+
+/// The log of runs in the directory of a fleet.
+pub const RUNS: &str = "runs";
+/// The log of calls of the store in the directory of a fleet.
+pub const CALLS: &str = "calls";
 
 impl Fleet {
     /// Starts `count` receivers on the store with this URL, and waits until they listen.
@@ -59,11 +72,10 @@ impl Fleet {
         let number = FLEETS.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("roomz-fleet-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let log = directory.join("runs").display().to_string();
         let millis = |duration: Duration| duration.as_millis().to_string();
         let arguments = [
             ("--store", store.to_owned()),
-            ("--log", log),
+            ("--logs", directory.display().to_string()),
             ("--store-timeout", millis(settings.store_timeout)),
             ("--lease", millis(settings.lease)),
             ("--duplicate-wait", millis(settings.duplicate_wait)),
@@ -138,10 +150,12 @@ impl Fleet {
 
     /// All runs of handlers so far.
     pub fn runs(&self) -> Vec<Run> {
-        let log = std::fs::read_to_string(self.directory.join("runs")).unwrap_or_default();
-        log.lines()
-            .map(|line| Run::parse(line).unwrap_or_else(|| panic!("incomplete log line: {line:?}")))
-            .collect()
+        Log::read(&self.directory.join(RUNS))
+    }
+
+    /// All calls of the store so far.
+    pub fn calls(&self) -> Vec<Call> {
+        Log::read(&self.directory.join(CALLS))
     }
 }
 
@@ -160,17 +174,5 @@ impl Targets {
     pub fn at_turn(&self, turn: usize) -> SocketAddr {
         let targets = self.0.lock().unwrap();
         *targets.get(turn % targets.len()).unwrap()
-    }
-}
-
-impl Run {
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split(' ');
-        Some(Self {
-            id: words.next()?.to_owned(),
-            attempt: words.next()?.parse().ok()?,
-            started: words.next()?.parse().ok()?,
-            process: words.next()?.parse().ok()?,
-        })
     }
 }

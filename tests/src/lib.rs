@@ -14,6 +14,7 @@
 
 pub mod fleet;
 pub mod proxy;
+pub mod recorder;
 pub mod sender;
 mod servers;
 mod skip;

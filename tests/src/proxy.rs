@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +37,7 @@ pub enum Network {
 pub struct Proxy {
     address: SocketAddr,
     network: watch::Sender<Network>,
+    lost_replies: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -43,17 +46,24 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (network, state) = watch::channel(Network::Forwards);
+        let lost_replies = Arc::<AtomicUsize>::default();
+        let counter = Arc::clone(&lost_replies);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, server, state.clone()));
+                tokio::spawn(connect(client, server, state.clone(), Arc::clone(&counter)));
             }
         });
-        Self { address, network }
+        Self { address, network, lost_replies }
     }
 
     /// The address of the proxy.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The number of chunks from the server that [`Network::DropsReplies`] dropped.
+    pub fn lost_replies(&self) -> usize {
+        self.lost_replies.load(Ordering::SeqCst)
     }
 
     /// Changes the behaviour of all connections, including open ones.
@@ -62,7 +72,12 @@ impl Proxy {
     }
 }
 
-async fn connect(client: TcpStream, server: SocketAddr, network: watch::Receiver<Network>) -> io::Result<()> {
+async fn connect(
+    client: TcpStream,
+    server: SocketAddr,
+    network: watch::Receiver<Network>,
+    lost_replies: Arc<AtomicUsize>,
+) -> io::Result<()> {
     if *network.borrow() == Network::Closes {
         return Ok(());
     }
@@ -73,8 +88,8 @@ async fn connect(client: TcpStream, server: SocketAddr, network: watch::Receiver
     let (from_server, to_server) = server.into_split();
     // When one direction ends, both streams are dropped, which closes them.
     tokio::select! {
-        result = forward(from_client, to_server, network.clone(), false) => result,
-        result = forward(from_server, to_client, network.clone(), true) => result,
+        result = forward(from_client, to_server, network.clone(), None) => result,
+        result = forward(from_server, to_client, network.clone(), Some(&lost_replies)) => result,
     }
 }
 
@@ -82,8 +97,9 @@ async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut network: watch::Receiver<Network>,
-    is_reply: bool,
+    lost_replies: Option<&AtomicUsize>,
 ) -> io::Result<()> {
+    let is_reply = lost_replies.is_some();
     let mut buffer = vec![0; 64 * 1024];
     // States that this direction does not leave again.
     let (mut shut, mut blackholed, mut reply_lost) = (false, false, false);
@@ -119,7 +135,12 @@ async fn forward(
         if let Network::Delays(time) = now {
             tokio::time::sleep(time).await;
         }
-        reply_lost |= is_reply && now == Network::DropsReplies;
+        if let Some(lost_replies) = lost_replies
+            && now == Network::DropsReplies
+        {
+            lost_replies.fetch_add(1, Ordering::SeqCst);
+            reply_lost = true;
+        }
         if !(shut || blackholed || reply_lost) {
             to.write_all(buffer.get(..length).unwrap()).await?;
         }

@@ -25,8 +25,8 @@ use crate::secret;
 const DUPLICATE_ONE_IN: usize = 3;
 /// The pause before an event is sent again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(30);
-/// The timeout of one request. The layer must respond much earlier.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The default timeout of one request. The layer must respond much earlier.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The time after which the sender gives up on an event.
 const GIVE_UP: Duration = Duration::from_secs(40);
 
@@ -40,6 +40,7 @@ pub struct Sender {
 #[derive(Debug)]
 struct Shared {
     targets: Targets,
+    request_timeout: Duration,
     stopped: AtomicBool,
     accepted: AtomicUsize,
     sent: Mutex<Sent>,
@@ -76,9 +77,10 @@ pub struct Request {
 
 impl Sender {
     /// Starts sending over `connections` connections to each receiver.
-    pub fn start(targets: Targets, connections: usize) -> Self {
+    pub fn start(targets: Targets, connections: usize, request_timeout: Duration) -> Self {
         let shared = Arc::new(Shared {
             targets,
+            request_timeout,
             stopped: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             sent: Mutex::default(),
@@ -183,7 +185,8 @@ impl Client {
         let mut turn = first_turn;
         while begin.elapsed() < GIVE_UP {
             let start = Instant::now();
-            let response = timeout(REQUEST_TIMEOUT, self.post(shared.targets.at_turn(turn), event)).await;
+            let response = self.post(shared.targets.at_turn(turn), event);
+            let response = timeout(shared.request_timeout, response).await;
             let status = response.ok().and_then(Result::ok);
             if shared.record(event, Request { status, duration: start.elapsed(), alone }) {
                 return;

@@ -1,21 +1,26 @@
-//! A receiver that a test starts as a process. Its handler logs each run and then sleeps.
+//! A receiver that a test starts as a process. Its handler logs each run, sleeps, and sometimes fails. Its store logs
+//! each call.
 //!
 //! It prints its address to standard output. It exits when its standard input closes, so that it ends with the test.
 
 #![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "only tests start it")]
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use roomz_axum::{WebhookDelivery, WebhookLayer};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
+use roomz_tests::fleet::{CALLS, RUNS, Run};
+use roomz_tests::recorder::{Log, Recorder};
 use roomz_tests::secret;
+use roomz_tests::sender::now;
 use roomz_webhook::store::IdempotencyStore;
 use tokio::net::TcpListener;
 
@@ -24,9 +29,11 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// One in this many runs is long.
 const LONG_ONE_IN: u32 = 60;
+/// One in this many events fails at its first attempt.
+const FAILING_ONE_IN: u128 = 7;
 
 struct Handler {
-    log: File,
+    log: Log,
     handler_time: u64,
     long_handler_time: u64,
 }
@@ -38,15 +45,17 @@ async fn main() {
         std::process::exit(0);
     });
     let store_timeout = millis("--store-timeout");
+    let logs = PathBuf::from(argument("--logs"));
+    let store = open_store(&argument("--store"), store_timeout).await;
     let layer = WebhookLayer::builder(secret())
-        .with_store(open_store(&argument("--store"), store_timeout).await)
+        .with_store(Recorder::new(store, Log::open(&logs.join(CALLS))))
         .with_store_timeout(store_timeout)
         .with_lease(millis("--lease"))
         .with_duplicate_wait(millis("--duplicate-wait"))
         .build()
         .unwrap();
     let handler = Handler {
-        log: OpenOptions::new().append(true).create(true).open(argument("--log")).unwrap(),
+        log: Log::open(&logs.join(RUNS)),
         handler_time: argument("--handler-time").parse().unwrap(),
         long_handler_time: argument("--long-handler-time").parse().unwrap(),
     };
@@ -56,16 +65,25 @@ async fn main() {
     axum::serve(listener, app).await.unwrap();
 }
 
-/// The effect of the handler is one log line. It is a single write, so that a kill leaves a whole line or none.
-async fn handle(State(handler): State<Arc<Handler>>, WebhookDelivery(delivery): WebhookDelivery) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
-    let (id, attempt, process) = (delivery.event().id, delivery.attempt(), std::process::id());
-    let line = format!("{id} {attempt} {now} {process}\n");
-    assert_eq!((&handler.log).write(line.as_bytes()).unwrap(), line.len());
+/// The effect of the handler is one log line.
+async fn handle(
+    State(handler): State<Arc<Handler>>,
+    WebhookDelivery(delivery): WebhookDelivery,
+) -> StatusCode {
+    let (id, attempt) = (delivery.event().id, delivery.attempt());
+    let fails = attempt == 1 && id.as_uuid().as_u128().is_multiple_of(FAILING_ONE_IN);
+    handler.log.write(&Run {
+        id: id.to_string(),
+        attempt,
+        started: now(),
+        process: std::process::id(),
+        fails,
+    });
     let is_long = handler.long_handler_time > 0 && rand::random_range(0..LONG_ONE_IN) == 0;
     let millis =
         if is_long { handler.long_handler_time } else { rand::random_range(0..=handler.handler_time) };
     tokio::time::sleep(Duration::from_millis(millis)).await;
+    if fails { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
 }
 
 /// Opens the store with this URL. Retries, because the store may be down.
