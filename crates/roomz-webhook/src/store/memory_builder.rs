@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use super::moka::{MokaStore, Settings};
+use super::memory::{MokaStore, Settings};
 use crate::clock::{Clock, SystemClock};
 
-const DEFAULT_CAPACITY: u64 = 100_000;
+const DEFAULT_CAPACITY: u64 = 1_000_000;
 const DEFAULT_MAX_IN_FLIGHT: usize = 100_000;
 
 impl MokaStore {
@@ -36,7 +36,7 @@ impl Default for MokaStore {
 /// ```
 /// use roomz_webhook::store::MokaStore;
 ///
-/// let store = MokaStore::builder().with_capacity(1_000_000).with_max_in_flight(10_000).build();
+/// let store = MokaStore::builder().with_capacity(10_000_000).with_max_in_flight(10_000).build();
 /// # drop(store);
 /// ```
 #[derive(Clone, Debug)]
@@ -46,14 +46,15 @@ pub struct MokaStoreBuilder {
 }
 
 impl MokaStoreBuilder {
-    /// Sets how many done and released ids are remembered. Default: 100 000. Zero counts as 1.
+    /// Sets how many done and released ids are remembered. Default: 1 000 000. Zero counts as 1.
     ///
-    /// The rule is `workspaces × changes per day × days of retention`. Raise it when
-    /// [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 450 bytes.
+    /// The rule is `sensors × changes per day × days of retention`. Raise it when
+    /// [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes at most 100 bytes, which are allocated when the
+    /// id arrives: a million ids take 100 MB.
     ///
     /// ```
     /// # use roomz_webhook::store::MokaStore;
-    /// let store = MokaStore::builder().with_capacity(1_000_000).build();
+    /// let store = MokaStore::builder().with_capacity(10_000_000).build();
     /// ```
     pub fn with_capacity(mut self, capacity: u64) -> Self {
         self.settings.capacity = capacity.max(1);
