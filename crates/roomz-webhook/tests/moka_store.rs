@@ -46,10 +46,10 @@ async fn release(store: &MokaStore, number: u128, owner: Owner) -> Settled {
     IdempotencyStore::release(store, &key(number), owner).await.unwrap()
 }
 
-/// One shard, and eight: the ids are not distributed evenly, so each shard needs room for more than its part.
+/// One shard, and two: the ids are not distributed evenly, so each shard needs room for more than its part.
 #[tokio::test]
 async fn full_store_remembers_newest_ids() {
-    for capacity in [10_000, 100_000] {
+    for capacity in [10_000, 40_000] {
         let store = MokaStore::builder().with_capacity(capacity).build();
         let owner = Owner::random();
         for number in 0..u128::from(capacity) * 5 {
@@ -226,4 +226,37 @@ async fn clones_share_claims() {
     let store = MokaStore::new();
     assert_eq!(claim(&store, 1, Owner::random()).await, Ok(ClaimState::claimed(1)));
     assert!(matches!(claim(&store.clone(), 1, Owner::random()).await, Ok(ClaimState::InFlight { .. })));
+}
+
+/// It may exceed the limit, because its owner runs a handler. Otherwise its settlement would be counted twice.
+#[tokio::test]
+async fn renewed_claim_counts_as_in_flight() {
+    let clock = ManualClock::new();
+    let store = MokaStore::builder().with_max_in_flight(1).with_clock(clock.clone()).build();
+    let (owner, other) = (Owner::random(), Owner::random());
+    assert_eq!(claim(&store, 1, owner).await, Ok(ClaimState::claimed(1)));
+    clock.advance(LEASE);
+    assert_eq!(claim(&store, 2, other).await, Ok(ClaimState::claimed(1)), "evicts the first claim");
+    let renewed = IdempotencyStore::renew(&store, &key(1), owner, LEASE).await.unwrap();
+    assert_eq!(renewed, Settled::Applied);
+    assert_eq!(complete(&store, 2, other).await, Settled::Applied);
+    assert_eq!(claim(&store, 3, other).await, Err(StoreErrorKind::Full), "the first claim is live");
+    assert_eq!(complete(&store, 1, owner).await, Settled::Applied);
+    assert_eq!(claim(&store, 3, other).await, Ok(ClaimState::claimed(1)));
+    assert_eq!(claim(&store, 4, other).await, Err(StoreErrorKind::Full));
+}
+
+#[tokio::test]
+async fn completing_evicted_claim_evicts_no_other() {
+    let clock = ManualClock::new();
+    let builder = MokaStore::builder().with_capacity(2).with_max_in_flight(1);
+    let store = builder.with_clock(clock.clone()).build();
+    let owner = Owner::random();
+    assert_eq!(claim(&store, 1, owner).await, Ok(ClaimState::claimed(1)));
+    assert_eq!(complete(&store, 1, owner).await, Settled::Applied);
+    assert_eq!(claim(&store, 2, owner).await, Ok(ClaimState::claimed(1)));
+    clock.advance(LEASE);
+    assert_eq!(claim(&store, 3, owner).await, Ok(ClaimState::claimed(1)), "evicts the second claim");
+    assert_eq!(complete(&store, 2, owner).await, Settled::Applied);
+    assert_eq!(claim(&store, 1, owner).await, Ok(ClaimState::Done));
 }

@@ -69,7 +69,7 @@ struct LockedShard(Mutex<Shard>);
 /// The ids of one shard. Large enough that the ids are distributed evenly, and small enough that the growth of one hash
 /// table takes no longer than a few milliseconds.
 const IDS_PER_SHARD: u64 = 16_384;
-const MAX_SHARDS: u64 = 1_024;
+const MAX_SHARDS: u64 = 256;
 
 /// Returns the number of shards, a power of two, and the capacity of each one.
 ///
@@ -86,8 +86,8 @@ fn shards(capacity: u64) -> (u64, usize) {
 impl MokaStore {
     pub(super) fn with_settings(settings: Settings) -> Self {
         let (count, capacity) = shards(settings.capacity);
-        let shards = (0..count).map(|_| LockedShard(Mutex::new(Shard::new(capacity)))).collect();
-        let in_flight = InFlightLimit::new(settings.max_in_flight);
+        let shards: Box<[_]> = (0..count).map(|_| LockedShard(Mutex::new(Shard::new(capacity)))).collect();
+        let in_flight = InFlightLimit::new(settings.max_in_flight, shards.len());
         let (hasher, evicted_early) = (KeyHasher::default(), AtomicU64::new(0));
         Self { inner: Arc::new(Inner { settings, hasher, shards, in_flight, evicted_early }) }
     }

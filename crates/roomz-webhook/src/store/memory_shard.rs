@@ -102,7 +102,7 @@ impl Shard {
         {
             return Ok(Claim::new(ClaimState::Done, idle.fingerprint == fingerprint));
         }
-        if !limit.acquire() {
+        if !limit.acquire(self.claims.len()) {
             return Err(LimitReached);
         }
         if let Some(idle) = idle {
@@ -130,7 +130,7 @@ impl Shard {
         if !self.claims.contains_key(&key) {
             // The lease had ended and the claim could be evicted, but its owner is still alive.
             self.idle.remove(&key);
-            limit.exceed();
+            limit.exceed(self.claims.len());
         }
         self.insert_claim(key, record);
         Settled::Applied
@@ -179,8 +179,9 @@ impl Shard {
         self.first_lease_end =
             self.claims.values().map(|record| record.lease_end).min().unwrap_or(Duration::MAX);
         let mut evicted_early = 0;
-        for (key, record) in ended {
-            limit.release();
+        let live = self.claims.len();
+        for (index, (key, record)) in ended.into_iter().enumerate() {
+            limit.release(live + index);
             let idle = Idle::new(Some(record.owner), record.fingerprint, record.expiry, record.attempt);
             evicted_early += self.insert_idle(key, idle, now);
         }
@@ -216,19 +217,20 @@ impl Shard {
 
     fn settle(&mut self, key: Key, idle: Idle, now: Duration, limit: &InFlightLimit) -> Change<Settled> {
         if self.claims.remove(&key).is_some() {
-            limit.release();
+            limit.release(self.claims.len());
         }
         Change { result: Settled::Applied, evicted_early: self.insert_idle(key, idle, now) }
     }
 
-    /// Inserts the newest idle id. Evicts the oldest one when there are too many.
+    /// Inserts the newest idle id. When there are too many, evicts the oldest one first, whose memory is then reused.
     fn insert_idle(&mut self, key: Key, idle: Idle, now: Duration) -> u64 {
-        self.idle.insert(key, idle);
-        if self.idle.len() <= self.capacity {
-            return 0;
+        let mut evicted_early = 0;
+        if self.idle.len() >= self.capacity && !self.idle.contains_key(&key) {
+            let evicted = self.idle.pop_front();
+            evicted_early = u64::from(evicted.is_some_and(|(_, idle)| idle.expiry() > now));
         }
-        let evicted = self.idle.pop_front();
-        u64::from(evicted.is_some_and(|(_, idle)| idle.expiry() > now))
+        self.idle.insert(key, idle);
+        evicted_early
     }
 }
 
