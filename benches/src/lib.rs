@@ -8,6 +8,10 @@
     reason = "support of benchmarks, not a public API"
 )]
 
+mod goal;
+
+pub use self::goal::{Goal, median, print_goal};
+
 use std::convert::Infallible;
 
 use axum::body::Body;
@@ -108,7 +112,8 @@ pub fn layer_at_capacity() -> App {
     with_store(MokaStore::builder().with_capacity(1_000).build())
 }
 
-fn with_store(store: MokaStore) -> App {
+/// The layer with this store.
+pub fn with_store(store: MokaStore) -> App {
     let layer = WebhookLayer::builder(secret()).with_store(store).build().unwrap();
     let service = service_fn(async |request: Request<WebhookBody>| {
         let delivery = request.extensions().get::<Delivery>();
