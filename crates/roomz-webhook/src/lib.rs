@@ -244,7 +244,7 @@
 //! | `settlements_abandoned_total` | counter | `operation`: `complete`, `release` | settlements that were never recorded |
 //! | `tenant_lookup_errors_total` | counter | | tenant lookups that failed |
 //! | `store_errors_total` | counter | `operation`: `claim`, `renew`, `complete`, `release` | failed store operations |
-//! | `evicted_early_total` | counter | | ids that the moka store evicted before their retention ended |
+//! | `evicted_early_total` | counter | | ids that the memory store evicted before their retention ended |
 //! | `in_flight` | gauge | | running handlers |
 //! | `event_age_seconds` | histogram | | arrival minus the event's timestamp; 0 for a timestamp in the future |
 //! | `handling_seconds` | histogram | | time in the service, including the wait until it is ready |
