@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use roomz_benches::{App, Deliveries, Goal, median, print_goal, with_store};
-use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore, MokaStore, Owner};
+use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore, MemoryStore, Owner};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 
@@ -60,9 +60,9 @@ fn resident_bytes() -> f64 {
 /// Resident memory per id, including the hash tables and the allocator.
 fn memory(runtime: &Runtime) {
     let ids = 1_000_000_u32;
-    runtime.block_on(pairs(&MokaStore::new(), 0..1_000));
+    runtime.block_on(pairs(&MemoryStore::new(), 0..1_000));
     let before = resident_bytes();
-    let store = MokaStore::new();
+    let store = MemoryStore::new();
     runtime.block_on(pairs(&store, 0..u128::from(ids)));
     let full = (resident_bytes() - before) / f64::from(ids);
     print_goal("memory per id, 1 000 000 ids, bytes", 431.0, full, Goal::AtMost(100.0));
@@ -78,12 +78,12 @@ fn throughput() {
     const PAIRS: u128 = 400_000;
     let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let per_second = |tasks: u128, is_shared: bool| {
-        let store = MokaStore::new();
+        let store = MemoryStore::new();
         let start = Instant::now();
         runtime.block_on(async {
             let tasks: Vec<_> = (0..tasks)
                 .map(|task| {
-                    let store = if is_shared { store.clone() } else { MokaStore::new() };
+                    let store = if is_shared { store.clone() } else { MemoryStore::new() };
                     let ids = PAIRS / tasks * task..PAIRS / tasks * (task + 1);
                     tokio::spawn(async move { pairs(&store, ids).await })
                 })
@@ -107,7 +107,7 @@ fn throughput() {
 /// The cost of a new event in a store that is full with many ids, divided by that with 1 000 ids.
 fn cost(runtime: &Runtime) {
     let filled = |capacity: u64| {
-        let store = MokaStore::builder().with_capacity(capacity).build();
+        let store = MemoryStore::builder().with_capacity(capacity).build();
         runtime.block_on(pairs(&store, 0..u128::from(capacity) * 6 / 5));
         store
     };

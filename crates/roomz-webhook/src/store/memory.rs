@@ -22,7 +22,7 @@ use crate::telemetry;
 /// **Size it** for `sensors × changes per day × days of retention`: 5 000 sensors with 20 changes a day need 700 000 ids for
 /// the default retention of 7 days, which take at most 70 MB. When the store evicts an id before its retention ends, it logs
 /// one warning (`memory store full`) and counts the evictions. Raise
-/// [`with_capacity`](super::MokaStoreBuilder::with_capacity), or shorten
+/// [`with_capacity`](super::MemoryStoreBuilder::with_capacity), or shorten
 /// [`with_retention`](crate::WebhookLayerBuilder::with_retention), which must still cover
 /// [`with_max_age`](crate::WebhookLayerBuilder::with_max_age).
 ///
@@ -35,14 +35,14 @@ use crate::telemetry;
 ///
 /// ```
 /// use roomz_webhook::{Secret, WebhookLayer};
-/// use roomz_webhook::store::MokaStore;
+/// use roomz_webhook::store::MemoryStore;
 ///
-/// let store = MokaStore::builder().with_capacity(10_000_000).build();
+/// let store = MemoryStore::builder().with_capacity(10_000_000).build();
 /// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?).with_store(store).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct MokaStore {
+pub struct MemoryStore {
     inner: Arc<Inner>,
 }
 
@@ -83,7 +83,7 @@ fn shards(capacity: u64) -> (u64, usize) {
     (count, usize::try_from(mean.saturating_add(slack)).unwrap_or(usize::MAX))
 }
 
-impl MokaStore {
+impl MemoryStore {
     pub(super) fn with_settings(settings: Settings) -> Self {
         let (count, capacity) = shards(settings.capacity);
         let shards: Box<[_]> = (0..count).map(|_| LockedShard(Mutex::new(Shard::new(capacity)))).collect();
@@ -174,7 +174,7 @@ impl LockedShard {
 }
 
 #[async_trait]
-impl IdempotencyStore for MokaStore {
+impl IdempotencyStore for MemoryStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
         Self::claim(self, key, claim)
     }
@@ -197,9 +197,9 @@ impl IdempotencyStore for MokaStore {
     }
 }
 
-impl fmt::Debug for MokaStore {
+impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MokaStore")
+        f.debug_struct("MemoryStore")
             .field("capacity", &self.inner.settings.capacity)
             .field("max_in_flight", &self.inner.settings.max_in_flight)
             .finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Where claims are kept: the trait [`IdempotencyStore`], its types, and the default [`MokaStore`].
+//! Where claims are kept: the trait [`IdempotencyStore`], its types, and the default [`MemoryStore`].
 
 mod call;
 mod connect_error;
@@ -19,5 +19,5 @@ pub use self::connect_error::{ConnectError, ConnectErrorKind};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::idempotency::{Claim, ClaimRequest, ClaimState, IdempotencyStore, Settled};
 pub use self::key::{ClaimKey, Fingerprint, Owner};
-pub use self::memory::MokaStore;
-pub use self::memory_builder::MokaStoreBuilder;
+pub use self::memory::MemoryStore;
+pub use self::memory_builder::MemoryStoreBuilder;

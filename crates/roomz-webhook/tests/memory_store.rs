@@ -1,11 +1,11 @@
-//! `MokaStore`: the contract for stores, and its own behaviour.
+//! `MemoryStore`: the contract for stores, and its own behaviour.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::time::Duration;
 
 use roomz_webhook::store::{
-    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled,
+    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MemoryStore, Owner, Settled,
     StoreErrorKind,
 };
 use roomz_webhook::testing::{ManualClock, StoreUnderTest};
@@ -15,7 +15,7 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 roomz_webhook::store_contract!(with_manual_clock, async {
     let clock = ManualClock::new();
-    let store = MokaStore::builder().with_clock(clock.clone()).build();
+    let store = MemoryStore::builder().with_clock(clock.clone()).build();
     StoreUnderTest::new(store.clone())
         .with_peer(store)
         .with_advance(move |by| clock.advance(by))
@@ -23,14 +23,14 @@ roomz_webhook::store_contract!(with_manual_clock, async {
 });
 
 roomz_webhook::store_contract!(with_real_clock, async {
-    StoreUnderTest::new(MokaStore::new()).with_rounds(100)
+    StoreUnderTest::new(MemoryStore::new()).with_rounds(100)
 });
 
 fn key(number: u128) -> ClaimKey {
     ClaimKey::new("test".into(), roomz_protocol::Uuid::from_u128(number).into())
 }
 
-async fn claim(store: &MokaStore, number: u128, owner: Owner) -> Result<ClaimState, StoreErrorKind> {
+async fn claim(store: &MemoryStore, number: u128, owner: Owner) -> Result<ClaimState, StoreErrorKind> {
     let request = ClaimRequest::new(owner, Fingerprint::of(b""), LEASE, RETENTION);
     IdempotencyStore::claim(store, &key(number), &request)
         .await
@@ -38,11 +38,11 @@ async fn claim(store: &MokaStore, number: u128, owner: Owner) -> Result<ClaimSta
         .map_err(|e| e.kind())
 }
 
-async fn complete(store: &MokaStore, number: u128, owner: Owner) -> Settled {
+async fn complete(store: &MemoryStore, number: u128, owner: Owner) -> Settled {
     IdempotencyStore::complete(store, &key(number), owner, RETENTION).await.unwrap()
 }
 
-async fn release(store: &MokaStore, number: u128, owner: Owner) -> Settled {
+async fn release(store: &MemoryStore, number: u128, owner: Owner) -> Settled {
     IdempotencyStore::release(store, &key(number), owner).await.unwrap()
 }
 
@@ -50,7 +50,7 @@ async fn release(store: &MokaStore, number: u128, owner: Owner) -> Settled {
 #[tokio::test]
 async fn full_store_remembers_newest_ids() {
     for capacity in [10_000, 40_000] {
-        let store = MokaStore::builder().with_capacity(capacity).build();
+        let store = MemoryStore::builder().with_capacity(capacity).build();
         let owner = Owner::random();
         for number in 0..u128::from(capacity) * 5 {
             assert_eq!(claim(&store, number, owner).await, Ok(ClaimState::claimed(1)));
@@ -68,7 +68,7 @@ async fn full_store_remembers_newest_ids() {
 /// Otherwise a redelivery to one subscription would be taken for a duplicate of another one's event.
 #[tokio::test]
 async fn namespaces_have_separate_ids() {
-    let store = MokaStore::new();
+    let store = MemoryStore::new();
     let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b""), LEASE, RETENTION);
     for namespace in ["a", "b", "ab", ""] {
         let key = ClaimKey::new(namespace.into(), roomz_protocol::Uuid::from_u128(1).into());
@@ -84,7 +84,7 @@ async fn namespaces_have_separate_ids() {
 /// An idle id keeps half of its owner and 20 bits of its attempt.
 #[tokio::test]
 async fn repeated_completion_needs_same_owner() {
-    let store = MokaStore::new();
+    let store = MemoryStore::new();
     let (owner, other) = (Owner::random(), Owner::random());
     assert_eq!(claim(&store, 1, owner).await, Ok(ClaimState::claimed(1)));
     assert_eq!(complete(&store, 1, owner).await, Settled::Applied);
@@ -97,7 +97,7 @@ async fn repeated_completion_needs_same_owner() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_flight_limit_is_exact() {
     for _ in 0..50 {
-        let store = MokaStore::builder().with_max_in_flight(100).build();
+        let store = MemoryStore::builder().with_max_in_flight(100).build();
         let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(4));
         let tasks: Vec<_> = (0..4_u128)
             .map(|task| {
@@ -131,7 +131,7 @@ async fn in_flight_limit_is_exact() {
 
 #[tokio::test]
 async fn never_evicts_live_claim() {
-    let store = MokaStore::builder().with_capacity(10).with_max_in_flight(100).build();
+    let store = MemoryStore::builder().with_capacity(10).with_max_in_flight(100).build();
     let owners: Vec<_> = (0..100).map(|_| Owner::random()).collect();
     for (number, owner) in owners.iter().enumerate() {
         assert_eq!(claim(&store, number as u128, *owner).await, Ok(ClaimState::claimed(1)));
@@ -147,7 +147,7 @@ async fn never_evicts_live_claim() {
 #[tokio::test]
 async fn evicts_claims_with_expired_lease() {
     let clock = ManualClock::new();
-    let store = MokaStore::builder().with_max_in_flight(2).with_clock(clock.clone()).build();
+    let store = MemoryStore::builder().with_max_in_flight(2).with_clock(clock.clone()).build();
     let (expired, live) = (Owner::random(), Owner::random());
     assert_eq!(claim(&store, 1, expired).await, Ok(ClaimState::claimed(1)));
     clock.advance(LEASE / 2);
@@ -165,7 +165,7 @@ async fn evicts_claims_with_expired_lease() {
 #[tokio::test]
 async fn owner_renews_and_releases_evicted_claim() {
     let clock = ManualClock::new();
-    let store = MokaStore::builder().with_max_in_flight(2).with_clock(clock.clone()).build();
+    let store = MemoryStore::builder().with_max_in_flight(2).with_clock(clock.clone()).build();
     let (owner, other) = (Owner::random(), Owner::random());
     for number in [1, 2] {
         assert_eq!(claim(&store, number, owner).await, Ok(ClaimState::claimed(1)));
@@ -186,7 +186,7 @@ async fn owner_renews_and_releases_evicted_claim() {
 #[tokio::test]
 async fn takeover_of_evicted_claim_is_attempt_two() {
     let clock = ManualClock::new();
-    let store = MokaStore::builder().with_max_in_flight(1).with_clock(clock.clone()).build();
+    let store = MemoryStore::builder().with_max_in_flight(1).with_clock(clock.clone()).build();
     let first = Owner::random();
     assert_eq!(claim(&store, 1, first).await, Ok(ClaimState::claimed(1)));
     clock.advance(LEASE);
@@ -213,7 +213,7 @@ async fn calendar_jump_does_not_move_lease() {
             Duration::ZERO
         }
     }
-    let store = MokaStore::builder().with_clock(JumpingClock(0.into())).build();
+    let store = MemoryStore::builder().with_clock(JumpingClock(0.into())).build();
     assert_eq!(claim(&store, 1, Owner::random()).await, Ok(ClaimState::claimed(1)));
     for _ in 0..10 {
         let state = claim(&store, 1, Owner::random()).await;
@@ -223,7 +223,7 @@ async fn calendar_jump_does_not_move_lease() {
 
 #[tokio::test]
 async fn clones_share_claims() {
-    let store = MokaStore::new();
+    let store = MemoryStore::new();
     assert_eq!(claim(&store, 1, Owner::random()).await, Ok(ClaimState::claimed(1)));
     assert!(matches!(claim(&store.clone(), 1, Owner::random()).await, Ok(ClaimState::InFlight { .. })));
 }
@@ -232,7 +232,7 @@ async fn clones_share_claims() {
 #[tokio::test]
 async fn renewed_claim_counts_as_in_flight() {
     let clock = ManualClock::new();
-    let store = MokaStore::builder().with_max_in_flight(1).with_clock(clock.clone()).build();
+    let store = MemoryStore::builder().with_max_in_flight(1).with_clock(clock.clone()).build();
     let (owner, other) = (Owner::random(), Owner::random());
     assert_eq!(claim(&store, 1, owner).await, Ok(ClaimState::claimed(1)));
     clock.advance(LEASE);
@@ -249,7 +249,7 @@ async fn renewed_claim_counts_as_in_flight() {
 #[tokio::test]
 async fn completing_evicted_claim_evicts_no_other() {
     let clock = ManualClock::new();
-    let builder = MokaStore::builder().with_capacity(2).with_max_in_flight(1);
+    let builder = MemoryStore::builder().with_capacity(2).with_max_in_flight(1);
     let store = builder.with_clock(clock.clone()).build();
     let owner = Owner::random();
     assert_eq!(claim(&store, 1, owner).await, Ok(ClaimState::claimed(1)));
