@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use roomz_protocol::testing::signed_request;
-use roomz_webhook::store::MokaStore;
+use roomz_webhook::store::MemoryStore;
 use roomz_webhook::testing::{ManualClock, TestEvent};
 use roomz_webhook::{Delivery, Secret, WebhookLayer};
 use tokio::io::AsyncWriteExt as _;
@@ -191,7 +191,7 @@ async fn log_levels_fit_an_operator() {
 #[tokio::test]
 async fn full_memory_store_warns_once() {
     let (log, _guard) = capture();
-    let store = MokaStore::builder().with_capacity(10).build();
+    let store = MemoryStore::builder().with_capacity(10).build();
     let receiver =
         TestReceiver::with(|builder| builder.with_store(store.clone()), async |_| Ok(StatusCode::OK));
     for _ in 0..2_000 {
@@ -268,7 +268,7 @@ async fn logs_nested_layers_and_unknown_tenant() {
     use tower::{ServiceBuilder, ServiceExt as _};
 
     let (log, _guard) = capture();
-    let store = MokaStore::new();
+    let store = MemoryStore::new();
     let layer = || WebhookLayer::builder(support::secret()).with_store(store.clone()).build().unwrap();
     let handler = tower::service_fn(async |_: http::Request<roomz_webhook::WebhookBody>| {
         Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))

@@ -10,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::namespace::check_namespace;
 use crate::path::check_path;
 use crate::secrets::SecretsHandle;
-use crate::store::{IdempotencyStore, MokaStore};
+use crate::store::{IdempotencyStore, MemoryStore};
 use crate::tenant::TenantLookup;
 
 /// The longest duration that a setting accepts, so that no sum of two overflows.
@@ -62,7 +62,7 @@ impl Config {
         Self {
             secrets,
             lookup_timeout: Duration::from_secs(2),
-            store: Arc::new(MokaStore::new()),
+            store: Arc::new(MemoryStore::new()),
             clock: Arc::new(SystemClock::new()),
             path: None,
             namespace: Arc::from("roomz"),

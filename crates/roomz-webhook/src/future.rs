@@ -1,9 +1,12 @@
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Response;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use crate::response::ResponseBody;
 
@@ -35,4 +38,17 @@ impl<B, E> fmt::Debug for ResponseFuture<B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
+}
+
+/// Polls the future once, and sets a timeout only if it is pending. A timer reads the clock, which costs more than a call of
+/// the memory store.
+pub(crate) async fn timeout_if_pending<F: Future>(
+    duration: Duration,
+    mut future: Pin<&mut F>,
+) -> Result<F::Output, Elapsed> {
+    if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        return Ok(output);
+    }
+    // Boxed, because most futures are ready at once, and each future that calls this one would have room for the timer.
+    Box::pin(timeout(duration, future)).await
 }

@@ -106,13 +106,13 @@
 //!
 //! ```
 //! use axum::{Router, routing::post};
-//! use roomz_webhook::{Secret, WebhookLayer, store::MokaStore};
+//! use roomz_webhook::{Secret, WebhookLayer, store::MemoryStore};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let secret = Secret::new("the webhook secret")?;
 //! # async fn draw() {}
 //! # async fn count() {}
-//! let store = MokaStore::new();
+//! let store = MemoryStore::new();
 //! let layer = |namespace| {
 //!     WebhookLayer::builder(secret.clone()).with_store(store.clone()).with_namespace(namespace).build()
 //! };
@@ -197,7 +197,7 @@
 //!
 //! # Stores
 //!
-//! The default is [`MokaStore`](store::MokaStore), in memory: forgotten on restart, not shared, at most 100 000 handled
+//! The default is [`MemoryStore`](store::MemoryStore), in memory: forgotten on restart, not shared, at most 100 000 handled
 //! ids for 7 days. `roomz-sql` and `roomz-redis` are shared and durable. For another database implement
 //! [`IdempotencyStore`](store::IdempotencyStore); the feature `testing` has its test suite, and the example
 //! `custom-store` shows how.
@@ -244,7 +244,7 @@
 //! | `settlements_abandoned_total` | counter | `operation`: `complete`, `release` | settlements that were never recorded |
 //! | `tenant_lookup_errors_total` | counter | | tenant lookups that failed |
 //! | `store_errors_total` | counter | `operation`: `claim`, `renew`, `complete`, `release` | failed store operations |
-//! | `evicted_early_total` | counter | | ids that the moka store evicted before their retention ended |
+//! | `evicted_early_total` | counter | | ids that the memory store evicted before their retention ended |
 //! | `in_flight` | gauge | | running handlers |
 //! | `event_age_seconds` | histogram | | arrival minus the event's timestamp; 0 for a timestamp in the future |
 //! | `handling_seconds` | histogram | | time in the service, including the wait until it is ready |

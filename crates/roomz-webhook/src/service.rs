@@ -13,7 +13,8 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use crate::body::{BoxError, WebhookBody};
-use crate::claim::{self, Settlement};
+use crate::claim::{self, HeldClaim, Settlement};
+use crate::config::Config;
 use crate::delivery::{Delivery, DeliveryClaim};
 use crate::future::ResponseFuture;
 use crate::response::{EarlyResponse, Rejection, RejectionKind, ResponseBody};
@@ -62,7 +63,7 @@ where
     }
 }
 
-/// The whole path of a request: checks 1 to 8, the claim, the inner service, the settlement.
+/// The whole path of a request: `verify`, then `handle` in a task.
 async fn receive<S, ReqBody, ResBody>(
     shared: Arc<Shared>,
     service: S,
@@ -80,31 +81,59 @@ where
         let response = claim::call_when_ready(service, request.map(WebhookBody::streaming)).await?;
         return Ok(response.map(ResponseBody::from_service));
     }
-    let config = &shared.config;
     let (head, body) = request.into_parts();
-
-    // Checks 1 to 8. Nothing unsigned reaches the store.
-    let verified = async {
-        let signature = head::check(&head, config)?;
-        let Credentials { namespace, secrets, padding } = secrets::find(&head, config).await?;
-        let (body, secret_index) = body::read_and_verify(body, &signature, &secrets, padding, config).await?;
-        let Some(namespace) = namespace else {
-            return Err(RejectionKind::SignatureMismatch.into());
-        };
-        telemetry::verified(secret_index, config.has_tenants().then_some(&*namespace));
-        let event = Event::parse(&body).map_err(Rejection::event_malformed)?;
-        freshness::check(&event, config)?;
-        Ok(Verified { head, key: ClaimKey::new(namespace, event.id), event, body, secret_index })
-    };
-    let verified = match verified.await {
+    let verified = match verify(&shared.config, Box::new(head), body).await {
         Ok(verified) => verified,
         Err(early) => return Ok(respond_early(early)),
     };
+    let retry_after = shared.config.retry_after;
+    // Without a response, the runtime is shutting down.
+    let shutting_down =
+        |_| Ok(respond_early(EarlyResponse::rejected(RejectionKind::ShuttingDown, retry_after)));
+    spawn(shared, service, verified).await.unwrap_or_else(shutting_down)
+}
 
-    // From the claim on, the delivery has its own task: it is finished even if the client disconnects.
-    let tenant = config.has_tenants().then(|| verified.key.namespace());
+/// Checks 1 to 8. Nothing unsigned reaches the store.
+///
+/// The head and the result are in boxes, because each of the nested futures would have room for them.
+async fn verify<ReqBody>(
+    config: &Config,
+    head: Box<Parts>,
+    body: ReqBody,
+) -> Result<Box<Verified>, EarlyResponse>
+where
+    ReqBody: Body<Data = Bytes>,
+    ReqBody::Error: Into<BoxError>,
+{
+    let signature = head::check(&head, config)?;
+    let Credentials { namespace, secrets, padding } = secrets::find(&head, config).await?;
+    let (body, secret_index) = body::read_and_verify(body, &signature, &secrets, padding, config).await?;
+    let Some(namespace) = namespace else {
+        return Err(RejectionKind::SignatureMismatch.into());
+    };
+    telemetry::verified(secret_index, config.has_tenants().then_some(&*namespace));
+    let event = Event::parse(&body).map_err(Rejection::event_malformed)?;
+    freshness::check(&event, config)?;
+    let key = ClaimKey::new(namespace, event.id);
+    Ok(Box::new(Verified { head, key, event, body, secret_index }))
+}
+
+/// Checks 9 and 10, and the settlement, in a task of their own: the delivery is finished even if the client disconnects.
+///
+/// It is a function, so that the future of the request has no room for the future of the task.
+fn spawn<S, ResBody>(
+    shared: Arc<Shared>,
+    service: S,
+    verified: Box<Verified>,
+) -> oneshot::Receiver<Result<Response<ResponseBody<ResBody>>, S::Error>>
+where
+    S: Service<Request<WebhookBody>, Response = Response<ResBody>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    ResBody: Send + 'static,
+{
+    let tenant = shared.config.has_tenants().then(|| verified.key.namespace());
     let span = telemetry::delivery_span(&verified.event, tenant);
-    let retry_after = config.retry_after;
     let (mut response_sender, response_receiver) = oneshot::channel();
     let tasks = shared.tasks.clone();
     let work = async move {
@@ -115,15 +144,12 @@ where
     // Boxed first, because `spawn` moves the future several times.
     // The caller's span is kept when this layer's own span is disabled.
     drop(tasks.spawn(Box::pin(work).instrument(span).in_current_span()));
-    // Without a response, the runtime is shutting down.
-    let shutting_down =
-        |_| Ok(respond_early(EarlyResponse::rejected(RejectionKind::ShuttingDown, retry_after)));
-    response_receiver.await.unwrap_or_else(shutting_down)
+    response_receiver
 }
 
 /// A delivery that passed checks 1 to 8.
 struct Verified {
-    head: Parts,
+    head: Box<Parts>,
     key: ClaimKey,
     event: Event,
     body: Bytes,
@@ -131,28 +157,49 @@ struct Verified {
 }
 
 /// Checks 9 and 10, and the settlement.
+///
+/// What is large and moved is in a box: each of the nested futures would have room for it.
 async fn handle<S, ResBody>(
     shared: &Arc<Shared>,
     service: S,
-    verified: Verified,
+    verified: Box<Verified>,
     disconnected: impl Future<Output = ()>,
 ) -> Result<Response<ResponseBody<ResBody>>, S::Error>
 where
     S: Service<Request<WebhookBody>, Response = Response<ResBody>>,
 {
-    let Verified { mut head, key, event, body, secret_index } = verified;
-
     // Check 9: the claim.
     let start = Instant::now();
-    let outer = head.extensions.get::<Delivery>().cloned();
+    let outer = verified.head.extensions.get::<Delivery>().cloned();
     let find_outer = |key: &ClaimKey| outer.as_ref()?.find_claim(key);
-    let held = match claim::acquire(shared, key, &body, find_outer, start, disconnected).await {
+    let key = verified.key.clone();
+    let held = match claim::acquire(shared, key, &verified.body, find_outer, start, disconnected).await {
         Ok(held) => held,
         Err(early) => return Ok(respond_early(early)),
     };
     let unsettled = telemetry::UnsettledGuard::new();
 
     // Check 10: the inner service gets the same bytes, and a `Delivery` in the extensions.
+    let (delivery, request) = delivery_request(shared, *verified, &held, outer);
+    let wait_deadline = start + shared.config.duplicate_wait;
+    let (_permit, outcome) =
+        claim::run(shared, &held, delivery.event(), wait_deadline, service, request).await;
+
+    // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
+    let (settlement, response) = settlement(shared, outcome);
+    claim::settle(shared, held, settlement).await;
+    unsettled.settled();
+    response
+}
+
+/// Returns the request for the inner service, with its `Delivery` in the extensions.
+fn delivery_request(
+    shared: &Arc<Shared>,
+    verified: Verified,
+    held: &HeldClaim,
+    outer: Option<Delivery>,
+) -> (Delivery, Box<Request<WebhookBody>>) {
+    let Verified { mut head, key: _, event, body, secret_index } = verified;
     let claim = DeliveryClaim {
         key: held.key.clone(),
         owner: held.request.owner,
@@ -161,13 +208,15 @@ where
     };
     let delivery = Delivery::new(shared, claim, outer, event, body.clone(), secret_index);
     head.extensions.insert(delivery.clone());
-    let request = Request::from_parts(head, WebhookBody::verified(body));
-    let wait_deadline = start + shared.config.duplicate_wait;
-    let (_permit, outcome) =
-        claim::run(shared, &held, delivery.event(), wait_deadline, service, request).await;
+    (delivery, Box::new(Request::from_parts(*head, WebhookBody::verified(body))))
+}
 
-    // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
-    let (settlement, response) = match outcome {
+/// Returns how the claim ends, and the response.
+fn settlement<ResBody, E>(
+    shared: &Shared,
+    outcome: Result<Result<Response<ResBody>, E>, RejectionKind>,
+) -> (Settlement, Result<Response<ResponseBody<ResBody>>, E>) {
+    match outcome {
         Ok(Ok(response)) if response.status().is_success() => {
             telemetry::completed(&response);
             (Settlement::Complete, Ok(response.map(ResponseBody::from_service)))
@@ -187,10 +236,7 @@ where
             let early = EarlyResponse::rejected(kind, shared.config.retry_after);
             (Settlement::Release, Ok(respond_early(early)))
         }
-    };
-    claim::settle(shared, held, settlement).await;
-    unsettled.settled();
-    response
+    }
 }
 
 /// Returns true if the path matches and this layer has not handled the request already, when it is mounted twice.

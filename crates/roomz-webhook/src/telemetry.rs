@@ -36,6 +36,9 @@ use disabled::{counter, gauge, histogram};
 
 const TARGET: &str = "roomz_webhook";
 
+/// Without metrics, a time that only they record is not measured.
+pub(crate) const METRICS_ENABLED: bool = cfg!(feature = "metrics");
+
 /// A store operation, for logs and metric labels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
@@ -289,16 +292,18 @@ fn count_store_error(operation: Operation) {
 /// Counts a handler as in flight until the guard is dropped, which records its duration.
 pub(crate) fn handler_started() -> HandlerGuard {
     gauge!("roomz_webhook_in_flight").increment(1.0);
-    HandlerGuard { start: Instant::now() }
+    HandlerGuard { start: METRICS_ENABLED.then(Instant::now) }
 }
 
 pub(crate) struct HandlerGuard {
-    start: Instant,
+    start: Option<Instant>,
 }
 
 impl Drop for HandlerGuard {
     fn drop(&mut self) {
         gauge!("roomz_webhook_in_flight").decrement(1.0);
-        histogram!("roomz_webhook_handling_seconds").record(self.start.elapsed().as_secs_f64());
+        if let Some(start) = self.start {
+            histogram!("roomz_webhook_handling_seconds").record(start.elapsed().as_secs_f64());
+        }
     }
 }

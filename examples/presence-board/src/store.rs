@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use roomz_axum::store::{IdempotencyStore, MokaStore};
+use roomz_axum::store::{IdempotencyStore, MemoryStore};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 
@@ -12,7 +12,7 @@ use roomz_sql::SqlStore;
 /// A service that uses one kind of store needs one of these arms, and only that store's crate.
 pub async fn connect(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error>> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
-        "memory" => Ok(Arc::new(MokaStore::new())),
+        "memory" => Ok(Arc::new(MemoryStore::new())),
         "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel" => {
             Ok(Arc::new(RedisStore::connect(url).await?))
         }

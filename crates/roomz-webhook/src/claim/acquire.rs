@@ -76,11 +76,13 @@ impl ClaimAttempt<'_> {
         if let Some(held) = self.interpret(claim, start).await? {
             return Ok(held);
         }
-        if self.is_held_by_outer_layer().await {
+        // Boxed, as everything that few deliveries do, so that the future of each delivery is small.
+        if Box::pin(self.is_held_by_outer_layer()).await {
             telemetry::nested_layers(self.key.namespace());
             return Err(self.reject(RejectionKind::NestedLayers));
         }
-        self.wait(start + self.shared.config.duplicate_wait, pin!(disconnected)).await
+        let deadline = start + self.shared.config.duplicate_wait;
+        Box::pin(self.wait(deadline, pin!(disconnected))).await
     }
 
     /// Waits until the delivery in flight is settled and claims again, or rejects the delivery at the deadline.
@@ -156,7 +158,7 @@ impl ClaimAttempt<'_> {
                 if let ClaimState::Claimed { attempt } = claim.state {
                     // This claims the first body's event, which is not done: release it for its own redelivery.
                     let held = self.confirmed_claim(attempt, called_at);
-                    settle::settle(self.shared, held, Settlement::Release).await;
+                    Box::pin(settle::settle(self.shared, held, Settlement::Release)).await;
                 }
                 return Err(RejectionKind::IdReused.into());
             }

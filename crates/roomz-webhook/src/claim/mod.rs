@@ -10,5 +10,6 @@ mod settle;
 pub(crate) mod waiters;
 
 pub(crate) use self::acquire::acquire;
+pub(crate) use self::held::HeldClaim;
 pub(crate) use self::run::{call_when_ready, run};
 pub(crate) use self::settle::{Settlement, settle};

@@ -27,7 +27,7 @@ pub(crate) async fn run<'a, S, B>(
     event: &Event,
     wait_deadline: Instant,
     service: S,
-    request: Request<WebhookBody>,
+    request: Box<Request<WebhookBody>>,
 ) -> (Option<SemaphorePermit<'a>>, Result<Result<Response<B>, S::Error>, RejectionKind>)
 where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
@@ -60,7 +60,7 @@ async fn call_when_allowed<S, B>(
     held: &HeldClaim,
     event: &Event,
     mut service: S,
-    request: Request<WebhookBody>,
+    request: Box<Request<WebhookBody>>,
 ) -> Result<Result<Response<B>, S::Error>, RejectionKind>
 where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
@@ -79,7 +79,7 @@ where
     }
     telemetry::accepted(event, held.attempt);
     match ready {
-        Ok(()) => Ok(call(service, request).await),
+        Ok(()) => Ok(call(service, *request).await),
         Err(error) => Ok(Err(error)),
     }
 }
@@ -105,7 +105,8 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
     // Counted from the claim, because the handler may have blocked its thread since then.
     let mut next = held.claimed_at + renew_interval;
     loop {
-        sleep_until(next).await;
+        // The timer and the renewal are boxed, because few handlers run that long.
+        Box::pin(sleep_until(next)).await;
         let called_at = Instant::now();
         let lease = config.lease.min(config.lease_ceiling.saturating_sub(held.claimed_at.elapsed()));
         // Stores count in milliseconds.
@@ -114,7 +115,7 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
             held.set_lost();
             return std::future::pending().await;
         }
-        next = match renew(shared, held, lease).await {
+        next = match Box::pin(renew(shared, held, lease)).await {
             Ok(true) => called_at + renew_interval,
             Ok(false) => {
                 telemetry::claim_taken_over();

@@ -182,7 +182,7 @@ async fn try_settle(
         return Ok(Settled::Applied);
     }
     // Only a claim can be completed. The store may never have written it, or lost it.
-    match reclaim(shared, held, config.lease).await? {
+    match Box::pin(reclaim(shared, held, config.lease)).await? {
         Reclaimed::Held { attempt } => {
             // After failing open, the attempt is not known, and the store may never have had the claim.
             if !held.failed_open {

@@ -1,9 +1,9 @@
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::error::StoreError;
+use crate::future::timeout_if_pending;
 use crate::panic::{Panicked, catch_panic};
 
 /// Calls the store with a timeout. A store that panics has failed: the delivery must still be answered and settled.
@@ -15,7 +15,8 @@ where
     F: Future<Output = Result<T, StoreError>>,
 {
     // The closure is called inside the future, so that a panic before the store returns its future is caught too.
-    match timeout(store_timeout, catch_panic(async { operation().await })).await {
+    let call = pin!(catch_panic(async { operation().await }));
+    match timeout_if_pending(store_timeout, call).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(Panicked)) => Err(StoreError::unavailable("the store panicked")),
         Err(_) => Err(StoreError::timed_out()),

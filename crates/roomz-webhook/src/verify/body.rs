@@ -8,6 +8,7 @@ use roomz_protocol::{Secrets, Signature};
 
 use crate::body::BoxError;
 use crate::config::Config;
+use crate::future::timeout_if_pending;
 use crate::response::{Rejection, RejectionKind};
 use crate::telemetry;
 
@@ -26,7 +27,9 @@ where
     B::Error: Into<BoxError>,
 {
     // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per second.
-    tokio::time::timeout(config.body_timeout, read(body, signature, secrets, padding, config))
+    // Boxed, because the state of the HMAC is large, and is not needed after this check.
+    let mut read = Box::pin(read(body, signature, secrets, padding, config));
+    timeout_if_pending(config.body_timeout, read.as_mut())
         .await
         .unwrap_or_else(|_| Err(Rejection::new(RejectionKind::BodyTimeout)))
 }

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use super::moka::{MokaStore, Settings};
+use super::memory::{MemoryStore, Settings};
 use crate::clock::{Clock, SystemClock};
 
-const DEFAULT_CAPACITY: u64 = 100_000;
+const DEFAULT_CAPACITY: u64 = 1_000_000;
 const DEFAULT_MAX_IN_FLIGHT: usize = 100_000;
 
-impl MokaStore {
+impl MemoryStore {
     /// Creates an empty store with the default settings.
     #[must_use]
     pub fn new() -> Self {
@@ -14,8 +14,8 @@ impl MokaStore {
     }
 
     /// Creates a builder with the default settings.
-    pub fn builder() -> MokaStoreBuilder {
-        MokaStoreBuilder {
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder {
             settings: Settings {
                 capacity: DEFAULT_CAPACITY,
                 max_in_flight: DEFAULT_MAX_IN_FLIGHT,
@@ -25,35 +25,36 @@ impl MokaStore {
     }
 }
 
-impl Default for MokaStore {
+impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// Builds a [`MokaStore`]. Every setting has a default.
+/// Builds a [`MemoryStore`]. Every setting has a default.
 ///
 /// ```
-/// use roomz_webhook::store::MokaStore;
+/// use roomz_webhook::store::MemoryStore;
 ///
-/// let store = MokaStore::builder().with_capacity(1_000_000).with_max_in_flight(10_000).build();
+/// let store = MemoryStore::builder().with_capacity(10_000_000).with_max_in_flight(10_000).build();
 /// # drop(store);
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "call `build` to get the store"]
-pub struct MokaStoreBuilder {
+pub struct MemoryStoreBuilder {
     settings: Settings,
 }
 
-impl MokaStoreBuilder {
-    /// Sets how many done and released ids are remembered. Default: 100 000. Zero counts as 1.
+impl MemoryStoreBuilder {
+    /// Sets how many done and released ids are remembered. Default: 1 000 000. Zero counts as 1.
     ///
-    /// The rule is `workspaces × changes per day × days of retention`. Raise it when
-    /// [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 450 bytes.
+    /// The rule is `sensors × changes per day × days of retention`. Raise it when
+    /// [`evicted_early`](MemoryStore::evicted_early) is above 0. One id takes at most 100 bytes, which are allocated when the
+    /// id arrives: a million ids take 100 MB.
     ///
     /// ```
-    /// # use roomz_webhook::store::MokaStore;
-    /// let store = MokaStore::builder().with_capacity(1_000_000).build();
+    /// # use roomz_webhook::store::MemoryStore;
+    /// let store = MemoryStore::builder().with_capacity(10_000_000).build();
     /// ```
     pub fn with_capacity(mut self, capacity: u64) -> Self {
         self.settings.capacity = capacity.max(1);
@@ -66,8 +67,8 @@ impl MokaStoreBuilder {
     /// under every policy. Lower it to bound memory.
     ///
     /// ```
-    /// # use roomz_webhook::store::MokaStore;
-    /// let store = MokaStore::builder().with_max_in_flight(1_000).build();
+    /// # use roomz_webhook::store::MemoryStore;
+    /// let store = MemoryStore::builder().with_max_in_flight(1_000).build();
     /// ```
     pub fn with_max_in_flight(mut self, claims: usize) -> Self {
         self.settings.max_in_flight = claims.max(1);
@@ -77,8 +78,8 @@ impl MokaStoreBuilder {
     /// Sets the clock for leases and retention. Default: [`SystemClock`]. Set it in tests.
     ///
     /// ```
-    /// # use roomz_webhook::{SystemClock, store::MokaStore};
-    /// let store = MokaStore::builder().with_clock(SystemClock::new()).build();
+    /// # use roomz_webhook::{SystemClock, store::MemoryStore};
+    /// let store = MemoryStore::builder().with_clock(SystemClock::new()).build();
     /// ```
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
@@ -87,7 +88,7 @@ impl MokaStoreBuilder {
 
     /// Creates an empty store.
     #[must_use]
-    pub fn build(self) -> MokaStore {
-        MokaStore::with_settings(self.settings)
+    pub fn build(self) -> MemoryStore {
+        MemoryStore::with_settings(self.settings)
     }
 }

@@ -1,0 +1,201 @@
+//! The server's CPU time per new event, with the layer and with a handler that verifies by hand and deduplicates with moka.
+//!
+//! `cargo run --release -p roomz-benches --bin server-cpu`. Needs Linux, `taskset` and two cores: one for the server, one
+//! for the sender.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark that prints a table and may end with a panic"
+)]
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use moka::sync::Cache;
+use roomz_axum::WebhookEvent;
+use roomz_benches::{Deliveries, Goal, median, print_goal, secret};
+use roomz_protocol::{Event, EventId, Secrets, Signature};
+use roomz_webhook::WebhookLayer;
+use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, MemoryStore, Owner};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+
+const ROUNDS: usize = 16;
+const REQUESTS: usize = 32_000;
+const CONNECTIONS: usize = 16;
+const FULL: u32 = 100_000;
+
+fn main() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    pin(&thread_path(), "1");
+    let mut deliveries = Deliveries::new();
+    let pair = |full: bool| [Server::start(move || by_hand(full)), Server::start(move || layer(full))];
+    for (name, before, [by_hand, layer]) in [
+        ("server CPU per new event ÷ by hand with moka", 1.19, pair(false)),
+        ("server CPU per new event ÷ by hand with moka, both full", 1.27, pair(true)),
+    ] {
+        let (mut by_hand_times, mut layer_times) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            for (server, times) in [(&by_hand, &mut by_hand_times), (&layer, &mut layer_times)] {
+                let requests: Vec<_> = (0..REQUESTS).map(|_| bytes(deliveries.next_event())).collect();
+                let before = server.cpu_nanos();
+                runtime.block_on(send(server.address, requests));
+                let nanos = (server.cpu_nanos() - before) as f64 / REQUESTS as f64;
+                // The first round fills caches and allocators.
+                if round > 0 {
+                    times.push(nanos);
+                }
+            }
+        }
+        // The two halves of a round run right after each other, so their ratio varies less than the times.
+        let mut ratios: Vec<_> =
+            layer_times.iter().zip(&by_hand_times).map(|(layer, hand)| layer / hand).collect();
+        print_goal(name, before, median(&mut ratios), Goal::AtMost(1.05));
+        let (by_hand, layer) = (median(&mut by_hand_times), median(&mut layer_times));
+        println!("  layer {:.2} µs, by hand {:.2} µs", layer / 1e3, by_hand / 1e3);
+    }
+}
+
+/// Verifies, parses, and deduplicates with moka.
+fn by_hand(full: bool) -> Router {
+    let cache = Cache::new(if full { u64::from(FULL) } else { 1_000_000 });
+    if full {
+        for number in 0..FULL * 2 {
+            cache.insert(old_id(number), ());
+        }
+        cache.run_pending_tasks();
+    }
+    async fn handle(
+        State((secrets, cache)): State<(Secrets, Cache<EventId, ()>)>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> StatusCode {
+        let signature = headers.get("roomz-signature").map(|value| Signature::from_base64(value.as_bytes()));
+        let Some(Ok(signature)) = signature else { return StatusCode::UNAUTHORIZED };
+        if secrets.verify(&body, &signature).is_err() {
+            return StatusCode::UNAUTHORIZED;
+        }
+        let Ok(event) = Event::parse(&body) else { return StatusCode::BAD_REQUEST };
+        if !cache.contains_key(&event.id) {
+            std::hint::black_box(&event);
+            cache.insert(event.id, ());
+        }
+        StatusCode::OK
+    }
+    Router::new().route("/", post(handle)).with_state((Secrets::from(secret()), cache))
+}
+
+fn layer(full: bool) -> Router {
+    let store =
+        if full { MemoryStore::builder().with_capacity(u64::from(FULL)).build() } else { MemoryStore::new() };
+    if full {
+        let (owner, week) = (Owner::random(), Duration::from_secs(7 * 24 * 60 * 60));
+        let request = ClaimRequest::new(owner, Fingerprint::of(b"{}"), Duration::from_secs(60), week);
+        let runtime = Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for number in 0..FULL * 2 {
+                let key = ClaimKey::new("roomz".into(), old_id(number));
+                let _ = store.claim(&key, &request).await.unwrap();
+                let _ = store.complete(&key, owner, week).await.unwrap();
+            }
+        });
+    }
+    let layer = WebhookLayer::builder(secret()).with_store(store).build().unwrap();
+    async fn handle(WebhookEvent(event): WebhookEvent) {
+        std::hint::black_box(&event);
+    }
+    Router::new().route("/", post(handle).layer(layer))
+}
+
+/// An id that no delivery has.
+fn old_id(number: u32) -> EventId {
+    roomz_protocol::Uuid::from_u128(1 << 127 | u128::from(number)).into()
+}
+
+struct Server {
+    address: SocketAddr,
+    /// The directory of the server's thread in `/proc`.
+    thread: String,
+}
+
+impl Server {
+    fn start(app: impl FnOnce() -> Router + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            pin(&thread_path(), "0");
+            let app = app();
+            Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                sender.send(Self { address, thread: thread_path() }).unwrap();
+                axum::serve(listener, app).await.unwrap();
+            });
+        });
+        receiver.recv().unwrap()
+    }
+
+    fn cpu_nanos(&self) -> u64 {
+        let statistics = std::fs::read_to_string(format!("{}/schedstat", self.thread)).unwrap();
+        statistics.split(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+fn thread_path() -> String {
+    format!("/proc/{}", std::fs::read_link("/proc/thread-self").unwrap().display())
+}
+
+fn pin(thread: &str, core: &str) {
+    let (_, id) = thread.rsplit_once('/').unwrap();
+    let status = Command::new("taskset").args(["-cp", core, id]).stdout(Stdio::null()).status();
+    assert!(status.is_ok_and(|status| status.success()), "taskset failed");
+}
+
+/// The bytes of a request on the wire.
+fn bytes(request: http::Request<axum::body::Body>) -> Vec<u8> {
+    let (head, body) = request.into_parts();
+    let body = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::collect(body));
+    let body = body.unwrap().unwrap().to_bytes();
+    let mut bytes =
+        format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend_from_slice(name.as_ref());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// Sends the requests over several connections, one at a time on each.
+async fn send(address: SocketAddr, requests: Vec<Vec<u8>>) {
+    let parts = requests.chunks(REQUESTS / CONNECTIONS);
+    let connections = parts.map(async |requests| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut buffer = [0; 1_024];
+        for request in requests {
+            stream.write_all(request).await.unwrap();
+            let mut length = 0;
+            while !buffer[..length].ends_with(b"\r\n\r\n") {
+                let read = stream.read(&mut buffer[length..]).await.unwrap();
+                assert!(read > 0, "the server closed the connection");
+                length += read;
+            }
+            assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..length]));
+        }
+    });
+    futures_util::future::join_all(connections).await;
+}
