@@ -197,7 +197,7 @@
 //!
 //! # Stores
 //!
-//! The default is [`MemoryStore`](store::MemoryStore), in memory: forgotten on restart, not shared, at most 100 000 handled
+//! The default is [`MemoryStore`](store::MemoryStore), in memory: forgotten on restart, not shared, at most 1 000 000 handled
 //! ids for 7 days. `roomz-sql` and `roomz-redis` are shared and durable. For another database implement
 //! [`IdempotencyStore`](store::IdempotencyStore); the feature `testing` has its test suite, and the example
 //! `custom-store` shows how.
