@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,20 +37,8 @@ impl Browser {
             roomz_tests::skipped(test, "`chromium` or `chromedriver` is not on the PATH");
             return None;
         };
-        let mut chromedriver = Command::new(driver)
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(chromedriver.stdout.take().unwrap()).lines();
-        let port = lines
-            .find_map(|line| Some(line.unwrap().split_once("successfully on port ")?.1.replace('.', "")))
-            .unwrap();
-        // Reads the later output, so that chromedriver does not block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-
+        // Chromedriver chooses a port and exits if another program has taken it meanwhile, for example for IPv4 only.
+        let (chromedriver, port) = (0..5).find_map(|_| start_chromedriver(&driver)).unwrap();
         let profile = tempfile::tempdir().unwrap();
         let mut capabilities = DesiredCapabilities::chrome();
         capabilities.set_binary(browser.to_str().unwrap()).unwrap();
@@ -122,6 +110,27 @@ impl Browser {
         assert_eq!(self.value("window.collectedErrors").await, json!([]), "errors of the page");
         self.page.clone().quit().await.unwrap();
     }
+}
+
+/// Starts chromedriver. Returns the process and its port, or `None` if it exits at once.
+fn start_chromedriver(program: &Path) -> Option<(Child, String)> {
+    let mut chromedriver = Command::new(program)
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(chromedriver.stdout.take().unwrap()).lines();
+    let port =
+        lines.find_map(|line| Some(line.unwrap().split_once("successfully on port ")?.1.replace('.', "")));
+    let Some(port) = port else {
+        chromedriver.wait().unwrap();
+        return None;
+    };
+    // Reads the later output, so that chromedriver does not block on a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    Some((chromedriver, port))
 }
 
 /// Collects errors of the script and violations of the Content-Security-Policy.
