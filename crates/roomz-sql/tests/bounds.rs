@@ -40,8 +40,15 @@ async fn claim_new(store: &SqlStore) -> Result<ClaimState, StoreError> {
 
 /// Claims new events in several tasks until all of the store's connections are open.
 async fn open_all_connections(store: &SqlStore, admin: &mut PgConnection, connections: u32) {
+    // A connection is open when the store has sent its first query.
+    const READY: &str = "SELECT count(*) FROM pg_stat_activity \
+                         WHERE application_name = 'roomz' AND state = 'idle' AND query <> ''";
     let start = Instant::now();
-    while count(admin, BACKENDS).await < i64::from(connections) {
+    // The connection that `connect` used closes first.
+    while count(admin, BACKENDS).await > 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "`connect` left a connection open");
+    }
+    while count(admin, READY).await < i64::from(connections) {
         assert!(start.elapsed() < Duration::from_secs(20), "the store does not open its connections");
         let tasks: Vec<_> = (0..50)
             .map(|_| {
@@ -114,7 +121,7 @@ async fn connect_ends_wherever_server_falls_silent() {
 async fn hung_commits_leave_bounded_backends() {
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let url = server.postgres_url();
-    let builder = SqlStore::builder(url.as_str()).with_max_connections(CONNECTIONS);
+    let builder = SqlStore::builder(url.as_str()).with_max_connections(CONNECTIONS).with_purge_interval(None);
     let store = builder.with_response_timeout(RESPONSE_TIMEOUT).connect().await.unwrap();
     let mut admin = PgConnection::connect(&url).await.unwrap();
     open_all_connections(&store, &mut admin, CONNECTIONS).await;
@@ -148,7 +155,12 @@ async fn read_only_server_gets_few_sessions() {
     const SESSIONS: &str = "SELECT sessions FROM pg_stat_database WHERE datname = 'postgres'";
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let url = server.postgres_url();
-    let store = SqlStore::builder(url.as_str()).with_max_connections(CONNECTIONS).connect().await.unwrap();
+    let store = SqlStore::builder(url.as_str())
+        .with_max_connections(CONNECTIONS)
+        .with_purge_interval(None)
+        .connect()
+        .await
+        .unwrap();
     let mut admin = PgConnection::connect(&url).await.unwrap();
     open_all_connections(&store, &mut admin, CONNECTIONS).await;
     set(&mut admin, "ALTER SYSTEM SET default_transaction_read_only = on").await;
@@ -176,7 +188,7 @@ async fn first_timeout_replaces_all_connections() {
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let proxy = Proxy::start(server.address()).await;
     let url = format!("postgres://postgres@{}/postgres", proxy.address());
-    let builder = SqlStore::builder(url).with_max_connections(CONNECTIONS);
+    let builder = SqlStore::builder(url).with_max_connections(CONNECTIONS).with_purge_interval(None);
     let store = builder.with_response_timeout(Duration::from_secs(1)).connect().await.unwrap();
     let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
     open_all_connections(&store, &mut admin, CONNECTIONS).await;

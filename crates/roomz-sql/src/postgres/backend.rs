@@ -134,10 +134,11 @@ impl Postgres {
         let active: Vec<_> = rows.iter().map(BackendId::from_row).collect::<Result<_, _>>()?;
         let mut all = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|backend| active.contains(backend) || !abandoned.contains(backend));
-        if all.len() + open >= self.max_connections {
+        // Connections that were given up meanwhile are still in `open`.
+        if active.len() + open >= self.max_connections {
             return Err(Error::Protocol(format!(
                 "the server still executes {} statements of this store; check its locks and its synchronous standby",
-                all.len()
+                active.len()
             )));
         }
         Ok(())
