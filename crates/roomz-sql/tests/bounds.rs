@@ -25,6 +25,9 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const CONNECTIONS: u32 = 4;
 
+/// The tests run one after the other: their stores have short timeouts, and some of them load the machine.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 fn new_key() -> ClaimKey {
     ClaimKey::new("bounds".into(), random_hex().parse().unwrap())
 }
@@ -101,6 +104,7 @@ async fn falls_silent_after(replies: usize, server: SocketAddr) -> SocketAddr {
 /// The test fails by not ending.
 #[tokio::test]
 async fn connect_ends_wherever_server_falls_silent() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     SqlStore::connect(server.postgres_url()).await.unwrap();
     let results = join_all((0..60).map(async |replies| {
@@ -119,6 +123,7 @@ async fn connect_ends_wherever_server_falls_silent() {
 /// The server cannot cancel a commit that waits for a standby.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hung_commits_leave_bounded_backends() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let url = server.postgres_url();
     let builder = SqlStore::builder(url.as_str()).with_max_connections(CONNECTIONS).with_purge_interval(None);
@@ -152,6 +157,7 @@ async fn wait_until_recovered(store: &SqlStore) {
 /// As after a failover: the address leads to a server that accepts no writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn read_only_server_gets_few_sessions() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     const SESSIONS: &str = "SELECT sessions FROM pg_stat_database WHERE datname = 'postgres'";
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let url = server.postgres_url();
@@ -185,11 +191,12 @@ async fn read_only_server_gets_few_sessions() {
 /// A firewall dropped the state of all idle connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_timeout_replaces_all_connections() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let proxy = Proxy::start(server.address()).await;
     let url = format!("postgres://postgres@{}/postgres", proxy.address());
     let builder = SqlStore::builder(url).with_max_connections(CONNECTIONS).with_purge_interval(None);
-    let store = builder.with_response_timeout(Duration::from_secs(1)).connect().await.unwrap();
+    let store = builder.with_response_timeout(Duration::from_secs(3)).connect().await.unwrap();
     let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
     open_all_connections(&store, &mut admin, CONNECTIONS).await;
     proxy.set(Network::Blackholes);
@@ -202,6 +209,7 @@ async fn first_timeout_replaces_all_connections() {
 
 #[tokio::test]
 async fn locked_row_does_not_delay_other_events() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let url = server.postgres_url();
     let store = SqlStore::builder(url.as_str()).with_max_connections(1).connect().await.unwrap();
@@ -232,6 +240,7 @@ async fn locked_row_does_not_delay_other_events() {
 /// The callers wait for one statement. Some of them give up before it ends.
 #[tokio::test]
 async fn caller_that_gives_up_does_not_cancel_batch() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let url = server.postgres_url();
     let store = SqlStore::builder(url.as_str()).with_max_connections(1).connect().await.unwrap();
@@ -255,6 +264,7 @@ async fn caller_that_gives_up_does_not_cancel_batch() {
 /// The server permits one connection. The worker that has it serves all operations.
 #[tokio::test]
 async fn worker_without_connection_wakes_the_other() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
     SqlStore::connect(server.postgres_url()).await.unwrap();
@@ -276,6 +286,7 @@ async fn worker_without_connection_wakes_the_other() {
 /// One operation makes its batch fail. The others of the batch succeed.
 #[tokio::test]
 async fn unreadable_row_fails_alone() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let url = server.postgres_url();
     let store = SqlStore::builder(url.as_str()).with_max_connections(1).connect().await.unwrap();
@@ -295,6 +306,7 @@ async fn unreadable_row_fails_alone() {
 
 #[tokio::test]
 async fn many_locked_rows_leave_the_others_free() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     const LOCKED: usize = 20;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let url = server.postgres_url();
@@ -325,6 +337,7 @@ async fn many_locked_rows_leave_the_others_free() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purge_runs_under_load() {
+    let _guard = ONE_AT_A_TIME.lock().await;
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let builder = SqlStore::builder(server.postgres_url()).with_purge_interval(None);
     let store = builder.connect().await.unwrap();
