@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use roomz_tests::fleet::Settings;
+use roomz_tests::recorder::{Call, Operation, Reply};
 use tokio::time::sleep;
 
 use crate::backend::Backend;
@@ -19,8 +20,9 @@ fn short_lease() -> Settings {
 /// The maximum time between two kills.
 const KILL_INTERVAL_MAX: Duration = Duration::from_millis(80);
 
-/// Enough pauses to meet running handlers.
-const PAUSES: usize = 2;
+/// The receiver pauses until a late settlement was rejected. A receiver that pauses while it writes to an SQLite file blocks
+/// the other one, and no claim is taken over.
+const PAUSES_MAX: usize = 8;
 
 /// Nothing fails, and some handlers run longer than a lease.
 pub(crate) async fn run_without_fault<B: Backend>(name: &'static str, receivers: usize) {
@@ -44,7 +46,7 @@ pub(crate) async fn kill_repeatedly<B: Backend>(name: &'static str, (receivers, 
     scenario.finish(Reruns::OfKilled, &[Evidence::Takeover]).await;
 }
 
-/// The first receiver pauses, twice, and then continues with events that another one has taken over. Nothing can
+/// The first receiver pauses, several times, and then continues with events that another one has taken over. Nothing can
 /// prevent that.
 ///
 /// The handlers take long enough for some to run when it pauses. The sender closes its connections to it, and sends the
@@ -58,11 +60,15 @@ pub(crate) async fn pause_longer_than_lease<B: Backend>(name: &'static str) {
         ..short_lease
     };
     let mut scenario = Scenario::start((name, B::NAME), &backend.url(None), 2, settings).await;
-    for _ in 0..PAUSES {
+    let is_late = |call: &Call| call.operation != Operation::Release && call.reply == Reply::Lost;
+    for _ in 0..PAUSES_MAX {
         scenario.fleet.signal(0, "STOP");
         sleep(settings.lease * 2).await;
         scenario.fleet.signal(0, "CONT");
         scenario.sender.wait_for_accepted(100).await;
+        if scenario.fleet.calls().iter().any(is_late) {
+            break;
+        }
     }
     scenario.recover().await;
     scenario.finish(Reruns::OfPaused, &[Evidence::Takeover, Evidence::LostSettlement]).await;

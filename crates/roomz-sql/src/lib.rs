@@ -87,7 +87,8 @@
 //! # Limits
 //!
 //! - PostgreSQL finds the table by the `search_path`: instances with different paths use different tables.
-//! - SQLite does not serve writers in order: a few processes work well, many may receive a 503.
+//! - SQLite does not serve writers in order: a few processes work well, many may receive a 503. A process that is stopped
+//!   (`SIGSTOP`) while it writes blocks the others until it continues or ends.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!
 //! # Versions
