@@ -20,7 +20,7 @@ use crate::telemetry;
 /// use a shared, durable store.
 ///
 /// **Size it** for `sensors × changes per day × days of retention`: 5 000 sensors with 20 changes a day need 700 000 ids for
-/// the default retention of 7 days, which take at most 70 MB. When the store evicts an id before its retention ends, it logs
+/// the default retention of 7 days, which take about 63 MB. When the store evicts an id before its retention ends, it logs
 /// one warning (`memory store full`) and counts the evictions. Raise
 /// [`with_capacity`](super::MemoryStoreBuilder::with_capacity), or shorten
 /// [`with_retention`](crate::WebhookLayerBuilder::with_retention), which must still cover
@@ -28,9 +28,9 @@ use crate::telemetry;
 ///
 /// - Live claims are never evicted. At most 100 000 may be in flight; one more is a [`StoreError`] of the kind
 ///   [`Full`](super::StoreErrorKind::Full), which the layer answers with 503.
-/// - Done and released ids are evicted from the oldest to the newest. The newest 1 000 000 are always remembered, and up to
+/// - Done and released ids are evicted from the oldest to the newest. The newest 1 000 000 are remembered, and up to
 ///   9 % more. Evictions before the end of the retention are counted ([`evicted_early`](Self::evicted_early)).
-/// - One id takes at most 100 bytes. Memory is allocated when ids arrive, and kept for later ids.
+/// - One id takes about 90 bytes. Memory is allocated when ids arrive, and kept for later ids.
 /// - A clone shares the claims. Give clones to several layers to share one store.
 ///
 /// ```
