@@ -36,9 +36,18 @@ async fn postgres(directory: &Path) {
     let (mut at_1, mut at_32, mut at_128) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (alone, ten) = (pgbench(&url, directory, 1), pgbench(&url, directory, 10));
-        at_1.push(pairs_per_second(&store, 1).await / alone);
-        at_32.push(pairs_per_second(&store, 32).await / ten);
-        at_128.push(pairs_per_second(&store, 128).await / ten);
+        let [one, few, many] = [
+            pairs_per_second(&store, 1).await,
+            pairs_per_second(&store, 32).await,
+            pairs_per_second(&store, 128).await,
+        ];
+        println!(
+            "per second: pgbench {alone:.0} and {ten:.0} (1 and 10 clients); the store {one:.0}, {few:.0} and {many:.0} (1, 32 and \
+             128 concurrent)"
+        );
+        at_1.push(one / alone);
+        at_32.push(few / ten);
+        at_128.push(many / ten);
     }
     let name = |concurrency: usize, clients: usize| {
         format!("PostgreSQL, {concurrency} concurrent ÷ pgbench with {clients} clients")
@@ -54,8 +63,10 @@ async fn sqlite(directory: &Path) {
     let (mut at_1, mut at_32) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let shell = sqlite3(directory, round);
-        at_1.push(pairs_per_second(&store, 1).await / shell);
-        at_32.push(pairs_per_second(&store, 32).await / shell);
+        let (one, few) = (pairs_per_second(&store, 1).await, pairs_per_second(&store, 32).await);
+        println!("per second: sqlite3 {shell:.0}; the store {one:.0} and {few:.0} (1 and 32 concurrent)");
+        at_1.push(one / shell);
+        at_32.push(few / shell);
     }
     print_goal("SQLite, 1 concurrent ÷ sqlite3", 0.53, median(&mut at_1), Goal::AtLeast(0.68));
     print_goal("SQLite, 32 concurrent ÷ sqlite3", 0.52, median(&mut at_32), Goal::AtLeast(1.8));
