@@ -114,12 +114,16 @@ compile_error!("roomz-sql needs the feature `postgres` or the feature `sqlite`")
 
 mod backend;
 mod builder;
+mod complete;
+mod connection;
 mod database;
 mod migrations;
 mod operation;
 mod pooled;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod presence;
+mod presence_statements;
 mod queue;
 mod settings;
 mod single;
@@ -131,11 +135,14 @@ mod store;
 mod worker;
 
 pub use self::builder::SqlStoreBuilder;
+pub use self::complete::{CompleteError, CompleteErrorKind, complete};
+pub use self::connection::SqlConnection;
 pub use self::database::Database;
 #[cfg(feature = "postgres")]
 pub use self::migrations::POSTGRES_MIGRATIONS;
 #[cfg(feature = "sqlite")]
 pub use self::migrations::SQLITE_MIGRATIONS;
+pub use self::presence::{PresenceChanges, PresencePoint, PresenceTable, WorkspacePresence};
 pub use self::store::SqlStore;
 pub use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 

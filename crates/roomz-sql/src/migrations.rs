@@ -12,7 +12,10 @@ use roomz_webhook::store::{ConnectError, ConnectErrorKind, Fingerprint};
 /// assert!(roomz_sql::POSTGRES_MIGRATIONS[0].contains("CREATE TABLE IF NOT EXISTS roomz_claims"));
 /// ```
 #[cfg(feature = "postgres")]
-pub const POSTGRES_MIGRATIONS: &[&str] = &[include_str!("../migrations/postgres/0001_claims.sql")];
+pub const POSTGRES_MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/postgres/0001_claims.sql"),
+    include_str!("../migrations/postgres/0002_presence.sql"),
+];
 
 /// The SQL scripts that create the tables in SQLite, in the order to run them.
 ///
@@ -22,7 +25,10 @@ pub const POSTGRES_MIGRATIONS: &[&str] = &[include_str!("../migrations/postgres/
 /// assert!(roomz_sql::SQLITE_MIGRATIONS[0].contains("CREATE TABLE IF NOT EXISTS roomz_claims"));
 /// ```
 #[cfg(feature = "sqlite")]
-pub const SQLITE_MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_claims.sql")];
+pub const SQLITE_MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_claims.sql"),
+    include_str!("../migrations/sqlite/0002_presence.sql"),
+];
 
 /// A row of `roomz_migrations`: the version, and the checksum if `connect` ran the script.
 pub(crate) type Applied = (i64, Option<String>);

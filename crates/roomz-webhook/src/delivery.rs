@@ -40,12 +40,38 @@ use crate::store::{ClaimKey, Owner};
 #[derive(Clone)]
 pub struct Delivery(Arc<Inner>);
 
-/// The claim of a delivery.
-pub(crate) struct DeliveryClaim {
+/// The claim of a [`Delivery`]: what a store needs to complete the event inside a transaction of the handler.
+///
+/// `roomz_sql::complete` uses it. To support another database, complete the record of this key if it has this owner, in the
+/// transaction of the effect, and keep it for the retention. The layer's own completion afterwards must then succeed without
+/// changing the record.
+#[derive(Clone, Debug)]
+pub struct DeliveryClaim {
     pub(crate) key: ClaimKey,
     pub(crate) owner: Owner,
     pub(crate) attempt: u32,
     pub(crate) lease: Duration,
+    pub(crate) retention: Duration,
+}
+
+impl DeliveryClaim {
+    /// Returns the key of the record.
+    #[must_use]
+    pub const fn key(&self) -> &ClaimKey {
+        &self.key
+    }
+
+    /// Returns the owner that holds the claim, unless another delivery took it over.
+    #[must_use]
+    pub const fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Returns how long the completed event is remembered.
+    #[must_use]
+    pub const fn retention(&self) -> Duration {
+        self.retention
+    }
 }
 
 struct Inner {
@@ -122,6 +148,21 @@ impl Delivery {
     #[must_use]
     pub fn namespace(&self) -> &str {
         self.0.claim.key.namespace()
+    }
+
+    /// Returns the claim, for a store that completes the event inside a transaction of the handler.
+    ///
+    /// ```
+    /// use roomz_webhook::{Delivery, WebhookBody};
+    ///
+    /// async fn handle(request: http::Request<WebhookBody>) {
+    ///     let Some(delivery) = request.extensions().get::<Delivery>() else { return };
+    ///     assert_eq!(delivery.claim().key().id(), delivery.event().id);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn claim(&self) -> &DeliveryClaim {
+        &self.0.claim
     }
 
     /// Returns the position of the secret that matched, counted from 0 in the order given to the layer.

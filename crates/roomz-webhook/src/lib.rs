@@ -285,7 +285,7 @@ pub use self::build_error::{BuildError, BuildErrorKind};
 pub use self::builder::WebhookLayerBuilder;
 pub use self::clock::{Clock, SystemClock};
 pub use self::config::{IdReusePolicy, StalePolicy, StoreFailurePolicy};
-pub use self::delivery::Delivery;
+pub use self::delivery::{Delivery, DeliveryClaim};
 pub use self::future::ResponseFuture;
 pub use self::layer::WebhookLayer;
 pub use self::response::{Rejection, RejectionKind, ResponseBody, Skipped};

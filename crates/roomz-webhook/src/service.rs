@@ -205,6 +205,7 @@ fn delivery_request(
         owner: held.request.owner,
         attempt: held.attempt,
         lease: held.request.lease,
+        retention: shared.config.retention,
     };
     let delivery = Delivery::new(shared, claim, outer, event, body.clone(), secret_index);
     head.extensions.insert(delivery.clone());

@@ -4,4 +4,6 @@ mod connect;
 mod query;
 mod url;
 
+pub(crate) use self::backend::PgSession;
 pub(crate) use self::connect::{connect, use_pool};
+pub(crate) use self::query::{Protocol, fetch};

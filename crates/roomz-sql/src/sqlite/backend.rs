@@ -1,8 +1,11 @@
 use std::time::Duration;
 
 use roomz_webhook::store::{Claim, Settled};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Error, SqliteConnection, SqlitePool};
+use sqlx::query::QueryAs;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
+use sqlx::{
+    ConnectOptions as _, Connection as _, Error, FromRow, Sqlite as Sqlx, SqliteConnection, SqlitePool,
+};
 
 use crate::backend::{Backend, Execute, Failure};
 use crate::operation::{ClaimOperation, Purge, Purged, Settlement};
@@ -38,16 +41,24 @@ impl Session for SqliteSession<'_> {
     }
 
     async fn fetch(&mut self, sql: &'static str, values: Vec<Value<'_>>) -> Result<Vec<Row>, Error> {
-        let mut query = sqlx::query_as::<_, Row>(sql);
-        for value in values {
-            query = match value {
-                Value::Text(text) => query.bind(text.to_owned()),
-                Value::Bytes(bytes) => query.bind(bytes.to_vec()),
-                Value::Number(number) => query.bind(number),
-            };
-        }
-        query.fetch_all(&mut *self.0).await
+        query(sql, values).fetch_all(&mut *self.0).await
     }
+}
+
+/// Creates a query with these parameters.
+pub(crate) fn query<R: for<'r> FromRow<'r, SqliteRow>>(
+    sql: &'static str,
+    values: Vec<Value<'_>>,
+) -> QueryAs<'static, Sqlx, R, SqliteArguments> {
+    let mut query = sqlx::query_as(sql);
+    for value in values {
+        query = match value {
+            Value::Text(text) => query.bind(text.to_owned()),
+            Value::Bytes(bytes) => query.bind(bytes.to_vec()),
+            Value::Number(number) => query.bind(number),
+        };
+    }
+    query
 }
 
 impl Backend for Sqlite {

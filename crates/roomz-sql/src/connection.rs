@@ -1,0 +1,94 @@
+/// A connection to the database: `sqlx::PgConnection` or `sqlx::SqliteConnection`.
+///
+/// A transaction dereferences to its connection: pass `&mut *transaction`. So does a connection of a pool.
+pub trait SqlConnection: sealed::Connection {}
+
+impl<C: sealed::Connection> SqlConnection for C {}
+
+pub(crate) mod sealed {
+    use roomz_webhook::store::Settled;
+    use sqlx::Error;
+
+    use crate::operation::Settlement;
+    use crate::presence_statements::{PresenceRow, PresenceStatements};
+    use crate::single::Value;
+
+    /// What this crate executes on a connection of the application.
+    #[allow(private_interfaces, reason = "only this crate implements and calls it")]
+    pub trait Connection: Send {
+        fn presence_statements(&self) -> &'static PresenceStatements;
+
+        fn fetch_presence(
+            &mut self,
+            sql: &'static str,
+            values: Vec<Value<'_>>,
+        ) -> impl Future<Output = Result<Vec<PresenceRow>, Error>> + Send;
+
+        fn settle(&mut self, settlement: &Settlement) -> impl Future<Output = Result<Settled, Error>> + Send;
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use roomz_webhook::store::Settled;
+    use sqlx::{Error, FromRow as _, PgConnection};
+
+    use super::sealed::Connection;
+    use crate::operation::Settlement;
+    use crate::postgres::{self, PgSession, Protocol};
+    use crate::presence_statements::{POSTGRES, PresenceRow, PresenceStatements};
+    use crate::single::{self, Value};
+
+    #[allow(private_interfaces, reason = "only this crate calls it")]
+    impl Connection for PgConnection {
+        fn presence_statements(&self) -> &'static PresenceStatements {
+            &POSTGRES
+        }
+
+        async fn fetch_presence(
+            &mut self,
+            sql: &'static str,
+            values: Vec<Value<'_>>,
+        ) -> Result<Vec<PresenceRow>, Error> {
+            let values = values.into_iter().map(Into::into).collect();
+            let rows = postgres::fetch(self, &Protocol::Prepared, sql, values).await?;
+            rows.iter().map(PresenceRow::from_row).collect()
+        }
+
+        async fn settle(&mut self, settlement: &Settlement) -> Result<Settled, Error> {
+            let mut session = PgSession { connection: self, protocol: &Protocol::Prepared };
+            single::settle(&mut session, settlement).await
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use roomz_webhook::store::Settled;
+    use sqlx::{Error, SqliteConnection};
+
+    use super::sealed::Connection;
+    use crate::operation::Settlement;
+    use crate::presence_statements::{PresenceRow, PresenceStatements, SQLITE};
+    use crate::single::{self, Value};
+    use crate::sqlite::{self, SqliteSession};
+
+    #[allow(private_interfaces, reason = "only this crate calls it")]
+    impl Connection for SqliteConnection {
+        fn presence_statements(&self) -> &'static PresenceStatements {
+            &SQLITE
+        }
+
+        async fn fetch_presence(
+            &mut self,
+            sql: &'static str,
+            values: Vec<Value<'_>>,
+        ) -> Result<Vec<PresenceRow>, Error> {
+            sqlite::query(sql, values).fetch_all(self).await
+        }
+
+        async fn settle(&mut self, settlement: &Settlement) -> Result<Settled, Error> {
+            single::settle(&mut SqliteSession(self), settlement).await
+        }
+    }
+}

@@ -1,0 +1,214 @@
+use std::sync::Arc;
+
+use roomz_webhook::roomz_protocol::Uuid;
+use roomz_webhook::{
+    Event, EventId, LatestOutcome, PresenceStatus, Timestamp, WorkspaceId, WorkspacePresenceChanged,
+};
+use sqlx::Error;
+
+use crate::connection::SqlConnection;
+use crate::presence_statements::PresenceRow;
+use crate::single::Value;
+
+/// The latest presence of each workspace, in the table `roomz_presence`.
+///
+/// [`SqlStore::connect`](crate::SqlStore::connect) creates the table. All instances of a receiver see the same building, and a
+/// restart loses nothing. Apply each event in the transaction that [completes](crate::complete) it:
+///
+/// ```no_run
+/// use roomz_sql::PresenceTable;
+/// use roomz_webhook::{Delivery, WorkspacePresenceChanged};
+///
+/// # #[cfg(feature = "postgres")]
+/// async fn record(pool: &sqlx::PgPool, delivery: &Delivery) -> Result<(), Box<dyn std::error::Error>> {
+///     let Some(event) = delivery.event().typed::<WorkspacePresenceChanged>() else { return Ok(()) };
+///     let mut transaction = pool.begin().await?;
+///     PresenceTable::default().apply(&mut *transaction, &event).await?;
+///     roomz_sql::complete(&mut *transaction, delivery).await?;
+///     transaction.commit().await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// Like [`Latest`](roomz_webhook::Latest), it keeps the status of the event with the highest timestamp, and then with the highest
+/// id. Events may arrive in any order and any number of times.
+///
+/// The columns may be read with SQL, and rows of removed workspaces deleted.
+#[derive(Clone, Debug)]
+pub struct PresenceTable {
+    namespace: Arc<str>,
+}
+
+/// The presence of one workspace in a [`PresenceTable`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct WorkspacePresence {
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// The status of the newest event.
+    pub status: PresenceStatus,
+    /// The timestamp of the newest event.
+    pub timestamp: Timestamp,
+    /// The id of the newest event.
+    pub event_id: EventId,
+}
+
+/// The workspaces that [`PresenceTable::changes_since`] returns, and the point from which to continue.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PresenceChanges {
+    /// The workspaces that changed, in no order.
+    pub workspaces: Vec<WorkspacePresence>,
+    /// The point for the next call.
+    pub next: PresencePoint,
+}
+
+/// A point in the changes of a [`PresenceTable`]. The default is the point before all changes.
+///
+/// It is valid for the database that returned it: after a restore from a dump, begin with the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PresencePoint(i64);
+
+impl PresenceTable {
+    /// Creates the table of a namespace: that of the layer, or the [`Tenant`](roomz_webhook::Tenant) of a
+    /// [`Delivery`](roomz_webhook::Delivery::namespace).
+    ///
+    /// ```
+    /// let presence = roomz_sql::PresenceTable::new("staging");
+    /// # drop(presence);
+    /// ```
+    pub fn new(namespace: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into() }
+    }
+
+    /// Keeps the status of this event if the event is newer than the kept one.
+    ///
+    /// The character NUL, which PostgreSQL cannot store, is replaced by U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// The error of the database, for example because the table is missing.
+    pub async fn apply<C: SqlConnection>(
+        &self,
+        connection: &mut C,
+        event: &Event<WorkspacePresenceChanged>,
+    ) -> Result<LatestOutcome, Error> {
+        let status = event.data.presence_status.as_str().replace('\0', "\u{fffd}");
+        let workspace = Value::Bytes(*event.data.workspace_id.as_uuid().as_bytes());
+        let values = vec![
+            Value::Text(&self.namespace),
+            workspace,
+            Value::Text(&status),
+            Value::Number(event.timestamp.as_second()),
+            Value::Number(event.timestamp.subsec_nanosecond().into()),
+            Value::Bytes(*event.id.as_uuid().as_bytes()),
+        ];
+        let statements = connection.presence_statements();
+        if !connection.fetch_presence(statements.apply, values).await?.is_empty() {
+            return Ok(LatestOutcome::Newest);
+        }
+        let kept = self.get(connection, event.data.workspace_id).await?;
+        let is_kept = kept.is_some_and(|kept| (kept.timestamp, kept.event_id) == (event.timestamp, event.id));
+        Ok(if is_kept { LatestOutcome::Duplicate } else { LatestOutcome::Late })
+    }
+
+    /// Returns the presence of a workspace, or `None` if no event of it was applied.
+    ///
+    /// # Errors
+    ///
+    /// The error of the database.
+    pub async fn get<C: SqlConnection>(
+        &self,
+        connection: &mut C,
+        workspace: WorkspaceId,
+    ) -> Result<Option<WorkspacePresence>, Error> {
+        let values = vec![Value::Text(&self.namespace), Value::Bytes(*workspace.as_uuid().as_bytes())];
+        let statement = connection.presence_statements().get;
+        let rows = connection.fetch_presence(statement, values).await?;
+        rows.into_iter().find_map(|row| presence(row).transpose()).transpose()
+    }
+
+    /// Returns the presence of all workspaces, in no order.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn print(pool: sqlx::PgPool) -> Result<(), sqlx::Error> {
+    /// let presence = roomz_sql::PresenceTable::default();
+    /// for workspace in presence.all(&mut *pool.acquire().await?).await? {
+    ///     println!("{} {}", workspace.workspace_id, workspace.status);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error of the database.
+    pub async fn all<C: SqlConnection>(&self, connection: &mut C) -> Result<Vec<WorkspacePresence>, Error> {
+        Ok(self.changes_since(connection, PresencePoint::default()).await?.workspaces)
+    }
+
+    /// Returns the workspaces that changed since a point, with their presence now.
+    ///
+    /// A change is never skipped, whatever the order in which transactions commit. A workspace can be returned again although
+    /// it did not change: on PostgreSQL, while a transaction that began before the change still runs.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn follow(pool: sqlx::PgPool) -> Result<(), sqlx::Error> {
+    /// use std::time::Duration;
+    /// use roomz_sql::{PresencePoint, PresenceTable};
+    ///
+    /// let presence = PresenceTable::default();
+    /// let mut point = PresencePoint::default();
+    /// loop {
+    ///     let changes = presence.changes_since(&mut *pool.acquire().await?, point).await?;
+    ///     for workspace in changes.workspaces {
+    ///         println!("{} {}", workspace.workspace_id, workspace.status);
+    ///     }
+    ///     point = changes.next;
+    ///     tokio::time::sleep(Duration::from_secs(1)).await;
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error of the database.
+    pub async fn changes_since<C: SqlConnection>(
+        &self,
+        connection: &mut C,
+        point: PresencePoint,
+    ) -> Result<PresenceChanges, Error> {
+        let values = vec![Value::Text(&self.namespace), Value::Number(point.0)];
+        let statement = connection.presence_statements().changes;
+        let rows = connection.fetch_presence(statement, values).await?;
+        let next = rows.first().map_or(point, |row| PresencePoint(row.5));
+        let workspaces =
+            rows.into_iter().filter_map(|row| presence(row).transpose()).collect::<Result<_, _>>()?;
+        Ok(PresenceChanges { workspaces, next })
+    }
+}
+
+/// The table of the layer's default namespace, `roomz`.
+impl Default for PresenceTable {
+    fn default() -> Self {
+        Self::new("roomz")
+    }
+}
+
+/// Returns the presence in a row, or `None` if the row has only the next point.
+fn presence(row: PresenceRow) -> Result<Option<WorkspacePresence>, Error> {
+    let (Some(workspace), Some(status), Some(seconds), Some(nanoseconds), Some(event), _) = row else {
+        return Ok(None);
+    };
+    let decode = |error| Error::Decode(error);
+    let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).map_err(|error| decode(error.into()));
+    let nanoseconds = i32::try_from(nanoseconds).map_err(|error| decode(error.into()))?;
+    Ok(Some(WorkspacePresence {
+        workspace_id: uuid(&workspace)?.into(),
+        status: PresenceStatus::new(&status),
+        timestamp: Timestamp::new(seconds, nanoseconds).map_err(|error| decode(error.into()))?,
+        event_id: uuid(&event)?.into(),
+    }))
+}
