@@ -211,7 +211,7 @@ impl SqlStoreBuilder {
 }
 
 /// The message names the scheme at most: the rest of the URL may contain a password.
-fn unknown_scheme(url: &str) -> ConnectError {
+pub(crate) fn unknown_scheme(url: &str) -> ConnectError {
     const ADVICE: &str = "use postgres:// (feature `postgres`) or sqlite: (feature `sqlite`)";
     // `user:password@host` has no scheme.
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);

@@ -117,6 +117,8 @@ mod builder;
 mod complete;
 mod connection;
 mod database;
+#[doc(hidden)]
+pub mod internal;
 mod migrations;
 mod operation;
 mod pooled;

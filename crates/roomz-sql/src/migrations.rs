@@ -15,6 +15,7 @@ use roomz_webhook::store::{ConnectError, ConnectErrorKind, Fingerprint};
 pub const POSTGRES_MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/0001_claims.sql"),
     include_str!("../migrations/postgres/0002_presence.sql"),
+    include_str!("../migrations/postgres/0003_inbox.sql"),
 ];
 
 /// The SQL scripts that create the tables in SQLite, in the order to run them.
@@ -28,6 +29,7 @@ pub const POSTGRES_MIGRATIONS: &[&str] = &[
 pub const SQLITE_MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_claims.sql"),
     include_str!("../migrations/sqlite/0002_presence.sql"),
+    include_str!("../migrations/sqlite/0003_inbox.sql"),
 ];
 
 /// A row of `roomz_migrations`: the version, and the checksum if `connect` ran the script.

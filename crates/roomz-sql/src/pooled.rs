@@ -4,20 +4,31 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Database, Error, Pool};
 use tokio::time::timeout;
 
-/// A connection that a batch borrows from a pool of the application. `Drop` closes it unless it was returned.
-pub(crate) struct Pooled<D: Database>(Option<PoolConnection<D>>);
+/// A connection that a batch borrows from a pool. `Drop` closes it unless it was returned.
+#[derive(Debug)]
+pub struct Pooled<D: Database>(Option<PoolConnection<D>>);
 
 impl<D: Database> Pooled<D> {
-    pub(crate) async fn acquire(pool: &Pool<D>) -> Result<Self, Error> {
+    /// Borrows a connection.
+    ///
+    /// # Errors
+    ///
+    /// The error of the pool.
+    pub async fn acquire(pool: &Pool<D>) -> Result<Self, Error> {
         Ok(Self(Some(pool.acquire().await?)))
     }
 
-    pub(crate) fn connection(&mut self) -> Result<&mut D::Connection, Error> {
+    /// Returns the connection.
+    ///
+    /// # Errors
+    ///
+    /// None while the value exists.
+    pub fn connection(&mut self) -> Result<&mut D::Connection, Error> {
         self.0.as_deref_mut().ok_or(Error::PoolClosed)
     }
 
     /// Returns a healthy connection to its pool.
-    pub(crate) fn release(mut self, return_timeout: Duration) {
+    pub fn release(mut self, return_timeout: Duration) {
         if let Some(mut connection) = self.0.take() {
             // The pool pings the connection before it takes it back, and would wait for the reply without a timeout.
             drop(tokio::spawn(timeout(return_timeout, connection.return_to_pool())));

@@ -2,7 +2,7 @@ use std::str::FromStr as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Error, PgConnection, PgPool, Row as _};
 use tokio::time::timeout;
 
@@ -26,20 +26,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Connects to the server of this URL.
 pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Postgres, ConnectError> {
-    let url = &check_parameters(url)?;
-    let options = PgConnectOptions::from_str(url).map_err(connect_error)?;
-    let has_name = options.get_application_name().is_some();
-    let options = if has_name { options } else { options.application_name("roomz") };
-    // No column is a floating-point number, and PgBouncer rejects this parameter.
-    let options = options.extra_float_digits(None).disable_statement_logging();
-    let (mut connection, options, protocol) =
-        within(settings, log_in(options, settings.response_timeout)).await?;
-    if let Protocol::Prepared = protocol {
-        // The timeouts of the other connections are for claims. Another instance may be migrating.
-        within(settings, set_timeouts(&mut connection, "SESSION", settings)).await?;
-    }
-    check_and_migrate(&mut connection, &protocol, settings).await?;
-    let _ = timeout(settings.connect_timeout, connection.close()).await;
+    let (_, options, protocol) = connect_and_migrate(url, settings).await?;
     Ok(Postgres {
         source: Source::Url(Box::new(options)),
         protocol,
@@ -49,20 +36,60 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Postgres, 
     })
 }
 
+/// Creates a pool for the transactions of handlers: without the settings of the connections for claims.
+pub(crate) async fn open_pool(url: &str, settings: &Settings) -> Result<PgPool, ConnectError> {
+    let (options, _, protocol) = connect_and_migrate(url, settings).await?;
+    // A pooler can execute the statements of one session in several sessions of the server, where a prepared statement is missing.
+    let options = match protocol {
+        Protocol::Prepared => options,
+        Protocol::Simple { .. } => options.statement_cache_capacity(0),
+    };
+    let pool = PgPoolOptions::new().max_connections(settings.max_connections);
+    Ok(pool.acquire_timeout(settings.connect_timeout).connect_lazy_with(options))
+}
+
+/// Returns the options of the URL, the options of connections for claims, and how these send statements.
+async fn connect_and_migrate(
+    url: &str,
+    settings: &Settings,
+) -> Result<(PgConnectOptions, PgConnectOptions, Protocol), ConnectError> {
+    let url = &check_parameters(url)?;
+    let options = PgConnectOptions::from_str(url).map_err(connect_error)?;
+    let has_name = options.get_application_name().is_some();
+    let options = if has_name { options } else { options.application_name("roomz") };
+    // No column is a floating-point number, and PgBouncer rejects this parameter.
+    let options = options.extra_float_digits(None).disable_statement_logging();
+    let (mut connection, with_settings, protocol) =
+        within(settings, log_in(options.clone(), settings.response_timeout)).await?;
+    if let Protocol::Prepared = protocol {
+        // The timeouts of the other connections are for claims. Another instance may be migrating.
+        within(settings, set_timeouts(&mut connection, "SESSION", settings)).await?;
+    }
+    check_and_migrate(&mut connection, &protocol, settings).await?;
+    let _ = timeout(settings.connect_timeout, connection.close()).await;
+    Ok((options, with_settings, protocol))
+}
+
 /// Uses a pool of the application.
 pub(crate) async fn use_pool(pool: PgPool, settings: &Settings) -> Result<Postgres, ConnectError> {
-    let protocol = Protocol::simple(settings.response_timeout);
-    let acquired = within(settings, async { Pooled::acquire(&pool).await.map_err(connect_error) });
-    let mut pooled = acquired.await?;
-    check_and_migrate(pooled.connection().map_err(connect_error)?, &protocol, settings).await?;
-    pooled.release(settings.response_timeout);
+    check_pool(&pool, settings).await?;
     Ok(Postgres {
         source: Source::Pool(pool),
-        protocol,
+        protocol: Protocol::simple(settings.response_timeout),
         max_connections: settings.max_connections as usize,
         return_timeout: settings.response_timeout,
         abandoned: Mutex::default(),
     })
+}
+
+/// Creates the tables with a connection of this pool.
+pub(crate) async fn check_pool(pool: &PgPool, settings: &Settings) -> Result<(), ConnectError> {
+    let protocol = Protocol::simple(settings.response_timeout);
+    let acquired = within(settings, async { Pooled::acquire(pool).await.map_err(connect_error) });
+    let mut pooled = acquired.await?;
+    check_and_migrate(pooled.connection().map_err(connect_error)?, &protocol, settings).await?;
+    pooled.release(settings.response_timeout);
+    Ok(())
 }
 
 /// Connects, and finds out whether the server keeps the settings of a session.

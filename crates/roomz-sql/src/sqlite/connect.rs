@@ -1,7 +1,7 @@
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Error, SqliteConnection, SqlitePool};
 use tokio::time::timeout;
 
@@ -18,6 +18,19 @@ const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Opens the file of this URL.
 pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Sqlite, ConnectError> {
+    let options = open_and_migrate(url, settings).await?;
+    Ok(Sqlite { source: Source::Url(Box::new(options)), return_timeout: settings.response_timeout })
+}
+
+/// Creates a pool with one connection: SQLite has one writer, and a pool serves those who wait in order.
+pub(crate) async fn open_pool(url: &str, settings: &Settings) -> Result<SqlitePool, ConnectError> {
+    let options = open_and_migrate(url, settings).await?;
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    Ok(pool.acquire_timeout(settings.connect_timeout).connect_lazy_with(options))
+}
+
+/// Creates the tables in the file of this URL, and returns the options of further connections.
+async fn open_and_migrate(url: &str, settings: &Settings) -> Result<SqliteConnectOptions, ConnectError> {
     let options = SqliteConnectOptions::from_str(url).map_err(connect_error)?;
     let has_mode = url.split_once('?').is_some_and(|(_, query)| query.contains("mode="));
     let options = options
@@ -42,17 +55,22 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Sqlite, Co
     within(settings, check_and_migrate(&mut connection, settings)).await?;
     let _ = connection.close().await;
     // A file that disappears, for example with its volume, is not created again without its claims.
-    let options = options.create_if_missing(false);
-    Ok(Sqlite { source: Source::Url(Box::new(options)), return_timeout: settings.response_timeout })
+    Ok(options.create_if_missing(false))
 }
 
 /// Uses a pool of the application.
 pub(crate) async fn use_pool(pool: SqlitePool, settings: &Settings) -> Result<Sqlite, ConnectError> {
-    let acquired = within(settings, async { Pooled::acquire(&pool).await.map_err(connect_error) });
+    check_pool(&pool, settings).await?;
+    Ok(Sqlite { source: Source::Pool(pool), return_timeout: settings.response_timeout })
+}
+
+/// Creates the tables with a connection of this pool.
+pub(crate) async fn check_pool(pool: &SqlitePool, settings: &Settings) -> Result<(), ConnectError> {
+    let acquired = within(settings, async { Pooled::acquire(pool).await.map_err(connect_error) });
     let mut pooled = acquired.await?;
     within(settings, check_and_migrate(pooled.connection().map_err(connect_error)?, settings)).await?;
     pooled.release(settings.response_timeout);
-    Ok(Sqlite { source: Source::Pool(pool), return_timeout: settings.response_timeout })
+    Ok(())
 }
 
 async fn within<T>(

@@ -2,4 +2,4 @@ mod backend;
 mod connect;
 
 pub(crate) use self::backend::{SqliteSession, query};
-pub(crate) use self::connect::{connect, use_pool};
+pub(crate) use self::connect::{check_pool, connect, open_pool, use_pool};

@@ -1,0 +1,68 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use roomz_webhook::{Delivery, Rejection, RejectionKind, Skipped};
+use tower_service::Service;
+
+use crate::admission::Enqueued;
+use crate::error::InboxErrorKind;
+use crate::inbox::Inbox;
+
+/// The pause that a 503 asks for, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// The service behind the webhook layer that adds each event to the inbox. See [`Inbox::endpoint`].
+#[derive(Clone, Debug)]
+pub struct Endpoint(Inbox);
+
+impl Endpoint {
+    pub(crate) const fn new(inbox: Inbox) -> Self {
+        Self(inbox)
+    }
+}
+
+impl<B> Service<Request<B>> for Endpoint {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let delivery = request.extensions().get::<Delivery>().cloned();
+        let inbox = self.0.clone();
+        Box::pin(async move {
+            let Some(delivery) = delivery else {
+                return Ok(Rejection::new(RejectionKind::MissingLayer).into_response());
+            };
+            Ok(match inbox.enqueue(&delivery).await {
+                Ok(Enqueued::New) => accepted(),
+                Ok(Enqueued::Duplicate) => Skipped::Duplicate.into_response(),
+                Err(error) => unavailable(error.kind()),
+            })
+        })
+    }
+}
+
+fn accepted() -> Response<Full<Bytes>> {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+fn unavailable(kind: InboxErrorKind) -> Response<Full<Bytes>> {
+    let kind = match kind {
+        InboxErrorKind::Full => RejectionKind::Overloaded,
+        _ => RejectionKind::StoreUnavailable,
+    };
+    let mut response = Rejection::new(kind).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}

@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use roomz_webhook::Timestamp;
+use roomz_webhook::store::ClaimKey;
+use sqlx::Error;
+
+use crate::queue::StatsRow;
+use crate::row::{EntryRow, key, time};
+use crate::statements::{DEAD, DONE, RUNNING, WAITING};
+
+/// The state of an event in the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the state machine of the documentation")]
+pub enum InboxState {
+    /// Its next attempt is due now or later.
+    Waiting,
+    /// A worker runs it.
+    Running,
+    /// It was handled, or it was a dead letter and was discarded.
+    Done,
+    /// It is a dead letter: no attempt follows until it is retried.
+    Dead,
+}
+
+/// An event in the inbox.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InboxEntry {
+    /// The namespace and the id.
+    pub key: ClaimKey,
+    /// The state.
+    pub state: InboxState,
+    /// When the event arrived.
+    pub received: Timestamp,
+    /// Waiting: when the next attempt is due. Running: when the lease ends. Done or dead: when the entry is deleted.
+    pub due: Timestamp,
+    /// The number of attempts.
+    pub attempts: u32,
+    /// Why the last failed attempt failed. At most 1 000 characters; control characters are escaped.
+    pub error: Option<String>,
+    /// The signed bytes.
+    pub body: Bytes,
+}
+
+/// How many events are not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InboxStats {
+    /// Events whose next attempt is due now or later.
+    pub waiting: u64,
+    /// Events that a worker runs.
+    pub running: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// The age of the oldest event that waits or runs. Zero if there is none.
+    pub oldest: Duration,
+}
+
+impl InboxState {
+    pub(crate) const fn number(self) -> i64 {
+        match self {
+            Self::Waiting => WAITING,
+            Self::Running => RUNNING,
+            Self::Done => DONE,
+            Self::Dead => DEAD,
+        }
+    }
+
+    fn from_number(number: i64) -> Result<Self, Error> {
+        [Self::Waiting, Self::Running, Self::Done, Self::Dead]
+            .into_iter()
+            .find(|state| state.number() == number)
+            .ok_or_else(|| Error::Decode("unknown state in `roomz_inbox`; update this program".into()))
+    }
+}
+
+impl InboxEntry {
+    pub(crate) fn from_row(row: EntryRow) -> Result<Self, Error> {
+        let (namespace, id, state, received, due, attempts, error, body) = row;
+        Ok(Self {
+            key: key(&namespace, &id)?,
+            state: InboxState::from_number(state)?,
+            received: time(received)?,
+            due: time(due)?,
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            error,
+            body: body.into(),
+        })
+    }
+}
+
+impl InboxStats {
+    pub(crate) fn from_row((waiting, running, dead, oldest): StatsRow) -> Self {
+        let count = |number| u64::try_from(number).unwrap_or_default();
+        Self {
+            waiting: count(waiting),
+            running: count(running),
+            dead: count(dead),
+            oldest: Duration::from_millis(count(oldest)),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use std::error::Error;
+use std::fmt;
+
+/// Why an operation of the inbox failed.
+#[derive(Debug)]
+pub struct InboxError {
+    kind: InboxErrorKind,
+    source: Option<sqlx::Error>,
+}
+
+/// The kind of an [`InboxError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InboxErrorKind {
+    /// The database failed or did not reply in time.
+    Unavailable,
+    /// The inbox holds as many open events as [`with_max_open`](crate::InboxBuilder::with_max_open) allows.
+    Full,
+    /// The inbox is in the other database: PostgreSQL and not SQLite, or the reverse.
+    OtherDatabase,
+}
+
+impl InboxError {
+    pub(crate) const fn new(kind: InboxErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// Returns the kind.
+    ///
+    /// ```
+    /// use roomz_inbox::{InboxError, InboxErrorKind};
+    ///
+    /// fn can_retry(error: &InboxError) -> bool {
+    ///     error.kind() != InboxErrorKind::OtherDatabase
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn kind(&self) -> InboxErrorKind {
+        self.kind
+    }
+}
+
+impl From<sqlx::Error> for InboxError {
+    fn from(error: sqlx::Error) -> Self {
+        Self { kind: InboxErrorKind::Unavailable, source: Some(error) }
+    }
+}
+
+impl fmt::Display for InboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            InboxErrorKind::Unavailable => {
+                "the database of the inbox failed or did not reply in time; check the server, the free disk space, and that \
+                 no handler keeps its transaction open for long"
+            }
+            InboxErrorKind::Full => {
+                "the inbox is full; check that its worker runs, and raise its concurrency or `with_max_open`"
+            }
+            InboxErrorKind::OtherDatabase => {
+                "the inbox is in the other database; call `Job::postgres` for PostgreSQL and `Job::sqlite` for SQLite"
+            }
+        })
+    }
+}
+
+impl Error for InboxError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|error| error as _)
+    }
+}

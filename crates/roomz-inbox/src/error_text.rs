@@ -1,0 +1,71 @@
+use std::any::Any;
+use std::error::Error;
+use std::fmt::{self, Write as _};
+
+use tokio::task::JoinError;
+
+/// The longest text of an error that is stored or logged.
+const MAX_CHARS: usize = 1_000;
+
+/// Displays an error and its sources, separated by `: `. Control characters are escaped, and the text is bounded.
+pub(crate) struct ErrorText<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for ErrorText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            let part = error.to_string();
+            // Many errors repeat the text of their source.
+            if !text.ends_with(&part) {
+                let _ = write!(text, ": {part}");
+            }
+            source = error.source();
+        }
+        f.write_str(&bounded(&text))
+    }
+}
+
+/// Returns the message of a panic.
+pub(crate) fn panic_text(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "the handler was cancelled".to_owned() };
+    let message = message(&*panic).unwrap_or("the message is not a text");
+    format!("the handler panicked: {}", bounded(message))
+}
+
+fn message(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+}
+
+/// Escapes everything that could change a terminal or a log.
+fn bounded(text: &str) -> String {
+    let mut bounded = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count == MAX_CHARS {
+            bounded.push('…');
+            break;
+        }
+        // Control characters, and those that change the direction or hide text.
+        if character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        {
+            bounded.extend(character.escape_unicode());
+        } else {
+            bounded.push(character);
+        }
+    }
+    bounded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_bounded_and_escaped() {
+        let long = std::io::Error::other(format!("\u{1b}[31m\0\u{202e}{}", "x".repeat(10_000)));
+        let text = ErrorText(&long).to_string();
+        assert!(text.starts_with("\\u{1b}[31m\\u{0}\\u{202e}xxx"), "{text}");
+        assert!(text.chars().count() < MAX_CHARS + 40 && text.ends_with('…'), "{text}");
+    }
+}

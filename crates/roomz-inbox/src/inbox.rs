@@ -1,0 +1,296 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roomz_sql::{ConnectError, Database, internal};
+use roomz_webhook::Delivery;
+use roomz_webhook::roomz_protocol::Payload;
+use roomz_webhook::store::ClaimKey;
+use tokio::sync::Notify;
+use tower_service::Service;
+
+use crate::BoxError;
+use crate::admission::{Admission, Enqueued};
+use crate::endpoint::Endpoint;
+use crate::entry::{InboxEntry, InboxState, InboxStats};
+use crate::error::InboxError;
+use crate::job::Job;
+use crate::queue::Queue;
+use crate::worker_builder::WorkerBuilder;
+
+/// A durable queue of webhook events in PostgreSQL or SQLite.
+///
+/// Create one with [`connect`](Self::connect). Put its [`endpoint`](Self::endpoint) behind the webhook layer, and run the events
+/// with a [`worker`](Self::worker), in this process or in others. A clone shares the connections, which belong to the tokio
+/// runtime that called `connect`.
+#[derive(Clone)]
+pub struct Inbox {
+    pub(crate) queue: Queue,
+    pub(crate) retention: Duration,
+    /// Wakes a worker of this process.
+    pub(crate) arrived: Arc<Notify>,
+    admission: Admission,
+}
+
+/// Builds an [`Inbox`]. Every setting has a default.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use roomz_inbox::Inbox;
+///
+/// # async fn connect() -> Result<(), roomz_inbox::ConnectError> {
+/// let inbox = Inbox::builder("postgres://user:password@localhost/floors")
+///     .with_retention(Duration::from_secs(14 * 24 * 60 * 60))
+///     .connect()
+///     .await?;
+/// # drop(inbox);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "call `connect` to get the inbox"]
+pub struct InboxBuilder {
+    database: Database,
+    migrations: bool,
+    max_connections: u32,
+    connect_timeout: Duration,
+    max_open: u64,
+    retention: Duration,
+}
+
+impl Inbox {
+    /// Connects to a database with the default settings: a URL, a `sqlx::PgPool`, or a `sqlx::SqlitePool` (see [`Database`]).
+    ///
+    /// ```no_run
+    /// use roomz_inbox::Inbox;
+    ///
+    /// # async fn connect() -> Result<(), roomz_inbox::ConnectError> {
+    /// let inbox = Inbox::connect("sqlite:///var/lib/floors/inbox.db").await?;
+    /// # drop(inbox);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`InboxBuilder::connect`].
+    pub async fn connect(database: impl Into<Database>) -> Result<Self, ConnectError> {
+        Self::builder(database).connect().await
+    }
+
+    /// Creates a builder with the default settings.
+    ///
+    /// ```
+    /// let builder = roomz_inbox::Inbox::builder("sqlite:inbox.db").with_max_open(10_000);
+    /// # drop(builder);
+    /// ```
+    pub fn builder(database: impl Into<Database>) -> InboxBuilder {
+        InboxBuilder {
+            database: database.into(),
+            migrations: true,
+            max_connections: 13,
+            connect_timeout: Duration::from_secs(2),
+            max_open: 1_000_000,
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
+
+    /// Returns the service to put behind the webhook layer: it answers as soon as the event is durable.
+    ///
+    /// | answer | |
+    /// |---|---|
+    /// | 202 | The event is in the inbox. |
+    /// | 200 with `roomz-webhook-skipped: duplicate` | The inbox has the event, or had it within its retention. |
+    /// | 503 with `Retry-After: 5` | The database failed, or the inbox is full. ROOMZ delivers again. |
+    /// | 500 | The layer is missing in front of it. |
+    ///
+    /// ```no_run
+    /// use axum::Router;
+    /// use axum::routing::post_service;
+    /// use roomz_inbox::Inbox;
+    /// use roomz_webhook::WebhookLayer;
+    ///
+    /// fn app(webhook: WebhookLayer, inbox: &Inbox) -> Router {
+    ///     Router::new().route("/webhooks/roomz", post_service(inbox.endpoint()).layer(webhook))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(self.clone())
+    }
+
+    /// Adds the event of a delivery, and returns once it is durable.
+    ///
+    /// [`endpoint`](Self::endpoint) does this. Call it yourself in a handler that does more.
+    ///
+    /// ```no_run
+    /// # async fn handle(inbox: &roomz_inbox::Inbox, delivery: &roomz_webhook::Delivery) {
+    /// match inbox.enqueue(delivery).await {
+    ///     Ok(_) => println!("answer 202"),
+    ///     Err(error) => println!("answer 503: {error}"),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InboxError`] if the inbox is full or its database fails. Do not acknowledge the delivery then.
+    pub async fn enqueue(&self, delivery: &Delivery) -> Result<Enqueued, InboxError> {
+        self.admission.enqueue(delivery.claim().key().clone(), delivery.body().clone()).await
+    }
+
+    /// Creates a worker that runs each event with this service: a `tower::Service`, or an `async fn` in `tower::service_fn`.
+    ///
+    /// `Job<WorkspacePresenceChanged>` receives events of that type only; others become dead letters.
+    /// `Job<EventData>` receives all events.
+    ///
+    /// ```no_run
+    /// use roomz_inbox::{BoxError, Inbox, Job, WorkspacePresenceChanged};
+    /// use tower::service_fn;
+    ///
+    /// async fn handle(job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
+    ///     println!("{} {}", job.event().data.workspace_id, job.event().data.presence_status);
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn start(inbox: &Inbox) {
+    /// let worker = inbox.worker(service_fn(handle)).with_concurrency(4).start();
+    /// # drop(worker);
+    /// # }
+    /// ```
+    pub fn worker<S, T>(&self, service: S) -> WorkerBuilder<S, T>
+    where
+        S: Service<Job<T>, Response = ()> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        T: Payload,
+    {
+        WorkerBuilder::new(self.clone(), service)
+    }
+
+    /// Returns up to `limit` events in this state. Dead letters: the oldest first. Others: those that are due first.
+    ///
+    /// ```no_run
+    /// # async fn list(inbox: &roomz_inbox::Inbox) -> Result<(), roomz_inbox::InboxError> {
+    /// for dead in inbox.list(roomz_inbox::InboxState::Dead, 100).await? {
+    ///     println!("{} {}", dead.key.id(), dead.error.unwrap_or_default());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InboxError`] if the database fails.
+    pub async fn list(&self, state: InboxState, limit: u32) -> Result<Vec<InboxEntry>, InboxError> {
+        let rows = self.queue.list(state.number(), limit).await?;
+        Ok(rows.into_iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
+    }
+
+    /// Returns an event, or `None` if the inbox does not have it.
+    ///
+    /// # Errors
+    ///
+    /// [`InboxError`] if the database fails.
+    pub async fn get(&self, key: &ClaimKey) -> Result<Option<InboxEntry>, InboxError> {
+        let row = self.queue.get(key).await?;
+        Ok(row.map(InboxEntry::from_row).transpose()?)
+    }
+
+    /// Makes a dead letter available again, with all its attempts. Returns false if there is no such dead letter.
+    ///
+    /// # Errors
+    ///
+    /// [`InboxError`] if the database fails.
+    pub async fn retry(&self, key: &ClaimKey) -> Result<bool, InboxError> {
+        let retried = self.queue.retry(key).await?;
+        self.arrived.notify_one();
+        Ok(retried)
+    }
+
+    /// Discards a dead letter. Its id is still known as a duplicate for the retention. Returns false if there is no such dead
+    /// letter.
+    ///
+    /// # Errors
+    ///
+    /// [`InboxError`] if the database fails.
+    pub async fn discard(&self, key: &ClaimKey) -> Result<bool, InboxError> {
+        Ok(self.queue.discard(key, self.retention).await?)
+    }
+
+    /// Counts the events that are not done.
+    ///
+    /// ```no_run
+    /// # async fn check(inbox: &roomz_inbox::Inbox) -> Result<(), roomz_inbox::InboxError> {
+    /// let stats = inbox.stats().await?;
+    /// println!("{} waiting, {} dead letters, oldest {:?}", stats.waiting, stats.dead, stats.oldest);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InboxError`] if the database fails.
+    pub async fn stats(&self) -> Result<InboxStats, InboxError> {
+        Ok(InboxStats::from_row(self.queue.stats().await?))
+    }
+}
+
+impl InboxBuilder {
+    /// Sets whether `connect` creates missing tables. Default: `true`. The scripts are
+    /// [`POSTGRES_MIGRATIONS`](roomz_sql::POSTGRES_MIGRATIONS) and [`SQLITE_MIGRATIONS`](roomz_sql::SQLITE_MIGRATIONS).
+    pub const fn with_migrations(mut self, migrate: bool) -> Self {
+        self.migrations = migrate;
+        self
+    }
+
+    /// Sets the maximum number of connections to PostgreSQL. Default: 13. Zero counts as 1.
+    ///
+    /// Each running handler that writes into its transaction has a connection. Set at least three more than the worker's
+    /// concurrency. No effect on SQLite, which has one writer.
+    pub fn with_max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+
+    /// Sets the timeout for each step of connecting, and for waiting for a connection. Default: 2 s.
+    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how many events may wait or run. Default: 1 000 000. Above it, deliveries get a 503.
+    ///
+    /// The events are counted about once per second, so a burst can exceed it.
+    pub const fn with_max_open(mut self, events: u64) -> Self {
+        self.max_open = events;
+        self
+    }
+
+    /// Sets how long a finished event is kept, with its body, and its id known as a duplicate. Default: 7 days.
+    pub const fn with_retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Connects, creates missing tables, and checks them.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] for the same reasons as [`SqlStoreBuilder::connect`](roomz_sql::SqlStoreBuilder::connect): for example
+    /// an invalid URL, a server that cannot be reached, a file that cannot be opened, a read-only or too old database, or missing
+    /// tables.
+    pub async fn connect(self) -> Result<Inbox, ConnectError> {
+        let Self { database, migrations, max_connections, connect_timeout, max_open, retention } = self;
+        let pool = internal::open(database, migrations, max_connections, connect_timeout).await?;
+        let (queue, arrived) = (Queue::new(pool), Arc::new(Notify::new()));
+        let admission = Admission::spawn(queue.clone(), max_open, Arc::clone(&arrived));
+        Ok(Inbox { queue, retention, arrived, admission })
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("retention", &self.retention).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use roomz_sql::internal::Pool;
+use roomz_webhook::{Event, EventData, Timestamp};
+
+use crate::error::{InboxError, InboxErrorKind};
+use crate::transaction::Transaction;
+
+/// One attempt to handle an event: the event, and the transaction to write into.
+///
+/// When the handler returns `Ok`, the worker completes the event in that transaction and commits it. So the effect and the
+/// completion are one commit: both happen or neither. When the handler returns an error, the worker rolls back.
+///
+/// ```no_run
+/// use roomz_inbox::{BoxError, Job, WorkspacePresenceChanged};
+///
+/// # #[cfg(feature = "sqlite")]
+/// async fn handle(mut job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
+///     let (id, workspace) = (job.event().id.to_string(), job.event().data.workspace_id.to_string());
+///     sqlx::query("INSERT INTO visits (event_id, workspace_id) VALUES ($1, $2)")
+///         .bind(id)
+///         .bind(workspace)
+///         .execute(job.sqlite().await?)
+///         .await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// The transaction begins with the first call of [`postgres`](Self::postgres) or [`sqlite`](Self::sqlite). Call slow services
+/// before: on SQLite, everything else that writes waits for an open transaction.
+///
+/// What the handler does elsewhere, for example a request to another service, is at least once: pass the event's id on, so that
+/// the other side can detect repetitions.
+pub struct Job<T = EventData> {
+    event: Event<T>,
+    body: Bytes,
+    namespace: Arc<str>,
+    attempt: u32,
+    received: Timestamp,
+    pool: Pool,
+    transaction: Option<Transaction>,
+    /// Where `Drop` puts the transaction, for the worker.
+    returned: Arc<Returned>,
+}
+
+/// What a handler leaves behind when its job is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Returned(Mutex<Option<Option<Transaction>>>);
+
+impl Returned {
+    /// Returns the transaction, if the handler used one. `None` while the job is not dropped.
+    pub(crate) fn take(&self) -> Option<Option<Transaction>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What the worker knows of an event beside its data.
+#[derive(Clone, Debug)]
+pub(crate) struct JobContext {
+    pub(crate) body: Bytes,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) attempt: u32,
+    pub(crate) received: Timestamp,
+    pub(crate) pool: Pool,
+}
+
+impl<T> Job<T> {
+    pub(crate) fn new(event: Event<T>, context: JobContext, returned: Arc<Returned>) -> Self {
+        let JobContext { body, namespace, attempt, received, pool } = context;
+        Self { event, body, namespace, attempt, received, pool, transaction: None, returned }
+    }
+
+    /// Returns the event.
+    #[must_use]
+    pub const fn event(&self) -> &Event<T> {
+        &self.event
+    }
+
+    /// Returns the signed bytes: the event as JSON, including the fields that [`Event`] ignores.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Returns the number of this attempt, counted from 1.
+    ///
+    /// Above 1, an earlier attempt failed or its process died. What it did outside of the transaction may have taken effect.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Returns the namespace of the event: that of the [`Tenant`](roomz_webhook::Tenant), or else of the layer.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Returns when the event arrived, by the database's clock.
+    #[must_use]
+    pub const fn received(&self) -> Timestamp {
+        self.received
+    }
+
+    /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction.
+    ///
+    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
+    ///
+    /// # Errors
+    ///
+    /// [`InboxErrorKind::OtherDatabase`] if the inbox is in SQLite. [`InboxErrorKind::Unavailable`] if the transaction cannot begin.
+    #[cfg(feature = "postgres")]
+    pub async fn postgres(&mut self) -> Result<&mut sqlx::PgConnection, InboxError> {
+        match self.transaction().await? {
+            Transaction::Postgres(pooled) => Ok(pooled.connection()?),
+            #[cfg(feature = "sqlite")]
+            Transaction::Sqlite(_) => Err(InboxError::new(InboxErrorKind::OtherDatabase)),
+        }
+    }
+
+    /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction.
+    ///
+    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
+    ///
+    /// # Errors
+    ///
+    /// [`InboxErrorKind::OtherDatabase`] if the inbox is in PostgreSQL. [`InboxErrorKind::Unavailable`] if the transaction cannot
+    /// begin.
+    #[cfg(feature = "sqlite")]
+    pub async fn sqlite(&mut self) -> Result<&mut sqlx::SqliteConnection, InboxError> {
+        match self.transaction().await? {
+            Transaction::Sqlite(pooled) => Ok(pooled.connection()?),
+            #[cfg(feature = "postgres")]
+            Transaction::Postgres(_) => Err(InboxError::new(InboxErrorKind::OtherDatabase)),
+        }
+    }
+
+    /// Returns true if the inbox is in PostgreSQL, for handlers that support both databases.
+    #[must_use]
+    pub const fn is_postgres(&self) -> bool {
+        match self.pool {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => true,
+            #[cfg(feature = "sqlite")]
+            Pool::Sqlite(_) => false,
+        }
+    }
+
+    async fn transaction(&mut self) -> Result<&mut Transaction, InboxError> {
+        match &mut self.transaction {
+            Some(transaction) => Ok(transaction),
+            none => Ok(none.insert(Transaction::begin(&self.pool).await?)),
+        }
+    }
+}
+
+/// Returns the transaction to the worker.
+impl<T> Drop for Job<T> {
+    fn drop(&mut self) {
+        *self.returned.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.transaction.take());
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Job<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("event", &self.event)
+            .field("body", &format_args!("[{} bytes]", self.body.len()))
+            .field("attempt", &self.attempt)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}

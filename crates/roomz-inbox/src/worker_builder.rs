@@ -1,0 +1,194 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roomz_webhook::EventId;
+use roomz_webhook::roomz_protocol::Payload;
+use tower_service::Service;
+
+use crate::BoxError;
+use crate::backoff::Backoff;
+use crate::inbox::Inbox;
+use crate::job::Job;
+use crate::worker::Worker;
+
+/// An event that became a dead letter, for [`with_dead_letter_callback`](WorkerBuilder::with_dead_letter_callback).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The namespace of the event.
+    pub namespace: Arc<str>,
+    /// The id of the event.
+    pub event_id: EventId,
+    /// The number of attempts.
+    pub attempts: u32,
+    /// Why the last attempt failed. At most 1 000 characters; control characters are escaped.
+    pub error: String,
+}
+
+pub(crate) type DeadLetterCallback = Arc<dyn Fn(&DeadLetter) + Send + Sync>;
+
+/// The settings of a worker.
+#[derive(Clone)]
+pub(crate) struct WorkerSettings {
+    pub(crate) concurrency: usize,
+    pub(crate) lease: Duration,
+    pub(crate) handler_timeout: Duration,
+    pub(crate) max_attempts: u32,
+    pub(crate) max_age: Duration,
+    pub(crate) backoff: Backoff,
+    pub(crate) poll_interval: Duration,
+    pub(crate) dead_letter_retention: Duration,
+    pub(crate) callback: Option<DeadLetterCallback>,
+}
+
+/// Builds a [`Worker`]. Every setting has a default. See [`Inbox::worker`].
+#[must_use = "call `start` to run events"]
+pub struct WorkerBuilder<S, T> {
+    inbox: Inbox,
+    service: S,
+    settings: WorkerSettings,
+    event: PhantomData<fn(T)>,
+}
+
+impl<S, T> WorkerBuilder<S, T> {
+    pub(crate) fn new(inbox: Inbox, service: S) -> Self {
+        let settings = WorkerSettings {
+            concurrency: 10,
+            lease: Duration::from_secs(60),
+            handler_timeout: Duration::from_secs(5 * 60),
+            max_attempts: 25,
+            max_age: Duration::from_secs(3 * 24 * 60 * 60),
+            backoff: Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60 * 60) },
+            poll_interval: Duration::from_secs(1),
+            dead_letter_retention: Duration::from_secs(30 * 24 * 60 * 60),
+            callback: None,
+        };
+        Self { inbox, service, settings, event: PhantomData }
+    }
+
+    /// Sets how many events this worker runs at once. Default: 10. Zero counts as 1.
+    ///
+    /// On PostgreSQL, set [`with_max_connections`](crate::InboxBuilder::with_max_connections) to at least three more.
+    pub fn with_concurrency(mut self, concurrency: usize) -> Self {
+        self.settings.concurrency = concurrency.max(1);
+        self
+    }
+
+    /// Sets the lease. Default: 60 s. Zero counts as 1 s.
+    ///
+    /// The worker renews it every third of this time while the handler runs. If the process dies, another worker takes the event
+    /// over when the lease ends.
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = if lease.is_zero() { Duration::from_secs(1) } else { lease };
+        self
+    }
+
+    /// Sets the timeout of a handler. Default: 5 min. Then the handler is dropped and the attempt has failed.
+    pub const fn with_handler_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.handler_timeout = timeout;
+        self
+    }
+
+    /// Sets the maximum number of attempts. Default: 25. Zero counts as 1.
+    ///
+    /// After the last failed attempt, the event becomes a dead letter. Attempts count when they begin, so an event that ends its
+    /// process becomes a dead letter too. With the default backoff, 25 attempts take about 13 h.
+    pub fn with_max_attempts(mut self, attempts: u32) -> Self {
+        self.settings.max_attempts = attempts.max(1);
+        self
+    }
+
+    /// Sets the maximum age of an event. Default: 3 days. A failed attempt of an older event is its last.
+    ///
+    /// The age counts from the arrival. Every event gets at least one attempt, however old it is.
+    pub const fn with_max_age(mut self, age: Duration) -> Self {
+        self.settings.max_age = age;
+        self
+    }
+
+    /// Sets the pause before the second attempt, and the longest pause. Default: 1 s and 1 h.
+    ///
+    /// The pause doubles with each attempt. A random part of up to a half is subtracted, so that events that failed together do
+    /// not run together again. The time of the next attempt is in the database, so a restart does not change it.
+    pub const fn with_backoff(mut self, min: Duration, max: Duration) -> Self {
+        self.settings.backoff = Backoff { min, max };
+        self
+    }
+
+    /// Sets how often an idle worker looks for events. Default: 1 s.
+    ///
+    /// A worker in the process of the endpoint is woken for new events. The interval matters for workers in other processes, and for
+    /// events whose backoff ends.
+    pub const fn with_poll_interval(mut self, interval: Duration) -> Self {
+        self.settings.poll_interval = interval;
+        self
+    }
+
+    /// Sets how long a dead letter is kept. Default: 30 days. Then it is deleted, and the event is lost.
+    pub const fn with_dead_letter_retention(mut self, retention: Duration) -> Self {
+        self.settings.dead_letter_retention = retention;
+        self
+    }
+
+    /// Sets a function that is called when an event becomes a dead letter.
+    ///
+    /// It is called after the dead letter is recorded, and not called if the process dies in between: for alerts, prefer the
+    /// metric `roomz_inbox_events{state="dead"}`. It must not block; spawn a task for slow work.
+    ///
+    /// ```no_run
+    /// # fn start(inbox: &roomz_inbox::Inbox) {
+    /// # use roomz_inbox::{BoxError, Job};
+    /// # async fn handle(job: Job) -> Result<(), BoxError> { Ok(()) }
+    /// let worker = inbox
+    ///     .worker(tower::service_fn(handle))
+    ///     .with_dead_letter_callback(|dead| eprintln!("dead letter {}: {}", dead.event_id, dead.error))
+    ///     .start();
+    /// # drop(worker);
+    /// # }
+    /// ```
+    pub fn with_dead_letter_callback(
+        mut self,
+        callback: impl Fn(&DeadLetter) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.callback = Some(Arc::new(callback));
+        self
+    }
+
+    /// Starts the worker on the current tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    #[must_use = "dropping the worker stops it"]
+    pub fn start(self) -> Worker
+    where
+        S: Service<Job<T>, Response = ()> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        T: Payload,
+    {
+        Worker::start(self.inbox, self.service, self.settings)
+    }
+}
+
+impl<S, T> fmt::Debug for WorkerBuilder<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WorkerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerSettings")
+            .field("concurrency", &self.concurrency)
+            .field("lease", &self.lease)
+            .field("handler_timeout", &self.handler_timeout)
+            .field("max_attempts", &self.max_attempts)
+            .field("max_age", &self.max_age)
+            .field("backoff", &self.backoff)
+            .field("poll_interval", &self.poll_interval)
+            .finish_non_exhaustive()
+    }
+}
