@@ -211,5 +211,5 @@ async fn namespace_has_collation_c() {
     .fetch_one(&mut PgConnection::connect(&url).await.unwrap())
     .await
     .unwrap();
-    assert_eq!(collation.as_deref(), Some("roomz_claims C, roomz_presence C"));
+    assert_eq!(collation.as_deref(), Some("roomz_claims C, roomz_inbox C, roomz_presence C"));
 }
