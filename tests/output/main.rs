@@ -187,6 +187,27 @@ async fn log_levels_fit_an_operator() {
     }
 }
 
+/// A flood of forged requests is one line per minute above DEBUG.
+#[tokio::test(start_paused = true)]
+async fn unsigned_requests_are_summarized() {
+    let (log, _guard) = capture();
+    let clock = TokioClock::new();
+    let receiver = TestReceiver::with(|builder| builder.with_clock(clock), async |_| Ok(StatusCode::OK));
+    let guess = Secret::new("a guess").unwrap();
+    for round in 0..3 {
+        for _ in 0..500 {
+            assert_eq!(receiver.send(TestEvent::busy().request("/", &guess)).await.status, 401, "{round}");
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+    let log = log.text();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("INFO") || line.contains("WARN")).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (line, count) in lines.iter().zip(["count=1 ", "count=500 ", "count=500 "]) {
+        assert!(line.contains("unsigned requests rejected") && line.contains(count), "{line}");
+    }
+}
+
 /// The first eviction before the end of the retention is logged, not each of them.
 #[tokio::test]
 async fn full_memory_store_warns_once() {

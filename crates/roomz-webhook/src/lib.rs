@@ -212,7 +212,7 @@
 //! |---|---|
 //! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute), `nested webhook layers` |
 //! | WARN | `event released for a redelivery`, `event has unknown data`, `event has unknown status`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), and `delivery rejected` for signed deliveries |
-//! | INFO | `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
+//! | INFO | `unsigned requests rejected` (at most once a minute, with their number), `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
 //! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable`, `tenant unknown` and further `tenant lookup failed` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |
 //!
@@ -249,6 +249,7 @@
 //! | `evicted_early_total` | counter | | ids that the memory store evicted before their retention ended |
 //! | `in_flight` | gauge | | running handlers |
 //! | `event_age_seconds` | histogram | | arrival minus the event's timestamp; 0 for a timestamp in the future |
+//! | `store_seconds` | histogram | `operation` | time of a store operation, up to the store timeout |
 //! | `handling_seconds` | histogram | | time in the service, including the wait until it is ready |
 //!
 //! The minimum supported Rust version is 1.88.
@@ -266,6 +267,7 @@ mod drain;
 mod error_chain;
 mod future;
 mod layer;
+mod log_interval;
 #[cfg(feature = "metrics")]
 mod metric_series;
 mod namespace;

@@ -159,6 +159,15 @@ pub(crate) fn released(reason: &'static str, status: Option<StatusCode>) {
     counter!("roomz_webhook_released_total").increment(1);
 }
 
+/// At most once a minute, because anybody can cause it.
+pub(crate) fn unsigned_requests_rejected(count: u64, last_reason: &'static str) {
+    tracing::info!(
+        target: TARGET, count, last_reason,
+        hint = "number since the last such line; each one is logged at DEBUG, and counted in roomz_webhook_rejected_total",
+        "unsigned requests rejected",
+    );
+}
+
 /// Rejections that anybody can cause are below INFO, so that a flood of forged requests does not flood the log.
 pub(crate) fn rejected(rejection: &Rejection) {
     let (reason, status) = (rejection.reason(), rejection.status().as_u16());
@@ -298,6 +307,26 @@ impl Drop for UnsettledGuard {
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 fn count_store_error(operation: Operation) {
     counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(1);
+}
+
+/// Measures a store operation until the guard is dropped.
+pub(crate) fn store_called(operation: Operation) -> StoreGuard {
+    StoreGuard { start: METRICS_ENABLED.then(Instant::now), operation }
+}
+
+pub(crate) struct StoreGuard {
+    start: Option<Instant>,
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+    operation: Operation,
+}
+
+impl Drop for StoreGuard {
+    fn drop(&mut self) {
+        if let Some(start) = self.start {
+            histogram!("roomz_webhook_store_seconds", "operation" => self.operation.as_str())
+                .record(start.elapsed().as_secs_f64());
+        }
+    }
 }
 
 /// Counts a handler as in flight until the guard is dropped, which records its duration.

@@ -146,7 +146,7 @@ async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<Ren
     let config = &shared.config;
     if !held.is_unconfirmed() {
         let renewal = || config.store.renew(&held.key, held.request.owner, lease);
-        if call_store(config.store_timeout, renewal).await? == Settled::Applied {
+        if call_store(config.store_timeout, Operation::Renew, renewal).await? == Settled::Applied {
             return Ok(Renewal::Held);
         }
     }
