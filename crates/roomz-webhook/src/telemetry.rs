@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use roomz_protocol::{Event, EventData};
+use roomz_protocol::{Event, EventData, PresenceStatus};
 use tokio::time::Instant;
 
 use crate::error_chain::ErrorChain;
@@ -49,7 +49,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Claim => "claim",
             Self::Renew => "renew",
@@ -94,14 +94,19 @@ pub(crate) fn nested_layers(namespace: &str) {
 }
 
 /// `tenant` is the tenant's namespace, for a layer with tenants.
-#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn verified(secret_index: usize, tenant: Option<&str>) {
-    let position = match secret_index {
+/// The value of the label `secret`.
+pub(crate) const fn position(secret_index: usize) -> &'static str {
+    match secret_index {
         0 => "0",
         1 => "1",
         2 => "2",
         _ => "3+",
-    };
+    }
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn verified(secret_index: usize, tenant: Option<&str>) {
+    let position = position(secret_index);
     tracing::trace!(target: TARGET, secret = position, tenant, "signature verified");
     match tenant {
         Some(tenant) => {
@@ -123,6 +128,12 @@ pub(crate) fn accepted(event: &Event, attempt: u32) {
         counter!("roomz_webhook_unknown_total").increment(1);
     } else {
         tracing::debug!(target: TARGET, attempt, "event accepted");
+    }
+    if let EventData::WorkspacePresenceChanged(change) = &event.data
+        && let PresenceStatus::Other(status) = &change.presence_status
+    {
+        tracing::warn!(target: TARGET, attempt, status = %status, "event has unknown status");
+        counter!("roomz_webhook_unknown_status_total").increment(1);
     }
 }
 

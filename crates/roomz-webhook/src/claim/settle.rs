@@ -196,7 +196,7 @@ async fn try_settle(
             }
             Ok(Settled::Applied)
         }
-        Reclaimed::OtherBody => Ok(Settled::Applied),
+        Reclaimed::Completed | Reclaimed::OtherBody => Ok(Settled::Applied),
         Reclaimed::InFlight => Ok(Settled::Lost),
     }
 }
