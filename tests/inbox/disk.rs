@@ -21,7 +21,10 @@ impl SmallDisk {
         let options = format!("size={MEGABYTES}m,mode=1777");
         let is_mounted = run(&["mount", "-t", "tmpfs", "-o", &options, "roomz-tests"], directory.path());
         if !is_mounted {
-            skipped("tests of a full disk", "this user may not mount a file system, and `sudo -n mount` failed");
+            skipped(
+                "tests of a full disk",
+                "this user may not mount a file system, and `sudo -n mount` failed",
+            );
             return None;
         }
         Some(Self(directory))
@@ -62,8 +65,7 @@ fn run(command: &[&str], path: &Path) -> bool {
     [&[][..], &["sudo", "-n"]].into_iter().any(|prefix| {
         let words = [prefix, command].concat();
         let (program, arguments) = words.split_first().unwrap();
-        let status =
-            Command::new(program).args(arguments).arg(path).stderr(Stdio::null()).status();
+        let status = Command::new(program).args(arguments).arg(path).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
     })
 }

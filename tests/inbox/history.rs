@@ -73,9 +73,8 @@ impl History {
 
     /// Operations of the inbox that the database failed.
     pub(crate) fn database_errors(&self, operation: &str) -> Vec<&Line> {
-        let is_error = |line: &&Line| {
-            line.message == "inbox database failed" && line.field("operation") == operation
-        };
+        let is_error =
+            |line: &&Line| line.message == "inbox database failed" && line.field("operation") == operation;
         self.lines.iter().filter(is_error).collect()
     }
 }

@@ -20,7 +20,8 @@ impl Size {
     /// The short form, unless the environment sets other numbers.
     fn from_environment() -> Self {
         let number = |name: &str, default| {
-            std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
+            std::env::var(name)
+                .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
         };
         Self { events: number("ROOMZ_INBOX_EVENTS", 1_500), kills: number("ROOMZ_INBOX_KILLS", 8) }
     }

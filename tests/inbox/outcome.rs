@@ -40,7 +40,8 @@ impl Outcome {
         let history = &self.history;
         let events = || history.events.values();
         let calls: usize = events().map(|event| event.calls.len()).sum();
-        let reasons: Vec<_> = events().flat_map(|event| self.reasons(event)).map(|(_, reason)| reason).collect();
+        let reasons: Vec<_> =
+            events().flat_map(|event| self.reasons(event)).map(|(_, reason)| reason).collect();
         let count = |reason| reasons.iter().filter(|&&other| other == reason).count();
         let longest = history.requests.iter().map(|request| request.duration).max().unwrap_or_default();
         let _ = writeln!(
@@ -92,10 +93,12 @@ impl Outcome {
             let has_reason = |error: &String| error.contains("the last attempt did not end");
             let error = event.entry.as_ref().and_then(|entry| entry.error.as_ref());
             // It is taken once more, to record the dead letter.
-            event.is_killing && !(event.attempts() == limit + 1 && error.is_some_and(has_reason))
+            let is_at_limit = (limit..=limit + 1).contains(&event.attempts());
+            event.is_killing && !(event.is(State::Dead) && is_at_limit && error.is_some_and(has_reason))
         });
         self.none("more calls than the limit", |event| event.calls.len() > limit as usize);
-        let failed = self.history.events.values().flat_map(|event| &event.calls).filter(|call| call.fails).count();
+        let failed =
+            self.history.events.values().flat_map(|event| &event.calls).filter(|call| call.fails).count();
         assert!(failed > 0, "no handler failed");
         assert!(self.history.requests_with(Some(StatusCode::OK)) > 0, "no duplicate was sent");
     }
@@ -110,7 +113,10 @@ impl Outcome {
     /// The calls of other than killing events whose process was killed, and that were repeated.
     pub(crate) fn interrupted_by_kill(&self) -> usize {
         let events = self.history.events.values().filter(|event| !event.is_killing);
-        events.flat_map(|event| self.reasons(event)).filter(|(_, reason)| *reason == Reason::ProcessKilled).count()
+        events
+            .flat_map(|event| self.reasons(event))
+            .filter(|(_, reason)| *reason == Reason::ProcessKilled)
+            .count()
     }
 
     /// Inserts of handlers that were lost although the handler did not fail: the database failed.

@@ -129,7 +129,10 @@ async fn wait_until_none_is_open(url: &str) {
         if open < fewest {
             (fewest, progress) = (open, Instant::now());
         }
-        assert!(progress.elapsed() < GIVE_UP, "gave up: {open} events are open, and none ended for {GIVE_UP:?}");
+        assert!(
+            progress.elapsed() < GIVE_UP,
+            "gave up: {open} events are open, and none ended for {GIVE_UP:?}"
+        );
         sleep(COUNT_INTERVAL).await;
     }
 }

@@ -47,7 +47,9 @@ pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
     let events = &outcome.history.events;
     let is_taken_over = |effect: &&Effect| {
         let rows = events.get(&effect.id).map(|event| &event.rows);
-        rows.is_some_and(|rows| rows.iter().any(|row| row.attempt > effect.attempt && row.process != suspended))
+        rows.is_some_and(|rows| {
+            rows.iter().any(|row| row.attempt > effect.attempt && row.process != suspended)
+        })
     };
     let count = lost.iter().filter(is_taken_over).count();
     assert!(count > 0, "no row of the suspended worker was rolled back after a takeover; lost: {lost:?}");

@@ -87,12 +87,19 @@ async fn handle(handler: Arc<Handler>, mut job: Job<WorkspacePresenceChanged>) -
 
 /// The effect of the handler.
 async fn insert(job: &mut Job<WorkspacePresenceChanged>, id: &str) -> Result<(), BoxError> {
-    const SQL: &str = "INSERT INTO presence_log (event_id, attempt, process, handled_at) VALUES ($1, $2, $3, $4)";
+    const SQL: &str =
+        "INSERT INTO presence_log (event_id, attempt, process, handled_at) VALUES ($1, $2, $3, $4)";
     let values =
         (i64::from(job.attempt()), i64::from(std::process::id()), i64::try_from(now()).unwrap_or_default());
     macro_rules! insert_on {
         ($connection:expr) => {
-            sqlx::query(SQL).bind(id).bind(values.0).bind(values.1).bind(values.2).execute($connection).await?
+            sqlx::query(SQL)
+                .bind(id)
+                .bind(values.0)
+                .bind(values.1)
+                .bind(values.2)
+                .execute($connection)
+                .await?
         };
     }
     if job.is_postgres() {
