@@ -12,6 +12,8 @@ use clap_complete::Shell;
 use http::StatusCode;
 use roomz_protocol::{EventId, Timestamp, WorkspaceId};
 
+use crate::inbox::args::InboxArgs;
+
 const ROOMZ_HELP: &str = "\
 Exit codes:
   0    success
@@ -72,7 +74,7 @@ const COMPLETIONS_HELP: &str = "\
 Example:
   roomz completions bash > ~/.local/share/bash-completion/completions/roomz";
 
-/// Sign, verify, send, replay and receive ROOMZ webhooks
+/// Sign, verify, send, replay and receive ROOMZ webhooks, and manage an inbox
 #[derive(Parser)]
 #[command(name = "roomz", version, after_help = ROOMZ_HELP, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -92,6 +94,8 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     /// Send saved deliveries again, byte for byte
     Replay(ReplayArgs),
+    /// Show the inbox of a receiver, and retry or discard its dead letters
+    Inbox(InboxArgs),
     /// Print a shell completion script
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {

@@ -20,19 +20,14 @@ pub(crate) fn report(error: &clap::Error) -> ExitCode {
 
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // clap's message for this error is the whole help text.
-        let commands: Vec<_> =
-            Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-        return format!("missing command: use one of {}; see `roomz --help`", commands.join(", "));
+        return missing_command(&error.render().to_string());
     }
-    let rendered = error.render().to_string();
+    let rendered = redact_users(&error.render().to_string());
     let mut message = String::new();
     let mut help = "roomz --help".to_owned();
     for line in rendered.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(usage) = line.strip_prefix("Usage: ") {
-            let words =
-                usage.split(' ').take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
-            help = words.chain(["--help"]).collect::<Vec<_>>().join(" ");
+            help = command_words(usage).chain(["--help"]).collect::<Vec<_>>().join(" ");
             break;
         }
         if line.starts_with("For more information") {
@@ -47,11 +42,48 @@ fn one_line(error: &clap::Error) -> String {
     message + "; see `" + &help + "`"
 }
 
+/// The words of a usage line that name the command: `roomz inbox` of `roomz inbox <COMMAND>`.
+fn command_words(usage: &str) -> impl Iterator<Item = &str> {
+    usage.split(' ').take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+}
+
+/// The message for a missing subcommand. clap's message for this error is the whole help text.
+fn missing_command(help: &str) -> String {
+    let usage = help.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).unwrap_or_default();
+    let words: Vec<_> = command_words(usage).collect();
+    let mut command = Cli::command();
+    for word in words.iter().skip(1) {
+        command = command.find_subcommand(word).cloned().unwrap_or(command);
+    }
+    let commands: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    format!("missing command: use one of {}; see `{} --help`", commands.join(", "), words.join(" "))
+}
+
+/// Removes user and password from a URL that clap quotes.
+fn redact_users(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((before, after)), Some((_, rest))) if after.contains('@') => format!("{before}://…@{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
 
     use super::*;
+
+    #[test]
+    fn error_has_no_password() {
+        for arguments in [
+            ["inbox", "show", "postgres://user:canary@host/floors"],
+            ["inbox", "list", "postgres://user:can@ary@host/floors"],
+            ["inbox", "postgres://user:canary@host/floors", "list"],
+        ] {
+            let error = message(&arguments);
+            assert!(!error.contains("can") && error.contains("://…@host"), "{error}");
+        }
+    }
 
     fn message(arguments: &[&str]) -> String {
         one_line(&Cli::try_parse_from([&["roomz"], arguments].concat()).err().unwrap())
@@ -67,6 +99,11 @@ mod tests {
         assert!(unknown.starts_with("unexpected argument '--cuont' found; tip: "), "{unknown}");
         let shell = message(&["completions", "cmd"]);
         assert!(shell.contains("'cmd'") && shell.contains("[possible values: bash,"), "{shell}");
+        let nested = message(&["inbox"]);
+        assert_eq!(
+            nested,
+            "missing command: use one of list, show, retry, discard, stats; see `roomz inbox --help`"
+        );
         for arguments in [&["sned"][..], &[], &["send", "http://h", "--count", "0"], &["sign", "a", "b"]] {
             let line = message(arguments);
             assert!(!line.contains('\n') && line.contains("--help`"), "{line}");

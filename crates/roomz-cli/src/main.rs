@@ -1,5 +1,5 @@
 //! `roomz`: signs, verifies, sends, replays and receives [ROOMZ](https://roomz.io) webhooks, for development and load
-//! tests.
+//! tests; shows the inbox of a receiver, and retries or discards its dead letters.
 //!
 //! The README and `roomz COMMAND --help` describe the commands and their output.
 //!
@@ -12,6 +12,8 @@ mod clap_error;
 mod deliver;
 mod error;
 mod escape;
+mod event_text;
+mod inbox;
 mod input;
 mod listen;
 mod output;
@@ -50,6 +52,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Verify(args) => verify::run(&args),
         Command::Listen(args) => runtime()?.block_on(listen::run(&args)),
         Command::Replay(args) => runtime()?.block_on(replay::run(&args)),
+        Command::Inbox(args) => runtime()?.block_on(inbox::run(&args)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "roomz", &mut script);

@@ -93,7 +93,7 @@ fn parse_header(value: &Value) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 /// Inserts UTF-8 as `key` and other bytes as `key_base64`.
-fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+pub(crate) fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     let (key, text) = match std::str::from_utf8(bytes) {
         Ok(text) => (key.to_owned(), text.to_owned()),
         Err(_) => (format!("{key}_base64"), STANDARD.encode(bytes)),

@@ -25,6 +25,12 @@ impl InboxError {
         Self { kind, source: None }
     }
 
+    /// The handler asked for a connection to the other database.
+    #[cfg(all(feature = "postgres", feature = "sqlite"))]
+    pub(crate) const fn other_database() -> Self {
+        Self::new(InboxErrorKind::OtherDatabase)
+    }
+
     /// Returns the kind.
     ///
     /// ```

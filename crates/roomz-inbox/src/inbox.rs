@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomz_sql::{ConnectError, Database, internal};
+use roomz_sql::{ConnectError, ConnectErrorKind, Database, internal};
 use roomz_webhook::Delivery;
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::store::ClaimKey;
@@ -187,7 +187,45 @@ impl Inbox {
         Ok(rows.into_iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
     }
 
+    /// Returns up to `limit` events of a namespace in this state, in the order of [`list`](Self::list).
+    ///
+    /// ```no_run
+    /// # use roomz_inbox::{Inbox, InboxError, InboxState};
+    /// # async fn retry(inbox: &Inbox) -> Result<(), InboxError> {
+    /// for dead in inbox.list_namespace("staging", InboxState::Dead, 100).await? {
+    ///     inbox.retry(&dead.key).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InboxError`] if the database fails.
+    pub async fn list_namespace(
+        &self,
+        namespace: &str,
+        state: InboxState,
+        limit: u32,
+    ) -> Result<Vec<InboxEntry>, InboxError> {
+        let rows = self.queue.list_namespace(namespace, state.number(), limit).await?;
+        Ok(rows.into_iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
+    }
+
     /// Returns an event, or `None` if the inbox does not have it.
+    ///
+    /// ```no_run
+    /// use roomz_inbox::{Inbox, InboxError};
+    /// use roomz_webhook::store::ClaimKey;
+    ///
+    /// # async fn show(inbox: &Inbox, id: roomz_inbox::EventId) -> Result<(), InboxError> {
+    /// // The namespace of a layer without `with_namespace`.
+    /// if let Some(entry) = inbox.get(&ClaimKey::new("roomz".into(), id)).await? {
+    ///     println!("{:?}, {} attempts", entry.state, entry.attempts);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -198,6 +236,17 @@ impl Inbox {
     }
 
     /// Makes a dead letter available again, with all its attempts. Returns false if there is no such dead letter.
+    ///
+    /// An event that is older than the worker's [maximum age](WorkerBuilder::with_max_age) gets one attempt.
+    ///
+    /// ```no_run
+    /// # async fn retry(inbox: &roomz_inbox::Inbox, dead: roomz_inbox::InboxEntry) -> Result<(), roomz_inbox::InboxError> {
+    /// if !inbox.retry(&dead.key).await? {
+    ///     println!("another process retried or discarded it");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -210,6 +259,15 @@ impl Inbox {
 
     /// Discards a dead letter. Its id is still known as a duplicate for the retention. Returns false if there is no such dead
     /// letter.
+    ///
+    /// ```no_run
+    /// # async fn discard(inbox: &roomz_inbox::Inbox, dead: roomz_inbox::InboxEntry) -> Result<(), roomz_inbox::InboxError> {
+    /// if inbox.discard(&dead.key).await? {
+    ///     println!("{} is discarded", dead.key.id());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -282,8 +340,11 @@ impl InboxBuilder {
     /// tables.
     pub async fn connect(self) -> Result<Inbox, ConnectError> {
         let Self { database, migrations, max_connections, connect_timeout, max_open, retention } = self;
-        let pool = internal::open(database, migrations, max_connections, connect_timeout).await?;
-        let (queue, arrived) = (Queue::new(pool), Arc::new(Notify::new()));
+        let (pool, keeps_statements) =
+            internal::open(database, migrations, max_connections, connect_timeout).await?;
+        let queue = Queue::new(pool, keeps_statements)
+            .map_err(|error| ConnectError::new(ConnectErrorKind::InvalidUrl, error.to_string()))?;
+        let arrived = Arc::new(Notify::new());
         let admission = Admission::spawn(queue.clone(), max_open, Arc::clone(&arrived));
         Ok(Inbox { queue, retention, arrived, admission })
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use roomz_sql::internal::Pool;
 use roomz_webhook::{Event, EventData, Timestamp};
 
-use crate::error::{InboxError, InboxErrorKind};
+use crate::error::InboxError;
 use crate::transaction::Transaction;
 
 /// One attempt to handle an event: the event, and the transaction to write into.
@@ -30,6 +30,9 @@ use crate::transaction::Transaction;
 ///
 /// The transaction begins with the first call of [`postgres`](Self::postgres) or [`sqlite`](Self::sqlite). Call slow services
 /// before: on SQLite, everything else that writes waits for an open transaction.
+///
+/// Behind PgBouncer in transaction mode, add `persistent(false)` to each of your queries: see
+/// [the crate documentation](crate#postgresql-behind-a-pooler).
 ///
 /// What the handler does elsewhere, for example a request to another service, is at least once: pass the event's id on, so that
 /// the other side can detect repetitions.
@@ -110,13 +113,14 @@ impl<T> Job<T> {
     ///
     /// # Errors
     ///
-    /// [`InboxErrorKind::OtherDatabase`] if the inbox is in SQLite. [`InboxErrorKind::Unavailable`] if the transaction cannot begin.
+    /// [`OtherDatabase`](crate::InboxErrorKind::OtherDatabase) if the inbox is in SQLite.
+    /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
     #[cfg(feature = "postgres")]
     pub async fn postgres(&mut self) -> Result<&mut sqlx::PgConnection, InboxError> {
         match self.transaction().await? {
             Transaction::Postgres(pooled) => Ok(pooled.connection()?),
             #[cfg(feature = "sqlite")]
-            Transaction::Sqlite(_) => Err(InboxError::new(InboxErrorKind::OtherDatabase)),
+            Transaction::Sqlite(_) => Err(InboxError::other_database()),
         }
     }
 
@@ -126,25 +130,27 @@ impl<T> Job<T> {
     ///
     /// # Errors
     ///
-    /// [`InboxErrorKind::OtherDatabase`] if the inbox is in PostgreSQL. [`InboxErrorKind::Unavailable`] if the transaction cannot
-    /// begin.
+    /// [`OtherDatabase`](crate::InboxErrorKind::OtherDatabase) if the inbox is in PostgreSQL.
+    /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(&mut self) -> Result<&mut sqlx::SqliteConnection, InboxError> {
         match self.transaction().await? {
             Transaction::Sqlite(pooled) => Ok(pooled.connection()?),
             #[cfg(feature = "postgres")]
-            Transaction::Postgres(_) => Err(InboxError::new(InboxErrorKind::OtherDatabase)),
+            Transaction::Postgres(_) => Err(InboxError::other_database()),
         }
     }
 
     /// Returns true if the inbox is in PostgreSQL, for handlers that support both databases.
     #[must_use]
     pub const fn is_postgres(&self) -> bool {
-        match self.pool {
-            #[cfg(feature = "postgres")]
-            Pool::Postgres(_) => true,
-            #[cfg(feature = "sqlite")]
-            Pool::Sqlite(_) => false,
+        #[cfg(feature = "postgres")]
+        {
+            matches!(self.pool, Pool::Postgres(_))
+        }
+        #[cfg(not(feature = "postgres"))]
+        {
+            false
         }
     }
 

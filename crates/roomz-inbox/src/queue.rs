@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::row::{EntryRow, TakenRow, id, key, millis};
 use crate::statements::{self, DEAD, DONE, Statements, WAITING};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, disabled_database};
 
 /// The timeout of one transaction of the queue.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(1_900);
@@ -21,6 +21,8 @@ const PURGE_ROWS: u32 = 100;
 pub(crate) struct Queue {
     pub(crate) pool: Pool,
     statements: &'static Statements,
+    /// Behind a pooler, a named statement would stay in a session of the server that other clients use, too.
+    persistent: bool,
 }
 
 /// The numbers of events by state, and the age of the oldest one that is not done, in milliseconds.
@@ -56,7 +58,7 @@ macro_rules! fetch {
     ($queue:expr, $query:expr) => {
         in_time(async {
             let mut transaction = Transaction::begin(&$queue.pool).await?;
-            let rows = with_connection!(&mut transaction, connection => $query.fetch_all(connection).await?);
+            let rows = with_connection!(&mut transaction, connection => $query.persistent($queue.persistent).fetch_all(connection).await?);
             transaction.commit().await?;
             Ok(rows)
         })
@@ -88,14 +90,21 @@ fn numbers(sql: &str, state: i64, limit: u32) -> AssertSqlSafe<String> {
 }
 
 impl Queue {
-    pub(crate) fn new(pool: Pool) -> Self {
+    /// `persistent`: whether a connection keeps its prepared statements.
+    ///
+    /// # Errors
+    ///
+    /// If roomz-sql has a feature that this crate lacks.
+    pub(crate) fn new(pool: Pool, persistent: bool) -> Result<Self, Error> {
         let statements = match &pool {
             #[cfg(feature = "postgres")]
             Pool::Postgres(_) => &statements::POSTGRES,
             #[cfg(feature = "sqlite")]
             Pool::Sqlite(_) => &statements::SQLITE,
+            #[allow(unreachable_patterns, reason = "another crate can enable a feature of roomz-sql")]
+            _ => return Err(disabled_database()),
         };
-        Self { pool, statements }
+        Ok(Self { pool, statements, persistent })
     }
 
     /// Adds events, and returns the keys of those that are new. They are durable.
@@ -111,7 +120,7 @@ impl Queue {
                     let bodies: Vec<_> = events.iter().map(|(_, body)| body.to_vec()).collect();
                     let query =
                         sqlx::query_as(statements::INSERT_POSTGRES).bind(namespaces).bind(ids).bind(bodies);
-                    query.fetch_all(pooled.connection()?).await?
+                    query.persistent(self.persistent).fetch_all(pooled.connection()?).await?
                 }
                 #[cfg(feature = "sqlite")]
                 Transaction::Sqlite(pooled) => {
@@ -173,7 +182,7 @@ impl Queue {
     ) -> Result<Option<Duration>, Error> {
         let sql = self.statements.complete;
         let rows: Vec<(i64,)> = with_connection!(transaction, connection => {
-            owned!(sql, key, owner).bind(millis(retention)).fetch_all(connection).await?
+            owned!(sql, key, owner).bind(millis(retention)).persistent(self.persistent).fetch_all(connection).await?
         });
         Ok(rows.first().map(|(age,)| Duration::from_millis(u64::try_from(*age).unwrap_or_default())))
     }
@@ -212,6 +221,17 @@ impl Queue {
     /// Returns the events in this state that are due first.
     pub(crate) async fn list(&self, state: i64, limit: u32) -> Result<Vec<EntryRow>, Error> {
         fetch!(self, sqlx::query_as(numbers(self.statements.list, state, limit)))
+    }
+
+    /// Returns the events of a namespace in this state that are due first.
+    pub(crate) async fn list_namespace(
+        &self,
+        namespace: &str,
+        state: i64,
+        limit: u32,
+    ) -> Result<Vec<EntryRow>, Error> {
+        let sql = || numbers(self.statements.list_namespace, state, limit);
+        fetch!(self, sqlx::query_as(sql()).bind(namespace.to_owned()))
     }
 
     pub(crate) async fn get(&self, key: &ClaimKey) -> Result<Option<EntryRow>, Error> {

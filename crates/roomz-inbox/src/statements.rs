@@ -8,6 +8,7 @@ pub(crate) struct Statements {
     pub(crate) fail: &'static str,
     pub(crate) give_back: &'static str,
     pub(crate) list: &'static str,
+    pub(crate) list_namespace: &'static str,
     pub(crate) get: &'static str,
     pub(crate) retry: &'static str,
     pub(crate) discard: &'static str,
@@ -69,6 +70,10 @@ macro_rules! statements {
             ),
             list: concat!(
                 "SELECT ", entry_columns!(), " FROM roomz_inbox WHERE state = {state} ORDER BY due LIMIT {limit}"
+            ),
+            list_namespace: concat!(
+                "SELECT ", entry_columns!(), " FROM roomz_inbox WHERE state = {state} AND namespace = $1 \
+                 ORDER BY due LIMIT {limit}"
             ),
             get: concat!("SELECT ", entry_columns!(), " FROM roomz_inbox WHERE namespace = $1 AND event_id = $2"),
             retry: concat!(

@@ -33,6 +33,8 @@ impl Transaction {
                 begin(&mut connection, "BEGIN IMMEDIATE").await?;
                 Ok(Self::Sqlite(connection))
             }
+            #[allow(unreachable_patterns, reason = "another crate can enable a feature of roomz-sql")]
+            _ => Err(disabled_database()),
         }
     }
 
@@ -54,6 +56,13 @@ impl Transaction {
             Self::Sqlite(connection) => rollback(connection).await,
         }
     }
+}
+
+/// The error for a database whose feature of this crate is not enabled.
+pub(crate) fn disabled_database() -> Error {
+    Error::Configuration(
+        "this database needs the feature `postgres` or `sqlite` of roomz-inbox; enable it".into(),
+    )
 }
 
 async fn begin<D: Database>(connection: &mut Pooled<D>, statement: &'static str) -> Result<(), Error> {

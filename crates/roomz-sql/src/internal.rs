@@ -24,30 +24,36 @@ pub enum Pool {
 }
 
 /// Creates missing tables, checks them, and creates a pool, or uses that of the application.
+///
+/// The second value is whether a connection keeps its prepared statements. A pooler can execute the statements of one
+/// connection in several sessions of the server, and the pool of an application may lead to a pooler.
 pub async fn open(
     database: Database,
     migrations: bool,
     max_connections: u32,
     connect_timeout: Duration,
-) -> Result<Pool, ConnectError> {
+) -> Result<(Pool, bool), ConnectError> {
     let settings = &Settings { migrations, max_connections, connect_timeout, ..Settings::default() };
     match database.0 {
         Source::Url(url) => match url.split_once(':').map(|(scheme, _)| scheme) {
             #[cfg(feature = "postgres")]
-            Some("postgres" | "postgresql") => Ok(Pool::Postgres(postgres::open_pool(&url, settings).await?)),
+            Some("postgres" | "postgresql") => {
+                let (pool, keeps_statements) = postgres::open_pool(&url, settings).await?;
+                Ok((Pool::Postgres(pool), keeps_statements))
+            }
             #[cfg(feature = "sqlite")]
-            Some("sqlite") => Ok(Pool::Sqlite(sqlite::open_pool(&url, settings).await?)),
+            Some("sqlite") => Ok((Pool::Sqlite(sqlite::open_pool(&url, settings).await?), true)),
             _ => Err(unknown_scheme(&url)),
         },
         #[cfg(feature = "postgres")]
         Source::Postgres(pool) => {
             postgres::check_pool(&pool, settings).await?;
-            Ok(Pool::Postgres(pool))
+            Ok((Pool::Postgres(pool), false))
         }
         #[cfg(feature = "sqlite")]
         Source::Sqlite(pool) => {
             sqlite::check_pool(&pool, settings).await?;
-            Ok(Pool::Sqlite(pool))
+            Ok((Pool::Sqlite(pool), true))
         }
     }
 }

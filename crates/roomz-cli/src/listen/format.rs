@@ -1,8 +1,9 @@
 use http::StatusCode;
-use roomz_protocol::{Event, EventData, SIGNATURE_HEADER};
+use roomz_protocol::SIGNATURE_HEADER;
 
 use super::signature_check::SignatureCheck;
 use crate::escape::escape_truncated;
+use crate::event_text::describe;
 use crate::output::{DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE};
 use crate::saved_delivery::SavedDelivery;
 
@@ -23,7 +24,7 @@ pub(super) fn format_delivery(
         escape_truncated(&delivery.path, 200),
         format_check(check),
         status.as_u16(),
-        escape_truncated(&format_event(&delivery.body), 500),
+        escape_truncated(&describe(&delivery.body), 500),
         escape_truncated(&body, MAX_BODY_CHARS),
     )
 }
@@ -38,24 +39,4 @@ fn format_check(check: &SignatureCheck) -> String {
         SignatureCheck::Mismatch => "the signature does not match the body and this secret".to_owned(),
     };
     format!("{ERROR_STYLE}NOT VERIFIED{ERROR_STYLE:#}: {problem}")
-}
-
-fn format_event(body: &[u8]) -> String {
-    match Event::parse(body) {
-        Err(error) => format!("not an event: {error}"),
-        Ok(event) => match &event.data {
-            EventData::WorkspacePresenceChanged(change) => format!(
-                "event {} of {}: workspace {} is {}",
-                event.id, event.timestamp, change.workspace_id, change.presence_status
-            ),
-            EventData::Unknown(unknown) => format!(
-                "event {} of {}: {}, {}",
-                event.id,
-                event.timestamp,
-                event.event_type,
-                unknown.reason()
-            ),
-            _ => format!("event {} of {}: {}", event.id, event.timestamp, event.event_type),
-        },
-    }
 }

@@ -11,7 +11,7 @@ fn rejects_invalid_command_lines() {
     for (arguments, part) in [
         (&["send", URL, "--cuont", "3"][..], "a similar argument exists: '--count'"),
         (&["snd", URL], "a similar subcommand exists: 'send'"),
-        (&[], "missing command: use one of send, sign, verify, listen, replay, completions"),
+        (&[], "missing command: use one of send, sign, verify, listen, replay, inbox, completions"),
         (&["send"], "<URL>"),
         (&["verify"], "--signature <TEXT>"),
         (&["replay", "file"], "<URL>"),
@@ -41,6 +41,13 @@ fn rejects_invalid_command_lines() {
         (&["listen", "--status", "100"], "from 200 to 599"),
         (&["replay", "file", URL, "--secret", "a"], "requires --re-sign"),
         (&["completions", "cmd"], "possible values: bash"),
+        (&["inbox"], "use one of list, show, retry, discard, stats"),
+        (&["inbox", "list", "--state", "lost"], "possible values: waiting, running, done, dead"),
+        (&["inbox", "list", "--limit", "0"], "--limit"),
+        (&["inbox", "show"], "<ID>"),
+        (&["inbox", "show", "x"], "invalid value 'x' for '<ID>'"),
+        (&["inbox", "retry"], "<ID>"),
+        (&["inbox", "discard", "--all", "e6ae112e-2af3-4d72-894b-03435d7afde4"], "cannot be used with"),
     ] {
         run_with_secret(arguments).assert_fails(2, &[part]);
     }

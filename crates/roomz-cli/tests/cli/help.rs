@@ -1,12 +1,25 @@
 use crate::support::{command, run, run_command};
 
-const COMMANDS: [&str; 6] = ["send", "sign", "verify", "listen", "replay", "completions"];
+const COMMANDS: [&str; 12] = [
+    "send",
+    "sign",
+    "verify",
+    "listen",
+    "replay",
+    "inbox",
+    "inbox list",
+    "inbox show",
+    "inbox retry",
+    "inbox discard",
+    "inbox stats",
+    "completions",
+];
 
 /// Each help has examples. On a terminal of 80 columns no example is wrapped, so that it can be copied.
 #[test]
 fn help_of_each_command_has_examples() {
     for name in COMMANDS {
-        let help = run_command(command().args([name, "--help"]).env("COLUMNS", "80"), b"");
+        let help = run_command(command().args(name.split(' ')).arg("--help").env("COLUMNS", "80"), b"");
         help.assert_succeeds();
         let examples: Vec<_> = help.stdout.lines().skip_while(|line| !line.starts_with("Example")).collect();
         assert!(examples.iter().any(|line| line.starts_with(&format!("  roomz {name} "))), "{}", help.stdout);
@@ -32,7 +45,7 @@ fn help_lists_exit_codes_and_secret_source() {
 fn every_shell_has_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = &run(&["completions", shell]).assert_succeeds().stdout.clone();
-        for word in ["duplicates", "secret-file", "replay"] {
+        for word in ["duplicates", "secret-file", "replay", "discard"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }

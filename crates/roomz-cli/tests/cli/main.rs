@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod help;
+mod inbox;
+mod inbox_database;
 mod listen;
 mod output;
 mod replay;

@@ -39,16 +39,15 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Postgres, 
     })
 }
 
-/// Creates a pool for the transactions of handlers: without the settings of the connections for claims.
-pub(crate) async fn open_pool(url: &str, settings: &Settings) -> Result<PgPool, ConnectError> {
+/// Creates a pool for the transactions of handlers: without the settings of the connections for claims. The second value is
+/// false behind a pooler: then prepared statements must have no name.
+pub(crate) async fn open_pool(url: &str, settings: &Settings) -> Result<(PgPool, bool), ConnectError> {
     let (options, _, protocol) = connect_and_migrate(url, settings).await?;
+    let keeps_statements = matches!(protocol, Protocol::Prepared);
     // A pooler can execute the statements of one session in several sessions of the server, where a prepared statement is missing.
-    let options = match protocol {
-        Protocol::Prepared => options,
-        Protocol::Simple { .. } => options.statement_cache_capacity(0),
-    };
+    let options = if keeps_statements { options } else { options.statement_cache_capacity(0) };
     let pool = PgPoolOptions::new().max_connections(settings.max_connections);
-    Ok(pool.acquire_timeout(settings.connect_timeout).connect_lazy_with(options))
+    Ok((pool.acquire_timeout(settings.connect_timeout).connect_lazy_with(options), keeps_statements))
 }
 
 /// Returns the options of the URL, the options of connections for claims, and how these send statements.

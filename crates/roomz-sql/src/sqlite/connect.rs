@@ -36,10 +36,16 @@ async fn open_and_migrate(url: &str, settings: &Settings) -> Result<SqliteConnec
     let has_mode = url.split_once('?').is_some_and(|(_, query)| query.contains("mode="));
     let options = options
         .create_if_missing(!has_mode)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(settings.response_timeout)
         .disable_statement_logging();
+    if !settings.migrations {
+        // A wrong URL must not change the journal mode of another program's file.
+        let mut connection = options.connect().await.map_err(connect_error)?;
+        within(settings, check_and_migrate(&mut connection, settings)).await?;
+        let _ = connection.close().await;
+    }
+    let options = options.journal_mode(SqliteJournalMode::Wal);
     let start = Instant::now();
     let mut connection = loop {
         match options.connect().await {

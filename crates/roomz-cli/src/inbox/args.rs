@@ -1,0 +1,158 @@
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use roomz_inbox::{EventId, InboxState};
+
+const INBOX_HELP: &str = "\
+Examples:
+  roomz inbox list --database sqlite://inbox.db
+  roomz inbox show e6ae112e-2af3-4d72-894b-03435d7afde4
+  roomz inbox retry --all
+  roomz inbox stats --json
+
+The database comes from --database, or else from the environment variable DATABASE_URL. Use the variable for a URL with a \
+password, because options are visible in the process list. The commands create neither a file nor a table.";
+
+const LIST_HELP: &str = "\
+Examples:
+  roomz inbox list --database sqlite://inbox.db
+  roomz inbox list --state waiting --limit 10
+  roomz inbox list --json --limit 1000 > dead.jsonl
+
+Dead letters are listed in the order in which they are deleted, other events in the order in which they are due.";
+
+const SHOW_HELP: &str = "\
+Example:
+  roomz inbox show e6ae112e-2af3-4d72-894b-03435d7afde4
+
+Control characters are escaped.";
+
+const RETRY_HELP: &str = "\
+Examples:
+  roomz inbox retry e6ae112e-2af3-4d72-894b-03435d7afde4
+  roomz inbox retry --all
+
+A worker takes the events within a second, with all their attempts. An event that is older than the maximum age of the worker \
+(3 days by default) gets one attempt.";
+
+const DISCARD_HELP: &str = "\
+Examples:
+  roomz inbox discard e6ae112e-2af3-4d72-894b-03435d7afde4
+  roomz inbox discard --all
+
+A discarded event is not handled any more. Its id is still known as a duplicate for 7 days.";
+
+const STATS_HELP: &str = "\
+Examples:
+  roomz inbox stats --database sqlite://inbox.db
+  roomz inbox stats --json
+
+Counts the events of all namespaces.";
+
+#[derive(Args)]
+#[command(after_help = INBOX_HELP)]
+pub(crate) struct InboxArgs {
+    #[command(subcommand)]
+    pub(super) command: InboxCommand,
+}
+
+#[derive(Subcommand)]
+pub(super) enum InboxCommand {
+    /// List dead letters, or the events in another state
+    List(ListArgs),
+    /// Show an event with its times, its last error and its body
+    Show(ShowArgs),
+    /// Make dead letters available to the workers again
+    #[command(after_help = RETRY_HELP)]
+    Retry(ChangeArgs),
+    /// Discard dead letters
+    #[command(after_help = DISCARD_HELP)]
+    Discard(ChangeArgs),
+    /// Count the events that are not done
+    Stats(StatsArgs),
+}
+
+#[derive(Args)]
+pub(super) struct DatabaseArgs {
+    /// Database of the inbox: sqlite://FILE or postgres://USER@HOST/DATABASE [default: DATABASE_URL]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(super) database: Option<String>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct NamespaceArgs {
+    /// Namespace of the events: that of the layer or of the tenant
+    #[arg(long, value_name = "TEXT", default_value = "roomz")]
+    pub(super) namespace: String,
+}
+
+#[derive(Args)]
+#[command(after_help = LIST_HELP)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(super) namespace: NamespaceArgs,
+    /// State of the events
+    #[arg(long, value_enum, default_value = "dead")]
+    pub(super) state: State,
+    /// Maximum number of events
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) limit: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum State {
+    /// The next attempt is due, now or later
+    Waiting,
+    /// A worker runs the handler
+    Running,
+    /// Handled, or discarded
+    Done,
+    /// Dead letters
+    Dead,
+}
+
+#[derive(Args)]
+#[command(after_help = SHOW_HELP)]
+pub(super) struct ShowArgs {
+    /// Id of the event
+    pub(super) id: EventId,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(super) namespace: NamespaceArgs,
+}
+
+#[derive(Args)]
+pub(super) struct ChangeArgs {
+    /// Ids of dead letters
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub(super) ids: Vec<EventId>,
+    /// All dead letters of the namespace
+    #[arg(long, conflicts_with = "ids")]
+    pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(super) namespace: NamespaceArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = STATS_HELP)]
+pub(super) struct StatsArgs {
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+}
+
+impl From<State> for InboxState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Waiting => Self::Waiting,
+            State::Running => Self::Running,
+            State::Done => Self::Done,
+            State::Dead => Self::Dead,
+        }
+    }
+}
