@@ -49,13 +49,11 @@ pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
     let lost = lost_effects(&scenario.fleet, suspended);
     let outcome = scenario.finish().await;
     let events = &outcome.history.events;
-    let is_taken_over = |effect: &&Effect| {
+    let has_later_row = |effect: &&Effect| {
         let rows = events.get(&effect.id).map(|event| &event.rows);
-        rows.is_some_and(|rows| {
-            rows.iter().any(|row| row.attempt > effect.attempt && row.process != suspended)
-        })
+        rows.is_some_and(|rows| rows.iter().any(|row| row.attempt > effect.attempt))
     };
-    let count = lost.iter().filter(is_taken_over).count();
+    let count = lost.iter().filter(has_later_row).count();
     assert!(count > 0, "no row of the suspended worker was rolled back after a takeover; lost: {lost:?}");
 }
 
@@ -79,17 +77,25 @@ async fn wait_for_takeover(fleet: &Fleet, suspended: u32, timeout: Duration) {
     }
 }
 
-/// Rows that this process inserted for events that it had lost, as it reported.
+/// Rows that this process inserted for events that another one had taken over. The worker has reported that it lost them.
 fn lost_effects(fleet: &Fleet, process: u32) -> HashSet<Effect> {
-    let lines: Vec<Line> = fleet.log(LINES);
+    let (runs, lines, effects): (_, Vec<Line>, Vec<Effect>) =
+        (fleet.runs(), fleet.log(LINES), fleet.log(EFFECTS));
     let lost: HashSet<&str> = lines
         .iter()
         .filter(|line| line.process == process && line.field("outcome") == "lost")
         .map(|line| line.field("event_id"))
         .collect();
-    let effects: Vec<Effect> = fleet.log(EFFECTS);
+    let is_taken_over = |effect: &Effect| {
+        let mut other_runs = runs.iter().filter(|run| run.id == effect.id && run.process != process);
+        other_runs.any(|run| run.attempt > effect.attempt)
+    };
+    let has_failed = |effect: &Effect| {
+        runs.iter().any(|run| run.id == effect.id && run.attempt == effect.attempt && run.fails)
+    };
     effects
         .into_iter()
         .filter(|effect| effect.process == process && lost.contains(effect.id.as_str()))
+        .filter(|effect| is_taken_over(effect) && !has_failed(effect))
         .collect()
 }
