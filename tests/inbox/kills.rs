@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::database::Database;
-use crate::scenario::{PROCESSES, REQUEST_TIMEOUT, Scenario, settings};
+use crate::scenario::{FULL_LOAD, PROCESSES, Scenario, settings};
 
 /// The maximum time from a number of accepted events to a kill.
 const KILL_DELAY_MAX: Duration = Duration::from_millis(80);
@@ -35,7 +35,7 @@ impl Size {
 pub(crate) async fn kill_at_random<D: Database>(name: &str) {
     let Some(database) = D::start() else { return };
     let size = Size::from_environment();
-    let mut scenario = Scenario::start((name, D::NAME), database.url(), settings(), REQUEST_TIMEOUT).await;
+    let mut scenario = Scenario::start((name, D::NAME), database.url(), settings(), FULL_LOAD).await;
     let kills_per_killing_event = size.kills / size.killing_events();
     for kill in 0..size.kills {
         scenario.wait_for_accepted(size.events / size.kills).await;

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::database::{Database as _, Postgres};
 use crate::disk::SmallDisk;
-use crate::scenario::{REQUEST_TIMEOUT, Scenario, settings, sqlite_url};
+use crate::scenario::{FULL_LOAD, Scenario, settings, sqlite_url};
 
 /// The number of events that are accepted before and after each fault.
 const EVENTS_PER_PHASE: usize = 500;
@@ -29,7 +29,7 @@ pub(crate) async fn kill_server(name: &str) {
     // Handlers have open transactions when the server is killed.
     let settings = InboxSettings { transaction_time: Duration::from_millis(10), ..many_attempts() };
     let url = database.url();
-    let mut scenario = Scenario::start((name, Postgres::NAME), url, settings, REQUEST_TIMEOUT).await;
+    let mut scenario = Scenario::start((name, Postgres::NAME), url, settings, FULL_LOAD).await;
     for _ in 0..SERVER_KILLS {
         scenario.wait_for_accepted(EVENTS_PER_PHASE).await;
         database.0.kill();
@@ -49,7 +49,7 @@ pub(crate) async fn kill_server(name: &str) {
 pub(crate) async fn fill_disk(name: &str) {
     let Some(disk) = SmallDisk::mount_or_skip() else { return };
     let url = sqlite_url(disk.path());
-    let mut scenario = Scenario::start((name, "sqlite"), url, many_attempts(), REQUEST_TIMEOUT).await;
+    let mut scenario = Scenario::start((name, "sqlite"), url, many_attempts(), FULL_LOAD).await;
     scenario.wait_for_accepted(EVENTS_PER_PHASE).await;
     disk.fill();
     let start = Instant::now();

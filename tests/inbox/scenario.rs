@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use roomz_tests::fleet::Fleet;
 use roomz_tests::inbox::{InboxSettings, KILLING_STATUS};
-use roomz_tests::sender::Sender;
+use roomz_tests::sender::{REQUEST_TIMEOUT, Sender};
 use roomz_webhook::testing::TestEvent;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
@@ -24,8 +24,18 @@ const RESTART_INTERVAL: Duration = Duration::from_millis(5);
 const COUNT_INTERVAL: Duration = Duration::from_millis(100);
 /// The time without any progress after which the test gives up.
 const GIVE_UP: Duration = Duration::from_secs(40);
-/// The timeout of a request. Longer than the inbox may take.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How the sender sends.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    /// The time after which it sends an event to the other process.
+    pub(crate) request_timeout: Duration,
+    /// The pause of each of its connections after each event.
+    pub(crate) pause_per_event: Duration,
+}
+
+/// As fast as the processes accept events. They may take as long as they want.
+pub(crate) const FULL_LOAD: Load = Load { request_timeout: REQUEST_TIMEOUT, pause_per_event: Duration::ZERO };
 
 /// Only one scenario runs at a time: they use real time and the whole machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -60,14 +70,15 @@ impl Scenario {
         (name, database): (&str, &str),
         url: String,
         settings: InboxSettings,
-        request_timeout: Duration,
+        load: Load,
     ) -> Self {
         let guard = ONE_AT_A_TIME.lock().await;
         let started = Instant::now();
         database::create_table(&url).await;
         let program = env!("CARGO_BIN_EXE_inbox-receiver");
         let fleet = Fleet::start(program, PROCESSES, settings.arguments(&url));
-        let sender = Sender::start(fleet.targets(), CONNECTIONS, request_timeout);
+        let sender =
+            Sender::start_slowly(fleet.targets(), CONNECTIONS, load.request_timeout, load.pause_per_event);
         Self {
             fleet,
             sender,

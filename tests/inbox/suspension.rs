@@ -1,18 +1,22 @@
 //! One of two workers is suspended until its lease is over, and then continues.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use roomz_tests::fleet::Fleet;
+use roomz_tests::fleet::{Fleet, Run};
 use roomz_tests::inbox::{EFFECTS, Effect, InboxSettings, LINES, Line};
+use roomz_tests::sender::now;
 use tokio::time::sleep;
 
 use crate::database::{Database, Postgres};
-use crate::scenario::{Scenario, settings};
+use crate::scenario::{Load, Scenario, settings};
 
 /// The worker is suspended until it has inserted a row for an event that it had lost. On SQLite, a worker that is suspended
 /// while it writes blocks the other one, and no event is taken over.
 const SUSPENSIONS_MAX: usize = 8;
+/// The number of events that are accepted before the first suspension, and after each.
+const EVENTS_PER_PHASE: usize = 60;
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The first process is suspended, several times, and continues with events that the other one has taken over. Its handlers
 /// insert their rows, but the worker does not commit them.
@@ -22,50 +26,76 @@ pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
     let settings = InboxSettings {
         lease: Duration::from_millis(1_500),
         max_attempts: 20,
-        // Many handlers run when the process is suspended.
-        handler_time: Duration::from_millis(150),
+        // Some handlers run when the process is suspended, and end before the next renewal is due.
+        handler_time: if is_postgres { Duration::from_millis(150) } else { Duration::from_millis(400) },
         // SQLite has one writer: an open transaction of the suspended process would block the other one.
         transaction_time: if is_postgres { Duration::from_millis(150) } else { Duration::ZERO },
         ..settings()
     };
-    let request_timeout = settings.lease * 2 / 3;
-    let mut scenario = Scenario::start((name, D::NAME), database.url(), settings, request_timeout).await;
-    scenario.wait_for_accepted(300).await;
+    // Less than one worker can do: an event that is taken over would wait for all that arrived before.
+    let load = Load { request_timeout: settings.lease * 2 / 3, pause_per_event: Duration::from_millis(500) };
+    let mut scenario = Scenario::start((name, D::NAME), database.url(), settings, load).await;
+    scenario.wait_for_accepted(EVENTS_PER_PHASE).await;
     let suspended = scenario.fleet.process(0);
     for _ in 0..SUSPENSIONS_MAX {
         scenario.fleet.signal(0, "STOP");
-        sleep(settings.lease * 2).await;
+        wait_for_takeover(&scenario.fleet, suspended, settings.lease * 3).await;
         scenario.fleet.signal(0, "CONT");
-        scenario.wait_for_accepted(100).await;
+        scenario.wait_for_accepted(EVENTS_PER_PHASE).await;
         if !lost_effects(&scenario.fleet, suspended).is_empty() {
             break;
         }
     }
-    scenario.wait_for_accepted(300).await;
     let lost = lost_effects(&scenario.fleet, suspended);
     let outcome = scenario.finish().await;
     let events = &outcome.history.events;
-    let is_taken_over = |effect: &&Effect| {
+    let has_later_row = |effect: &&Effect| {
         let rows = events.get(&effect.id).map(|event| &event.rows);
-        rows.is_some_and(|rows| {
-            rows.iter().any(|row| row.attempt > effect.attempt && row.process != suspended)
-        })
+        rows.is_some_and(|rows| rows.iter().any(|row| row.attempt > effect.attempt))
     };
-    let count = lost.iter().filter(is_taken_over).count();
+    let count = lost.iter().filter(has_later_row).count();
     assert!(count > 0, "no row of the suspended worker was rolled back after a takeover; lost: {lost:?}");
 }
 
-/// Rows that this process inserted for events that it had lost, as it reported.
+/// Waits until another process runs an event that this process ran when it was suspended, or until the timeout.
+async fn wait_for_takeover(fleet: &Fleet, suspended: u32, timeout: Duration) {
+    let (start, suspended_at) = (Instant::now(), now());
+    while start.elapsed() < timeout {
+        let runs = fleet.runs();
+        let own: HashSet<_> = runs
+            .iter()
+            .filter(|run| run.process == suspended && !run.fails)
+            .map(|run| run.id.as_str())
+            .collect();
+        let is_takeover = |run: &Run| {
+            run.process != suspended && run.started > suspended_at && own.contains(run.id.as_str())
+        };
+        if runs.iter().any(is_takeover) {
+            return;
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Rows that this process inserted for events that another one had taken over. The worker has reported that it lost them.
 fn lost_effects(fleet: &Fleet, process: u32) -> HashSet<Effect> {
-    let lines: Vec<Line> = fleet.log(LINES);
+    let (runs, lines, effects): (_, Vec<Line>, Vec<Effect>) =
+        (fleet.runs(), fleet.log(LINES), fleet.log(EFFECTS));
     let lost: HashSet<&str> = lines
         .iter()
         .filter(|line| line.process == process && line.field("outcome") == "lost")
         .map(|line| line.field("event_id"))
         .collect();
-    let effects: Vec<Effect> = fleet.log(EFFECTS);
+    let is_taken_over = |effect: &Effect| {
+        let mut other_runs = runs.iter().filter(|run| run.id == effect.id && run.process != process);
+        other_runs.any(|run| run.attempt > effect.attempt)
+    };
+    let has_failed = |effect: &Effect| {
+        runs.iter().any(|run| run.id == effect.id && run.attempt == effect.attempt && run.fails)
+    };
     effects
         .into_iter()
         .filter(|effect| effect.process == process && lost.contains(effect.id.as_str()))
+        .filter(|effect| is_taken_over(effect) && !has_failed(effect))
         .collect()
 }

@@ -41,6 +41,8 @@ pub struct Sender {
 struct Shared {
     targets: Targets,
     request_timeout: Duration,
+    /// The pause of a connection after each event.
+    pause: Duration,
     stopped: AtomicBool,
     accepted: AtomicUsize,
     sent: Mutex<Sent>,
@@ -78,9 +80,20 @@ pub struct Request {
 impl Sender {
     /// Starts sending over `connections` connections to each receiver.
     pub fn start(targets: Targets, connections: usize, request_timeout: Duration) -> Self {
+        Self::start_slowly(targets, connections, request_timeout, Duration::ZERO)
+    }
+
+    /// Like [`start`](Self::start), with a pause of each connection after each event.
+    pub fn start_slowly(
+        targets: Targets,
+        connections: usize,
+        request_timeout: Duration,
+        pause: Duration,
+    ) -> Self {
         let shared = Arc::new(Shared {
             targets,
             request_timeout,
+            pause,
             stopped: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             sent: Mutex::default(),
@@ -175,6 +188,9 @@ async fn work(shared: Arc<Shared>, worker: usize) {
             client.deliver(&shared, &event, turn + 1, false).await;
         } else {
             client.deliver(&shared, &event, turn, true).await;
+        }
+        if !shared.pause.is_zero() {
+            sleep(shared.pause).await;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! An inbox that a test starts as a process: endpoint and worker. Its handler logs its call, and inserts one row into the table
-//! `presence_log` in the transaction of its event. Some first attempts fail after that. Some events kill the process.
+//! An inbox that a test starts as a process: endpoint and worker. Its handler logs its call, inserts one row into the table
+//! `presence_log` in the transaction of its event, and logs that. Some first attempts fail after that. Some events kill the process.
 //!
 //! It prints its address to standard output. It exits when its standard input closes, so that it ends with the test.
 
@@ -80,8 +80,8 @@ async fn handle(handler: Arc<Handler>, mut job: Job<WorkspacePresenceChanged>) -
     }
     random_pause(handler.handler_time).await;
     insert(&mut job, &text).await?;
-    handler.effects.write(&Effect { id: text, attempt, process });
     random_pause(handler.transaction_time).await;
+    handler.effects.write(&Effect { id: text, attempt, process });
     if fails { Err("the first attempt of this event fails".into()) } else { Ok(()) }
 }
 
