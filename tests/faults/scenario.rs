@@ -54,7 +54,7 @@ impl Scenario {
         settings: Settings,
     ) -> Self {
         let guard = ONE_AT_A_TIME.lock().await;
-        let fleet = Fleet::start(env!("CARGO_BIN_EXE_receiver"), receivers, url, settings);
+        let fleet = Fleet::start(env!("CARGO_BIN_EXE_receiver"), receivers, settings.arguments(url));
         let sender = Sender::start(fleet.targets(), CONNECTIONS, settings.request_timeout);
         sender.wait_for_accepted(EVENTS_PER_PHASE).await;
         Self { fleet, sender, name, store, settings, fault_ended: None, _guard: guard }

@@ -14,13 +14,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use roomz_protocol::testing::signed_request;
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::{IdempotencyStore as _, MemoryStore, Settled};
 use roomz_webhook::testing::{ManualClock, TestEvent};
-use roomz_webhook::{Delivery, Secret, WebhookLayer};
+use roomz_webhook::{Delivery, Secret, Skipped, WebhookLayer};
 use tokio::io::AsyncWriteExt as _;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{Fault, Op, TestReceiver, TestServer, read_response};
+use crate::support::{Fault, FaultyStore, Op, TestReceiver, TestServer, TokioClock, read_response};
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -187,6 +187,27 @@ async fn log_levels_fit_an_operator() {
     }
 }
 
+/// A flood of forged requests is one line per minute above DEBUG.
+#[tokio::test(start_paused = true)]
+async fn unsigned_requests_are_summarized() {
+    let (log, _guard) = capture();
+    let clock = TokioClock::new();
+    let receiver = TestReceiver::with(|builder| builder.with_clock(clock), async |_| Ok(StatusCode::OK));
+    let guess = Secret::new("a guess").unwrap();
+    for round in 0..3 {
+        for _ in 0..500 {
+            assert_eq!(receiver.send(TestEvent::busy().request("/", &guess)).await.status, 401, "{round}");
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+    let log = log.text();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("INFO") || line.contains("WARN")).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (line, count) in lines.iter().zip(["count=1 ", "count=500 ", "count=500 "]) {
+        assert!(line.contains("unsigned requests rejected") && line.contains(count), "{line}");
+    }
+}
+
 /// The first eviction before the end of the retention is logged, not each of them.
 #[tokio::test]
 async fn full_memory_store_warns_once() {
@@ -244,6 +265,41 @@ async fn lost_claim_is_logged() {
         });
         let log = log.text();
         assert!(log.lines().any(|line| line.contains("WARN") && line.contains(message)), "{log}");
+    }
+}
+
+/// The handler completes the event itself, as in a transaction of its own, and runs for several leases more. Nothing was lost,
+/// also if the store fails when the layer finds out.
+#[tokio::test(start_paused = true)]
+async fn own_completion_is_not_a_lost_claim() {
+    for (store_fails, status) in [(false, 200), (true, 200), (false, 500), (true, 500)] {
+        let (log, _guard) = capture();
+        let store = FaultyStore::new(MemoryStore::builder().with_clock(TokioClock::new()).build());
+        let layer = WebhookLayer::builder(support::secret()).with_store(store.clone()).build().unwrap();
+        let of_handler = store.clone();
+        let receiver = TestReceiver::with_layer(layer, store, move |delivery: Delivery| {
+            let store = of_handler.clone();
+            async move {
+                let claim = delivery.claim();
+                let settled = store.complete(claim.key(), claim.owner(), claim.retention()).await?;
+                assert_eq!(settled, Settled::Applied);
+                if store_fails {
+                    store.inject(Op::Claim, Fault::Error, usize::MAX);
+                }
+                tokio::time::sleep(Duration::from_secs(200)).await;
+                store.clear_faults();
+                Ok(StatusCode::from_u16(status).unwrap())
+            }
+        });
+        let event = TestEvent::busy();
+        assert_eq!(receiver.deliver(&event).await.status, status);
+        let duplicate = receiver.deliver(&event).await;
+        receiver.layer.drain().await;
+        let log = log.text();
+        for message in ["claim taken over", "claim lost", "claim restored", "settlement abandoned"] {
+            assert!(!log.contains(message), "{message}: {log}");
+        }
+        assert_eq!((receiver.runs(), duplicate.skipped), (1, Some(Skipped::Duplicate)));
     }
 }
 

@@ -65,26 +65,43 @@ pub const RUNS: &str = "runs";
 /// The log of calls of the store in the directory of a fleet.
 pub const CALLS: &str = "calls";
 
+/// The name and the value of an argument of a receiver.
+pub type Argument = (&'static str, String);
+
+impl Settings {
+    /// The arguments of a receiver on the store with this URL.
+    pub fn arguments(&self, store: &str) -> Vec<Argument> {
+        vec![
+            ("--store", store.to_owned()),
+            ("--store-timeout", millis(self.store_timeout)),
+            ("--lease", millis(self.lease)),
+            ("--duplicate-wait", millis(self.duplicate_wait)),
+            ("--handler-time", millis(self.handler_time)),
+            ("--long-handler-time", millis(self.long_handler_time)),
+        ]
+    }
+}
+
+/// The value of an argument for a time.
+pub fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
 impl Fleet {
-    /// Starts `count` receivers on the store with this URL, and waits until they listen.
-    pub fn start(program: &str, count: usize, store: &str, settings: Settings) -> Self {
+    /// Starts `count` receivers with these arguments and a directory for their logs, and waits until they listen.
+    pub fn start(program: &str, count: usize, arguments: Vec<Argument>) -> Self {
         static FLEETS: AtomicUsize = AtomicUsize::new(0);
         let number = FLEETS.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("roomz-fleet-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let millis = |duration: Duration| duration.as_millis().to_string();
-        let arguments = [
-            ("--store", store.to_owned()),
-            ("--logs", directory.display().to_string()),
-            ("--store-timeout", millis(settings.store_timeout)),
-            ("--lease", millis(settings.lease)),
-            ("--duplicate-wait", millis(settings.duplicate_wait)),
-            ("--handler-time", millis(settings.handler_time)),
-            ("--long-handler-time", millis(settings.long_handler_time)),
-        ];
+        let logs = ("--logs", directory.display().to_string());
         let mut fleet = Self {
             program: Path::new(program).to_owned(),
-            arguments: arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect(),
+            arguments: arguments
+                .into_iter()
+                .chain([logs])
+                .flat_map(|(name, value)| [name.to_owned(), value])
+                .collect(),
             directory,
             receivers: Vec::new(),
             targets: Targets(Arc::default()),
@@ -127,9 +144,29 @@ impl Fleet {
         *self.targets.0.lock().unwrap().get_mut(index).unwrap() = address;
     }
 
+    /// Replaces receivers that have ended on their own. They count as killed. Returns how many there were.
+    pub fn restart_ended(&mut self) -> usize {
+        let ended: Vec<_> = self
+            .receivers
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, receiver)| receiver.try_wait().unwrap().map(|_| index))
+            .collect();
+        for &index in &ended {
+            self.killed.insert(self.process(index));
+            self.restart(index);
+        }
+        ended.len()
+    }
+
+    /// The process id of a receiver.
+    pub fn process(&self, index: usize) -> u32 {
+        self.receivers.get(index).unwrap().id()
+    }
+
     /// Sends a signal, such as `STOP`, to a receiver.
     pub fn signal(&self, index: usize, signal: &str) {
-        let process = self.receivers.get(index).unwrap().id().to_string();
+        let process = self.process(index).to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &process]).status().unwrap().success());
     }
 
@@ -150,12 +187,17 @@ impl Fleet {
 
     /// All runs of handlers so far.
     pub fn runs(&self) -> Vec<Run> {
-        Log::read(&self.directory.join(RUNS))
+        self.log(RUNS)
     }
 
     /// All calls of the store so far.
     pub fn calls(&self) -> Vec<Call> {
-        Log::read(&self.directory.join(CALLS))
+        self.log(CALLS)
+    }
+
+    /// All lines of a log so far.
+    pub fn log<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Vec<T> {
+        Log::read(&self.directory.join(name))
     }
 }
 

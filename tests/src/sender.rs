@@ -11,7 +11,7 @@ use http::StatusCode;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use roomz_protocol::EventId;
+use roomz_protocol::{Event, EventId};
 use roomz_webhook::testing::TestEvent;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -110,6 +110,16 @@ impl Sender {
         }
     }
 
+    /// Sends an additional event until a receiver accepts it.
+    pub async fn deliver(&self, event: &TestEvent) -> String {
+        let body = event.body();
+        let id = Event::parse(&body).unwrap().id.to_string();
+        let event = Message { id, body };
+        self.shared.begin(&event);
+        Client::default().deliver(&self.shared, &event, 0, true).await;
+        event.id
+    }
+
     /// Stops with new events, waits until the current ones are accepted, and returns all outcomes.
     pub async fn finish(mut self) -> Sent {
         self.shared.stopped.store(true, Ordering::SeqCst);
@@ -126,8 +136,14 @@ pub fn now() -> u128 {
 }
 
 impl Shared {
+    /// Records that this event is sent.
+    fn begin(&self, event: &Message) {
+        let delivered = Delivered { first_sent: now(), accepted: None };
+        self.sent.lock().unwrap().events.insert(event.id.clone(), delivered);
+    }
+
     /// Records a request. Returns whether it was accepted.
-    fn record(&self, event: &Event, request: Request) -> bool {
+    fn record(&self, event: &Message, request: Request) -> bool {
         let mut sent = self.sent.lock().unwrap();
         sent.requests.push(request);
         if !request.status.is_some_and(|status| status.is_success()) {
@@ -148,13 +164,8 @@ async fn work(shared: Arc<Shared>, worker: usize) {
     while !shared.stopped.load(Ordering::SeqCst) {
         turn += 1;
         let id: EventId = format!("{:032x}", rand::random::<u128>()).parse().unwrap();
-        let event = Event { id: id.to_string(), body: TestEvent::busy().with_id(id).body() };
-        shared
-            .sent
-            .lock()
-            .unwrap()
-            .events
-            .insert(event.id.clone(), Delivered { first_sent: now(), accepted: None });
+        let event = Message { id: id.to_string(), body: TestEvent::busy().with_id(id).body() };
+        shared.begin(&event);
         let duplicate = turn.is_multiple_of(DUPLICATE_ONE_IN);
         if duplicate {
             tokio::join!(
@@ -168,7 +179,7 @@ async fn work(shared: Arc<Shared>, worker: usize) {
     }
 }
 
-struct Event {
+struct Message {
     id: String,
     body: Vec<u8>,
 }
@@ -180,7 +191,7 @@ struct Client {
 }
 
 impl Client {
-    async fn deliver(&mut self, shared: &Shared, event: &Event, first_turn: usize, mut alone: bool) {
+    async fn deliver(&mut self, shared: &Shared, event: &Message, first_turn: usize, mut alone: bool) {
         let begin = Instant::now();
         let mut turn = first_turn;
         while begin.elapsed() < GIVE_UP {
@@ -196,7 +207,7 @@ impl Client {
         }
     }
 
-    async fn post(&mut self, address: SocketAddr, event: &Event) -> Result<StatusCode, BoxError> {
+    async fn post(&mut self, address: SocketAddr, event: &Message) -> Result<StatusCode, BoxError> {
         let mut connection = match self.open.remove(&address) {
             Some(connection) if !connection.is_closed() => connection,
             _ => {

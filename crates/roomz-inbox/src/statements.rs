@@ -39,17 +39,22 @@ macro_rules! is_owner {
 }
 
 macro_rules! statements {
-    (now: $now:literal, lock: $lock:literal) => {
+    (now: $now:literal, lock: $lock:literal, per_mille: $per_mille:literal) => {
         Statements {
-            // An attempt is counted when it is taken, so that an event that ends its process reaches the maximum.
+            // An attempt is counted when it is taken, so that an event that ends its process reaches the maximum. The events that
+            // ran with it are not taken together again, because their leases end at different times: up to a half later.
+            // Otherwise all of them would reach the maximum.
             take: concat!(
                 "WITH next AS (SELECT namespace AS next_namespace, event_id AS next_id FROM roomz_inbox \
                    WHERE state < 2 AND due <= ", $now, " ORDER BY due LIMIT {limit}", $lock, ") \
-                 UPDATE roomz_inbox SET state = 1, owner = $1, attempt = attempt + 1, due = ", $now, " + $2 \
+                 UPDATE roomz_inbox SET state = 1, owner = $1, attempt = attempt + 1, \
+                   due = ", $now, " + $2 + $2 * ", $per_mille, " / 2000 \
                  FROM next WHERE namespace = next_namespace AND event_id = next_id \
                  RETURNING namespace, event_id, attempt, earlier, received, ", $now, " - received, body, error"
             ),
-            renew: concat!("UPDATE roomz_inbox SET due = ", $now, " + $4", is_owner!(), "RETURNING due"),
+            renew: concat!(
+                "UPDATE roomz_inbox SET due = ", $now, " + $4 + $4 * ", $per_mille, " / 2000", is_owner!(), "RETURNING due"
+            ),
             // If the reply was lost and the owner completes again, this confirms the completion.
             complete: concat!(
                 "UPDATE roomz_inbox SET state = 2, due = ", $now, " + $4, error = NULL \
@@ -97,13 +102,15 @@ macro_rules! statements {
 #[cfg(feature = "postgres")]
 pub(crate) const POSTGRES: Statements = statements! {
     now: "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)",
-    lock: " FOR UPDATE SKIP LOCKED"
+    lock: " FOR UPDATE SKIP LOCKED",
+    per_mille: "CAST(random() * 1000 AS BIGINT)"
 };
 
 #[cfg(feature = "sqlite")]
 pub(crate) const SQLITE: Statements = statements! {
     now: "CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)",
-    lock: ""
+    lock: "",
+    per_mille: "abs(random() % 1000)"
 };
 
 /// Returns the event ids that were new. In the order of the key, so that two batches do not lock each other.

@@ -79,7 +79,8 @@ impl<S, T> WorkerBuilder<S, T> {
     /// Sets the lease. Default: 60 s. Zero counts as 1 s.
     ///
     /// The worker renews it every third of this time while the handler runs. If the process dies, another worker takes the event
-    /// over when the lease ends.
+    /// over when the lease ends: after this time, and a random part of up to a half of it. So events that ran together with one that
+    /// ended their process run apart from it the next time.
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.settings.lease = if lease.is_zero() { Duration::from_secs(1) } else { lease };
         self

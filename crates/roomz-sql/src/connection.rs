@@ -1,6 +1,19 @@
 /// A connection to the database: `sqlx::PgConnection` or `sqlx::SqliteConnection`.
 ///
 /// A transaction dereferences to its connection: pass `&mut *transaction`. So does a connection of a pool.
+///
+/// Only this crate implements it. Use it as a bound, for code that runs on both databases:
+///
+/// ```
+/// use roomz_sql::{PresenceTable, SqlConnection};
+///
+/// async fn print<C: SqlConnection>(connection: &mut C) -> Result<(), sqlx::Error> {
+///     for workspace in PresenceTable::default().all(connection).await? {
+///         println!("{} {}", workspace.workspace_id, workspace.status);
+///     }
+///     Ok(())
+/// }
+/// ```
 pub trait SqlConnection: sealed::Connection {}
 
 impl<C: sealed::Connection> SqlConnection for C {}
@@ -16,6 +29,9 @@ pub(crate) mod sealed {
     /// What this crate executes on a connection of the application.
     #[allow(private_interfaces, reason = "only this crate implements and calls it")]
     pub trait Connection: Send {
+        /// Whether sqlx began a transaction.
+        fn is_in_transaction(&self) -> bool;
+
         fn presence_statements(&self) -> &'static PresenceStatements;
 
         fn fetch_presence(
@@ -41,6 +57,10 @@ mod postgres {
 
     #[allow(private_interfaces, reason = "only this crate calls it")]
     impl Connection for PgConnection {
+        fn is_in_transaction(&self) -> bool {
+            sqlx::Connection::is_in_transaction(self)
+        }
+
         fn presence_statements(&self) -> &'static PresenceStatements {
             &POSTGRES
         }
@@ -75,6 +95,10 @@ mod sqlite {
 
     #[allow(private_interfaces, reason = "only this crate calls it")]
     impl Connection for SqliteConnection {
+        fn is_in_transaction(&self) -> bool {
+            sqlx::Connection::is_in_transaction(self)
+        }
+
         fn presence_statements(&self) -> &'static PresenceStatements {
             &SQLITE
         }

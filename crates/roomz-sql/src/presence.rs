@@ -33,13 +33,22 @@ use crate::single::Value;
 /// Like [`Latest`](roomz_webhook::Latest), it keeps the status of the event with the highest timestamp, and then with the highest
 /// id. Events may arrive in any order and any number of times.
 ///
-/// The columns may be read with SQL, and rows of removed workspaces deleted.
+/// The columns may be read with SQL, and rows of removed workspaces deleted. [`changes_since`](Self::changes_since) does not
+/// report a deleted row.
 #[derive(Clone, Debug)]
 pub struct PresenceTable {
     namespace: Arc<str>,
 }
 
 /// The presence of one workspace in a [`PresenceTable`].
+///
+/// ```
+/// use roomz_sql::WorkspacePresence;
+///
+/// fn line(workspace: &WorkspacePresence) -> String {
+///     format!("{} has been {} since {}", workspace.workspace_id, workspace.status, workspace.timestamp)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct WorkspacePresence {
@@ -53,7 +62,18 @@ pub struct WorkspacePresence {
     pub event_id: EventId,
 }
 
-/// The workspaces that [`PresenceTable::changes_since`] returns, and the point from which to continue.
+/// The result of [`PresenceTable::changes_since`]: the changed workspaces, and the point from which to continue.
+///
+/// ```
+/// use roomz_sql::{PresenceChanges, PresencePoint};
+///
+/// fn print(changes: PresenceChanges) -> PresencePoint {
+///     for workspace in changes.workspaces {
+///         println!("{} {}", workspace.workspace_id, workspace.status);
+///     }
+///     changes.next
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PresenceChanges {
@@ -65,7 +85,14 @@ pub struct PresenceChanges {
 
 /// A point in the changes of a [`PresenceTable`]. The default is the point before all changes.
 ///
-/// It is valid for the database that returned it: after a restore from a dump, begin with the default.
+/// It is valid for the database that returned it, while the process runs: after a restore from a dump, begin with the default.
+///
+/// ```
+/// use roomz_sql::PresencePoint;
+///
+/// let everything = PresencePoint::default();
+/// # let _ = everything;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PresencePoint(i64);
 
@@ -83,7 +110,33 @@ impl PresenceTable {
 
     /// Keeps the status of this event if the event is newer than the kept one.
     ///
-    /// The character NUL, which PostgreSQL cannot store, is replaced by U+FFFD.
+    /// It is one statement. In a transaction, another transaction that applies an event of the same workspace waits for the end
+    /// of this one. The character NUL, which PostgreSQL cannot store, is replaced by U+FFFD.
+    ///
+    /// ```
+    /// use roomz_sql::PresenceTable;
+    /// use roomz_webhook::{Event, LatestOutcome, PresenceStatus, WorkspacePresenceChanged};
+    /// # use roomz_sql::SqlStore;
+    /// # use roomz_webhook::testing::TestEvent;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let url = format!("sqlite://{}/floors.db", directory.path().display());
+    /// # drop(SqlStore::connect(&url).await?);
+    /// # let pool = sqlx::SqlitePool::connect(&url).await?;
+    /// # let event: Event<WorkspacePresenceChanged> = Event::parse(&TestEvent::busy().body())?.typed().ok_or("another type")?;
+    ///
+    /// let presence = PresenceTable::default();
+    /// let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    /// assert_eq!(presence.apply(&mut *transaction, &event).await?, LatestOutcome::Newest);
+    /// assert_eq!(presence.apply(&mut *transaction, &event).await?, LatestOutcome::Duplicate);
+    /// transaction.commit().await?;
+    ///
+    /// let kept = presence.get(&mut *pool.acquire().await?, event.data.workspace_id).await?.ok_or("not kept")?;
+    /// assert_eq!((kept.status, kept.event_id), (PresenceStatus::Busy, event.id));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -113,6 +166,16 @@ impl PresenceTable {
     }
 
     /// Returns the presence of a workspace, or `None` if no event of it was applied.
+    ///
+    /// ```
+    /// use roomz_sql::{PresenceTable, SqlConnection};
+    /// use roomz_webhook::{PresenceStatus, WorkspaceId};
+    ///
+    /// async fn is_free<C: SqlConnection>(connection: &mut C, desk: WorkspaceId) -> Result<bool, sqlx::Error> {
+    ///     let presence = PresenceTable::default().get(connection, desk).await?;
+    ///     Ok(presence.is_some_and(|presence| presence.status == PresenceStatus::Free))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -150,25 +213,33 @@ impl PresenceTable {
 
     /// Returns the workspaces that changed since a point, with their presence now.
     ///
-    /// A change is never skipped, whatever the order in which transactions commit. A workspace can be returned again although
-    /// it did not change: on PostgreSQL, while a transaction that began before the change still runs.
+    /// No change is skipped, in whatever order the transactions commit. A workspace can be returned again although it did not
+    /// change. On PostgreSQL this happens while a transaction that began to write before the change still runs, in any database
+    /// of the server.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn follow(pool: sqlx::PgPool) -> Result<(), sqlx::Error> {
-    /// use std::time::Duration;
+    /// ```
     /// use roomz_sql::{PresencePoint, PresenceTable};
+    /// use roomz_webhook::{Event, WorkspacePresenceChanged};
+    /// # use roomz_sql::SqlStore;
+    /// # use roomz_webhook::testing::TestEvent;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let url = format!("sqlite://{}/floors.db", directory.path().display());
+    /// # drop(SqlStore::connect(&url).await?);
+    /// # let pool = sqlx::SqlitePool::connect(&url).await?;
+    /// # let event: Event<WorkspacePresenceChanged> = Event::parse(&TestEvent::busy().body())?.typed().ok_or("another type")?;
     ///
     /// let presence = PresenceTable::default();
-    /// let mut point = PresencePoint::default();
-    /// loop {
-    ///     let changes = presence.changes_since(&mut *pool.acquire().await?, point).await?;
-    ///     for workspace in changes.workspaces {
-    ///         println!("{} {}", workspace.workspace_id, workspace.status);
-    ///     }
-    ///     point = changes.next;
-    ///     tokio::time::sleep(Duration::from_secs(1)).await;
-    /// }
+    /// let mut connection = pool.acquire().await?;
+    /// presence.apply(&mut *connection, &event).await?;
+    /// let changes = presence.changes_since(&mut *connection, PresencePoint::default()).await?;
+    /// assert_eq!(changes.workspaces[0].workspace_id, event.data.workspace_id);
+    ///
+    /// // Once per second, for example:
+    /// let changes = presence.changes_since(&mut *connection, changes.next).await?;
+    /// assert!(changes.workspaces.is_empty());
+    /// # Ok(())
     /// # }
     /// ```
     ///

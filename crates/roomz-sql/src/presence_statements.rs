@@ -1,3 +1,5 @@
+use crate::single::Value;
+
 /// The statements of the table `roomz_presence`. Each returns rows of the type [`PresenceRow`].
 pub(crate) struct PresenceStatements {
     /// Writes the row if the event is newer, and returns it.
@@ -5,6 +7,18 @@ pub(crate) struct PresenceStatements {
     pub(crate) get: &'static str,
     /// Returns the changed rows, and the next point in the last column. Without changes, the other columns are NULL.
     pub(crate) changes: &'static str,
+}
+
+impl PresenceStatements {
+    /// Returns each statement with values for a test on a random key.
+    pub(crate) fn self_test(&self, key: [u8; 16]) -> [(&'static str, Vec<Value<'static>>); 3] {
+        let (namespace, key, zero) = (Value::Text("roomz self-test"), Value::Bytes(key), Value::Number(0));
+        [
+            (self.apply, vec![namespace, key, Value::Text("Free"), zero, zero, key]),
+            (self.get, vec![namespace, key]),
+            (self.changes, vec![namespace, zero]),
+        ]
+    }
 }
 
 /// The workspace, the status, the seconds and nanoseconds of the timestamp, the event id, and a point in the changes.

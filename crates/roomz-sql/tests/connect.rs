@@ -141,7 +141,7 @@ async fn reports_missing_permission() {
     assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{text}");
     assert!(text.contains("INSERT"), "{text}");
     let grant = format!(
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_claims TO {user}; GRANT SELECT ON roomz_migrations TO {user}"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_claims, roomz_presence TO {user}; GRANT SELECT ON roomz_migrations TO {user}"
     );
     admin.execute(AssertSqlSafe(grant)).await.unwrap();
     SqlStore::connect(as_user.as_str()).await.unwrap();

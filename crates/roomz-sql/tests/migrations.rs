@@ -89,13 +89,37 @@ async fn migration_history_is_separate() {
 
 #[tokio::test]
 async fn creates_dropped_table_again() {
-    let Some(url) = new_database().await else { return };
-    SqlStore::connect(url.as_str()).await.unwrap();
-    let mut admin = PgConnection::connect(&url).await.unwrap();
-    admin.execute("DROP TABLE roomz_claims").await.unwrap();
-    let error = SqlStore::builder(url.as_str()).with_migrations(false).connect().await.unwrap_err();
-    assert_eq!(error.kind(), ConnectErrorKind::InvalidSchema, "{error}");
-    SqlStore::connect(url.as_str()).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for url in [Some(sqlite_url(&directory)), new_database().await].into_iter().flatten() {
+        SqlStore::connect(url.as_str()).await.unwrap();
+        for drop_table in ["DROP TABLE roomz_claims", "DROP TABLE roomz_presence"] {
+            execute(&url, drop_table).await;
+            let error = SqlStore::builder(url.as_str()).with_migrations(false).connect().await.unwrap_err();
+            assert_eq!(error.kind(), ConnectErrorKind::InvalidSchema, "{error}");
+            SqlStore::connect(url.as_str()).await.unwrap();
+        }
+    }
+}
+
+/// An instance that updates the tables of the first version keeps their claims.
+#[tokio::test]
+async fn updates_tables_of_older_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = (format!("{}?mode=rwc", sqlite_url(&directory)), SQLITE_MIGRATIONS[0]);
+    let postgres = new_database().await.map(|url| (url, POSTGRES_MIGRATIONS[0]));
+    for (url, first_script) in [Some(sqlite), postgres].into_iter().flatten() {
+        execute(&url, first_script).await;
+        let owner = "decode('00', 'hex')";
+        let insert = format!(
+            "INSERT INTO roomz_claims VALUES ('roomz', {owner}, 2, {owner}, {owner}, 1, 0, 9999999999999)"
+        );
+        let insert = if url.starts_with("sqlite") { insert.replace(owner, "x'00'") } else { insert };
+        execute(&url, sqlx::AssertSqlSafe(insert)).await;
+        let error = SqlStore::builder(url.as_str()).with_migrations(false).connect().await.unwrap_err();
+        assert!(error.to_string().contains("migration 2"), "{error}");
+        SqlStore::connect(url.as_str()).await.unwrap();
+        assert_eq!(count_claims(&url).await, 1);
+    }
 }
 
 /// The versions are compared even if the table works.
@@ -127,11 +151,11 @@ async fn old_instance_rejects_newer_tables() {
     let directory = tempfile::tempdir().unwrap();
     for url in [Some(sqlite_url(&directory)), new_database().await].into_iter().flatten() {
         SqlStore::connect(url.as_str()).await.unwrap();
-        execute(&url, "INSERT INTO roomz_migrations (version) VALUES (2)").await;
+        execute(&url, "INSERT INTO roomz_migrations (version) VALUES (99)").await;
         execute(&url, "ALTER TABLE roomz_claims RENAME TO roomz_claims_v2").await;
         let (kind, text) = connect_error(&url).await;
         assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
-        assert!(text.contains("migration 2") && text.contains("update this instance"), "{text}");
+        assert!(text.contains("migration 99") && text.contains("update this instance"), "{text}");
     }
 }
 
@@ -158,11 +182,20 @@ async fn migration_waits_for_open_transaction() {
     connecting.await.unwrap().unwrap();
 }
 
-async fn execute(url: &str, statement: &'static str) {
+async fn execute(url: &str, statement: impl sqlx::SqlSafeStr + Send) {
     if url.starts_with("sqlite") {
         SqlitePool::connect(url).await.unwrap().execute(statement).await.unwrap();
     } else {
         PgConnection::connect(url).await.unwrap().execute(statement).await.unwrap();
+    }
+}
+
+async fn count_claims(url: &str) -> i64 {
+    let count = "SELECT count(*) FROM roomz_claims";
+    if url.starts_with("sqlite") {
+        sqlx::query_scalar(count).fetch_one(&SqlitePool::connect(url).await.unwrap()).await.unwrap()
+    } else {
+        sqlx::query_scalar(count).fetch_one(&PgPool::connect(url).await.unwrap()).await.unwrap()
     }
 }
 
@@ -172,11 +205,11 @@ async fn namespace_has_collation_c() {
     let Some(url) = new_database().await else { return };
     SqlStore::connect(url.as_str()).await.unwrap();
     let collation: Option<String> = sqlx::query_scalar(
-        "SELECT collation_name::text FROM information_schema.columns \
-         WHERE table_name = 'roomz_claims' AND column_name = 'namespace'",
+        "SELECT string_agg(table_name || ' ' || collation_name, ', ' ORDER BY table_name) \
+         FROM information_schema.columns WHERE column_name = 'namespace'",
     )
     .fetch_one(&mut PgConnection::connect(&url).await.unwrap())
     .await
     .unwrap();
-    assert_eq!(collation.as_deref(), Some("C"));
+    assert_eq!(collation.as_deref(), Some("roomz_claims C, roomz_inbox C, roomz_presence C"));
 }

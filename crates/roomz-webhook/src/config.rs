@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -7,6 +6,7 @@ use roomz_protocol::Secrets;
 
 use crate::build_error::{BuildError, BuildErrorKind};
 use crate::clock::{Clock, SystemClock};
+use crate::log_interval::LogInterval;
 use crate::namespace::check_namespace;
 use crate::path::check_path;
 use crate::secrets::SecretsHandle;
@@ -52,7 +52,7 @@ pub(crate) enum SecretSource {
         /// A random secret, for requests of unknown tenants.
         unknown: Secrets,
         /// When a failed lookup was last logged as an error, in seconds of the monotonic clock plus 1. 0 if never.
-        last_error: Arc<AtomicU64>,
+        errors: Arc<LogInterval>,
     },
 }
 

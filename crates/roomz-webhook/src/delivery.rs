@@ -42,9 +42,37 @@ pub struct Delivery(Arc<Inner>);
 
 /// The claim of a [`Delivery`]: what a store needs to complete the event inside a transaction of the handler.
 ///
-/// `roomz_sql::complete` uses it. To support another database, complete the record of this key if it has this owner, in the
-/// transaction of the effect, and keep it for the retention. The layer's own completion afterwards must then succeed without
-/// changing the record.
+/// `roomz_sql::complete` uses it. To support another database, complete the record of this key in the transaction of the
+/// effect, if the record has this owner, and keep it for the retention. The layer completes the claim again after the handler:
+/// the store must then reply [`Applied`](crate::store::Settled::Applied) and leave the record unchanged.
+///
+/// ```
+/// use roomz_webhook::store::{IdempotencyStore as _, MemoryStore, Settled};
+/// use roomz_webhook::testing::TestEvent;
+/// use roomz_webhook::{Delivery, Secret, WebhookBody, WebhookLayer};
+/// use tower::{Layer as _, ServiceExt as _, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// let store = MemoryStore::new();
+/// let secret = Secret::new("the webhook secret")?;
+/// let layer = WebhookLayer::builder(secret.clone()).with_store(store.clone()).build()?;
+/// let service = layer.layer(service_fn(move |request: http::Request<WebhookBody>| {
+///     let store = store.clone();
+///     async move {
+///         let delivery = request.extensions().get::<Delivery>().ok_or("the layer is missing")?;
+///         let claim = delivery.claim();
+///         // A database does this in the transaction of the effect.
+///         let settled = store.complete(claim.key(), claim.owner(), claim.retention()).await?;
+///         assert_eq!(settled, Settled::Applied);
+///         Ok::<_, tower::BoxError>(http::Response::new(String::new()))
+///     }
+/// }));
+/// let request = TestEvent::busy().request::<http_body_util::Full<bytes::Bytes>>("/", &secret);
+/// assert_eq!(service.oneshot(request).await?.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct DeliveryClaim {
     pub(crate) key: ClaimKey,
@@ -55,19 +83,45 @@ pub struct DeliveryClaim {
 }
 
 impl DeliveryClaim {
-    /// Returns the key of the record.
+    /// Returns the key of the record. Its id is the event's id, unless [`IdReusePolicy::Process`](crate::IdReusePolicy::Process)
+    /// claims each body with a key of its own.
+    ///
+    /// ```
+    /// use roomz_webhook::Delivery;
+    ///
+    /// fn namespace(delivery: &Delivery) -> &str {
+    ///     delivery.claim().key().namespace()
+    /// }
+    /// ```
     #[must_use]
     pub const fn key(&self) -> &ClaimKey {
         &self.key
     }
 
     /// Returns the owner that holds the claim, unless another delivery took it over.
+    ///
+    /// ```
+    /// use roomz_webhook::Delivery;
+    ///
+    /// fn owner_column(delivery: &Delivery) -> [u8; 16] {
+    ///     delivery.claim().owner().to_bytes()
+    /// }
+    /// ```
     #[must_use]
     pub const fn owner(&self) -> Owner {
         self.owner
     }
 
-    /// Returns how long the completed event is remembered.
+    /// Returns how long the completed event is remembered, from its completion on. The default is 7 days.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use roomz_webhook::Delivery;
+    ///
+    /// fn expiry(delivery: &Delivery) -> SystemTime {
+    ///     SystemTime::now() + delivery.claim().retention()
+    /// }
+    /// ```
     #[must_use]
     pub const fn retention(&self) -> Duration {
         self.retention
@@ -157,7 +211,7 @@ impl Delivery {
     ///
     /// async fn handle(request: http::Request<WebhookBody>) {
     ///     let Some(delivery) = request.extensions().get::<Delivery>() else { return };
-    ///     assert_eq!(delivery.claim().key().id(), delivery.event().id);
+    ///     assert_eq!(delivery.claim().key().namespace(), delivery.namespace());
     /// }
     /// ```
     #[must_use]

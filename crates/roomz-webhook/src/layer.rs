@@ -53,6 +53,11 @@ impl WebhookLayer {
     }
 
     pub(crate) fn from_config(config: Config) -> Self {
+        #[cfg(feature = "metrics")]
+        crate::metric_series::register(match &config.secrets {
+            SecretSource::Fixed(secrets) => Some(secrets.get().count()),
+            SecretSource::Tenants { .. } => None,
+        });
         Self(Arc::new(Shared::new(config)))
     }
 

@@ -211,8 +211,8 @@
 //! | level | messages |
 //! |---|---|
 //! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute), `nested webhook layers` |
-//! | WARN | `event released for a redelivery`, `event has unknown data`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), and `delivery rejected` for signed deliveries |
-//! | INFO | `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
+//! | WARN | `event released for a redelivery`, `event has unknown data`, `event has unknown status`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), and `delivery rejected` for signed deliveries |
+//! | INFO | `unsigned requests rejected` (at most once a minute, with their number), `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
 //! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable`, `tenant unknown` and further `tenant lookup failed` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |
 //!
@@ -226,7 +226,8 @@
 //! - `signal`: [`shutdown_signal`], for a server's graceful shutdown.
 //! - `testing`: [`testing`], with a manual clock, the contract suite for stores, and signed test deliveries.
 //! - `metrics`: the following metrics through the [`metrics`](https://docs.rs/metrics) facade. All names start with
-//!   `roomz_webhook_`.
+//!   `roomz_webhook_`. Install the recorder before you build the layer: then every counter and gauge exists with 0 from the
+//!   start, except those with the label `tenant`, and `increase()` of Prometheus counts the first event.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
@@ -237,6 +238,7 @@
 //! | `skipped_total` | counter | `reason`: `duplicate`, `stale`, `ignored` | answered 200 without the handler; `ignored` ones were accepted |
 //! | `rejected_total` | counter | `reason` | rejections |
 //! | `unknown_total` | counter | | accepted events of an unknown type, or with unreadable data: alert on it to notice when ROOMZ changes something |
+//! | `unknown_status_total` | counter | | accepted presence events whose status is neither `Free` nor `Busy`: alert on it as well |
 //! | `id_reused_total` | counter | | known ids with another body |
 //! | `claims_lost_total` | counter | | claims that the owner no longer held when its handler had succeeded: the event may have been handled twice |
 //! | `claims_restored_total` | counter | | claims that the store lost while the handler ran, and that were claimed again: alert on it to notice a store that loses data |
@@ -247,6 +249,7 @@
 //! | `evicted_early_total` | counter | | ids that the memory store evicted before their retention ended |
 //! | `in_flight` | gauge | | running handlers |
 //! | `event_age_seconds` | histogram | | arrival minus the event's timestamp; 0 for a timestamp in the future |
+//! | `store_seconds` | histogram | `operation` | time of a store operation, up to the store timeout |
 //! | `handling_seconds` | histogram | | time in the service, including the wait until it is ready |
 //!
 //! The minimum supported Rust version is 1.88.
@@ -264,6 +267,9 @@ mod drain;
 mod error_chain;
 mod future;
 mod layer;
+mod log_interval;
+#[cfg(feature = "metrics")]
+mod metric_series;
 mod namespace;
 mod panic;
 mod path;

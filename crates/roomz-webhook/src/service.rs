@@ -84,7 +84,15 @@ where
     let (head, body) = request.into_parts();
     let verified = match verify(&shared.config, Box::new(head), body).await {
         Ok(verified) => verified,
-        Err(early) => return Ok(respond_early(early)),
+        Err(early) => {
+            if let EarlyResponse::Rejected { rejection, .. } = &early
+                && rejection.kind().is_unauthenticated()
+                && let Some(count) = shared.rejections.count(shared.config.clock.monotonic())
+            {
+                telemetry::unsigned_requests_rejected(count, rejection.reason());
+            }
+            return Ok(respond_early(early));
+        }
     };
     let retry_after = shared.config.retry_after;
     // Without a response, the runtime is shutting down.

@@ -5,6 +5,7 @@ use crate::claim::pending::PendingSettlements;
 use crate::claim::waiters::Waiters;
 use crate::config::Config;
 use crate::drain::Draining;
+use crate::log_interval::LogInterval;
 
 /// The state that all requests of one layer share.
 pub(crate) struct Shared {
@@ -13,6 +14,8 @@ pub(crate) struct Shared {
     pub(crate) pending: PendingSettlements,
     pub(crate) handler_limit: Option<HandlerLimit>,
     pub(crate) draining: Draining,
+    /// Rejections that anybody can cause.
+    pub(crate) rejections: LogInterval,
     /// Every task that `drain` waits for.
     pub(crate) tasks: TaskTracker,
 }
@@ -25,6 +28,7 @@ impl Shared {
             waiters: Waiters::default(),
             pending: PendingSettlements::default(),
             draining: Draining::default(),
+            rejections: LogInterval::default(),
             tasks: TaskTracker::new(),
         }
     }

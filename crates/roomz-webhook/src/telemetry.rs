@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use roomz_protocol::{Event, EventData};
+use roomz_protocol::{Event, EventData, PresenceStatus};
 use tokio::time::Instant;
 
 use crate::error_chain::ErrorChain;
@@ -49,7 +49,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Claim => "claim",
             Self::Renew => "renew",
@@ -94,14 +94,19 @@ pub(crate) fn nested_layers(namespace: &str) {
 }
 
 /// `tenant` is the tenant's namespace, for a layer with tenants.
-#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn verified(secret_index: usize, tenant: Option<&str>) {
-    let position = match secret_index {
+/// The value of the label `secret`.
+pub(crate) const fn position(secret_index: usize) -> &'static str {
+    match secret_index {
         0 => "0",
         1 => "1",
         2 => "2",
         _ => "3+",
-    };
+    }
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn verified(secret_index: usize, tenant: Option<&str>) {
+    let position = position(secret_index);
     tracing::trace!(target: TARGET, secret = position, tenant, "signature verified");
     match tenant {
         Some(tenant) => {
@@ -123,6 +128,12 @@ pub(crate) fn accepted(event: &Event, attempt: u32) {
         counter!("roomz_webhook_unknown_total").increment(1);
     } else {
         tracing::debug!(target: TARGET, attempt, "event accepted");
+    }
+    if let EventData::WorkspacePresenceChanged(change) = &event.data
+        && let PresenceStatus::Other(status) = &change.presence_status
+    {
+        tracing::warn!(target: TARGET, attempt, status = %status, "event has unknown status");
+        counter!("roomz_webhook_unknown_status_total").increment(1);
     }
 }
 
@@ -146,6 +157,15 @@ pub(crate) fn released(reason: &'static str, status: Option<StatusCode>) {
     let status = status.map(|status| status.as_u16());
     tracing::warn!(target: TARGET, reason, status, "event released for a redelivery");
     counter!("roomz_webhook_released_total").increment(1);
+}
+
+/// At most once a minute, because anybody can cause it.
+pub(crate) fn unsigned_requests_rejected(count: u64, last_reason: &'static str) {
+    tracing::info!(
+        target: TARGET, count, last_reason,
+        hint = "number since the last such line; each one is logged at DEBUG, and counted in roomz_webhook_rejected_total",
+        "unsigned requests rejected",
+    );
 }
 
 /// Rejections that anybody can cause are below INFO, so that a flood of forged requests does not flood the log.
@@ -287,6 +307,26 @@ impl Drop for UnsettledGuard {
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 fn count_store_error(operation: Operation) {
     counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(1);
+}
+
+/// Measures a store operation until the guard is dropped.
+pub(crate) fn store_called(operation: Operation) -> StoreGuard {
+    StoreGuard { start: METRICS_ENABLED.then(Instant::now), operation }
+}
+
+pub(crate) struct StoreGuard {
+    start: Option<Instant>,
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+    operation: Operation,
+}
+
+impl Drop for StoreGuard {
+    fn drop(&mut self) {
+        if let Some(start) = self.start {
+            histogram!("roomz_webhook_store_seconds", "operation" => self.operation.as_str())
+                .record(start.elapsed().as_secs_f64());
+        }
+    }
 }
 
 /// Counts a handler as in flight until the guard is dropped, which records its duration.

@@ -2,6 +2,7 @@
 
 mod authority;
 mod cluster;
+mod nats;
 mod pgbouncer;
 mod postgres;
 mod redis;

@@ -3,7 +3,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Error, PgConnection, PgPool, Row as _};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Error, FromRow as _, PgConnection, PgPool, Row as _,
+};
 use tokio::time::timeout;
 
 use crate::migrations::{self, POSTGRES_MIGRATIONS};
@@ -11,8 +13,9 @@ use crate::operation::{ClaimOperation, Settlement, SettlementKind};
 use crate::pooled::Pooled;
 use crate::postgres::backend::{PgSession, Postgres, Source};
 use crate::postgres::batch;
-use crate::postgres::query::{LOCK_TIMEOUT, Protocol};
+use crate::postgres::query::{LOCK_TIMEOUT, Protocol, fetch};
 use crate::postgres::url::check_parameters;
+use crate::presence_statements::{self, PresenceRow};
 use crate::settings::Settings;
 use crate::single;
 use crate::sqlx_error::{connect_error, unreachable_error};
@@ -209,6 +212,10 @@ async fn self_test(connection: &mut PgConnection, protocol: &Protocol) -> Result
     let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let protocol = &protocol.inside_transaction();
     single::self_test(&mut PgSession { connection: &mut transaction, protocol }).await?;
+    for (statement, values) in presence_statements::POSTGRES.self_test(Owner::random().to_bytes()) {
+        let rows = fetch(&mut transaction, protocol, statement, values.into_iter().map(Into::into).collect());
+        rows.await?.iter().try_for_each(|row| PresenceRow::from_row(row).map(drop))?;
+    }
     let minute = Duration::from_secs(60);
     let request = |owner| ClaimRequest::new(owner, Fingerprint::of(b""), minute, minute);
     let (owner, other_owner) = (Owner::random(), Owner::random());

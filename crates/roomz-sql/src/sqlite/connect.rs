@@ -7,11 +7,12 @@ use tokio::time::timeout;
 
 use crate::migrations::{self, SQLITE_MIGRATIONS};
 use crate::pooled::Pooled;
+use crate::presence_statements::{self, PresenceRow};
 use crate::settings::Settings;
 use crate::single;
-use crate::sqlite::backend::{Source, Sqlite, SqliteSession};
+use crate::sqlite::backend::{Source, Sqlite, SqliteSession, query};
 use crate::sqlx_error::{BUSY_FILE, connect_error};
-use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+use roomz_webhook::store::{ConnectError, ConnectErrorKind, Owner};
 
 /// The pause before a busy file is opened again.
 const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);
@@ -123,5 +124,9 @@ async fn test(connection: &mut SqliteConnection) -> Result<(), ConnectError> {
     migrations::compare(&history, SQLITE_MIGRATIONS)?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(connect_error)?;
     single::self_test(&mut SqliteSession(&mut transaction)).await.map_err(connect_error)?;
+    for (statement, values) in presence_statements::SQLITE.self_test(Owner::random().to_bytes()) {
+        let rows = query::<PresenceRow>(statement, values).fetch_all(&mut *transaction);
+        rows.await.map_err(connect_error)?;
+    }
     transaction.rollback().await.map_err(connect_error)
 }

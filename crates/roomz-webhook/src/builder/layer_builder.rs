@@ -42,7 +42,7 @@ impl WebhookLayer {
     /// ```
     pub fn builder_for_tenants(lookup: impl TenantLookup) -> WebhookLayerBuilder {
         let (lookup, unknown) = (Arc::new(lookup), unknown_secret().into());
-        let secrets = SecretSource::Tenants { lookup, unknown, last_error: Arc::default() };
+        let secrets = SecretSource::Tenants { lookup, unknown, errors: Arc::default() };
         WebhookLayerBuilder { config: Config::new(secrets) }
     }
 }

@@ -132,7 +132,10 @@ impl ClaimAttempt<'_> {
     async fn is_held_by_outer_layer(&self) -> bool {
         let Some((owner, lease)) = self.outer else { return false };
         let config = &self.shared.config;
-        let renewal = call_store(config.store_timeout, || config.store.renew(&self.key, owner, lease)).await;
+        let renewal = call_store(config.store_timeout, Operation::Renew, || {
+            config.store.renew(&self.key, owner, lease)
+        })
+        .await;
         renewal.is_ok_and(|settled| settled == Settled::Applied)
     }
 
@@ -141,7 +144,8 @@ impl ClaimAttempt<'_> {
             return Ok(Claim::new(ClaimState::Done, fingerprint == self.request.fingerprint));
         }
         let config = &self.shared.config;
-        call_store(config.store_timeout, || config.store.claim(&self.key, &self.request)).await
+        call_store(config.store_timeout, Operation::Claim, || config.store.claim(&self.key, &self.request))
+            .await
     }
 
     /// Returns `None` while another delivery is in flight.

@@ -3,7 +3,8 @@ use std::time::Duration;
 use super::held::HeldClaim;
 use crate::config::IdReusePolicy;
 use crate::state::Shared;
-use crate::store::{ClaimRequest, ClaimState, StoreError, call_store};
+use crate::store::{ClaimRequest, ClaimState, Settled, StoreError, call_store};
+use crate::telemetry::Operation;
 
 /// Whether this process holds the claim after [`reclaim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,9 @@ pub(crate) enum Reclaimed {
     Held { attempt: u32 },
     /// Another delivery holds the claim.
     InFlight,
-    /// The event is done.
+    /// The event is done. This owner completed it, for example in a transaction of the handler.
+    Completed,
+    /// The event is done. Another delivery completed it.
     Done,
     /// The record belongs to another body, whose event was not handled. It was released again.
     OtherBody,
@@ -33,15 +36,24 @@ pub(crate) async fn reclaim(
     let was_unconfirmed = held.is_unconfirmed();
     held.set_unconfirmed(true);
     let request = ClaimRequest { lease, ..held.request };
-    let claim = call_store(config.store_timeout, || config.store.claim(&held.key, &request)).await?;
+    let claim =
+        call_store(config.store_timeout, Operation::Claim, || config.store.claim(&held.key, &request))
+            .await?;
     let (reclaimed, is_unconfirmed) = match claim.state {
         ClaimState::InFlight { .. } => (Reclaimed::InFlight, was_unconfirmed),
-        ClaimState::Done => (Reclaimed::Done, was_unconfirmed),
+        ClaimState::Done => {
+            // Only the owner that completed the event can complete it again, which changes nothing.
+            let complete = || config.store.complete(&held.key, held.request.owner, config.retention);
+            match call_store(config.store_timeout, Operation::Complete, complete).await? {
+                Settled::Applied => (Reclaimed::Completed, false),
+                Settled::Lost => (Reclaimed::Done, was_unconfirmed),
+            }
+        }
         ClaimState::Claimed { .. }
             if !claim.fingerprint_matches && config.id_reuse_policy == IdReusePolicy::Reject =>
         {
             let release = || config.store.release(&held.key, held.request.owner);
-            let _ = call_store(config.store_timeout, release).await?;
+            let _ = call_store(config.store_timeout, Operation::Release, release).await?;
             (Reclaimed::OtherBody, was_unconfirmed)
         }
         ClaimState::Claimed { attempt } => (Reclaimed::Held { attempt }, false),

@@ -116,8 +116,9 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
             return std::future::pending().await;
         }
         next = match Box::pin(renew(shared, held, lease)).await {
-            Ok(true) => called_at + renew_interval,
-            Ok(false) => {
+            Ok(Renewal::Held) => called_at + renew_interval,
+            Ok(Renewal::Completed) => return std::future::pending().await,
+            Ok(Renewal::TakenOver) => {
                 telemetry::claim_taken_over();
                 held.set_lost();
                 return std::future::pending().await;
@@ -130,22 +131,36 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
     }
 }
 
-/// Renews the lease, or claims the event again if the store lost the claim. Returns whether the claim is held.
-async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<bool, StoreError> {
+/// Whether the lease must be renewed again.
+enum Renewal {
+    /// It must.
+    Held,
+    /// The handler completed the event, for example in its own transaction, and still runs.
+    Completed,
+    /// Another delivery holds the claim or handled the event.
+    TakenOver,
+}
+
+/// Renews the lease, or claims the event again if the store lost the claim.
+async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<Renewal, StoreError> {
     let config = &shared.config;
     if !held.is_unconfirmed() {
         let renewal = || config.store.renew(&held.key, held.request.owner, lease);
-        if call_store(config.store_timeout, renewal).await? == Settled::Applied {
-            return Ok(true);
+        if call_store(config.store_timeout, Operation::Renew, renewal).await? == Settled::Applied {
+            return Ok(Renewal::Held);
         }
     }
-    let Reclaimed::Held { attempt } = reclaim(shared, held, lease).await? else { return Ok(false) };
+    let attempt = match reclaim(shared, held, lease).await? {
+        Reclaimed::Held { attempt } => attempt,
+        Reclaimed::Completed => return Ok(Renewal::Completed),
+        Reclaimed::InFlight | Reclaimed::Done | Reclaimed::OtherBody => return Ok(Renewal::TakenOver),
+    };
     // The claim of a delivery that failed open may never have been written. A higher attempt means that others had the claim
     // meanwhile. In both cases, the store did not lose it.
     if !held.failed_open && attempt <= held.attempt {
         telemetry::claim_restored();
     }
-    Ok(true)
+    Ok(Renewal::Held)
 }
 
 #[cfg(test)]

@@ -175,10 +175,13 @@ async fn try_settle(
     let config = &shared.config;
     let (key, owner) = (&held.key, held.request.owner);
     if settlement == Settlement::Release {
-        return call_store(config.store_timeout, || config.store.release(key, owner)).await;
+        return call_store(config.store_timeout, Operation::Release, || config.store.release(key, owner))
+            .await;
     }
     let complete = || config.store.complete(key, owner, config.retention);
-    if !held.is_unconfirmed() && call_store(config.store_timeout, complete).await? == Settled::Applied {
+    if !held.is_unconfirmed()
+        && call_store(config.store_timeout, Operation::Complete, complete).await? == Settled::Applied
+    {
         return Ok(Settled::Applied);
     }
     // Only a claim can be completed. The store may never have written it, or lost it.
@@ -188,7 +191,7 @@ async fn try_settle(
             if !held.failed_open {
                 if attempt > held.attempt { telemetry::claim_lost() } else { telemetry::claim_restored() }
             }
-            call_store(config.store_timeout, complete).await
+            call_store(config.store_timeout, Operation::Complete, complete).await
         }
         Reclaimed::Done => {
             if !held.failed_open {
@@ -196,7 +199,7 @@ async fn try_settle(
             }
             Ok(Settled::Applied)
         }
-        Reclaimed::OtherBody => Ok(Settled::Applied),
+        Reclaimed::Completed | Reclaimed::OtherBody => Ok(Settled::Applied),
         Reclaimed::InFlight => Ok(Settled::Lost),
     }
 }

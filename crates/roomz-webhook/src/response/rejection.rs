@@ -172,6 +172,32 @@ impl Rejection {
 }
 
 impl RejectionKind {
+    /// Every kind, for the series of the metrics.
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; 21] = [
+        Self::MethodNotAllowed,
+        Self::ContentEncoding,
+        Self::SignatureMissing,
+        Self::SignatureRepeated,
+        Self::SignatureMalformed,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::BodyBroken,
+        Self::SignatureMismatch,
+        Self::EventMalformed,
+        Self::EventTooOld,
+        Self::EventTooNew,
+        Self::IdReused,
+        Self::InFlight,
+        Self::StoreUnavailable,
+        Self::Overloaded,
+        Self::ShuttingDown,
+        Self::TenantLookupFailed,
+        Self::HandlerPanicked,
+        Self::NestedLayers,
+        Self::MissingLayer,
+    ];
+
     /// Returns the stable name, such as `signature-mismatch`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,7 +1,5 @@
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::request::Parts;
 use roomz_protocol::Secrets;
@@ -12,9 +10,6 @@ use crate::panic::{Panicked, catch_panic};
 use crate::response::{EarlyResponse, RejectionKind};
 use crate::telemetry;
 use crate::tenant::Tenant;
-
-/// A failed lookup is logged as an error at most this often.
-const ERROR_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The namespace and the secrets of one request.
 pub(crate) struct Credentials {
@@ -28,12 +23,12 @@ pub(crate) struct Credentials {
 
 /// Returns the secrets and the namespace for a request. With tenants, looks up the tenant.
 pub(crate) async fn find(head: &Parts, config: &Config) -> Result<Credentials, EarlyResponse> {
-    let (lookup, unknown, last_error) = match &config.secrets {
+    let (lookup, unknown, errors) = match &config.secrets {
         SecretSource::Fixed(secrets) => {
             let namespace = Some(Arc::clone(&config.namespace));
             return Ok(Credentials { namespace, secrets: secrets.get(), padding: None });
         }
-        SecretSource::Tenants { lookup, unknown, last_error } => (lookup, unknown, last_error),
+        SecretSource::Tenants { lookup, unknown, errors } => (lookup, unknown, errors),
     };
     // Called inside the future, so that a panic before `lookup` returns its future is caught too.
     let lookup = catch_panic(async { lookup.lookup(head).await });
@@ -55,15 +50,9 @@ pub(crate) async fn find(head: &Parts, config: &Config) -> Result<Credentials, E
             Ok(Credentials { namespace: None, secrets: unknown.clone(), padding: Some(unknown.clone()) })
         }
         Err(error) => {
-            telemetry::tenant_lookup_failed(is_due(last_error, config.clock.monotonic()), &*error);
+            let is_error = errors.count(config.clock.monotonic()).is_some();
+            telemetry::tenant_lookup_failed(is_error, &*error);
             Err(EarlyResponse::rejected(RejectionKind::TenantLookupFailed, config.retry_after))
         }
     }
-}
-
-/// Returns whether the last error was logged at least a minute ago, and then sets its time.
-fn is_due(last_error: &AtomicU64, now: Duration) -> bool {
-    let (last, now) = (last_error.load(Ordering::SeqCst), now.as_secs() + 1);
-    let is_due = last == 0 || now >= last.saturating_add(ERROR_INTERVAL.as_secs());
-    is_due && last_error.compare_exchange(last, now, Ordering::SeqCst, Ordering::SeqCst).is_ok()
 }

@@ -12,8 +12,15 @@ use tokio::time::sleep;
 
 use crate::support::{Fault, FaultyStore, Op, TestReceiver};
 
-/// The recorded metrics: counts, gauges, and the number of values in each histogram.
+/// The recorded metrics that are not 0.
 fn counters(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
+    let mut counted = series(snapshotter);
+    counted.retain(|_, value| *value != 0.0);
+    counted
+}
+
+/// The recorded metrics: counts, gauges, and the number of values in each histogram.
+fn series(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
     let metrics = snapshotter.snapshot().into_vec();
     metrics
         .into_iter()
@@ -68,7 +75,6 @@ async fn counts_each_outcome() {
             ("rejected_total{reason=signature-mismatch}", 1.0),
             ("rejected_total{reason=store-unavailable}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
-            ("in_flight", 0.0),
             ("pending_settlements", 1.0),
             ("event_age_seconds", 6.0),
             ("handling_seconds", 3.0),
@@ -161,4 +167,40 @@ async fn counts_waiting_reused_id_once() {
     assert_eq!((first.status, second.status, receiver.runs()), (StatusCode::OK, StatusCode::OK, 1));
     assert!(receiver.store.calls(Op::Claim) > 5, "the duplicate polls the store");
     assert_eq!(counters(&snapshotter).get("id_reused_total"), Some(&1.0));
+}
+
+#[test]
+fn series_exist_from_start() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        drop(WebhookLayer::new(Secret::new("the webhook secret").unwrap()));
+    });
+    let series = series(&snapshotter);
+    for name in [
+        "verified_total{secret=0}",
+        "accepted_total",
+        "unknown_total",
+        "unknown_status_total",
+        "rejected_total{reason=signature-mismatch}",
+        "skipped_total{reason=duplicate}",
+        "store_errors_total{operation=claim}",
+        "settlements_abandoned_total{operation=complete}",
+        "in_flight",
+        "pending_settlements",
+    ] {
+        assert_eq!(series.get(name), Some(&0.0), "{name} in {series:?}");
+    }
+    assert!(!series.contains_key("verified_total{secret=1}"), "there is one secret");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_status_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let receiver = TestReceiver::with_handler(async |_| Ok(StatusCode::OK));
+    receiver.deliver(&TestEvent::busy()).await;
+    receiver.deliver(&TestEvent::presence("Offline")).await;
+    assert_eq!(counters(&snapshotter).get("unknown_status_total"), Some(&1.0));
 }

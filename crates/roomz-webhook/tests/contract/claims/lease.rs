@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use roomz_webhook::store::{IdempotencyStore as _, MemoryStore, Settled};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, Skipped};
+use roomz_webhook::{Delivery, Skipped, WebhookLayer};
 use tokio::time::sleep;
 
 use super::{LEASE, OK};
-use crate::support::{Fault, Op, TestReceiver, eventually};
+use crate::support::{Fault, FaultyStore, Op, TestReceiver, TokioClock, eventually, secret};
 
 #[tokio::test(start_paused = true)]
 async fn renews_lease_of_long_handler() {
@@ -147,6 +148,36 @@ async fn takes_over_above_lease_ceiling() {
     assert_eq!(first.status, 200, "the response of the first handler");
     assert_eq!(receiver.runs(), 2);
     assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+}
+
+/// The handler completes the event itself, as in a transaction of its own, and runs for several leases more.
+#[tokio::test(start_paused = true)]
+async fn completed_handler_needs_no_lease() {
+    for status in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR] {
+        let store = FaultyStore::new(MemoryStore::builder().with_clock(TokioClock::new()).build());
+        let layer = WebhookLayer::builder(secret()).with_store(store.clone()).build().unwrap();
+        let of_handler = store.clone();
+        let receiver = TestReceiver::with_layer(layer, store, move |delivery: Delivery| {
+            let store = of_handler.clone();
+            async move {
+                let claim = delivery.claim();
+                let settled = store.complete(claim.key(), claim.owner(), claim.retention()).await?;
+                assert_eq!(settled, Settled::Applied);
+                sleep(LEASE * 5).await;
+                Ok(status)
+            }
+        });
+        let event = TestEvent::busy();
+        let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+            for _ in 0..9 {
+                sleep(LEASE / 2).await;
+                assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+            }
+        });
+        assert_eq!(first.status, status);
+        assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+        assert_eq!((receiver.runs(), receiver.store.calls(Op::Renew)), (1, 1));
+    }
 }
 
 /// The handler uses its whole task budget in each poll. Without budget, a timer is never registered.
