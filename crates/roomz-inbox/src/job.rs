@@ -2,10 +2,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use roomz_sql::internal::Pool;
 use roomz_webhook::{Event, EventData, Timestamp};
 
-use crate::error::{InboxError, InboxErrorKind};
+use crate::error::InboxError;
+use crate::pool::Pool;
 use crate::transaction::Transaction;
 
 /// One attempt to handle an event: the event, and the transaction to write into.
@@ -104,36 +104,41 @@ impl<T> Job<T> {
         self.received
     }
 
-    /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction.
+    /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction, and waits up to
+    /// 30 s for a connection.
     ///
-    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
+    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it. Through PgBouncer in transaction mode, use
+    /// `.persistent(false)` for each query, because sqlx names prepared statements (not needed if PgBouncer's
+    /// `max_prepared_statements` is set).
     ///
     /// # Errors
     ///
-    /// [`InboxErrorKind::OtherDatabase`] if the inbox is in SQLite. [`InboxErrorKind::Unavailable`] if the transaction cannot begin.
+    /// [`OtherDatabase`](crate::InboxErrorKind::OtherDatabase) if the inbox is in SQLite.
+    /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
     #[cfg(feature = "postgres")]
     pub async fn postgres(&mut self) -> Result<&mut sqlx::PgConnection, InboxError> {
         match self.transaction().await? {
             Transaction::Postgres(pooled) => Ok(pooled.connection()?),
             #[cfg(feature = "sqlite")]
-            Transaction::Sqlite(_) => Err(InboxError::new(InboxErrorKind::OtherDatabase)),
+            Transaction::Sqlite(_) => Err(InboxError::new(crate::InboxErrorKind::OtherDatabase)),
         }
     }
 
-    /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction.
+    /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction, and waits up to 30 s
+    /// for the transactions of other handlers.
     ///
     /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
     ///
     /// # Errors
     ///
-    /// [`InboxErrorKind::OtherDatabase`] if the inbox is in PostgreSQL. [`InboxErrorKind::Unavailable`] if the transaction cannot
-    /// begin.
+    /// [`OtherDatabase`](crate::InboxErrorKind::OtherDatabase) if the inbox is in PostgreSQL.
+    /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(&mut self) -> Result<&mut sqlx::SqliteConnection, InboxError> {
         match self.transaction().await? {
             Transaction::Sqlite(pooled) => Ok(pooled.connection()?),
             #[cfg(feature = "postgres")]
-            Transaction::Postgres(_) => Err(InboxError::new(InboxErrorKind::OtherDatabase)),
+            Transaction::Postgres(_) => Err(InboxError::new(crate::InboxErrorKind::OtherDatabase)),
         }
     }
 
@@ -142,7 +147,7 @@ impl<T> Job<T> {
     pub const fn is_postgres(&self) -> bool {
         match self.pool {
             #[cfg(feature = "postgres")]
-            Pool::Postgres(_) => true,
+            Pool::Postgres { .. } => true,
             #[cfg(feature = "sqlite")]
             Pool::Sqlite(_) => false,
         }

@@ -1,5 +1,8 @@
 //! A durable inbox.
 
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+compile_error!("roomz-inbox needs the feature `postgres` or the feature `sqlite`");
+
 mod admission;
 mod attempt;
 mod backoff;
@@ -9,6 +12,7 @@ mod error;
 mod error_text;
 mod inbox;
 mod job;
+mod pool;
 mod queue;
 mod row;
 mod statements;

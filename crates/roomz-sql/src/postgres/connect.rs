@@ -16,7 +16,7 @@ use crate::postgres::batch;
 use crate::postgres::query::{LOCK_TIMEOUT, Protocol, fetch};
 use crate::postgres::url::check_parameters;
 use crate::presence_statements::{self, PresenceRow};
-use crate::settings::Settings;
+use crate::settings::{ACQUIRE_TIMEOUT, Settings};
 use crate::single;
 use crate::sqlx_error::{connect_error, unreachable_error};
 use roomz_webhook::roomz_protocol::Uuid;
@@ -40,15 +40,17 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Postgres, 
 }
 
 /// Creates a pool for the transactions of handlers: without the settings of the connections for claims.
-pub(crate) async fn open_pool(url: &str, settings: &Settings) -> Result<PgPool, ConnectError> {
+///
+/// Also returns whether its sessions keep prepared statements.
+pub(crate) async fn open_pool(url: &str, settings: &Settings) -> Result<(PgPool, bool), ConnectError> {
     let (options, _, protocol) = connect_and_migrate(url, settings).await?;
     // A pooler can execute the statements of one session in several sessions of the server, where a prepared statement is missing.
-    let options = match protocol {
-        Protocol::Prepared => options,
-        Protocol::Simple { .. } => options.statement_cache_capacity(0),
+    let (options, keeps_statements) = match protocol {
+        Protocol::Prepared => (options, true),
+        Protocol::Simple { .. } => (options.statement_cache_capacity(0), false),
     };
     let pool = PgPoolOptions::new().max_connections(settings.max_connections);
-    Ok(pool.acquire_timeout(settings.connect_timeout).connect_lazy_with(options))
+    Ok((pool.acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options), keeps_statements))
 }
 
 /// Returns the options of the URL, the options of connections for claims, and how these send statements.
@@ -162,7 +164,7 @@ async fn check_and_migrate(
     let test = async |connection: &mut PgConnection| {
         let history = migrations::read_history!(connection)?;
         migrations::compare(&history, POSTGRES_MIGRATIONS)?;
-        self_test(connection, protocol).await.map_err(connect_error)
+        self_test(connection, protocol, settings.test).await.map_err(connect_error)
     };
     match within(settings, test(connection)).await {
         Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
@@ -209,7 +211,11 @@ async fn set_timeouts(
 }
 
 /// Executes every statement in a transaction, and rolls it back.
-async fn self_test(connection: &mut PgConnection, protocol: &Protocol) -> Result<(), Error> {
+async fn self_test(
+    connection: &mut PgConnection,
+    protocol: &Protocol,
+    further: &'static str,
+) -> Result<(), Error> {
     let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let protocol = &protocol.inside_transaction();
     single::self_test(&mut PgSession { connection: &mut transaction, protocol }).await?;
@@ -234,6 +240,7 @@ async fn self_test(connection: &mut PgConnection, protocol: &Protocol) -> Result
     let completions =
         keys.each_ref().map(|key| Settlement::new(key, owner, SettlementKind::Complete, minute));
     batch::settle(&mut transaction, protocol, &completions.each_ref()).await?;
+    sqlx::raw_sql(further).execute(&mut *transaction).await?;
     transaction.rollback().await
 }
 
