@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use roomz_webhook::store::ClaimKey;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::error::{InboxError, InboxErrorKind};
 use crate::queue::Queue;
@@ -14,6 +15,8 @@ use crate::telemetry;
 const MAX_BATCH: usize = 128;
 /// The most events that wait for a transaction. Above it, the inbox is full.
 const MAX_PENDING: usize = 4_096;
+/// The timeout of an event: one transaction before it, and its own.
+const ENQUEUE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The shortest time between two counts of the open events.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// A count takes at most one part in this many of the time.
@@ -51,12 +54,18 @@ impl Admission {
         let (reply, outcome) = oneshot::channel();
         self.0.try_send(Pending { key, body, reply }).map_err(|error| {
             InboxError::new(match error {
-                mpsc::error::TrySendError::Full(_) => InboxErrorKind::Full,
+                mpsc::error::TrySendError::Full(_) => {
+                    telemetry::rejected_as_full(1);
+                    InboxErrorKind::Full
+                }
                 mpsc::error::TrySendError::Closed(_) => InboxErrorKind::Unavailable,
             })
         })?;
-        // The task ends early only with its runtime.
-        outcome.await.unwrap_or(Err(InboxErrorKind::Unavailable)).map_err(InboxError::new)
+        match timeout(ENQUEUE_TIMEOUT, outcome).await {
+            Ok(Ok(outcome)) => outcome.map_err(InboxError::new),
+            // The event may be durable nevertheless. Its redelivery is a duplicate then. The task ends early only with its runtime.
+            Err(_) | Ok(Err(_)) => Err(InboxError::new(InboxErrorKind::Unavailable)),
+        }
     }
 }
 
@@ -94,7 +103,7 @@ impl Task {
     async fn insert(&mut self, batch: &[Pending]) -> Result<HashSet<ClaimKey>, InboxErrorKind> {
         self.count().await;
         if self.open >= self.max_open {
-            telemetry::full(self.open);
+            telemetry::rejected_as_full(batch.len());
             return Err(InboxErrorKind::Full);
         }
         let events: Vec<_> = batch.iter().map(|pending| (&pending.key, &pending.body)).collect();
@@ -119,9 +128,17 @@ impl Task {
         if self.count_after.is_some_and(|time| start < time) {
             return;
         }
-        if let Ok((waiting, running, ..)) = self.queue.stats().await {
-            self.open = u64::try_from(waiting + running).unwrap_or_default();
-            self.count_after = Some(start + COUNT_INTERVAL.max(start.elapsed() * COUNT_FRACTION));
-        }
+        let pause = match self.queue.stats().await {
+            Ok((waiting, running, ..)) => {
+                self.open = u64::try_from(waiting + running).unwrap_or_default();
+                if self.open >= self.max_open {
+                    telemetry::full(self.open);
+                }
+                start.elapsed() * COUNT_FRACTION
+            }
+            // Not before each insert: it would wait for the timeout of the count, too.
+            Err(_) => COUNT_INTERVAL,
+        };
+        self.count_after = Some(Instant::now() + pause.max(COUNT_INTERVAL));
     }
 }

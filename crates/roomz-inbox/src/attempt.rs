@@ -6,12 +6,12 @@ use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::store::{ClaimKey, Owner};
 use roomz_webhook::{Event, EventData};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::error_text::{ErrorText, panic_text};
+use crate::error_text::{ErrorText, bounded, panic_text};
 use crate::inbox::Inbox;
 use crate::job::{Job, JobContext, Returned};
 use crate::queue::Failed;
@@ -66,7 +66,7 @@ impl Attempt {
             body: body.into(),
             namespace: namespace.as_str().into(),
             attempt,
-            received: time(received)?,
+            received: time(received),
             pool: inbox.queue.pool.clone(),
         };
         Ok(Self {
@@ -91,6 +91,9 @@ impl Attempt {
         S::Future: Send + 'static,
         T: Payload,
     {
+        if self.counted() > self.settings.max_attempts {
+            return self.dead_without_handler().await;
+        }
         let event = match self.event::<T>() {
             Ok(event) => event,
             Err(error) => return self.dead(error).await,
@@ -103,14 +106,24 @@ impl Attempt {
         }
     }
 
+    /// The number of attempts that count towards the maximum.
+    fn counted(&self) -> u32 {
+        self.attempt.saturating_sub(self.earlier)
+    }
+
+    /// Records a dead letter if the last attempt that was permitted has not recorded its end.
+    async fn dead_without_handler(mut self) {
+        // This attempt calls no handler.
+        self.attempt = self.attempt.saturating_sub(1);
+        let last = bounded(self.last_error.as_deref().unwrap_or("none was recorded"));
+        let error = format!(
+            "the last attempt did not end: its process died, or it lost its lease. Last error: {last}"
+        );
+        self.dead(error).await;
+    }
+
     /// Returns the event, or why it cannot be handled.
     fn event<T: Payload>(&self) -> Result<Event<T>, String> {
-        if self.attempt.saturating_sub(self.earlier) > self.settings.max_attempts {
-            let last = self.last_error.as_deref().unwrap_or("none was recorded");
-            return Err(format!(
-                "the last attempt did not end: its process died, or it lost its lease. Last error: {last}"
-            ));
-        }
         let event = Event::parse(&self.context.body)
             .map_err(|error| format!("the event cannot be read: {}", ErrorText(&error)))?;
         event.typed().ok_or_else(|| match &event.data {
@@ -194,7 +207,9 @@ impl Attempt {
                     }
                     Ok::<_, sqlx::Error>(age)
                 };
-                match completed.await {
+                // The lease is not renewed any more, and the database may never reply.
+                let completed = timeout(self.settings.lease, completed).await;
+                match completed.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                     Ok(age) => Some(age),
                     // The commit may have happened. Then this finds that the event is done, and changes nothing.
                     Err(error) => {
@@ -216,16 +231,14 @@ impl Attempt {
 
     /// Records a failed attempt.
     async fn fail(self, error: String) {
-        let counted = self.attempt.saturating_sub(self.earlier);
-        let age = self.age + self.taken.elapsed();
-        if counted >= self.settings.max_attempts || age > self.settings.max_age {
+        let counted = self.counted();
+        // A dead letter that was retried has all its attempts, however old it is.
+        let is_too_old = self.earlier == 0 && self.age + self.taken.elapsed() > self.settings.max_age;
+        if counted >= self.settings.max_attempts || is_too_old {
             return self.dead(error).await;
         }
         let pause = self.settings.backoff.after(counted);
-        let failed = Failed::RetryAfter(pause);
-        let recorded =
-            self.record("fail", || self.inbox.queue.fail(&self.key, self.owner, failed, &error)).await;
-        match recorded {
+        match self.record_failure(Failed::RetryAfter(pause), &error).await {
             Some(true) => telemetry::attempt_failed(&self.key, self.attempt, pause, &error),
             Some(false) => telemetry::attempt_ended(&self.key, AttemptOutcome::Lost),
             None => telemetry::attempt_ended(&self.key, AttemptOutcome::Unrecorded),
@@ -235,9 +248,7 @@ impl Attempt {
     /// Records a dead letter.
     async fn dead(self, error: String) {
         let failed = Failed::Dead { retention: self.settings.dead_letter_retention };
-        let recorded =
-            self.record("fail", || self.inbox.queue.fail(&self.key, self.owner, failed, &error)).await;
-        match recorded {
+        match self.record_failure(failed, &error).await {
             Some(true) => {
                 telemetry::dead_letter(&self.key, self.attempt, &error);
                 if let Some(callback) = &self.settings.callback {
@@ -252,6 +263,11 @@ impl Attempt {
             Some(false) => telemetry::attempt_ended(&self.key, AttemptOutcome::Lost),
             None => telemetry::attempt_ended(&self.key, AttemptOutcome::Unrecorded),
         }
+    }
+
+    async fn record_failure(&self, failed: Failed, error: &str) -> Option<bool> {
+        let queue = &self.inbox.queue;
+        self.record("fail", || queue.fail(&self.key, self.owner, failed, self.attempt, error)).await
     }
 
     /// Makes the event available to other workers at once.

@@ -81,8 +81,8 @@ impl InboxEntry {
         Ok(Self {
             key: key(&namespace, &id)?,
             state: InboxState::from_number(state)?,
-            received: time(received)?,
-            due: time(due)?,
+            received: time(received),
+            due: time(due),
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             error,
             body: body.into(),

@@ -4,8 +4,8 @@ use std::fmt::{self, Write as _};
 
 use tokio::task::JoinError;
 
-/// The longest text of an error that is stored or logged.
-const MAX_CHARS: usize = 1_000;
+/// The longest text of an error. With what the worker adds to it, it has at most 1 000 characters.
+const MAX_CHARS: usize = 800;
 
 /// Displays an error and its sources, separated by `: `. Control characters are escaped, and the text is bounded.
 pub(crate) struct ErrorText<'a>(pub(crate) &'a (dyn Error + 'static));
@@ -38,19 +38,22 @@ fn message(panic: &(dyn Any + Send)) -> Option<&str> {
 }
 
 /// Escapes everything that could change a terminal or a log.
-fn bounded(text: &str) -> String {
+pub(crate) fn bounded(text: &str) -> String {
     let mut bounded = String::new();
-    for (count, character) in text.chars().enumerate() {
-        if count == MAX_CHARS {
-            bounded.push('…');
+    let mut count = 0;
+    for character in text.chars() {
+        if count >= MAX_CHARS {
+            bounded.push_str("...");
             break;
         }
         // Control characters, and those that change the direction or hide text.
         if character.is_control()
             || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
         {
+            count += character.escape_unicode().count();
             bounded.extend(character.escape_unicode());
         } else {
+            count += 1;
             bounded.push(character);
         }
     }
@@ -66,6 +69,6 @@ mod tests {
         let long = std::io::Error::other(format!("\u{1b}[31m\0\u{202e}{}", "x".repeat(10_000)));
         let text = ErrorText(&long).to_string();
         assert!(text.starts_with("\\u{1b}[31m\\u{0}\\u{202e}xxx"), "{text}");
-        assert!(text.chars().count() < MAX_CHARS + 40 && text.ends_with('…'), "{text}");
+        assert!(text.chars().count() < MAX_CHARS + 20 && text.ends_with("..."), "{text}");
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomz_sql::{ConnectError, ConnectErrorKind, Database, internal};
+use roomz_sql::{ConnectError, Database, internal};
 use roomz_webhook::Delivery;
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::store::ClaimKey;
@@ -16,6 +16,7 @@ use crate::entry::{InboxEntry, InboxState, InboxStats};
 use crate::error::InboxError;
 use crate::job::Job;
 use crate::queue::Queue;
+use crate::statements::TEST;
 use crate::worker_builder::WorkerBuilder;
 
 /// A durable queue of webhook events in PostgreSQL or SQLite.
@@ -311,7 +312,7 @@ impl InboxBuilder {
         self
     }
 
-    /// Sets the timeout for each step of connecting, and for waiting for a connection. Default: 2 s.
+    /// Sets the timeout for each step of connecting, from 1 ms to 1 h. Default: 2 s.
     pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -340,11 +341,8 @@ impl InboxBuilder {
     /// tables.
     pub async fn connect(self) -> Result<Inbox, ConnectError> {
         let Self { database, migrations, max_connections, connect_timeout, max_open, retention } = self;
-        let (pool, keeps_statements) =
-            internal::open(database, migrations, max_connections, connect_timeout).await?;
-        let queue = Queue::new(pool, keeps_statements)
-            .map_err(|error| ConnectError::new(ConnectErrorKind::InvalidUrl, error.to_string()))?;
-        let arrived = Arc::new(Notify::new());
+        let pool = internal::open(database, migrations, max_connections, connect_timeout, TEST).await?;
+        let (queue, arrived) = (Queue::new(pool.try_into()?), Arc::new(Notify::new()));
         let admission = Admission::spawn(queue.clone(), max_open, Arc::clone(&arrived));
         Ok(Inbox { queue, retention, arrived, admission })
     }

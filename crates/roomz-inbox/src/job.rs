@@ -2,10 +2,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use roomz_sql::internal::Pool;
 use roomz_webhook::{Event, EventData, Timestamp};
 
 use crate::error::InboxError;
+use crate::pool::Pool;
 use crate::transaction::Transaction;
 
 /// One attempt to handle an event: the event, and the transaction to write into.
@@ -107,9 +107,12 @@ impl<T> Job<T> {
         self.received
     }
 
-    /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction.
+    /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction, and waits up to
+    /// 30 s for a connection.
     ///
-    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
+    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it. Through PgBouncer in transaction mode, use
+    /// `.persistent(false)` for each query, because sqlx names prepared statements (not needed if PgBouncer's
+    /// `max_prepared_statements` is set).
     ///
     /// # Errors
     ///
@@ -124,7 +127,8 @@ impl<T> Job<T> {
         }
     }
 
-    /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction.
+    /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction, and waits up to 30 s
+    /// for the transactions of other handlers.
     ///
     /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
     ///
@@ -146,7 +150,7 @@ impl<T> Job<T> {
     pub const fn is_postgres(&self) -> bool {
         #[cfg(feature = "postgres")]
         {
-            matches!(self.pool, Pool::Postgres(_))
+            matches!(self.pool, Pool::Postgres { .. })
         }
         #[cfg(not(feature = "postgres"))]
         {

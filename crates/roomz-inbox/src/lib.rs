@@ -180,6 +180,9 @@
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!("roomz-inbox needs the feature `postgres` or the feature `sqlite`");
 
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+compile_error!("roomz-inbox needs the feature `postgres` or the feature `sqlite`");
+
 mod admission;
 mod attempt;
 mod backoff;
@@ -189,6 +192,7 @@ mod error;
 mod error_text;
 mod inbox;
 mod job;
+mod pool;
 mod queue;
 mod row;
 mod statements;

@@ -2,14 +2,16 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roomz_sql::internal::Pool;
 use roomz_webhook::store::{ClaimKey, Owner};
-use sqlx::{AssertSqlSafe, Error};
+use sqlx::{AssertSqlSafe, Error, FromRow as _};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tokio_util::context::TokioContext;
 
+use crate::pool::Pool;
 use crate::row::{EntryRow, TakenRow, id, key, millis};
 use crate::statements::{self, DEAD, DONE, Statements, WAITING};
-use crate::transaction::{Transaction, disabled_database};
+use crate::transaction::Transaction;
 
 /// The timeout of one transaction of the queue.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(1_900);
@@ -21,8 +23,10 @@ const PURGE_ROWS: u32 = 100;
 pub(crate) struct Queue {
     pub(crate) pool: Pool,
     statements: &'static Statements,
-    /// Behind a pooler, a named statement would stay in a session of the server that other clients use, too.
-    persistent: bool,
+    /// Whether a prepared statement can be used again. Through a pooler, another client can use its name.
+    keeps_statements: bool,
+    /// The runtime of the connections. The caller can be on another executor.
+    runtime: Handle,
 }
 
 /// The numbers of events by state, and the age of the oldest one that is not done, in milliseconds.
@@ -56,9 +60,11 @@ macro_rules! with_connection {
 /// Executes a query in a transaction of its own, and returns all rows. The query has another type for each database.
 macro_rules! fetch {
     ($queue:expr, $query:expr) => {
-        in_time(async {
-            let mut transaction = Transaction::begin(&$queue.pool).await?;
-            let rows = with_connection!(&mut transaction, connection => $query.persistent($queue.persistent).fetch_all(connection).await?);
+        in_time(&$queue.runtime, async {
+            let mut transaction = Transaction::begin_brief(&$queue.pool).await?;
+            let rows = with_connection!(&mut transaction, connection => {
+                $query.fetch_all(connection).await?
+            });
             transaction.commit().await?;
             Ok(rows)
         })
@@ -68,49 +74,48 @@ macro_rules! fetch {
 
 /// A query whose first parameters are the key.
 macro_rules! keyed {
-    ($sql:expr, $key:expr) => {
-        sqlx::query_as($sql).bind($key.namespace().to_owned()).bind(id($key))
+    ($queue:expr, $sql:expr, $key:expr) => {
+        sqlx::query_as($sql)
+            .persistent($queue.keeps_statements)
+            .bind($key.namespace().to_owned())
+            .bind(id($key))
     };
 }
 
 /// A query whose first parameters are the key and the owner.
 macro_rules! owned {
-    ($sql:expr, $key:expr, $owner:expr) => {
-        keyed!($sql, $key).bind($owner.to_bytes().to_vec())
+    ($queue:expr, $sql:expr, $key:expr, $owner:expr) => {
+        keyed!($queue, $sql, $key).bind($owner.to_bytes().to_vec())
     };
 }
 
 /// After a timeout, the transaction is dropped, which closes its connection.
-async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(TRANSACTION_TIMEOUT, work).await.unwrap_or(Err(Error::PoolTimedOut))
+async fn in_time<T>(runtime: &Handle, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let work = async { timeout(TRANSACTION_TIMEOUT, work).await.unwrap_or(Err(Error::PoolTimedOut)) };
+    TokioContext::new(work, runtime.clone()).await
 }
 
 fn numbers(sql: &str, state: i64, limit: u32) -> AssertSqlSafe<String> {
-    AssertSqlSafe(sql.replace("{state}", &state.to_string()).replace("{limit}", &limit.to_string()))
+    // SQLite uses an index with a condition only if the statement contains the same condition.
+    let is_open = if state < DONE { " AND state < 2" } else { "" };
+    AssertSqlSafe(sql.replace("{state}", &format!("{state}{is_open}")).replace("{limit}", &limit.to_string()))
 }
 
 impl Queue {
-    /// `persistent`: whether a connection keeps its prepared statements.
-    ///
-    /// # Errors
-    ///
-    /// If roomz-sql has a feature that this crate lacks.
-    pub(crate) fn new(pool: Pool, persistent: bool) -> Result<Self, Error> {
-        let statements = match &pool {
+    pub(crate) fn new(pool: Pool) -> Self {
+        let (statements, keeps_statements) = match &pool {
             #[cfg(feature = "postgres")]
-            Pool::Postgres(_) => &statements::POSTGRES,
+            Pool::Postgres { keeps_statements, .. } => (&statements::POSTGRES, *keeps_statements),
             #[cfg(feature = "sqlite")]
-            Pool::Sqlite(_) => &statements::SQLITE,
-            #[allow(unreachable_patterns, reason = "another crate can enable a feature of roomz-sql")]
-            _ => return Err(disabled_database()),
+            Pool::Sqlite(_) => (&statements::SQLITE, true),
         };
-        Ok(Self { pool, statements, persistent })
+        Self { pool, statements, keeps_statements, runtime: Handle::current() }
     }
 
     /// Adds events, and returns the keys of those that are new. They are durable.
     pub(crate) async fn insert(&self, events: &[(&ClaimKey, &Bytes)]) -> Result<HashSet<ClaimKey>, Error> {
-        let rows: Vec<(String, Vec<u8>)> = in_time(async {
-            let mut transaction = Transaction::begin(&self.pool).await?;
+        let rows: Vec<(String, Vec<u8>)> = in_time(&self.runtime, async {
+            let mut transaction = Transaction::begin_brief(&self.pool).await?;
             let rows = match &mut transaction {
                 #[cfg(feature = "postgres")]
                 Transaction::Postgres(pooled) => {
@@ -118,9 +123,12 @@ impl Queue {
                         events.iter().map(|(key, _)| key.namespace().to_owned()).collect();
                     let ids: Vec<_> = events.iter().map(|(key, _)| id(key)).collect();
                     let bodies: Vec<_> = events.iter().map(|(_, body)| body.to_vec()).collect();
-                    let query =
-                        sqlx::query_as(statements::INSERT_POSTGRES).bind(namespaces).bind(ids).bind(bodies);
-                    query.persistent(self.persistent).fetch_all(pooled.connection()?).await?
+                    let query = sqlx::query_as(statements::INSERT_POSTGRES)
+                        .persistent(self.keeps_statements)
+                        .bind(namespaces)
+                        .bind(ids)
+                        .bind(bodies);
+                    query.fetch_all(pooled.connection()?).await?
                 }
                 #[cfg(feature = "sqlite")]
                 Transaction::Sqlite(pooled) => {
@@ -139,20 +147,29 @@ impl Queue {
         rows.iter().map(|(namespace, id)| key(namespace, id)).collect()
     }
 
-    /// Takes events whose attempt is due, under a lease of this owner.
+    /// Takes events whose attempt is due, under a lease of this owner. A row that cannot be read does not fail the others.
     pub(crate) async fn take(
         &self,
         owner: Owner,
         lease: Duration,
         limit: usize,
-    ) -> Result<Vec<TakenRow>, Error> {
+    ) -> Result<Vec<Result<TakenRow, Error>>, Error> {
         let sql = || AssertSqlSafe(self.statements.take.replace("{limit}", &limit.to_string()));
-        fetch!(self, sqlx::query_as(sql()).bind(owner.to_bytes().to_vec()).bind(millis(lease)))
+        let owner = owner.to_bytes().to_vec();
+        fetch!(
+            self,
+            sqlx::query(sql())
+                .persistent(self.keeps_statements)
+                .bind(owner.clone())
+                .bind(millis(lease))
+                .map(|row| TakenRow::from_row(&row))
+        )
     }
 
     /// Moves the end of the lease. Returns false if this owner does not hold the event.
     pub(crate) async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<bool, Error> {
-        let rows: Vec<(i64,)> = fetch!(self, owned!(self.statements.renew, key, owner).bind(millis(lease)))?;
+        let rows: Vec<(i64,)> =
+            fetch!(self, owned!(self, self.statements.renew, key, owner).bind(millis(lease)))?;
         Ok(!rows.is_empty())
     }
 
@@ -163,8 +180,8 @@ impl Queue {
         owner: Owner,
         retention: Duration,
     ) -> Result<Option<Duration>, Error> {
-        in_time(async {
-            let mut transaction = Transaction::begin(&self.pool).await?;
+        in_time(&self.runtime, async {
+            let mut transaction = Transaction::begin_brief(&self.pool).await?;
             let age = self.complete_in(&mut transaction, key, owner, retention).await?;
             transaction.commit().await?;
             Ok(age)
@@ -182,17 +199,18 @@ impl Queue {
     ) -> Result<Option<Duration>, Error> {
         let sql = self.statements.complete;
         let rows: Vec<(i64,)> = with_connection!(transaction, connection => {
-            owned!(sql, key, owner).bind(millis(retention)).persistent(self.persistent).fetch_all(connection).await?
+            owned!(self, sql, key, owner).bind(millis(retention)).fetch_all(connection).await?
         });
         Ok(rows.first().map(|(age,)| Duration::from_millis(u64::try_from(*age).unwrap_or_default())))
     }
 
-    /// Records a failed attempt. Returns false if this owner does not hold the event.
+    /// Records a failed attempt, and the number of attempts. Returns false if this owner does not hold the event.
     pub(crate) async fn fail(
         &self,
         key: &ClaimKey,
         owner: Owner,
         failed: Failed,
+        attempts: u32,
         error: &str,
     ) -> Result<bool, Error> {
         let (state, due) = match failed {
@@ -201,7 +219,11 @@ impl Queue {
         };
         let rows: Vec<(i64,)> = fetch!(
             self,
-            owned!(self.statements.fail, key, owner).bind(state).bind(millis(due)).bind(error.to_owned())
+            owned!(self, self.statements.fail, key, owner)
+                .bind(state)
+                .bind(millis(due))
+                .bind(error.to_owned())
+                .bind(i64::from(attempts))
         )?;
         Ok(!rows.is_empty())
     }
@@ -214,13 +236,17 @@ impl Queue {
         has_started: bool,
     ) -> Result<(), Error> {
         let attempts = i64::from(!has_started);
-        let _: Vec<(i64,)> = fetch!(self, owned!(self.statements.give_back, key, owner).bind(attempts))?;
+        let _: Vec<(i64,)> =
+            fetch!(self, owned!(self, self.statements.give_back, key, owner).bind(attempts))?;
         Ok(())
     }
 
     /// Returns the events in this state that are due first.
     pub(crate) async fn list(&self, state: i64, limit: u32) -> Result<Vec<EntryRow>, Error> {
-        fetch!(self, sqlx::query_as(numbers(self.statements.list, state, limit)))
+        fetch!(
+            self,
+            sqlx::query_as(numbers(self.statements.list, state, limit)).persistent(self.keeps_statements)
+        )
     }
 
     /// Returns the events of a namespace in this state that are due first.
@@ -231,28 +257,30 @@ impl Queue {
         limit: u32,
     ) -> Result<Vec<EntryRow>, Error> {
         let sql = || numbers(self.statements.list_namespace, state, limit);
-        fetch!(self, sqlx::query_as(sql()).bind(namespace.to_owned()))
+        fetch!(self, sqlx::query_as(sql()).persistent(self.keeps_statements).bind(namespace.to_owned()))
     }
 
     pub(crate) async fn get(&self, key: &ClaimKey) -> Result<Option<EntryRow>, Error> {
-        let rows: Vec<EntryRow> = fetch!(self, keyed!(self.statements.get, key))?;
+        let rows: Vec<EntryRow> = fetch!(self, keyed!(self, self.statements.get, key))?;
         Ok(rows.into_iter().next())
     }
 
     /// Makes a dead letter available again. Returns false if there is none.
     pub(crate) async fn retry(&self, key: &ClaimKey) -> Result<bool, Error> {
-        let rows: Vec<(i64,)> = fetch!(self, keyed!(self.statements.retry, key))?;
+        let rows: Vec<(i64,)> = fetch!(self, keyed!(self, self.statements.retry, key))?;
         Ok(!rows.is_empty())
     }
 
     /// Ends a dead letter. Returns false if there is none.
     pub(crate) async fn discard(&self, key: &ClaimKey, retention: Duration) -> Result<bool, Error> {
-        let rows: Vec<(i64,)> = fetch!(self, keyed!(self.statements.discard, key).bind(millis(retention)))?;
+        let rows: Vec<(i64,)> =
+            fetch!(self, keyed!(self, self.statements.discard, key).bind(millis(retention)))?;
         Ok(!rows.is_empty())
     }
 
     pub(crate) async fn stats(&self) -> Result<StatsRow, Error> {
-        let rows: Vec<StatsRow> = fetch!(self, sqlx::query_as(self.statements.stats))?;
+        let rows: Vec<StatsRow> =
+            fetch!(self, sqlx::query_as(self.statements.stats).persistent(self.keeps_statements))?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
@@ -260,8 +288,11 @@ impl Queue {
     pub(crate) async fn purge(&self) -> Result<usize, Error> {
         let mut deleted = 0;
         for state in [DONE, DEAD] {
-            let rows: Vec<(i64,)> =
-                fetch!(self, sqlx::query_as(numbers(self.statements.purge, state, PURGE_ROWS)))?;
+            let rows: Vec<(i64,)> = fetch!(
+                self,
+                sqlx::query_as(numbers(self.statements.purge, state, PURGE_ROWS))
+                    .persistent(self.keeps_statements)
+            )?;
             deleted += rows.len();
         }
         Ok(deleted)

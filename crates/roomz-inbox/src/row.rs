@@ -27,6 +27,7 @@ pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).clamp(0, 1 << 50)
 }
 
-pub(crate) fn time(millis: i64) -> Result<Timestamp, Error> {
-    Timestamp::from_millisecond(millis).map_err(|error| Error::Decode(error.into()))
+/// The time of a column. An unlimited retention ends later than the last time of [`Timestamp`].
+pub(crate) fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
 }

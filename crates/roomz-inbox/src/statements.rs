@@ -25,6 +25,14 @@ pub(crate) const DONE: i64 = 2;
 /// A value of the column `state`.
 pub(crate) const DEAD: i64 = 3;
 
+/// Fails if the table or a column is missing, or if a permission is. It changes nothing.
+pub(crate) const TEST: &str = "SELECT owner, attempt, earlier, received, body, error FROM roomz_inbox LIMIT 0; \
+     INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
+       SELECT namespace, event_id, state, due, received, owner, attempt, earlier, body FROM roomz_inbox WHERE 0 = 1 \
+       ON CONFLICT (namespace, event_id) DO NOTHING; \
+     UPDATE roomz_inbox SET state = 0 WHERE 0 = 1; \
+     DELETE FROM roomz_inbox WHERE 0 = 1";
+
 macro_rules! entry_columns {
     () => {
         "namespace, event_id, CAST(state AS BIGINT), received, due, attempt, error, body"
@@ -61,9 +69,10 @@ macro_rules! statements {
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state IN (1, 2) \
                  RETURNING ", $now, " - received"
             ),
+            // If the reply was lost and the owner records the failure again, this confirms it.
             fail: concat!(
-                "UPDATE roomz_inbox SET state = CAST($4 AS INTEGER), due = ", $now, " + $5, error = $6",
-                is_owner!(), "RETURNING due"
+                "UPDATE roomz_inbox SET state = CAST($4 AS INTEGER), due = ", $now, " + $5, error = $6, attempt = $7 \
+                 WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state IN (1, CAST($4 AS INTEGER)) RETURNING due"
             ),
             give_back: concat!(
                 "UPDATE roomz_inbox SET state = 0, due = ", $now, ", attempt = attempt - $4", is_owner!(), "RETURNING due"

@@ -55,11 +55,24 @@ pub(crate) fn database_failed(operation: &'static str, error: &(dyn Error + 'sta
     counter!("roomz_inbox_database_errors_total", "operation" => operation).increment(1);
 }
 
+/// A row that only a person or another program can have written. It stays in the queue.
+pub(crate) fn unreadable_row(error: &(dyn Error + 'static)) {
+    tracing::error!(
+        target: TARGET, error = %ErrorText(error), hint = "correct or delete the row in the table roomz_inbox",
+        "unreadable row",
+    );
+}
+
 pub(crate) fn full(open: u64) {
     tracing::error!(
         target: TARGET, open, hint = "check that a worker runs; raise its concurrency or with_max_open", "inbox full",
     );
-    counter!("roomz_inbox_full_total").increment(1);
+}
+
+/// Events that were not accepted because the inbox is full.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn rejected_as_full(events: usize) {
+    counter!("roomz_inbox_full_total").increment(events as u64);
 }
 
 pub(crate) fn done(key: &ClaimKey, age: Duration) {

@@ -153,7 +153,15 @@ impl<S> Dispatcher<S> {
         let rows = self.inbox.queue.take(owner, self.settings.lease, permits.len()).await?;
         let found = rows.len();
         for (row, permit) in rows.into_iter().zip(permits) {
-            let attempt = Attempt::new(&self.inbox, Arc::clone(&self.settings), owner, start, row)?;
+            let attempt =
+                row.and_then(|row| Attempt::new(&self.inbox, Arc::clone(&self.settings), owner, start, row));
+            let attempt = match attempt {
+                Ok(attempt) => attempt,
+                Err(error) => {
+                    telemetry::unreadable_row(&error);
+                    continue;
+                }
+            };
             let (service, stop, abort) = (self.service.clone(), self.stop.clone(), self.abort.clone());
             drop(self.tasks.spawn(async move {
                 if stop.is_cancelled() {

@@ -1,6 +1,6 @@
 //! Leases, on both databases.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 mod support;
 

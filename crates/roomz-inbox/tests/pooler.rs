@@ -1,6 +1,6 @@
 //! The inbox behind PgBouncer, which can execute the transactions of one client in several sessions of the server.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 mod support;
 
@@ -44,7 +44,7 @@ async fn handles_events_through_pgbouncer(pool_mode: &str) {
     let mut deliveries = JoinSet::new();
     for _ in 0..EVENTS {
         let receiver = receiver(&inbox);
-        deliveries.spawn(async move { deliver_to(receiver, &TestEvent::busy()).await });
+        deliveries.spawn(async move { deliver_to(receiver, &TestEvent::busy()).await.status() });
     }
     assert!(deliveries.join_all().await.iter().all(|status| *status == 202));
     tokio::time::timeout(Duration::from_secs(30), handled.notified()).await.unwrap();

@@ -9,8 +9,8 @@ use crate::sqlite;
 use crate::store::SqlStore;
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
-const MIN_TIMEOUT: Duration = Duration::from_millis(1);
-const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+pub(crate) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 impl SqlStore {
     /// Connects to a database with the default settings.

@@ -2,11 +2,16 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Error, Pool};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// A connection that a batch borrows from a pool. `Drop` closes it unless it was returned.
 #[derive(Debug)]
-pub struct Pooled<D: Database>(Option<PoolConnection<D>>);
+pub struct Pooled<D: Database> {
+    connection: Option<PoolConnection<D>>,
+    /// The pool spawns a task to close the connection, and `Drop` can run on a thread without a runtime.
+    runtime: Handle,
+}
 
 impl<D: Database> Pooled<D> {
     /// Borrows a connection.
@@ -15,7 +20,8 @@ impl<D: Database> Pooled<D> {
     ///
     /// The error of the pool.
     pub async fn acquire(pool: &Pool<D>) -> Result<Self, Error> {
-        Ok(Self(Some(pool.acquire().await?)))
+        let connection = Some(pool.acquire().await?);
+        Ok(Self { connection, runtime: Handle::current() })
     }
 
     /// Returns the connection.
@@ -24,13 +30,14 @@ impl<D: Database> Pooled<D> {
     ///
     /// None while the value exists.
     pub fn connection(&mut self) -> Result<&mut D::Connection, Error> {
-        self.0.as_deref_mut().ok_or(Error::PoolClosed)
+        self.connection.as_deref_mut().ok_or(Error::PoolClosed)
     }
 
     /// Returns a healthy connection to its pool.
     pub fn release(mut self, return_timeout: Duration) {
-        if let Some(mut connection) = self.0.take() {
+        if let Some(mut connection) = self.connection.take() {
             // The pool pings the connection before it takes it back, and would wait for the reply without a timeout.
+            let _context = self.runtime.enter();
             drop(tokio::spawn(timeout(return_timeout, connection.return_to_pool())));
         }
     }
@@ -38,8 +45,10 @@ impl<D: Database> Pooled<D> {
 
 impl<D: Database> Drop for Pooled<D> {
     fn drop(&mut self) {
-        if let Some(mut connection) = self.0.take() {
+        if let Some(mut connection) = self.connection.take() {
             connection.close_on_drop();
+            let _context = self.runtime.enter();
+            drop(connection);
         }
     }
 }

@@ -21,11 +21,12 @@ const LOGIN_REJECTED: &str =
     "the database rejected the login; check the user, the password and the database name";
 const POOLER: &str = "a pooler between this program and PostgreSQL rejects what the store needs; use session or \
                       transaction mode (`pool_mode` of PgBouncer)";
-const INVALID_SCHEMA: &str = "the tables `roomz_claims`, `roomz_presence` and `roomz_migrations` are missing or \
-                              different; run the scripts in `roomz_sql::POSTGRES_MIGRATIONS` or `SQLITE_MIGRATIONS`, or use \
+const INVALID_SCHEMA: &str = "the tables `roomz_claims`, `roomz_presence`, `roomz_inbox` and `roomz_migrations` are missing \
+                              or different; run the scripts in `roomz_sql::POSTGRES_MIGRATIONS` or `SQLITE_MIGRATIONS`, or use \
                               `with_migrations(true)`; drop tables that are different";
 const PERMISSION_DENIED: &str = "the database does not permit what the store needs; grant the user SELECT, INSERT, \
-                                 UPDATE and DELETE on `roomz_claims` and `roomz_presence`, and SELECT on \
+                                 UPDATE and DELETE on `roomz_claims`, `roomz_presence` and, for an inbox, \
+                                 `roomz_inbox`, and SELECT on \
                                  `roomz_migrations` (and CREATE, to create them), and check that the database accepts \
                                  writes";
 

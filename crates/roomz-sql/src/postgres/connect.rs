@@ -16,7 +16,7 @@ use crate::postgres::query::{LOCK_TIMEOUT, Protocol, fetch};
 use crate::postgres::url::check_parameters;
 use crate::presence_statements::{self, PresenceRow};
 use crate::self_test::SelfTest;
-use crate::settings::Settings;
+use crate::settings::{ACQUIRE_TIMEOUT, Settings};
 use crate::single;
 use crate::sqlx_error::{connect_error, unreachable_error};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind, Owner};
@@ -38,15 +38,16 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Postgres, 
     })
 }
 
-/// Creates a pool for the transactions of handlers: without the settings of the connections for claims. The second value is
-/// false behind a pooler: then prepared statements must have no name.
+/// Creates a pool for the transactions of handlers: without the settings of the connections for claims.
+///
+/// Also returns whether its sessions keep prepared statements.
 pub(crate) async fn open_pool(url: &str, settings: &Settings) -> Result<(PgPool, bool), ConnectError> {
     let (options, _, protocol) = connect_and_migrate(url, settings).await?;
     let keeps_statements = matches!(protocol, Protocol::Prepared);
     // A pooler can execute the statements of one session in several sessions of the server, where a prepared statement is missing.
     let options = if keeps_statements { options } else { options.statement_cache_capacity(0) };
     let pool = PgPoolOptions::new().max_connections(settings.max_connections);
-    Ok((pool.acquire_timeout(settings.connect_timeout).connect_lazy_with(options), keeps_statements))
+    Ok((pool.acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options), keeps_statements))
 }
 
 /// Returns the options of the URL, the options of connections for claims, and how these send statements.
@@ -160,7 +161,7 @@ async fn check_and_migrate(
     let test = async |connection: &mut PgConnection| {
         let history = migrations::read_history!(connection)?;
         migrations::compare(&history, POSTGRES_MIGRATIONS)?;
-        self_test(connection, protocol).await.map_err(connect_error)
+        self_test(connection, protocol, settings.test).await.map_err(connect_error)
     };
     match within(settings, test(connection)).await {
         Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
@@ -207,7 +208,11 @@ async fn set_timeouts(
 }
 
 /// Executes every statement in a transaction, and rolls it back.
-async fn self_test(connection: &mut PgConnection, protocol: &Protocol) -> Result<(), Error> {
+async fn self_test(
+    connection: &mut PgConnection,
+    protocol: &Protocol,
+    further: &'static str,
+) -> Result<(), Error> {
     let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let protocol = &protocol.inside_transaction();
     single::self_test(&mut PgSession { connection: &mut transaction, protocol }).await?;
@@ -219,6 +224,7 @@ async fn self_test(connection: &mut PgConnection, protocol: &Protocol) -> Result
     batch::claim(&mut transaction, protocol, &claims.each_ref()).await?;
     batch::claim(&mut transaction, protocol, &duplicates.each_ref()).await?;
     batch::settle(&mut transaction, protocol, &completions.each_ref()).await?;
+    sqlx::raw_sql(further).execute(&mut *transaction).await?;
     transaction.rollback().await
 }
 

@@ -9,7 +9,7 @@ use crate::migrations::{self, SQLITE_MIGRATIONS};
 use crate::pooled::Pooled;
 use crate::presence_statements::{self, PresenceRow};
 use crate::self_test::SelfTest;
-use crate::settings::Settings;
+use crate::settings::{ACQUIRE_TIMEOUT, Settings};
 use crate::single;
 use crate::sqlite::backend::{Source, Sqlite, SqliteSession, query};
 use crate::sqlite::batch;
@@ -29,7 +29,7 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Sqlite, Co
 pub(crate) async fn open_pool(url: &str, settings: &Settings) -> Result<SqlitePool, ConnectError> {
     let options = open_and_migrate(url, settings).await?;
     let pool = SqlitePoolOptions::new().max_connections(1);
-    Ok(pool.acquire_timeout(settings.connect_timeout).connect_lazy_with(options))
+    Ok(pool.acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
 }
 
 /// Creates the tables in the file of this URL, and returns the options of further connections.
@@ -109,19 +109,19 @@ async fn check_and_migrate(
         let message = "invalid SQLite database: it is in memory; use a file, for example sqlite:claims.db";
         return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
     }
-    match test(connection).await {
+    match test(connection, settings.test).await {
         Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(connect_error)?;
             migrations::run!(&mut *transaction, SQLITE_MIGRATIONS)?;
             transaction.commit().await.map_err(connect_error)?;
-            test(connection).await
+            test(connection, settings.test).await
         }
         result => result,
     }
 }
 
 /// Compares the migrations, and executes every statement in a transaction that it rolls back.
-async fn test(connection: &mut SqliteConnection) -> Result<(), ConnectError> {
+async fn test(connection: &mut SqliteConnection, further: &'static str) -> Result<(), ConnectError> {
     let history = migrations::read_history!(connection)?;
     migrations::compare(&history, SQLITE_MIGRATIONS)?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(connect_error)?;
@@ -131,6 +131,7 @@ async fn test(connection: &mut SqliteConnection) -> Result<(), ConnectError> {
         rows.await.map_err(connect_error)?;
     }
     test_batches(&mut transaction).await.map_err(connect_error)?;
+    sqlx::raw_sql(further).execute(&mut *transaction).await.map_err(connect_error)?;
     transaction.rollback().await.map_err(connect_error)
 }
 
