@@ -105,6 +105,7 @@ pub(crate) async fn pause_before_each_step<B: Backend>(name: &'static str) {
         paused.wait_until_stopped().await;
         database.receiver(Fault::None).deliver_until_accepted(&event).await;
         assert_eq!(database.kept(&event).await, EVERYTHING, "paused before {at:?}");
+        assert_eq!(database.attempt(&event).await, 2, "paused before {at:?}: no takeover");
         paused.signal("CONT");
         assert_eq!(first.await.unwrap(), Some(StatusCode::INTERNAL_SERVER_ERROR), "paused before {at:?}");
         assert_eq!(database.kept(&event).await, EVERYTHING, "paused before {at:?}");
@@ -192,6 +193,19 @@ impl Database {
             assert_eq!(self.kept(event).await, EVERYTHING, "{fault:?}");
         }
         all_kept
+    }
+
+    /// The number of the last attempt of an event.
+    async fn attempt(&self, event: &Event) -> i64 {
+        let select = "SELECT attempt FROM roomz_claims WHERE event_id = $1";
+        let id = event.id.as_uuid().as_bytes().to_vec();
+        if self.url.starts_with("sqlite") {
+            let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(select).bind(id).fetch_one(&mut connection).await.unwrap()
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(select).bind(id).fetch_one(&mut connection).await.unwrap()
+        }
     }
 
     /// Reads everything in one statement, because the server may still execute a commit of a killed process.

@@ -27,6 +27,9 @@ use sqlx::{PgPool, SqlitePool};
 use tokio::net::TcpListener;
 use tower::BoxError;
 
+/// The longest time until a signal stops the process.
+const STOP_DELAY_MAX: Duration = Duration::from_secs(1);
+
 struct Handler {
     pool: Pool,
     fault: Fault,
@@ -126,7 +129,9 @@ impl Handler {
         }
         let send = move || kill_process(getpid(), signal).unwrap();
         if delay.is_zero() {
-            return send();
+            send();
+            // Another thread may take the signal, so this one must not go on until the process is stopped.
+            return std::thread::sleep(STOP_DELAY_MAX);
         }
         let start = Instant::now();
         std::thread::spawn(move || {
