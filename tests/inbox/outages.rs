@@ -53,7 +53,7 @@ pub(crate) async fn fill_disk(name: &str) {
     scenario.wait_for_accepted(EVENTS_PER_PHASE).await;
     disk.fill();
     let start = Instant::now();
-    while !scenario.fleet.log::<Line>(LINES).iter().any(|line| is_full(line)) {
+    while !scenario.fleet.log::<Line>(LINES).iter().any(is_full) {
         assert!(start.elapsed() < GIVE_UP, "the disk was never full");
         sleep(POLL_INTERVAL).await;
     }
