@@ -13,6 +13,7 @@ mod outcome;
 mod receivers;
 mod scenario;
 mod server;
+mod transaction;
 
 use std::time::Duration;
 
@@ -66,6 +67,17 @@ macro_rules! server {
     };
 }
 
+/// Scenarios for a database in which a handler completes its event in its own transaction.
+macro_rules! transactions {
+    ($backend:ty) => {
+        tests! { $backend:
+            transaction_is_killed_before_each_step: transaction::kill_before_each_step();
+            transaction_is_killed_during_commit: transaction::kill_during_commit();
+            transaction_pauses_before_each_step: transaction::pause_before_each_step();
+        }
+    };
+}
+
 mod redis {
     use super::*;
 
@@ -106,6 +118,7 @@ mod postgres {
 
     receivers!(Postgres);
     server!(Postgres);
+    transactions!(Postgres);
 }
 
 mod pgbouncer_transactions {
@@ -137,4 +150,5 @@ mod sqlite {
     use super::*;
 
     receivers!(Sqlite);
+    transactions!(Sqlite);
 }

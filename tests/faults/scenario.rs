@@ -22,6 +22,11 @@ pub(crate) const CONNECTIONS: usize = 24;
 /// Only one scenario runs at a time: they use real time and the whole machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
+/// Waits until no other scenario runs.
+pub(crate) async fn one_at_a_time() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().await
+}
+
 /// The settings for a fault of the store.
 pub(crate) fn settings() -> Settings {
     Settings {
@@ -53,7 +58,7 @@ impl Scenario {
         receivers: usize,
         settings: Settings,
     ) -> Self {
-        let guard = ONE_AT_A_TIME.lock().await;
+        let guard = one_at_a_time().await;
         let fleet = Fleet::start(env!("CARGO_BIN_EXE_receiver"), receivers, settings.arguments(url));
         let sender = Sender::start(fleet.targets(), CONNECTIONS, settings.request_timeout);
         sender.wait_for_accepted(EVENTS_PER_PHASE).await;

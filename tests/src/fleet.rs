@@ -116,17 +116,7 @@ impl Fleet {
     }
 
     fn spawn(&self) -> (Child, SocketAddr) {
-        let mut process = Command::new(&self.program)
-            .args(&self.arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address =
-            line.trim().parse().unwrap_or_else(|_| panic!("the receiver did not start; it printed {line:?}"));
-        (process, address)
+        spawn_receiver(Command::new(&self.program).args(&self.arguments))
     }
 
     /// Kills a receiver with `SIGKILL`.
@@ -199,6 +189,16 @@ impl Fleet {
     pub fn log<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Vec<T> {
         Log::read(&self.directory.join(name))
     }
+}
+
+/// Starts a receiver, and waits until it listens. It ends with this process.
+pub fn spawn_receiver(command: &mut Command) -> (Child, SocketAddr) {
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address =
+        line.trim().parse().unwrap_or_else(|_| panic!("the receiver did not start; it printed {line:?}"));
+    (process, address)
 }
 
 impl Drop for Fleet {

@@ -19,6 +19,7 @@ pub mod recorder;
 pub mod sender;
 mod servers;
 mod skip;
+pub mod transactions;
 
 /// The examples of the project's README.
 #[cfg(doctest)]

@@ -143,6 +143,12 @@ impl Sender {
     }
 }
 
+/// Delivers an event once, over a new connection.
+pub async fn deliver(address: SocketAddr, body: &[u8]) -> Result<StatusCode, BoxError> {
+    let message = Message { id: String::new(), body: body.to_vec() };
+    timeout(REQUEST_TIMEOUT, Client::default().post(address, &message)).await?
+}
+
 /// The time in microseconds since 1970, as in the log of the receivers.
 pub fn now() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()

@@ -24,7 +24,7 @@
 //! # The handler's answer decides
 //!
 //! - **2xx completes the event.** It does not come again, so persist its effect before you answer. Work that a handler
-//!   spawns is not protected.
+//!   spawns is not protected: a crash loses it. For slow work, use `roomz-inbox`.
 //! - **Anything else releases the event.** The handler runs again if ROOMZ redelivers.
 //!   [`attempt`](Delivery::attempt) counts the attempts. To drop an event you cannot handle, answer 2xx.
 //!

@@ -121,12 +121,14 @@ mod database;
 pub mod internal;
 mod migrations;
 mod operation;
+mod outcomes;
 mod pooled;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod presence;
 mod presence_statements;
 mod queue;
+mod self_test;
 mod settings;
 mod single;
 #[cfg(feature = "sqlite")]

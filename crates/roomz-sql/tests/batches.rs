@@ -7,15 +7,18 @@ mod support;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use roomz_sql::SqlStore;
+use roomz_sql::{Database, SqlStore};
 use roomz_tests::postgres_url_or_skip;
 use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use support::{random_hex, sqlite_url};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const EXPIRED: Duration = Duration::from_millis(1);
 const ROUNDS: usize = 60;
 const KEYS: usize = 40;
+const NAMESPACES: [&str; 2] = ["one", "other \"\\\n\u{1f}é😀"];
 
 /// An operation. The numbers choose the owner and the body.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,7 @@ fn any_operation(state: &mut u64) -> Operation {
         0 | 1 => {
             Operation::Claim { owner, body: u8::try_from(below(2)).unwrap(), lease: one, retention: other }
         }
-        2 => Operation::Renew { owner, lease: HOUR },
+        2 => Operation::Renew { owner, lease: one },
         3 => Operation::Complete { owner, retention: other },
         _ => Operation::Release { owner },
     }
@@ -52,7 +55,9 @@ async fn run(store: &SqlStore, key: &ClaimKey, owners: &[Owner], operation: Oper
             let request = ClaimRequest::new(owners[owner], Fingerprint::of(&[body]), lease, retention);
             let claim = store.claim(key, &request).await.unwrap();
             match claim.state {
-                ClaimState::InFlight { .. } => format!("in flight {}", claim.fingerprint_matches),
+                ClaimState::InFlight { remaining, .. } => {
+                    format!("in flight {} {}", remaining > HOUR / 2, claim.fingerprint_matches)
+                }
                 state => format!("{state:?} {}", claim.fingerprint_matches),
             }
         }
@@ -66,13 +71,57 @@ async fn run(store: &SqlStore, key: &ClaimKey, owners: &[Owner], operation: Oper
     }
 }
 
-/// Executes the same operations one by one, and as one batch for all keys.
-async fn compare(store: &SqlStore) {
+/// A row: the state, the owner, the fingerprint, the attempt, the remaining lease, and the time until it expires.
+type Row = (i64, Vec<u8>, Vec<u8>, i64, i64, i64);
+
+macro_rules! select_row {
+    ($now:literal) => {
+        concat!(
+            "SELECT CAST(state AS BIGINT), owner, fingerprint, attempt, lease_end - ",
+            $now,
+            ", expires - ",
+            $now,
+            " FROM roomz_claims WHERE namespace = $1 AND event_id = $2"
+        )
+    };
+}
+
+macro_rules! read_row {
+    ($connection:ident, $now:literal) => {
+        async |key: &ClaimKey| {
+            let query = sqlx::query_as::<_, Row>(select_row!($now)).bind(key.namespace().to_owned());
+            let query = query.bind(key.id().as_uuid().as_bytes().to_vec());
+            query.fetch_optional(&mut $connection).await.unwrap()
+        }
+    };
+}
+
+/// Makes rows comparable that were written at different times: 1 is a time in an hour, 0 is now. A row that expires now
+/// counts as absent, because a purge may delete it.
+fn round_times(row: Option<Row>) -> Option<Row> {
+    let half_an_hour = i64::try_from(HOUR.as_millis() / 2).unwrap();
+    let (state, owner, fingerprint, attempt, lease, retention) = row?;
+    (retention > half_an_hour).then_some((
+        state,
+        owner,
+        fingerprint,
+        attempt,
+        i64::from(lease > half_an_hour),
+        1,
+    ))
+}
+
+/// Executes the same operations one by one, and as one batch for all keys. Compares the outcomes and the rows.
+async fn compare(
+    store: &SqlStore,
+    namespaces: [&'static str; 2],
+    mut read_row: impl AsyncFnMut(&ClaimKey) -> Option<Row>,
+) {
     let owners: Vec<_> = (0..3).map(|_| Owner::random()).collect();
     let new_keys = || -> Vec<_> {
         // Two namespaces with the same ids.
         let ids: Vec<_> = (0..KEYS / 2).map(|_| random_hex().parse().unwrap()).collect();
-        ["one", "other"]
+        namespaces
             .into_iter()
             .flat_map(|namespace| ids.iter().map(move |id| ClaimKey::new(namespace.into(), *id)))
             .collect()
@@ -91,21 +140,54 @@ async fn compare(store: &SqlStore) {
         let found = found.await;
         for (index, operation) in operations.iter().enumerate() {
             assert_eq!(found[index], expected[index], "round {round}, key {index}: {operation:?}");
+            let rows = (read_row(&batched[index]).await, read_row(&alone[index]).await);
+            let (found, expected) = (round_times(rows.0), round_times(rows.1));
+            assert_eq!(found, expected, "round {round}, key {index}: {operation:?}");
         }
         // Leases and retentions of 1 ms are over in the next round.
         tokio::time::sleep(EXPIRED * 3).await;
     }
 }
 
+async fn connect(database: impl Into<Database>) -> SqlStore {
+    SqlStore::builder(database).with_max_connections(1).with_purge_interval(None).connect().await.unwrap()
+}
+
+async fn compare_on_sqlite(store: &SqlStore, url: &str, namespaces: [&'static str; 2]) {
+    let mut connection = SqliteConnection::connect(url).await.unwrap();
+    compare(store, namespaces, read_row!(connection, "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)"))
+        .await;
+}
+
 #[tokio::test]
 async fn sqlite_batch_equals_single_operations() {
     let directory = tempfile::tempdir().unwrap();
-    compare(&SqlStore::connect(sqlite_url(&directory)).await.unwrap()).await;
+    let url = sqlite_url(&directory);
+    compare_on_sqlite(&connect(&url).await, &url, NAMESPACES).await;
+}
+
+/// In JSON, older versions of SQLite end a text at NUL.
+#[tokio::test]
+async fn sqlite_batch_accepts_namespace_with_nul() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&directory);
+    compare_on_sqlite(&connect(&url).await, &url, ["one", "one\0two"]).await;
+}
+
+#[tokio::test]
+async fn sqlite_batch_works_in_utf_16_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&directory);
+    let options: SqliteConnectOptions = url.parse().unwrap();
+    let options = options.create_if_missing(true).pragma("encoding", "'UTF-16'");
+    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+    compare_on_sqlite(&connect(pool).await, &url, NAMESPACES).await;
 }
 
 #[tokio::test]
 async fn postgres_batch_equals_single_operations() {
     let Some(url) = postgres_url_or_skip() else { return };
-    let builder = SqlStore::builder(&url).with_max_connections(1).with_purge_interval(None);
-    compare(&builder.connect().await.unwrap()).await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let read_row = read_row!(connection, "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)");
+    compare(&connect(&url).await, NAMESPACES, read_row).await;
 }

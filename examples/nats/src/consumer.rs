@@ -99,6 +99,8 @@ where
                 None => break,
             }
         }
+        // It would request an event when it is connected again, and that event would wait here until its `ack_wait` ends.
+        drop(messages);
         tokio::select! {
             () = &mut shutdown => return Ok(()),
             () = tokio::time::sleep(REQUEST_INTERVAL) => {}

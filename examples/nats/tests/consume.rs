@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::{Info, PullConsumer};
 use nats::broker::{Broker, STREAM};
 use nats::consumer::{self, BoxError, CONSUMER, DEAD_LETTERS, Settings};
 use roomz_axum::Event;
@@ -60,14 +62,15 @@ impl Consumer {
     }
 }
 
-/// The number of events that the server has delivered and that are not acknowledged, and of those not yet delivered.
+/// The durable consumer, as the server has it.
+async fn consumer_info(broker: &Broker) -> Info {
+    let consumer: PullConsumer = broker.stream().get_consumer(CONSUMER).await.unwrap();
+    consumer.cached_info().clone()
+}
+
+/// The number of events that were delivered but not acknowledged, and of those not yet delivered.
 async fn outstanding(broker: &Broker) -> (usize, u64) {
-    let consumer = broker
-        .stream()
-        .get_consumer::<async_nats::jetstream::consumer::pull::Config>(CONSUMER)
-        .await
-        .unwrap();
-    let info = consumer.cached_info();
+    let info = consumer_info(broker).await;
     (info.num_ack_pending, info.num_pending)
 }
 
@@ -90,6 +93,7 @@ async fn consumes_each_event_once() {
     eventually("nothing is outstanding", async || outstanding(&broker).await == (0, 0)).await;
     assert_eq!(consumer.handled(), events.each_ref().map(id), "in the order of the stream");
     consumer.stop().await;
+    assert_eq!(consumer_info(&broker).await.config.durable_name.as_deref(), Some(CONSUMER));
 
     // A consumer that starts again goes on after the acknowledged events. They are still stored: their duplicates are known.
     let consumer = Consumer::start(&broker, without_delay(), |_, _| Ok(()));
@@ -213,5 +217,30 @@ async fn consumer_continues_after_outage() {
     server.restart();
     deliver_until_accepted(&receiver, &events[1]).await;
     eventually("the second event is handled", async || consumer.handled().contains(&id(&events[1]))).await;
+    consumer.stop().await;
+}
+
+/// The server is restarted regularly while the consumer works. No event waits for its `ack_wait`: the consumer must not request
+/// one that it does not handle.
+#[tokio::test]
+async fn restarted_server_delays_no_event() {
+    let Some((mut server, broker)) = server_and_broker().await else { return };
+    let receiver = new_receiver(&broker);
+    let events = [(); 300].map(|()| TestEvent::busy());
+    for event in &events {
+        assert_eq!(deliver(&receiver, event).await.status, 202);
+    }
+    let settings = Settings { ack_wait: Duration::from_secs(600), ..without_delay() };
+    let consumer = Consumer::start(&broker, settings, |_, _| Ok(()));
+    eventually("some events are handled", async || consumer.handled().len() > 50).await;
+    server.signal("TERM");
+    eventually("disconnected", async || !broker.is_connected()).await;
+    server.kill();
+    server.restart();
+    let all: HashSet<_> = events.iter().map(id).collect();
+    eventually("all events are handled", async || {
+        consumer.handled().into_iter().collect::<HashSet<_>>() == all
+    })
+    .await;
     consumer.stop().await;
 }

@@ -100,10 +100,12 @@ function applyUpdate(update) {
     }
   }
   stats = update.stats;
-  // A record with the number of the last one replaces it.
-  if (recent.at(-1)?.number === delivery.number) recent.pop();
-  recent.push(delivery);
-  recent = recent.slice(-MAX_DELIVERIES);
+  if (delivery) {
+    // A record with the number of the last one replaces it.
+    if (recent.at(-1)?.number === delivery.number) recent.pop();
+    recent.push(delivery);
+    recent = recent.slice(-MAX_DELIVERIES);
+  }
   scheduleRender();
 }
 
@@ -206,6 +208,15 @@ function renderSummary() {
 function renderStats() {
   for (const key of ['handled', 'duplicates', 'late', 'unknown']) {
     byId(key).textContent = stats[key].toLocaleString();
+  }
+  const { inbox } = stats;
+  byId('inbox').hidden = !inbox;
+  if (inbox) {
+    for (const name of ['waiting', 'running', 'dead']) {
+      byId(`inbox-${name}`).textContent = inbox[name].toLocaleString();
+    }
+    byId('inbox-oldest').textContent = `${inbox.oldest_seconds.toLocaleString()} s`;
+    byId('inbox-dead').classList.toggle('error', inbox.dead > 0);
   }
   const reasons = Object.entries(stats.rejected);
   byId('rejected').textContent = reasons.reduce((sum, [, count]) => sum + count, 0).toLocaleString();

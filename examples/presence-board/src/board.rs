@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use roomz_axum::{
     Event, EventData, Latest, LatestOutcome, PresenceStatus, RejectionKind, Timestamp, WorkspaceId,
 };
+use roomz_sql::WorkspacePresence;
 use tokio::sync::broadcast;
 
-use crate::messages::{DeliveryRecord, Outcome, Snapshot, Stats, Update, Workspace};
+use crate::messages::{DeliveryRecord, InboxCounts, Outcome, Snapshot, Stats, Update, Workspace};
 use crate::names::Names;
 
 /// How many deliveries a snapshot contains.
@@ -68,6 +69,24 @@ impl Board {
         delivery.workspace = Some(change.workspace_id.to_string());
         delivery.timestamp = Some(event.timestamp.to_string());
         state.record(delivery, Some(change.workspace_id));
+    }
+
+    /// Shows the presence that the store keeps. It may come from another instance, or be known.
+    pub fn show(&self, presence: WorkspacePresence) {
+        let mut state = self.lock();
+        let latest = state.presence.entry(presence.workspace_id).or_default();
+        if latest.apply(presence.event_id, presence.timestamp, presence.status) == LatestOutcome::Newest {
+            state.send(None, Some(presence.workspace_id));
+        }
+    }
+
+    /// Shows the numbers of the inbox.
+    pub fn show_inbox(&self, inbox: Option<InboxCounts>) {
+        let mut state = self.lock();
+        if state.stats.inbox != inbox {
+            state.stats.inbox = inbox;
+            state.send(None, None);
+        }
     }
 
     /// Records a delivery that the layer skipped as a duplicate.
@@ -144,6 +163,11 @@ impl State {
             self.recent.pop_front();
         }
         self.recent.push_back(delivery.clone());
+        self.send(Some(delivery), workspace);
+    }
+
+    /// Sends a change to all subscribers.
+    fn send(&self, delivery: Option<DeliveryRecord>, workspace: Option<WorkspaceId>) {
         if let Some(updates) = &self.updates
             && updates.receiver_count() > 0
         {

@@ -3,27 +3,35 @@
 pub mod board;
 pub mod demo;
 mod events;
+pub mod inbox;
 mod messages;
 pub mod names;
 mod page;
+pub mod presence;
 pub mod serve;
 pub mod store;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use roomz_axum::{Rejection, Skipped, WebhookEvent, WebhookLayer};
+use roomz_axum::{Rejection, Skipped, WebhookDelivery, WebhookLayer};
 
 use crate::board::Board;
+use crate::presence::SharedPresence;
 
 /// The application. `metrics` renders the metrics of the layer and of the board.
-pub fn app(board: Board, webhook: WebhookLayer, metrics: PrometheusHandle) -> Router {
-    let deliveries =
-        post(handle_event).layer(webhook).layer(map_response_with_state(board.clone(), record_unhandled));
+pub fn app(
+    board: Board,
+    presence: Option<SharedPresence>,
+    webhook: WebhookLayer,
+    metrics: PrometheusHandle,
+) -> Router {
+    let handler = post(handle_event).with_state((board.clone(), presence));
+    let deliveries = handler.layer(webhook).layer(map_response_with_state(board.clone(), record_unhandled));
     Router::new()
         .route("/webhooks/roomz", deliveries)
         .route("/api/presence", get(|State(board): State<Board>| async move { Json(board.presence()) }))
@@ -35,10 +43,22 @@ pub fn app(board: Board, webhook: WebhookLayer, metrics: PrometheusHandle) -> Ro
         .with_state(board)
 }
 
-/// Runs once for each event. It takes `WebhookEvent` and not `WebhookEvent<WorkspacePresenceChanged>`, so that the
-/// board also shows events of unknown types.
-async fn handle_event(State(board): State<Board>, WebhookEvent(event): WebhookEvent) {
-    board.apply(&event);
+/// Runs for each event. It takes events of all types, so that the board also shows events of unknown types.
+///
+/// With a store in SQL, the presence is kept before it is shown. If that fails, ROOMZ delivers the event again.
+async fn handle_event(
+    State((board, presence)): State<(Board, Option<SharedPresence>)>,
+    WebhookDelivery(delivery): WebhookDelivery,
+) -> StatusCode {
+    if let Some(presence) = presence
+        && let Some(event) = delivery.event().typed()
+        && let Err(error) = presence.record(&delivery, &event).await
+    {
+        tracing::error!(%error, "cannot keep the presence");
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    board.apply(delivery.event());
+    StatusCode::OK
 }
 
 /// Records deliveries that did not reach the handler. The layer puts the reason into the response's extensions.

@@ -10,8 +10,9 @@ use clap::Parser as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use presence_board::board::Board;
 use presence_board::names::Names;
-use presence_board::{app, demo, serve, store};
+use presence_board::{app, demo, inbox, serve, store};
 use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
+use roomz_sql::PresencePoint;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -61,10 +62,28 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         None => Secret::from_env("ROOMZ_WEBHOOK_SECRET")
             .map_err(|error| format!("{error}; or use --secret-file FILE or --demo"))?,
     };
-    let store =
+    let (store, presence) =
         store::connect(&options.store).await.map_err(|error| format!("--store: {}", with_causes(&*error)))?;
-    let webhook = WebhookLayer::builder(secret.clone()).with_store(store).build()?;
+    let inbox = match &options.inbox {
+        Some(url) => {
+            Some(inbox::connect(url).await.map_err(|error| format!("--inbox: {}", with_causes(&error)))?)
+        }
+        None => None,
+    };
+    // Before the layer, which creates its series.
     let metrics = PrometheusBuilder::new().install_recorder()?;
+    metrics::counter!("presence_board_late_total").increment(0);
+    let webhook = WebhookLayer::builder(secret.clone()).with_store(store).build()?;
+    let board = Board::new(names.clone());
+    // Before the first request, so that no page shows an empty building.
+    let point = match &presence {
+        Some(presence) => presence
+            .show_changes(&board, PresencePoint::default())
+            .await
+            .map_err(|error| format!("--store: cannot read the presence: {error}"))?,
+        None => PresencePoint::default(),
+    };
+    let app = app(board.clone(), presence.clone(), webhook.clone(), metrics.clone());
 
     let listener = TcpListener::bind(&options.listen).await.map_err(|error| {
         format!(
@@ -75,8 +94,12 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let (address, signal) = (listener.local_addr()?, shutdown_signal()?);
     println!("listening on http://{address}");
 
-    let board = Board::new(names.clone());
-    let app = app(board.clone(), webhook.clone(), metrics.clone());
+    if let Some(presence) = presence {
+        tokio::spawn(presence.follow(board.clone(), point));
+    }
+    if let Some(inbox) = inbox {
+        tokio::spawn(inbox::follow(inbox, board.clone()));
+    }
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(METRICS_UPKEEP_INTERVAL).await;

@@ -16,10 +16,10 @@ pub struct Snapshot {
     pub recent: Vec<DeliveryRecord>,
 }
 
-/// One delivery, and the state that it changed.
+/// A change: of a delivery to this instance, or, without `delivery`, of another instance or of the inbox.
 #[derive(Serialize)]
 pub struct Update<'a> {
-    pub delivery: DeliveryRecord,
+    pub delivery: Option<DeliveryRecord>,
     pub workspace: Option<Workspace>,
     pub stats: &'a Stats,
 }
@@ -49,6 +49,19 @@ pub struct Stats {
     pub unknown: u64,
     /// Rejections by reason.
     pub rejected: BTreeMap<&'static str, u64>,
+    /// The numbers of the inbox. Absent without `--inbox`, and while it cannot be read.
+    pub inbox: Option<InboxCounts>,
+}
+
+/// The events in the inbox that are not done.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct InboxCounts {
+    pub waiting: u64,
+    pub running: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// The age of the oldest event that waits or runs.
+    pub oldest_seconds: u64,
 }
 
 /// One line in the list of deliveries.

@@ -17,9 +17,13 @@ pub(crate) struct Options {
     pub(crate) secret_file: Option<PathBuf>,
 
     /// Store for the ids of handled events: memory, redis://…, redis+cluster://…, redis+sentinel://…, postgres://…
-    /// or sqlite://FILE
+    /// or sqlite://FILE; the last two also keep the presence
     #[arg(long, value_name = "URL", default_value = "memory")]
     pub(crate) store: String,
+
+    /// Inbox to show: postgres://… or sqlite://FILE
+    #[arg(long, value_name = "URL")]
+    pub(crate) inbox: Option<String>,
 
     /// JSON file with the workspaces' names: {"WORKSPACE-UUID": {"name": "Desk 1", "floor": "First floor"}}
     #[arg(long, value_name = "FILE")]

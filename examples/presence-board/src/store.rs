@@ -1,4 +1,4 @@
-//! Connects to the store for the ids of handled events.
+//! Connects to the store for the ids of handled events, and for the presence if it is an SQL database.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,16 +7,23 @@ use roomz_axum::store::{IdempotencyStore, MemoryStore};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 
+use crate::presence::SharedPresence;
+
 /// Connects to `memory`, `redis://…`, `redis+cluster://…`, `redis+sentinel://…`, `postgres://…` or `sqlite://FILE`.
 ///
 /// A service that uses one kind of store needs one of these arms, and only that store's crate.
-pub async fn connect(url: &str) -> Result<Arc<dyn IdempotencyStore>, Box<dyn Error>> {
+pub async fn connect(
+    url: &str,
+) -> Result<(Arc<dyn IdempotencyStore>, Option<SharedPresence>), Box<dyn Error>> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
-        "memory" => Ok(Arc::new(MemoryStore::new())),
+        "memory" => Ok((Arc::new(MemoryStore::new()), None)),
         "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel" => {
-            Ok(Arc::new(RedisStore::connect(url).await?))
+            Ok((Arc::new(RedisStore::connect(url).await?), None))
         }
-        "postgres" | "postgresql" | "sqlite" => Ok(Arc::new(SqlStore::connect(url).await?)),
+        "postgres" | "postgresql" | "sqlite" => {
+            let store = SqlStore::connect(url).await?;
+            Ok((Arc::new(store), Some(SharedPresence::open(url)?)))
+        }
         // The message does not quote the URL, which may contain a password.
         _ => Err("unsupported store URL; use memory, redis://…, redis+cluster://…, redis+sentinel://…, postgres://… or \
                   sqlite://FILE"

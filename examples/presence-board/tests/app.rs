@@ -29,7 +29,7 @@ impl TestBoard {
         let board = Board::new(names);
         let webhook = WebhookLayer::builder(secret()).build().unwrap();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        Self { board: board.clone(), app: presence_board::app(board, webhook, metrics) }
+        Self { board: board.clone(), app: presence_board::app(board, None, webhook, metrics) }
     }
 
     async fn send(&self, request: Request<Body>) -> Response {

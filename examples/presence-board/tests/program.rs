@@ -8,7 +8,7 @@ mod program;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use program::{Program, command};
 use roomz_axum::testing::TestEvent;
@@ -142,6 +142,61 @@ fn sqlite_store_keeps_ids_over_restart() {
         assert_contains(&get(&board, "/api/stats"), &[stats]);
         assert!(board.stop().0.success());
     }
+}
+
+/// A board that was killed, and a second board on the same database, show what the first one received.
+#[test]
+fn sql_store_keeps_presence() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = format!("sqlite://{}", directory.path().join("claims.db").display());
+    for store in [Some(sqlite), roomz_tests::postgres_url_or_skip()].into_iter().flatten() {
+        let arguments = ["--listen", "127.0.0.1:0", "--store", &store];
+        let board = Program::start(&arguments);
+        let workspaces = [1, 2, 3].map(|id| format!("{id:032}").parse().unwrap());
+        for (workspace, status) in workspaces.iter().zip(["Busy", "Free", "Offline"]) {
+            assert_eq!(board.deliver(&program::change(*workspace, 2, status)), 200);
+        }
+        let shown = presence(&board);
+        assert_contains(&shown, &["Busy", "Free", "Offline"]);
+        board.kill();
+
+        let board = Program::start(&arguments);
+        assert_eq!(presence(&board), shown, "after SIGKILL");
+        let other = Program::start(&arguments);
+        assert_eq!(presence(&other), shown, "on a second board");
+        assert_eq!(board.deliver(&program::change(workspaces[0], 1, "Free")), 200);
+        let shown = presence(&board);
+        eventually(|| presence(&other) == shown);
+        assert_eq!(board.deliver(&program::change(workspaces[0], 3, "Busy")), 200, "a late event");
+        assert_eq!(presence(&board), shown);
+    }
+}
+
+#[test]
+fn shows_inbox() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("inbox.db").display());
+    assert_contains(&error_for(&["--inbox", &url]), &["--inbox: "]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let inbox = runtime.block_on(roomz_inbox::Inbox::connect(url.as_str())).unwrap();
+    drop(inbox);
+    let board = Program::start(&["--listen", "127.0.0.1:0", "--inbox", &url]);
+    let counts = r#""inbox":{"waiting":0,"running":0,"dead":0,"oldest_seconds":0}"#;
+    eventually(|| get(&board, "/api/stats").contains(counts));
+}
+
+/// Waits until a running program shows something.
+fn eventually(is_shown: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_shown() {
+        assert!(start.elapsed() < Duration::from_secs(30), "not shown");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The body of `/api/presence`.
+fn presence(board: &Program) -> String {
+    get(board, "/api/presence").split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 #[test]

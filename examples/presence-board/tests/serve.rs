@@ -125,7 +125,7 @@ async fn stalled_reader_delays_shutdown_six_seconds() {
     }
     let webhook = WebhookLayer::builder(Secret::new("the webhook secret").unwrap()).build().unwrap();
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let server = TestServer::start(presence_board::app(board.clone(), webhook, metrics)).await;
+    let server = TestServer::start(presence_board::app(board.clone(), None, webhook, metrics)).await;
 
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();

@@ -2,14 +2,12 @@
 //!
 //! Each locks its rows in the order of their keys, so that two of them never wait for each other.
 
-use std::collections::HashSet;
-
-use roomz_webhook::store::{Claim, ClaimKey, ClaimState, Settled};
+use roomz_webhook::store::{Claim, ClaimKey, Settled};
 use sqlx::{Error, FromRow as _, PgConnection};
 
 use crate::operation::{ClaimOperation, Settlement, id};
+use crate::outcomes::{BatchRow, OpenClaims, settled};
 use crate::postgres::query::{Parameter, Protocol, fetch};
-use crate::single::state_of;
 
 macro_rules! now {
     () => {
@@ -109,54 +107,28 @@ const SETTLE: &str = concat!(
      RETURNING c.namespace, c.event_id, CAST(0 AS BIGINT), c.attempt, c.fingerprint"
 );
 
-/// A row of a batch: the key, the state or 0, the attempt or the remaining lease, and the fingerprint.
-type BatchRow = (String, Vec<u8>, i64, i64, Vec<u8>);
-
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     protocol: &Protocol,
     claims: &[&ClaimOperation],
 ) -> Result<Vec<Claim>, Error> {
-    let mut open: Vec<_> = claims.iter().copied().enumerate().collect();
-    let mut outcomes = vec![None; claims.len()];
+    let mut open = OpenClaims::new(claims);
     // The loop repeats only if a row became free between the two statements.
     while !open.is_empty() {
-        let each = || open.iter().map(|(_, claim)| *claim);
-        let keys = [
-            Parameter::Texts(each().map(|claim| claim.key.namespace()).collect()),
-            Parameter::ByteArrays(each().map(|claim| id(&claim.key)).collect()),
-        ];
-        let parameters = vec![
-            Parameter::ByteArrays(each().map(|claim| claim.owner.to_bytes()).collect()),
-            Parameter::ByteArrays(each().map(|claim| claim.fingerprint.to_bytes()).collect()),
-            Parameter::Numbers(each().map(|claim| claim.lease_ms).collect()),
-            Parameter::Numbers(each().map(|claim| claim.retention_ms).collect()),
-        ];
-        let parameters = [keys.clone().to_vec(), parameters].concat();
-        let mut rows = fetch(connection, protocol, CLAIM, parameters).await?;
-        let claimed = rows.len();
-        if claimed < open.len() {
-            rows.extend(fetch(connection, protocol, SELECT, keys.to_vec()).await?);
-        }
-        for (position, row) in rows.iter().enumerate() {
-            let (namespace, event_id, state, number, fingerprint) = BatchRow::from_row(row)?;
-            let state = if position < claimed {
-                Some(ClaimState::claimed(u32::try_from(number).unwrap_or(u32::MAX)))
-            } else {
-                state_of(state, number)?
-            };
-            let Some(state) = state else { continue };
-            // The second statement also finds the rows that the first one claimed: they are not open any more.
-            let is_same = |key: &ClaimKey| id(key)[..] == event_id[..] && key.namespace() == namespace;
-            let Some(found) = open.iter().position(|(_, claim)| is_same(&claim.key)) else { continue };
-            let (index, claim) = open.swap_remove(found);
-            let matches = fingerprint == claim.fingerprint.to_bytes();
-            if let Some(outcome) = outcomes.get_mut(index) {
-                *outcome = Some(Claim::new(state, matches));
-            }
+        let mut parameters = keys(open.iter().map(|claim| &claim.key));
+        parameters.extend([
+            Parameter::ByteArrays(open.iter().map(|claim| claim.owner.to_bytes()).collect()),
+            Parameter::ByteArrays(open.iter().map(|claim| claim.fingerprint.to_bytes()).collect()),
+            Parameter::Numbers(open.iter().map(|claim| claim.lease_ms).collect()),
+            Parameter::Numbers(open.iter().map(|claim| claim.retention_ms).collect()),
+        ]);
+        open.record_claimed(fetch_rows(connection, protocol, CLAIM, parameters).await?)?;
+        if !open.is_empty() {
+            let parameters = keys(open.iter().map(|claim| &claim.key));
+            open.record_found(fetch_rows(connection, protocol, SELECT, parameters).await?)?;
         }
     }
-    Ok(outcomes.into_iter().flatten().collect())
+    Ok(open.into_outcomes())
 }
 
 pub(crate) async fn settle(
@@ -165,21 +137,26 @@ pub(crate) async fn settle(
     settlements: &[&Settlement],
 ) -> Result<Vec<Settled>, Error> {
     let each = || settlements.iter();
-    let parameters = vec![
-        Parameter::Texts(each().map(|one| one.key.namespace()).collect()),
-        Parameter::ByteArrays(each().map(|one| id(&one.key)).collect()),
+    let mut parameters = keys(each().map(|one| &one.key));
+    parameters.extend([
         Parameter::ByteArrays(each().map(|one| one.owner.to_bytes()).collect()),
         Parameter::Numbers(each().map(|one| one.kind as i64).collect()),
         Parameter::Numbers(each().map(|one| one.duration_ms).collect()),
-    ];
-    let mut applied = HashSet::new();
-    for row in fetch(connection, protocol, SETTLE, parameters).await? {
-        let (namespace, event_id, ..) = BatchRow::from_row(&row)?;
-        applied.insert((namespace, event_id));
-    }
-    let outcome = |one: &&Settlement| {
-        let key = (one.key.namespace().to_owned(), id(&one.key).to_vec());
-        if applied.contains(&key) { Settled::Applied } else { Settled::Lost }
-    };
-    Ok(each().map(outcome).collect())
+    ]);
+    Ok(settled(settlements, &fetch_rows(connection, protocol, SETTLE, parameters).await?))
+}
+
+fn keys<'a>(keys: impl Iterator<Item = &'a ClaimKey>) -> Vec<Parameter<'a>> {
+    let (namespaces, ids) = keys.map(|key| (key.namespace(), id(key))).unzip();
+    vec![Parameter::Texts(namespaces), Parameter::ByteArrays(ids)]
+}
+
+async fn fetch_rows(
+    connection: &mut PgConnection,
+    protocol: &Protocol,
+    sql: &'static str,
+    parameters: Vec<Parameter<'_>>,
+) -> Result<Vec<BatchRow>, Error> {
+    let rows = fetch(connection, protocol, sql, parameters).await?;
+    rows.iter().map(BatchRow::from_row).collect()
 }

@@ -9,18 +9,17 @@ use sqlx::{
 use tokio::time::timeout;
 
 use crate::migrations::{self, POSTGRES_MIGRATIONS};
-use crate::operation::{ClaimOperation, Settlement, SettlementKind};
 use crate::pooled::Pooled;
 use crate::postgres::backend::{PgSession, Postgres, Source};
 use crate::postgres::batch;
 use crate::postgres::query::{LOCK_TIMEOUT, Protocol, fetch};
 use crate::postgres::url::check_parameters;
 use crate::presence_statements::{self, PresenceRow};
+use crate::self_test::SelfTest;
 use crate::settings::Settings;
 use crate::single;
 use crate::sqlx_error::{connect_error, unreachable_error};
-use roomz_webhook::roomz_protocol::Uuid;
-use roomz_webhook::store::{ClaimKey, ClaimRequest, ConnectError, ConnectErrorKind, Fingerprint, Owner};
+use roomz_webhook::store::{ConnectError, ConnectErrorKind, Owner};
 
 /// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is random.
 const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(7236718392205847142)";
@@ -216,22 +215,9 @@ async fn self_test(connection: &mut PgConnection, protocol: &Protocol) -> Result
         let rows = fetch(&mut transaction, protocol, statement, values.into_iter().map(Into::into).collect());
         rows.await?.iter().try_for_each(|row| PresenceRow::from_row(row).map(drop))?;
     }
-    let minute = Duration::from_secs(60);
-    let request = |owner| ClaimRequest::new(owner, Fingerprint::of(b""), minute, minute);
-    let (owner, other_owner) = (Owner::random(), Owner::random());
-    // Random, because several instances may test at once.
-    let new_key = || {
-        let id = Uuid::from_bytes(Owner::random().to_bytes());
-        ClaimKey::new("roomz self-test".into(), id.into())
-    };
-    let keys = [new_key(), new_key()];
-    // The second owner finds the claims of the first.
-    for owner in [owner, other_owner] {
-        let claims = keys.each_ref().map(|key| ClaimOperation::new(key, &request(owner)));
-        batch::claim(&mut transaction, protocol, &claims.each_ref()).await?;
-    }
-    let completions =
-        keys.each_ref().map(|key| Settlement::new(key, owner, SettlementKind::Complete, minute));
+    let SelfTest { claims, duplicates, completions } = SelfTest::new();
+    batch::claim(&mut transaction, protocol, &claims.each_ref()).await?;
+    batch::claim(&mut transaction, protocol, &duplicates.each_ref()).await?;
     batch::settle(&mut transaction, protocol, &completions.each_ref()).await?;
     transaction.rollback().await
 }

@@ -11,6 +11,7 @@ use crate::backend::{Backend, Execute, Failure};
 use crate::operation::{ClaimOperation, Purge, Purged, Settlement};
 use crate::pooled::Pooled;
 use crate::single::{self, Row, Session, Value};
+use crate::sqlite::batch;
 use crate::statements::{SQLITE, Statements};
 
 /// An SQLite database.
@@ -143,37 +144,62 @@ macro_rules! with_connection {
 
 impl Execute<ClaimOperation> for Sqlite {
     async fn execute(&self, held: &mut Held, claims: &[&ClaimOperation]) -> Result<Vec<Claim>, Error> {
-        with_connection!(self, held, connection => batch(connection, claims, async |session, claim: &ClaimOperation| {
-            single::claim(session, claim).await
-        }))
+        with_connection!(self, held, connection => claim(connection, claims))
     }
 }
 
 impl Execute<Settlement> for Sqlite {
     async fn execute(&self, held: &mut Held, settlements: &[&Settlement]) -> Result<Vec<Settled>, Error> {
-        with_connection!(self, held, connection => batch(connection, settlements, async |session, one: &Settlement| {
-            single::settle(session, one).await
-        }))
+        with_connection!(self, held, connection => settle(connection, settlements))
     }
 }
 
 impl Execute<Purge> for Sqlite {
-    async fn execute(&self, held: &mut Held, purges: &[&Purge]) -> Result<Vec<Purged>, Error> {
-        with_connection!(self, held, connection => batch(connection, purges, async |session, _: &Purge| {
-            single::purge(session).await
-        }))
+    async fn execute(&self, held: &mut Held, _purges: &[&Purge]) -> Result<Vec<Purged>, Error> {
+        with_connection!(self, held, connection => purge(connection))
     }
 }
 
-/// Executes the operations in one transaction. A single operation is its own transaction.
-async fn batch<O, T>(
+/// A single operation has its own statement, which takes less time.
+async fn claim(connection: &mut SqliteConnection, claims: &[&ClaimOperation]) -> Result<Vec<Claim>, Error> {
+    match claims {
+        [one] => Ok(vec![single::claim(&mut SqliteSession(connection), one).await?]),
+        _ if batch::accepts(claims) => batch::claim(connection, claims).await,
+        _ => {
+            one_by_one(connection, claims, async |session, one: &ClaimOperation| {
+                single::claim(session, one).await
+            })
+            .await
+        }
+    }
+}
+
+async fn settle(
+    connection: &mut SqliteConnection,
+    settlements: &[&Settlement],
+) -> Result<Vec<Settled>, Error> {
+    match settlements {
+        [one] => Ok(vec![single::settle(&mut SqliteSession(connection), one).await?]),
+        _ if batch::accepts(settlements) => batch::settle(connection, settlements).await,
+        _ => {
+            one_by_one(connection, settlements, async |session, one: &Settlement| {
+                single::settle(session, one).await
+            })
+            .await
+        }
+    }
+}
+
+async fn purge(connection: &mut SqliteConnection) -> Result<Vec<Purged>, Error> {
+    Ok(vec![single::purge(&mut SqliteSession(connection)).await?])
+}
+
+/// Executes the operations in one transaction, each with its own statements.
+async fn one_by_one<O, T>(
     connection: &mut SqliteConnection,
     operations: &[&O],
     run: impl AsyncFn(&mut SqliteSession<'_>, &O) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
-    if let [operation] = operations {
-        return Ok(vec![run(&mut SqliteSession(connection), operation).await?]);
-    }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let mut outcomes = Vec::with_capacity(operations.len());
     for operation in operations {

@@ -8,9 +8,11 @@ use tokio::time::timeout;
 use crate::migrations::{self, SQLITE_MIGRATIONS};
 use crate::pooled::Pooled;
 use crate::presence_statements::{self, PresenceRow};
+use crate::self_test::SelfTest;
 use crate::settings::Settings;
 use crate::single;
 use crate::sqlite::backend::{Source, Sqlite, SqliteSession, query};
+use crate::sqlite::batch;
 use crate::sqlx_error::{BUSY_FILE, connect_error};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind, Owner};
 
@@ -128,5 +130,13 @@ async fn test(connection: &mut SqliteConnection) -> Result<(), ConnectError> {
         let rows = query::<PresenceRow>(statement, values).fetch_all(&mut *transaction);
         rows.await.map_err(connect_error)?;
     }
+    test_batches(&mut transaction).await.map_err(connect_error)?;
     transaction.rollback().await.map_err(connect_error)
+}
+
+async fn test_batches(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let SelfTest { claims, duplicates, completions } = SelfTest::new();
+    batch::claim(connection, &claims.each_ref()).await?;
+    batch::claim(connection, &duplicates.each_ref()).await?;
+    batch::settle(connection, &completions.each_ref()).await.map(drop)
 }

@@ -1,4 +1,5 @@
 mod backend;
+mod batch;
 mod connect;
 
 pub(crate) use self::backend::{SqliteSession, query};

@@ -1,5 +1,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod database;
+pub(crate) mod receiver;
+
 use std::time::Duration;
 
 use roomz_sql::{ConnectError, ConnectErrorKind, SqlStore};

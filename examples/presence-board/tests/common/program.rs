@@ -44,6 +44,13 @@ impl Program {
         (self.process.wait().unwrap(), start.elapsed())
     }
 
+    /// Kills the program with SIGKILL.
+    #[allow(dead_code, reason = "each test binary uses a part")]
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
     /// Delivers an event and returns the status of the response.
     pub fn deliver(&self, event: &TestEvent) -> u16 {
         self.deliver_with(event, &secret())

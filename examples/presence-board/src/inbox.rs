@@ -1,0 +1,34 @@
+//! The numbers of an inbox that other programs fill and work on (see the example `inbox`).
+
+use std::time::Duration;
+
+use roomz_inbox::{ConnectError, Inbox};
+
+use crate::board::Board;
+use crate::messages::InboxCounts;
+
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Connects to an inbox that exists.
+pub async fn connect(url: &str) -> Result<Inbox, ConnectError> {
+    Inbox::builder(url).with_migrations(false).connect().await
+}
+
+/// Shows the numbers of the inbox, without an end.
+pub async fn follow(inbox: Inbox, board: Board) {
+    loop {
+        match inbox.stats().await {
+            Ok(stats) => board.show_inbox(Some(InboxCounts {
+                waiting: stats.waiting,
+                running: stats.running,
+                dead: stats.dead,
+                oldest_seconds: stats.oldest.as_secs(),
+            })),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the inbox");
+                board.show_inbox(None);
+            }
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
