@@ -13,7 +13,7 @@ use crate::scenario::{Load, Scenario, settings};
 
 /// The worker is suspended until it has inserted a row for an event that it had lost. On SQLite, a worker that is suspended
 /// while it writes blocks the other one, and no event is taken over.
-const SUSPENSIONS_MAX: usize = 8;
+const SUSPENSIONS_MAX: usize = 12;
 /// The number of events that are accepted before the first suspension, and after each.
 const EVENTS_PER_PHASE: usize = 60;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -26,10 +26,10 @@ pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
     let settings = InboxSettings {
         lease: Duration::from_millis(1_500),
         max_attempts: 20,
-        // Some handlers run when the process is suspended, and end before the next renewal is due.
-        handler_time: if is_postgres { Duration::from_millis(150) } else { Duration::from_millis(400) },
-        // SQLite has one writer: an open transaction of the suspended process would block the other one.
-        transaction_time: if is_postgres { Duration::from_millis(150) } else { Duration::ZERO },
+        // Some handlers run when the process is suspended, and end before their next renewal is due. On PostgreSQL, most of them
+        // have inserted their row. On SQLite, which has one writer, that would block the other process.
+        handler_time: Duration::from_millis(if is_postgres { 10 } else { 400 }),
+        transaction_time: Duration::from_millis(if is_postgres { 300 } else { 0 }),
         ..settings()
     };
     // Less than one worker can do: an event that is taken over would wait for all that arrived before.
@@ -40,6 +40,8 @@ pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
     for _ in 0..SUSPENSIONS_MAX {
         scenario.fleet.signal(0, "STOP");
         wait_for_takeover(&scenario.fleet, suspended, settings.lease * 3).await;
+        // The leases of its other events end up to a half of a lease later.
+        sleep(settings.lease / 2).await;
         scenario.fleet.signal(0, "CONT");
         scenario.wait_for_accepted(EVENTS_PER_PHASE).await;
         if !lost_effects(&scenario.fleet, suspended).is_empty() {
