@@ -238,7 +238,7 @@ impl Inbox {
 
     /// Makes a dead letter available again, with all its attempts. Returns false if there is no such dead letter.
     ///
-    /// An event that is older than the worker's [maximum age](WorkerBuilder::with_max_age) gets one attempt.
+    /// The worker's [maximum age](WorkerBuilder::with_max_age) does not apply to it any more.
     ///
     /// ```no_run
     /// # async fn retry(inbox: &roomz_inbox::Inbox, dead: roomz_inbox::InboxEntry) -> Result<(), roomz_inbox::InboxError> {

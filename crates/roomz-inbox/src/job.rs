@@ -110,9 +110,7 @@ impl<T> Job<T> {
     /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction, and waits up to
     /// 30 s for a connection.
     ///
-    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it. Through PgBouncer in transaction mode, use
-    /// `.persistent(false)` for each query, because sqlx names prepared statements (not needed if PgBouncer's
-    /// `max_prepared_statements` is set).
+    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
     ///
     /// # Errors
     ///

@@ -91,8 +91,8 @@
 //!
 //! # Limits
 //!
-//! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no event is admitted (after
-//!   2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a second.
+//! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no event is admitted
+//!   (after 2 to 4 s, deliveries get a 503), and no lease is renewed. Keep transactions below a second.
 //! - **PostgreSQL: a connection for each open transaction.** Set
 //!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least three more than the concurrency. Default: 13.
 //! - **Workers in other processes poll.** A worker in the process of the endpoint is woken for a new event. Others look for events
@@ -130,7 +130,7 @@
 //! | `oldest_seconds` | gauge | | age of the oldest event that waits or runs: alert on it to notice that no worker runs |
 //! | `attempts_total` | counter | `outcome`: `done`, `failed`, `dead`, `lost`, `unrecorded`, `shut down` | ended attempts |
 //! | `done_seconds` | histogram | | time from the arrival of an event until it is done |
-//! | `full_total` | counter | | batches of deliveries that were rejected because the inbox has too many open events |
+//! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
 //! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give back`, `stats`, `purge` | failed operations |
 //!
 //! `lost`: the lease ended and another worker took the event. `unrecorded`: the database failed until the lease ended, so another
@@ -147,7 +147,8 @@
 //! | `attempt failed` | WARN | `event_id`, `attempt`, `retry_after`, `error` |
 //! | `attempt ended without a result` | WARN | `event_id`, `outcome`: `lost`, `unrecorded`, `shut down` |
 //! | `dead letter` | ERROR | `event_id`, `attempt`, `error`, `hint` |
-//! | `inbox full` | ERROR | `open`, `hint` |
+//! | `inbox full` | ERROR | `open`, `hint`; at most once per second |
+//! | `unreadable row` | ERROR | `error`, `hint` |
 //! | `inbox database failed` | WARN | `operation`, `error`, `hint` |
 //!
 //! # Tables
@@ -176,9 +177,6 @@
 //! existing one.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
-#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
-compile_error!("roomz-inbox needs the feature `postgres` or the feature `sqlite`");
 
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!("roomz-inbox needs the feature `postgres` or the feature `sqlite`");

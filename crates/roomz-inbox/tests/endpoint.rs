@@ -220,7 +220,7 @@ async fn suspended_server_gets_503() {
     let accepted = deliver_new(&inbox).await;
     server.signal("STOP");
     let mut deliveries = tokio::task::JoinSet::new();
-    for _ in 0..1_000 {
+    for _ in 0..4_000 {
         let receiver = receiver(&inbox);
         deliveries.spawn(async move { deliver_to(receiver, &TestEvent::busy()).await.status().as_u16() });
     }

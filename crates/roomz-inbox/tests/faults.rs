@@ -223,7 +223,7 @@ async fn call_may_be_made_and_dropped_outside_runtime(database: TestDatabase) {
     assert_eq!(inbox.stats().await.unwrap().waiting, 1);
 }
 
-/// The handler gives its job to a thread, which drops it with an open transaction after the attempt has failed.
+/// The handler gives its job to a thread, which drops it with an open transaction after the handler was dropped.
 async fn job_may_be_dropped_outside_runtime(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     database.create_effects().await;
@@ -239,16 +239,16 @@ async fn job_may_be_dropped_outside_runtime(database: TestDatabase) {
                     wait.recv().unwrap();
                     drop(job);
                 });
-                sender.send((go_on, thread))?;
-                Ok::<_, BoxError>(())
+                let (_dropped, is_dropped) = tokio::sync::oneshot::channel::<()>();
+                sender.send((go_on, is_dropped, thread))?;
+                std::future::pending::<Result<(), BoxError>>().await
             }
         }))
         .with_max_attempts(1)
+        .with_handler_timeout(Duration::from_millis(100))
         .start();
-    let (go_on, thread) = threads.recv().await.unwrap();
-    if !database.is_sqlite() {
-        wait_for(&inbox, &event, InboxState::Dead).await;
-    }
+    let (go_on, is_dropped, thread) = threads.recv().await.unwrap();
+    tokio::time::timeout(WAIT, is_dropped).await.expect("the handler still runs").unwrap_err();
     go_on.send(()).unwrap();
     tokio::task::spawn_blocking(|| thread.join()).await.unwrap().expect("the thread panicked");
     wait_for(&inbox, &event, InboxState::Dead).await;

@@ -30,8 +30,8 @@ Examples:
   roomz inbox retry e6ae112e-2af3-4d72-894b-03435d7afde4
   roomz inbox retry --all
 
-A worker takes the events within a second, with all their attempts. An event that is older than the maximum age of the worker \
-(3 days by default) gets one attempt.";
+A worker takes the events within a second, with all their attempts. The maximum age of the worker does not apply to them \
+any more.";
 
 const DISCARD_HELP: &str = "\
 Examples:
