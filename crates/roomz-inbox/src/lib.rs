@@ -46,7 +46,7 @@
 //! | state | meaning | next |
 //! |---|---|---|
 //! | waiting | Its next attempt is due, now or later. | A worker takes it: *running*. |
-//! | running | A worker runs its handler, under a lease of 60 s that it renews. | Handled: *done*. Failed: *waiting* until the backoff ends, or *dead* after the last attempt. Shutdown of the worker: *waiting*. Lease over: the next worker takes it. |
+//! | running | A worker runs its handler, under a lease of 60 to 90 s that it renews. | Handled: *done*. Failed: *waiting* until the backoff ends, or *dead* after the last attempt. Shutdown of the worker: *waiting*. Lease over: the next worker takes it. |
 //! | done | It was handled, or discarded. | Deleted after the [retention](InboxBuilder::with_retention), 7 days. |
 //! | dead | It is a dead letter. | [Retried](Inbox::retry): *waiting*. [Discarded](Inbox::discard): *done*. Deleted after [30 days](WorkerBuilder::with_dead_letter_retention). |
 //!
