@@ -55,6 +55,9 @@ mod postgres {
     use crate::presence_statements::{POSTGRES, PresenceRow, PresenceStatements};
     use crate::single::{self, Value};
 
+    /// As text: the connection may lead to a pooler, where a named statement can be in another session of the server.
+    const AS_TEXT: Protocol = Protocol::Simple { settings: String::new() };
+
     #[allow(private_interfaces, reason = "only this crate calls it")]
     impl Connection for PgConnection {
         fn is_in_transaction(&self) -> bool {
@@ -71,12 +74,12 @@ mod postgres {
             values: Vec<Value<'_>>,
         ) -> Result<Vec<PresenceRow>, Error> {
             let values = values.into_iter().map(Into::into).collect();
-            let rows = postgres::fetch(self, &Protocol::Prepared, sql, values).await?;
+            let rows = postgres::fetch(self, &AS_TEXT, sql, values).await?;
             rows.iter().map(PresenceRow::from_row).collect()
         }
 
         async fn settle(&mut self, settlement: &Settlement) -> Result<Settled, Error> {
-            let mut session = PgSession { connection: self, protocol: &Protocol::Prepared };
+            let mut session = PgSession { connection: self, protocol: &AS_TEXT };
             single::settle(&mut session, settlement).await
         }
     }

@@ -18,8 +18,35 @@
 //!
 //! SQLite needs no server and serves a few processes on one machine: use the URL `sqlite:///var/lib/floors/claims.db`.
 //!
-//! **Keep presence in the database too.** Durable claims with presence kept in memory lose the presence at a restart,
-//! because handled events are not handled again.
+//! # Completing in your transaction
+//!
+//! If your handler writes to the database that also holds the claims, complete the event in the handler's transaction. The effect
+//! and the completion are then one commit: a crash leaves both or neither, and the effect happens once. This is the recommended way
+//! for a handler that writes to SQL. [`PresenceTable`] keeps the latest status of each workspace, so that a restart does not
+//! lose the presence, and all instances show the same:
+//!
+//! ```no_run
+//! # #[cfg(feature = "postgres")]
+//! # mod example {
+//! use roomz_sql::PresenceTable;
+//! use roomz_webhook::{Delivery, WorkspacePresenceChanged};
+//!
+//! async fn record(pool: &sqlx::PgPool, delivery: &Delivery) -> Result<(), Box<dyn std::error::Error>> {
+//!     let Some(event) = delivery.event().typed::<WorkspacePresenceChanged>() else { return Ok(()) };
+//!     let mut transaction = pool.begin().await?; // SQLite: pool.begin_with("BEGIN IMMEDIATE")
+//!     PresenceTable::default().apply(&mut *transaction, &event).await?;
+//!     roomz_sql::complete(&mut *transaction, delivery).await?;
+//!     transaction.commit().await?;
+//!     Ok(())
+//! }
+//! # }
+//! ```
+//!
+//! If the transaction is rolled back, the event is not completed: return an error, and the redelivery runs the handler again. An
+//! attempt that lost its claim to another delivery gets the error [`CompleteErrorKind::Lost`]. Without such a transaction, a
+//! crash between your commit and the completion runs the handler again.
+//!
+//! For slow work, `roomz-inbox` answers first and runs the handler later, in such a transaction too.
 //!
 //! # How claims are stored
 //!
