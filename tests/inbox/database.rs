@@ -1,13 +1,21 @@
 //! The databases of the inboxes, and what the test reads from them itself.
 
+use std::time::Duration;
+
 use roomz_protocol::{EventId, Uuid};
 use roomz_tests::Server;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, SqliteConnection,
+};
 use tempfile::TempDir;
 
 /// The table of the handlers. It has no constraint, so that a second effect of an event would be a second row.
 const CREATE_TABLE: &str = "CREATE TABLE presence_log (event_id TEXT NOT NULL, attempt BIGINT NOT NULL, \
      process BIGINT NOT NULL, handled_at BIGINT NOT NULL)";
+
+/// Longer than a process that runs holds the write lock of an SQLite file.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A database that several processes use.
 pub(crate) trait Database: Sized + Send {
@@ -101,6 +109,18 @@ pub(crate) async fn create_table(url: &str) {
     // The processes create the file, but the table must exist before them.
     let url = if url.starts_with("sqlite") { format!("{url}?mode=rwc") } else { url.to_owned() };
     execute(&url, CREATE_TABLE).await;
+}
+
+/// Whether another process holds the write lock of an SQLite file.
+pub(crate) async fn is_locked(url: &str) -> bool {
+    if !url.starts_with("sqlite") {
+        return false;
+    }
+    let options = url.parse::<SqliteConnectOptions>().unwrap().busy_timeout(LOCK_TIMEOUT);
+    let mut connection = options.connect().await.unwrap();
+    let begun = connection.execute("BEGIN IMMEDIATE").await;
+    connection.close().await.unwrap();
+    begun.is_err()
 }
 
 /// The number of events that wait or run.

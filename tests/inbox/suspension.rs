@@ -8,14 +8,14 @@ use roomz_tests::inbox::{EFFECTS, Effect, InboxSettings, LINES, Line};
 use roomz_tests::sender::now;
 use tokio::time::sleep;
 
-use crate::database::{Database, Postgres};
+use crate::database::{self, Database, Postgres};
 use crate::scenario::{Load, Scenario, settings};
 
-/// The worker is suspended until it has inserted a row for an event that it had lost. On SQLite, a worker that is suspended
-/// while it writes blocks the other one, and no event is taken over.
+/// The worker is suspended until it has inserted a row for an event that it had lost.
 const SUSPENSIONS_MAX: usize = 12;
 /// The number of events that are accepted before the first suspension, and after each.
 const EVENTS_PER_PHASE: usize = 60;
+const PAUSE_PER_EVENT: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The first process is suspended, several times, and continues with events that the other one has taken over. Its handlers
@@ -33,12 +33,12 @@ pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
         ..settings()
     };
     // Less than one worker can do: an event that is taken over would wait for all that arrived before.
-    let load = Load { request_timeout: settings.lease * 2 / 3, pause_per_event: Duration::from_millis(500) };
+    let load = Load { request_timeout: settings.lease * 2 / 3, pause_per_event: PAUSE_PER_EVENT };
     let mut scenario = Scenario::start((name, D::NAME), database.url(), settings, load).await;
     scenario.wait_for_accepted(EVENTS_PER_PHASE).await;
     let suspended = scenario.fleet.process(0);
     for _ in 0..SUSPENSIONS_MAX {
-        scenario.fleet.signal(0, "STOP");
+        suspend(&scenario.fleet, &scenario.url).await;
         wait_for_takeover(&scenario.fleet, suspended, settings.lease * 3).await;
         // The leases of its other events end up to a half of a lease later.
         sleep(settings.lease / 2).await;
@@ -57,6 +57,20 @@ pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
     };
     let count = lost.iter().filter(has_later_row).count();
     assert!(count > 0, "no row of the suspended worker was rolled back after a takeover; lost: {lost:?}");
+}
+
+/// Suspends the first process. If it holds the write lock of an SQLite file then, it blocks the other one, and no event would be
+/// taken over: it continues, and is suspended again.
+async fn suspend(fleet: &Fleet, url: &str) {
+    loop {
+        // The connections of the sender pause at about the same time.
+        sleep(PAUSE_PER_EVENT.mul_f64(rand::random())).await;
+        fleet.signal(0, "STOP");
+        if !database::is_locked(url).await {
+            return;
+        }
+        fleet.signal(0, "CONT");
+    }
 }
 
 /// Waits until another process runs an event that this process ran when it was suspended, or until the timeout.

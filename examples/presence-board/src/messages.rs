@@ -50,6 +50,7 @@ pub struct Stats {
     /// Rejections by reason.
     pub rejected: BTreeMap<&'static str, u64>,
     /// The numbers of the inbox. Absent without `--inbox`, and while it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub inbox: Option<InboxCounts>,
 }
 
