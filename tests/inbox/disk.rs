@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use roomz_tests::skipped;
+use roomz_tests::not_permitted;
 use tempfile::TempDir;
 
 /// The size of the file system. The database and its log fit in it.
@@ -21,7 +21,7 @@ impl SmallDisk {
         let options = format!("size={MEGABYTES}m,mode=1777");
         let is_mounted = run(&["mount", "-t", "tmpfs", "-o", &options, "roomz-tests"], directory.path());
         if !is_mounted {
-            skipped(
+            not_permitted(
                 "tests of a full disk",
                 "this user may not mount a file system, and `sudo -n mount` failed",
             );

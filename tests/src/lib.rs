@@ -32,7 +32,7 @@ pub use self::servers::{
     Authority, RedisCluster, RedisSentinels, Server, poll, postgres_url_or_skip, redis_cluster_url_or_skip,
     redis_sentinel_url_or_skip, redis_url_or_skip,
 };
-pub use self::skip::skipped;
+pub use self::skip::{not_permitted, skipped};
 
 /// The webhook secret of every test.
 pub fn secret() -> Secret {
