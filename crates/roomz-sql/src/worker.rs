@@ -141,8 +141,7 @@ impl<B: ExecuteAll> Shared<B> {
     /// Replaces a suspect connection, and connects if there is none. On a failure, the operations that wait fail too,
     /// unless another worker has a connection.
     async fn connect_if_needed(&self, current: &mut Option<Open<B::Connection>>) -> Result<(), ()> {
-        let suspect_before = *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|open| suspect_before.is_some_and(|time| open.last_reply < time)) {
+        if self.is_suspect(current.as_ref()) {
             self.abandon(current);
         }
         if current.is_some() {
@@ -181,11 +180,22 @@ impl<B: ExecuteAll> Shared<B> {
     where
         B: Execute<O>,
     {
-        let Some(Open { connection, last_reply }) = current else { return self.queue.push_front(entries) };
+        // Another worker may have put these operations back a moment ago, when its connection broke.
+        if self.is_suspect(current.as_ref()) {
+            self.abandon(current);
+        }
+        let is_locked_retry = entries.first().is_some_and(|entry| entry.times_locked > 0);
+        let Some(Open { connection, last_reply }) = current else {
+            if is_locked_retry {
+                self.queue.end_locked_retry();
+                return self.queue.push_locked(entries);
+            }
+            return self.queue.push_front(entries);
+        };
         let operations: Vec<_> = entries.iter().map(|entry| &entry.operation).collect();
         let sent = Instant::now();
         let result = timeout(self.timeouts.response, self.backend.execute(connection, &operations)).await;
-        if entries.first().is_some_and(|entry| entry.times_locked > 0) {
+        if is_locked_retry {
             self.queue.end_locked_retry();
         }
         let Ok(result) = result else {
@@ -258,6 +268,12 @@ impl<B: ExecuteAll> Shared<B> {
         if !retried.is_empty() {
             self.queue.push_front(retried);
         }
+    }
+
+    /// Returns whether a connection must be replaced before its next use.
+    fn is_suspect(&self, open: Option<&Open<B::Connection>>) -> bool {
+        let suspect_before = *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner);
+        open.is_some_and(|open| suspect_before.is_some_and(|time| open.last_reply < time))
     }
 
     /// Gives up this connection, and all connections without a reply since then: what broke this one may have broken them.

@@ -36,12 +36,28 @@ async fn wait_until_recovered(store: &SqlStore) {
     }
 }
 
+/// Claims until both connections are open. A connection attempt that is under way when the server is killed would fail the
+/// operations that wait.
+async fn open_both_connections(store: &SqlStore, url: &str) {
+    let mut admin = PgConnection::connect(url).await.unwrap();
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roomz' AND state = 'idle' AND query <> ''";
+    let start = Instant::now();
+    while sqlx::query_scalar::<_, i64>(open).fetch_one(&mut admin).await.unwrap() < 2 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the store does not open its connections");
+        tokio::join!(claim(store), claim(store), claim(store), claim(store));
+    }
+    // The store has read the replies.
+    for _ in 0..10 {
+        claim(store).await;
+    }
+    admin.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn replaces_connections_after_restart() {
     let Some(mut server) = Server::postgres_or_skip(&[]) else { return };
     let store = SqlStore::connect(server.postgres_url()).await.unwrap();
-    // Concurrent claims open several connections.
-    tokio::join!(claim(&store), claim(&store), claim(&store), claim(&store));
+    open_both_connections(&store, &server.postgres_url()).await;
     server.kill();
     server.restart();
     for _ in 0..8 {
