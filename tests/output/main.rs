@@ -6,8 +6,9 @@
 #[path = "../../crates/roomz-webhook/tests/support/mod.rs"]
 mod support;
 
-use std::io;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+mod capture;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -18,60 +19,9 @@ use roomz_webhook::store::{IdempotencyStore as _, MemoryStore, Settled};
 use roomz_webhook::testing::{ManualClock, TestEvent};
 use roomz_webhook::{Delivery, Secret, Skipped, WebhookLayer};
 use tokio::io::AsyncWriteExt as _;
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::capture::{Captured, capture};
 use crate::support::{Fault, FaultyStore, Op, TestReceiver, TestServer, TokioClock, read_response};
-
-/// Everything that was logged.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
-    let captured = Captured::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(captured.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-    captured
-});
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Captures the log of all crates and threads at TRACE, for one test at a time.
-///
-/// The subscriber is global, because `tracing` caches per process which call sites are enabled. Therefore these tests
-/// have their own test binary.
-fn capture() -> (&'static Captured, MutexGuard<'static, ()>) {
-    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    CAPTURED.0.lock().unwrap().clear();
-    (&CAPTURED, guard)
-}
 
 const SECRET: &str = "secret-canary-5b1c";
 const BODY: &str = "body-canary-77e2";
