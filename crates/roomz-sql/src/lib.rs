@@ -46,12 +46,18 @@
 //! attempt that lost its claim to another delivery gets the error [`CompleteErrorKind::Lost`]. Without such a transaction, a
 //! crash between your commit and the completion runs the handler again.
 //!
+//! - After the commit, the event is done, whatever the handler answers: its duplicates get a 200.
+//! - The commit is as durable as the settings of your pool. With SQLite, use `WAL` and `synchronous = FULL`.
+//! - In PostgreSQL, set `idle_in_transaction_session_timeout`. Otherwise the locks of a process that is paused in its transaction
+//!   block the event until the process continues.
+//! - On SQLite, an open transaction locks the whole file, and no other event is claimed. Do everything slow before it.
+//!
 //! For slow work, `roomz-inbox` answers first and runs the handler later, in such a transaction too.
 //!
 //! # How claims are stored
 //!
-//! Each event is one row in the table `roomz_claims`. `connect` creates the table if it is missing; [`POSTGRES_MIGRATIONS`]
-//! and [`SQLITE_MIGRATIONS`] are its SQL, to run it yourself.
+//! Each event is one row in the table `roomz_claims`. `connect` creates the tables that are missing; [`POSTGRES_MIGRATIONS`]
+//! and [`SQLITE_MIGRATIONS`] are their SQL, to run it yourself.
 //!
 //! A claim is one statement that inserts the row or takes it over. Only if another owner holds the event, a second
 //! statement reads its state. Renewal, completion and release are one statement each. Leases are measured with the
