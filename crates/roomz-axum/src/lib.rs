@@ -79,6 +79,33 @@
 //! [composing with other layers](roomz_webhook#composing-with-other-layers) for two handlers, concurrency limits, timeouts and
 //! task-locals.
 //!
+//! # Health and shutdown
+//!
+//! A readiness probe asks [`check_ready`](WebhookLayer::check_ready), which fails while the store is unavailable and after
+//! [`begin_shutdown`](WebhookLayer::begin_shutdown):
+//!
+//! ```
+//! use axum::{Router, http::StatusCode, routing::{get, post}};
+//! use roomz_axum::{NotReady, Secret, WebhookEvent, WebhookLayer};
+//!
+//! async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
+//!     let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, reason.to_string());
+//!     webhook.check_ready().await.map(|()| "ready").map_err(unavailable)
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let webhook = WebhookLayer::new(Secret::new("the webhook secret")?);
+//! let app: Router = Router::new()
+//!     .route("/webhooks/roomz", post(async |_: WebhookEvent| ()).layer(webhook.clone()))
+//!     .route("/readyz", get(async move || readyz(webhook).await));
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A check takes up to 2 s: give the probe a timeout of 3 s. A liveness probe must not use it, because a restart does not
+//! repair the store.
+//!
 //! # Several customers, changing secrets
 //!
 //! [`WebhookLayer::builder_for_tenants`] looks up the secrets of each request, and [`SecretsHandle`] replaces the secrets of a running
@@ -142,7 +169,7 @@ pub use roomz_webhook::shutdown_signal;
 pub use roomz_webhook::testing;
 pub use roomz_webhook::{
     self, BuildError, Delivery, Event, EventData, EventId, EventType, IdReusePolicy, Latest, LatestOutcome,
-    PresenceStatus, Rejection, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, StalePolicy,
+    NotReady, PresenceStatus, Rejection, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, StalePolicy,
     StoreFailurePolicy, Tenant, TenantLookup, TenantMap, Timestamp, WebhookLayer, WebhookLayerBuilder,
     WorkspaceId, WorkspacePresenceChanged, async_trait, store,
 };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::config::{Config, SecretSource};
+use crate::readiness::NotReady;
 use crate::secrets::SecretsHandle;
 use crate::service::Webhook;
 use crate::state::Shared;
@@ -59,6 +60,59 @@ impl WebhookLayer {
             SecretSource::Tenants { .. } => None,
         });
         Self(Arc::new(Shared::new(config)))
+    }
+
+    /// Checks whether the layer can handle deliveries, for a readiness probe.
+    ///
+    /// It calls the store with the store timeout (2 s by default), for a claim that does not exist. A result is used again for
+    /// 1 s, so that frequent probes do not load the store. With [`StoreFailurePolicy::FailOpen`](crate::StoreFailurePolicy)
+    /// the store is not called, because deliveries are handled without it.
+    ///
+    /// A full store passes the check, although each new event is then answered 503. With Redis Cluster, a check asks the node
+    /// of one random key.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    ///
+    /// async fn readyz(layer: roomz_webhook::WebhookLayer) -> (StatusCode, String) {
+    ///     match layer.check_ready().await {
+    ///         Ok(()) => (StatusCode::OK, "ready".to_owned()),
+    ///         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason.to_string()),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`] after [`begin_shutdown`](Self::begin_shutdown), while [`drain`](Self::drain) runs, or when the store is
+    /// unavailable.
+    pub async fn check_ready(&self) -> Result<(), NotReady> {
+        let Shared { config, draining, readiness, .. } = &*self.0;
+        if readiness.is_shutting_down() || draining.is_active() {
+            return Err(NotReady::ShuttingDown);
+        }
+        if !readiness.is_store_available(config).await {
+            return Err(NotReady::StoreUnavailable);
+        }
+        Ok(())
+    }
+
+    /// Announces the shutdown to load balancers: [`check_ready`](Self::check_ready) fails from now on.
+    ///
+    /// Deliveries are still handled. Over HTTP/1, their responses carry `Connection: close`, so that a proxy takes its open
+    /// connections to other instances. Call it when the process is asked to stop, wait until the load balancer has seen it
+    /// (for example 5 s), and then stop the server. It cannot be undone.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// async fn before_server_stops(layer: roomz_webhook::WebhookLayer) {
+    ///     layer.begin_shutdown();
+    ///     tokio::time::sleep(Duration::from_secs(5)).await;
+    /// }
+    /// ```
+    pub fn begin_shutdown(&self) {
+        self.0.readiness.begin_shutdown();
     }
 
     /// Waits until every running handler and every background settlement has ended.

@@ -76,6 +76,7 @@
 //! | the store is down or slower than 2 s at the claim | 503 with `Retry-After` (see [`StoreFailurePolicy`]) |
 //! | the store is full | 503 with `Retry-After`, under every policy |
 //! | the store is down at the completion | the handler's response is sent. The completion is retried in the background for 10 min, and this process detects duplicates itself. At most 10 000 settlements are pending at a time; any more are abandoned, logged and counted |
+//! | [`begin_shutdown`](WebhookLayer::begin_shutdown) was called | deliveries are handled; HTTP/1 responses carry `Connection: close` |
 //! | [`drain`](WebhookLayer::drain) waits | no handler starts: 503 with `Retry-After` |
 //!
 //! From the claim on, a delivery has its own task on the runtime that received it. If that runtime shuts down, the layer logs
@@ -211,7 +212,7 @@
 //! | level | messages |
 //! |---|---|
 //! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute), `nested webhook layers` |
-//! | WARN | `event released for a redelivery`, `event has unknown data`, `event has unknown status`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), and `delivery rejected` for signed deliveries |
+//! | WARN | `event released for a redelivery`, `event has unknown data`, `event has unknown status`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), `readiness check failed` (at most once a minute), and `delivery rejected` for signed deliveries |
 //! | INFO | `unsigned requests rejected` (at most once a minute, with their number), `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
 //! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable`, `tenant unknown` and further `tenant lookup failed` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |
@@ -273,6 +274,7 @@ mod metric_series;
 mod namespace;
 mod panic;
 mod path;
+mod readiness;
 mod response;
 mod secrets;
 mod service;
@@ -294,6 +296,7 @@ pub use self::config::{IdReusePolicy, StalePolicy, StoreFailurePolicy};
 pub use self::delivery::{Delivery, DeliveryClaim};
 pub use self::future::ResponseFuture;
 pub use self::layer::WebhookLayer;
+pub use self::readiness::NotReady;
 pub use self::response::{Rejection, RejectionKind, ResponseBody, Skipped};
 pub use self::secrets::SecretsHandle;
 pub use self::service::Webhook;

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
 use roomz_protocol::Event;
 use tokio::sync::oneshot;
@@ -59,13 +60,21 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         let service = self.service.clone();
-        ResponseFuture::new(receive(shared, service, request))
+        // HTTP/2 has no connection header.
+        let is_http1 = request.version() < Version::HTTP_2;
+        ResponseFuture::new(async move {
+            let mut response = receive(&shared, service, request).await?;
+            if is_http1 && shared.readiness.is_shutting_down() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
     }
 }
 
 /// The whole path of a request: `verify`, then `handle` in a task.
 async fn receive<S, ReqBody, ResBody>(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     service: S,
     request: Request<ReqBody>,
 ) -> Result<Response<ResponseBody<ResBody>>, S::Error>
@@ -77,7 +86,7 @@ where
     ReqBody::Error: Into<BoxError>,
     ResBody: Send + 'static,
 {
-    if !is_delivery(&shared, &request) {
+    if !is_delivery(shared, &request) {
         let response = claim::call_when_ready(service, request.map(WebhookBody::streaming)).await?;
         return Ok(response.map(ResponseBody::from_service));
     }
@@ -98,7 +107,7 @@ where
     // Without a response, the runtime is shutting down.
     let shutting_down =
         |_| Ok(respond_early(EarlyResponse::rejected(RejectionKind::ShuttingDown, retry_after)));
-    spawn(shared, service, verified).await.unwrap_or_else(shutting_down)
+    spawn(Arc::clone(shared), service, verified).await.unwrap_or_else(shutting_down)
 }
 
 /// Checks 1 to 8. Nothing unsigned reaches the store.

@@ -6,6 +6,7 @@ use crate::claim::waiters::Waiters;
 use crate::config::Config;
 use crate::drain::Draining;
 use crate::log_interval::LogInterval;
+use crate::readiness::Readiness;
 
 /// The state that all requests of one layer share.
 pub(crate) struct Shared {
@@ -14,6 +15,7 @@ pub(crate) struct Shared {
     pub(crate) pending: PendingSettlements,
     pub(crate) handler_limit: Option<HandlerLimit>,
     pub(crate) draining: Draining,
+    pub(crate) readiness: Readiness,
     /// Rejections that anybody can cause.
     pub(crate) rejections: LogInterval,
     /// Every task that `drain` waits for.
@@ -28,6 +30,7 @@ impl Shared {
             waiters: Waiters::default(),
             pending: PendingSettlements::default(),
             draining: Draining::default(),
+            readiness: Readiness::default(),
             rejections: LogInterval::default(),
             tasks: TaskTracker::new(),
         }

@@ -242,6 +242,11 @@ pub(crate) fn store_retry_failed(operation: Operation, error: &dyn Error) {
     count_store_error(operation);
 }
 
+/// At most once a minute, because each probe during an outage can cause it.
+pub(crate) fn readiness_check_failed(count: u64, error: &dyn Error) {
+    tracing::warn!(target: TARGET, count, error = %ErrorChain(error), "readiness check failed");
+}
+
 /// `error` is `None` if the settlement could not be tried, because too many were pending.
 pub(crate) fn settlement_abandoned(operation: Operation, error: Option<&dyn Error>) {
     let consequence = match operation {

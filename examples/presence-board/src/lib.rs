@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use roomz_axum::{Rejection, Skipped, WebhookDelivery, WebhookLayer};
+use roomz_axum::{NotReady, Rejection, Skipped, WebhookDelivery, WebhookLayer};
 
 use crate::board::Board;
 use crate::presence::SharedPresence;
@@ -31,12 +31,14 @@ pub fn app(
     metrics: PrometheusHandle,
 ) -> Router {
     let handler = post(handle_event).with_state((board.clone(), presence));
-    let deliveries = handler.layer(webhook).layer(map_response_with_state(board.clone(), record_unhandled));
+    let deliveries =
+        handler.layer(webhook.clone()).layer(map_response_with_state(board.clone(), record_unhandled));
     Router::new()
         .route("/webhooks/roomz", deliveries)
         .route("/api/presence", get(|State(board): State<Board>| async move { Json(board.presence()) }))
         .route("/api/stats", get(|State(board): State<Board>| async move { Json(board.stats()) }))
         .route("/events", get(events::events))
+        .route("/readyz", get(async move || readyz(webhook).await))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(move || async move { render(&metrics) }))
         .merge(page::routes())
@@ -70,6 +72,12 @@ async fn record_unhandled(State(board): State<Board>, response: Response) -> Res
         board.record_duplicate();
     }
     response
+}
+
+/// Answers a readiness probe: 503 from the beginning of a shutdown on, and while the store is unavailable.
+async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
+    let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+    webhook.check_ready().await.map(|()| "ready\n").map_err(unavailable)
 }
 
 fn render(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {

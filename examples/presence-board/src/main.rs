@@ -109,8 +109,12 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     if options.demo {
         tokio::spawn(demo::run(address, secret, demo::random_secret()?, names));
     }
+    let announced = webhook.clone();
     let shutdown = async move {
         signal.await;
+        // Deliveries are still handled, while the load balancer notices that this instance stops.
+        announced.begin_shutdown();
+        tokio::time::sleep(options.shutdown_delay).await;
         board.close();
     };
     serve::serve(listener, app, shutdown).await?;

@@ -1,6 +1,7 @@
 //! Command line options.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -29,9 +30,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) names: Option<PathBuf>,
 
+    /// Seconds between the signal to stop and the end of the server; /readyz is then 503, and deliveries are handled
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
+    pub(crate) shutdown_delay: Duration,
+
     /// Simulate a building that delivers events, with a random secret
     #[arg(long)]
     pub(crate) demo: bool,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_secs).map_err(|_| "not a whole number of seconds, such as 5".to_owned())
 }
 
 /// The first line of an error from `clap`, without the usage and tips that follow it.

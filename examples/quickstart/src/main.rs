@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 /// Time for handlers to finish after the server has stopped. Together with the server's own 6 s it stays below the 10 s
-/// that most supervisors wait before they kill a process.
+/// that most supervisors wait before they kill a process. With `SHUTDOWN_DELAY`, give the process that much more.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
@@ -36,7 +36,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await.map_err(|error| {
         format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
     })?;
-    let shutdown = shutdown_signal()?;
+    let delay = shutdown_delay()?;
+    let (signal, announced) = (shutdown_signal()?, webhook.clone());
+    let shutdown = async move {
+        signal.await;
+        // Deliveries are still handled, while the load balancer notices that this instance stops.
+        announced.begin_shutdown();
+        tokio::time::sleep(delay).await;
+    };
     println!("listening on http://{}", listener.local_addr()?);
     let served = quickstart::serve::serve(listener, app, shutdown).await;
 
@@ -47,4 +54,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
         |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
     )?;
     Ok(())
+}
+
+/// Returns the time between the signal and the end of the server, from the variable `SHUTDOWN_DELAY`.
+fn shutdown_delay() -> Result<Duration, String> {
+    let Ok(value) = std::env::var("SHUTDOWN_DELAY") else { return Ok(Duration::ZERO) };
+    let seconds = value.parse().map_err(|_| {
+        format!("SHUTDOWN_DELAY is {value:?}: set it to a whole number of seconds, such as 5")
+    })?;
+    Ok(Duration::from_secs(seconds))
 }

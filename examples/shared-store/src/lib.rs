@@ -4,8 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::post;
-use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use roomz_axum::{NotReady, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 use roomz_webhook::store::IdempotencyStore;
@@ -23,7 +24,15 @@ async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
     println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status);
 }
 
+/// Answers a readiness probe: 503 from the beginning of a shutdown on, and while the store is unavailable.
+async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
+    let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+    webhook.check_ready().await.map(|()| "ready\n").map_err(unavailable)
+}
+
 /// Creates the application. The webhook layer contains the store.
 pub fn app(webhook: WebhookLayer) -> Router {
-    Router::new().route("/webhooks/roomz", post(presence).layer(webhook))
+    Router::new()
+        .route("/webhooks/roomz", post(presence).layer(webhook.clone()))
+        .route("/readyz", get(async move || readyz(webhook).await))
 }

@@ -9,6 +9,7 @@ mod claims;
 mod metrics;
 mod nested_layers;
 mod properties;
+mod readiness;
 mod settings;
 mod sockets;
 #[path = "../support/mod.rs"]

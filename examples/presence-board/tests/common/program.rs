@@ -1,5 +1,7 @@
 //! Runs the program and delivers events to it.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -39,13 +41,22 @@ impl Program {
     /// Sends SIGTERM, as a service manager does. Returns the exit status and the time until the exit.
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
-        let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
-        assert!(kill.success());
+        self.terminate();
         (self.process.wait().unwrap(), start.elapsed())
     }
 
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
+        assert!(kill.success());
+    }
+
+    /// Waits until the program exits.
+    pub fn wait(mut self) -> ExitStatus {
+        self.process.wait().unwrap()
+    }
+
     /// Kills the program with SIGKILL.
-    #[allow(dead_code, reason = "each test binary uses a part")]
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
