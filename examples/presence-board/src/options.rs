@@ -19,7 +19,7 @@ pub(crate) struct Options {
 
     /// Store for the ids of handled events: memory, redis://…, redis+cluster://…, redis+sentinel://…, postgres://…
     /// or sqlite://FILE; the last two also keep the presence
-    #[arg(long, value_name = "URL", default_value = "memory")]
+    #[arg(long, value_name = "URL", default_value = "memory", env = "STORE", hide_env_values = true)]
     pub(crate) store: String,
 
     /// Inbox to show: postgres://… or sqlite://FILE
