@@ -2,7 +2,7 @@
 'use strict';
 
 const MAX_DELIVERIES = 50;
-const SILENCE_TIMEOUT_MS = 45_000; // three times the server's keep-alive interval
+const SILENCE_TIMEOUT_MS = 8_000; // more than twice the server's heartbeat interval
 const RECONNECT_DELAY_MAX_MS = 10_000;
 const ANNOUNCE_INTERVAL_MS = 8_000;
 const byId = (id) => document.getElementById(id);
@@ -32,7 +32,7 @@ function connect() {
     applySnapshot(JSON.parse(event.data));
   });
   source.addEventListener('delivery', (event) => applyUpdate(JSON.parse(event.data)));
-  for (const name of ['snapshot', 'delivery', 'keep-alive']) {
+  for (const name of ['snapshot', 'delivery', 'heartbeat']) {
     source.addEventListener(name, () => { lastMessageAt = Date.now(); });
   }
   source.addEventListener('error', reconnect);
@@ -319,5 +319,5 @@ document.addEventListener('visibilitychange', reconnectNow);
 setInterval(() => {
   renderTimes();
   if (source.readyState !== EventSource.CLOSED && Date.now() - lastMessageAt > SILENCE_TIMEOUT_MS) reconnect();
-}, 5_000);
+}, 1_000);
 connect();

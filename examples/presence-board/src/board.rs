@@ -12,7 +12,7 @@ use roomz_axum::{
 use roomz_sql::WorkspacePresence;
 use tokio::sync::broadcast;
 
-use crate::messages::{DeliveryRecord, InboxCounts, Outcome, Snapshot, Stats, Update, Workspace};
+use crate::messages::{DeliveryRecord, InboxCounts, Outcome, Snapshot, Stats, Update, Workspace, to_json};
 use crate::names::Names;
 
 /// How many deliveries a snapshot contains.
@@ -30,6 +30,7 @@ struct State {
     stats: Stats,
     recent: VecDeque<DeliveryRecord>,
     last_number: u64,
+    last_delivery: Option<Timestamp>,
     /// `None` after `close`, which ends every subscription.
     updates: Option<broadcast::Sender<Arc<str>>>,
 }
@@ -43,6 +44,7 @@ impl Board {
             stats: Stats::default(),
             recent: VecDeque::new(),
             last_number: 0,
+            last_delivery: None,
             updates: Some(broadcast::Sender::new(UPDATE_BUFFER)),
         })))
     }
@@ -76,6 +78,7 @@ impl Board {
         let mut state = self.lock();
         let latest = state.presence.entry(presence.workspace_id).or_default();
         if latest.apply(presence.event_id, presence.timestamp, presence.status) == LatestOutcome::Newest {
+            state.note_delivery(presence.timestamp);
             state.send(None, Some(presence.workspace_id));
         }
     }
@@ -138,6 +141,9 @@ impl Board {
 impl State {
     /// Counts a delivery, adds it to the recent ones and sends it to all subscribers.
     fn record(&mut self, mut delivery: DeliveryRecord, workspace: Option<WorkspaceId>) {
+        if delivery.outcome != Outcome::Rejected {
+            self.note_delivery(Timestamp::now());
+        }
         let stats = &mut self.stats;
         match delivery.outcome {
             Outcome::Changed => stats.handled += 1,
@@ -164,6 +170,15 @@ impl State {
         }
         self.recent.push_back(delivery.clone());
         self.send(Some(delivery), workspace);
+    }
+
+    /// Keeps the time of the last delivery. An event's timestamp can be in the future, the time of its delivery cannot.
+    fn note_delivery(&mut self, at: Timestamp) {
+        let at = at.min(Timestamp::now());
+        if self.last_delivery.is_none_or(|last| last < at) {
+            self.last_delivery = Some(at);
+            self.stats.last_delivery_at = Some(at.to_string());
+        }
     }
 
     /// Sends a change to all subscribers.
@@ -195,9 +210,4 @@ impl State {
             since: latest.and_then(Latest::timestamp).map(|since| since.to_string()),
         }
     }
-}
-
-fn to_json(message: &impl serde::Serialize) -> String {
-    // Serialization cannot fail: the messages contain only text and numbers.
-    serde_json::to_string(message).unwrap_or_default()
 }

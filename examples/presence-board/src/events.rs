@@ -1,4 +1,4 @@
-//! Server-sent events: a snapshot first, then one message for each delivery.
+//! Server-sent events: a snapshot first, then one message for each delivery, and heartbeats.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use futures_util::stream;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::board::Board;
+use crate::messages::{Heartbeat, to_json};
 
-/// The longest time without a message. The page reconnects after three times this interval.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// The longest time without a message. The page reports a silent server after 8 s, more than twice this interval.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 /// The pause before a client that fell behind gets a new snapshot: at most one snapshot per second and client.
 const RESYNC_DELAY: Duration = Duration::from_secs(1);
 
@@ -25,10 +26,8 @@ pub async fn events(State(board): State<Board>) -> impl IntoResponse {
         let event = subscription.next().await?;
         Some((Ok::<_, Infallible>(event), subscription))
     });
-    // A named event, because scripts do not receive the comments that axum sends by default.
-    let keep_alive =
-        KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).event(Event::default().event("keep-alive").data("-"));
-    Sse::new(events).keep_alive(keep_alive)
+    // nginx collects a response in a buffer of several kilobytes unless this header disables it.
+    ([("x-accel-buffering", "no")], Sse::new(events))
 }
 
 struct Subscription {
@@ -46,13 +45,15 @@ impl Subscription {
                 self.updates = Some(updates);
                 return Some(Event::default().event("snapshot").data(snapshot));
             };
-            match updates.recv().await {
-                Ok(update) => return Some(Event::default().event("delivery").data(update)),
-                Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(_)) => {
+            match tokio::time::timeout(HEARTBEAT_INTERVAL, updates.recv()).await {
+                Ok(Ok(update)) => return Some(Event::default().event("delivery").data(update)),
+                Ok(Err(RecvError::Closed)) => return None,
+                Ok(Err(RecvError::Lagged(_))) => {
                     self.updates = None;
                     tokio::time::sleep(RESYNC_DELAY).await;
                 }
+                // A named event, because scripts do not receive the comments that servers usually send.
+                Err(_) => return Some(Event::default().event("heartbeat").data(to_json(&Heartbeat::now()))),
             }
         }
     }

@@ -16,6 +16,13 @@ pub struct Snapshot {
     pub recent: Vec<DeliveryRecord>,
 }
 
+/// Sent when nothing else was sent for a while, so that clients notice a silent server.
+#[derive(Serialize)]
+pub struct Heartbeat {
+    /// The server's time.
+    pub now: String,
+}
+
 /// A change: of a delivery to this instance, or, without `delivery`, of another instance or of the inbox.
 #[derive(Serialize)]
 pub struct Update<'a> {
@@ -47,6 +54,9 @@ pub struct Stats {
     pub late: u64,
     /// Events with an unknown type or unreadable data.
     pub unknown: u64,
+    /// When the last delivery that was not rejected was received. A change by another instance counts with the timestamp
+    /// of its event.
+    pub last_delivery_at: Option<String>,
     /// Rejections by reason.
     pub rejected: BTreeMap<&'static str, u64>,
     /// The numbers of the inbox. Absent without `--inbox`, and while it cannot be read.
@@ -90,6 +100,18 @@ pub enum Outcome {
     Duplicate,
     Unknown,
     Rejected,
+}
+
+/// Converts a message to JSON.
+pub fn to_json(message: &impl Serialize) -> String {
+    // Serialization cannot fail: the messages contain only text and numbers.
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+impl Heartbeat {
+    pub fn now() -> Self {
+        Self { now: Timestamp::now().to_string() }
+    }
 }
 
 impl DeliveryRecord {

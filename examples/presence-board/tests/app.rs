@@ -70,6 +70,7 @@ impl TestBoard {
     async fn events(&self) -> EventStream {
         let response = self.get("/events").await;
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
         EventStream(response.into_body())
     }
 }
@@ -147,15 +148,30 @@ async fn counts_every_outcome() {
     assert_eq!(board.deliver(&TestEvent::busy().without("id")).await, 400);
     assert_eq!(board.send(Request::post("/webhooks/roomz").body(Body::empty()).unwrap()).await.status(), 401);
     assert_eq!(board.get("/webhooks/roomz").await.status(), 405);
+    let mut stats = board.json("/api/stats").await;
+    let last_delivery = stats["last_delivery_at"].take();
+    assert!(last_delivery.as_str().unwrap().parse::<Timestamp>().is_ok(), "{last_delivery}");
     assert_eq!(
-        board.json("/api/stats").await,
+        stats,
         json!({
-            "handled": 3, "duplicates": 1, "late": 0, "unknown": 2,
+            "handled": 3, "duplicates": 1, "late": 0, "unknown": 2, "last_delivery_at": null,
             "rejected": {
                 "signature-mismatch": 2, "event-malformed": 1, "signature-missing": 1, "method-not-allowed": 1
             }
         })
     );
+}
+
+/// Anybody can send forged requests, so they do not prove that ROOMZ still delivers.
+#[tokio::test]
+async fn last_delivery_excludes_rejections() {
+    let board = TestBoard::new();
+    board.deliver_forged().await;
+    assert_eq!(board.json("/api/stats").await["last_delivery_at"], Value::Null);
+    board.deliver(&change(DESK, 1, "Busy")).await;
+    let last = board.json("/api/stats").await["last_delivery_at"].take();
+    board.deliver_forged().await;
+    assert_eq!(board.json("/api/stats").await["last_delivery_at"], last);
 }
 
 #[tokio::test]
@@ -209,13 +225,16 @@ async fn lagging_subscriber_gets_new_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sends_keep_alive_every_fifteen_seconds() {
+async fn sends_heartbeat_with_time_every_three_seconds() {
     let board = TestBoard::new();
     let mut events = board.events().await;
     events.next().await.unwrap();
-    let start = tokio::time::Instant::now();
-    assert_eq!(events.next().await.unwrap().0, "keep-alive");
-    assert_eq!(start.elapsed().as_secs(), 15);
+    for _ in 0..3 {
+        let start = tokio::time::Instant::now();
+        let (name, heartbeat) = events.next().await.unwrap();
+        assert_eq!((name.as_str(), start.elapsed().as_secs()), ("heartbeat", 3));
+        assert!(heartbeat["now"].as_str().unwrap().parse::<Timestamp>().is_ok(), "{heartbeat}");
+    }
 }
 
 #[tokio::test]

@@ -162,6 +162,8 @@ fn sql_store_keeps_presence() {
 
         let board = Program::start(&arguments);
         assert_eq!(presence(&board), shown, "after SIGKILL");
+        let stats = get(&board, "/api/stats");
+        assert!(!stats.contains(r#""last_delivery_at":null"#), "{stats}");
         let other = Program::start(&arguments);
         assert_eq!(presence(&other), shown, "on a second board");
         assert_eq!(board.deliver(&program::change(workspaces[0], 1, "Free")), 200);

@@ -58,7 +58,7 @@ fn not_ready_while_store_is_down() {
 fn handles_deliveries_during_shutdown_delay() {
     let program = Program::start(&["--listen", "127.0.0.1:0", "--shutdown-delay", "5"]);
     assert_eq!(get(&program, "/readyz"), (200, "ready".to_owned()));
-    program.terminate();
+    program.signal("TERM");
     assert_eq!(wait_for_status(&program, 503), "shutting down");
     assert_eq!(program.deliver(&TestEvent::busy()), 200);
     assert!(program.wait().success());

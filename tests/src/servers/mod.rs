@@ -3,6 +3,7 @@
 mod authority;
 mod cluster;
 mod nats;
+mod nginx;
 mod pgbouncer;
 mod postgres;
 mod redis;

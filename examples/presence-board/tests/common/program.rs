@@ -41,14 +41,14 @@ impl Program {
     /// Sends SIGTERM, as a service manager does. Returns the exit status and the time until the exit.
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
-        self.terminate();
+        self.signal("TERM");
         (self.process.wait().unwrap(), start.elapsed())
     }
 
-    /// Sends SIGTERM.
-    pub fn terminate(&self) {
-        let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
-        assert!(kill.success());
+    /// Sends a signal, such as `STOP`.
+    pub fn signal(&self, signal: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
     }
 
     /// Waits until the program exits.
