@@ -3,8 +3,9 @@
 use std::error::Error;
 
 use axum::Router;
-use axum::routing::post;
-use roomz_axum::{Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use roomz_axum::{NotReady, Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
 
 /// Handles one event. Returning completes the event. After an error status it runs again if ROOMZ redelivers.
@@ -24,7 +25,15 @@ pub async fn webhook(secret: Secret, store: Option<&str>) -> Result<WebhookLayer
     Ok(webhook.build()?)
 }
 
+/// Answers the health check of a load balancer: 503 while the store is unavailable.
+async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
+    let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+    webhook.check_ready().await.map(|()| "ready\n").map_err(unavailable)
+}
+
 /// Creates the application. For a named stage, add it to the path: `/prod/webhooks/roomz`.
 pub fn app(webhook: WebhookLayer) -> Router {
-    Router::new().route("/webhooks/roomz", post(presence).layer(webhook))
+    Router::new()
+        .route("/webhooks/roomz", post(presence).layer(webhook.clone()))
+        .route("/readyz", get(async move || readyz(webhook).await))
 }

@@ -4,7 +4,7 @@ mod event;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use event::{FUNCTION_URL, HTTP_API, base64, plain, secret};
+use event::{ALB, ALB_MULTI_VALUE, FUNCTION_URL, HTTP_API, REST_API, base64, plain, secret};
 use roomz_axum::testing::TestEvent;
 use roomz_axum::{Rejection, RejectionKind, Secret, Skipped};
 use serde_json::{Value, json};
@@ -21,12 +21,15 @@ async fn invoke(app: &axum::Router, event: &Value) -> Response<Body> {
 
 #[tokio::test]
 async fn accepts_every_event_format() {
-    let app = router().await;
-    for template in [HTTP_API, FUNCTION_URL] {
+    let router = router().await;
+    // A REST API has a named stage.
+    let app = axum::Router::new().nest("/prod", router.clone()).merge(router);
+    for template in [HTTP_API, FUNCTION_URL, REST_API, ALB, ALB_MULTI_VALUE] {
         for encode in [plain, base64] {
             let event = encode(template, &TestEvent::busy(), &secret());
             let response = invoke(&app, &event).await;
-            assert_eq!((response.status(), response.extensions().get::<Skipped>()), (StatusCode::OK, None));
+            let skipped = response.extensions().get::<Skipped>();
+            assert_eq!((response.status(), skipped), (StatusCode::OK, None), "{event}");
         }
     }
 }
@@ -61,6 +64,26 @@ async fn rejects_rewritten_body() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::SignatureMismatch);
+}
+
+/// A load balancer with multi-value headers passes both values. Of a REST API, `lambda_http` keeps only the last.
+#[tokio::test]
+async fn rejects_repeated_signatures() {
+    let mut event = plain(ALB_MULTI_VALUE, &TestEvent::busy(), &secret());
+    let signature = event["multiValueHeaders"]["roomz-signature"][0].clone();
+    event["multiValueHeaders"]["roomz-signature"] = json!([signature, signature]);
+    let response = invoke(&router().await, &event).await;
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::SignatureRepeated);
+}
+
+/// A load balancer checks the health of its target group with GET requests, if that is enabled.
+#[tokio::test]
+async fn answers_health_check() {
+    let mut event: Value = serde_json::from_str(ALB).unwrap();
+    (event["httpMethod"], event["path"]) = (json!("GET"), json!("/readyz"));
+    event["headers"] = json!({ "user-agent": "ELB-HealthChecker/2.0" });
+    assert_eq!(invoke(&router().await, &event).await.status(), StatusCode::OK);
 }
 
 /// API Gateway joins headers with the same name by commas.
