@@ -1,0 +1,88 @@
+//! Passes requests of actix-web to a tower service, and its responses back. Copy this file as it is.
+//!
+//! actix-web has its own types for requests and middleware, so a tower layer does not fit into it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use roomz_webhook::{ResponseBody, WebhookBody, WebhookLayer};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer as _, Service, ServiceExt as _};
+
+/// Limits that are part of the layer where it reads the body itself. Here actix-web reads it.
+const BODY_LIMIT: usize = 256 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Request = http::Request<Full<Bytes>>;
+type Response = http::Response<ResponseBody<Full<Bytes>>>;
+
+/// A handler in the webhook layer, and the runtime on which it runs.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    service: BoxCloneSyncService<Request, Response, Infallible>,
+    handlers: Handle,
+}
+
+impl Adapter {
+    /// Wraps `handler` in the layer.
+    pub fn new<S>(webhook: &WebhookLayer, handler: S, handlers: Handle) -> Self
+    where
+        S: Service<http::Request<WebhookBody>, Response = http::Response<Full<Bytes>>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+    {
+        Self { service: BoxCloneSyncService::new(webhook.layer(handler)), handlers }
+    }
+}
+
+/// Receives a delivery.
+pub async fn receive(
+    adapter: web::Data<Adapter>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let body = match timeout(BODY_TIMEOUT, payload.to_bytes_limited(BODY_LIMIT)).await {
+        Ok(Ok(Ok(body))) => body,
+        Ok(Ok(Err(error))) => return HttpResponse::BadRequest().body(format!("{error}\n")),
+        Ok(Err(_)) => return HttpResponse::PayloadTooLarge().body("the body is longer than 256 KiB\n"),
+        Err(_) => return HttpResponse::RequestTimeout().body("the body took longer than 10 s\n"),
+    };
+    let Some(request) = to_http(&request, body) else { return HttpResponse::BadRequest().finish() };
+    // On a runtime of its own, a handler finishes also when its client disconnects or a thread of actix-web ends.
+    let response = adapter.handlers.spawn(adapter.service.clone().oneshot(request));
+    match response.await {
+        Ok(Ok(response)) => from_http(response).await,
+        Ok(Err(never)) => match never {},
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+/// actix-web uses version 0.2 of `http`, so the names and values are copied.
+fn to_http(request: &HttpRequest, body: Bytes) -> Option<Request> {
+    let mut builder =
+        http::Request::builder().method(request.method().as_str()).uri(request.uri().to_string());
+    for (name, value) in request.headers() {
+        builder = builder.header(name.as_str(), value.as_bytes());
+    }
+    builder.body(Full::new(body)).ok()
+}
+
+async fn from_http(response: Response) -> HttpResponse {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap_or_else(|never| match never {}).to_bytes();
+    let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut builder = HttpResponse::build(status);
+    for (name, value) in &head.headers {
+        builder.append_header((name.as_str(), value.as_bytes()));
+    }
+    builder.body(body)
+}
