@@ -227,7 +227,7 @@
 //! - `signal`: [`shutdown_signal`], for a server's graceful shutdown.
 //! - `testing`: [`testing`], with a manual clock, the contract suite for stores, and signed test deliveries.
 //! - `metrics`: the following metrics through the [`metrics`](https://docs.rs/metrics) facade. All names start with
-//!   `roomz_webhook_`. Install the recorder before you build the layer: then every counter and gauge exists with 0 from the
+//!   `roomz_webhook_`. Install the recorder before you build the layer: then every series exists with 0 from the
 //!   start, except those with the label `tenant`, and `increase()` of Prometheus counts the first event.
 //!
 //! | name | kind | labels | meaning |

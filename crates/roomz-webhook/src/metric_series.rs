@@ -1,19 +1,19 @@
 //! Descriptions of all metrics, and their series with the value 0.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::response::{RejectionKind, Skipped};
 use crate::telemetry::Operation;
+
+const OPERATIONS: [Operation; 4] =
+    [Operation::Claim, Operation::Renew, Operation::Complete, Operation::Release];
 
 /// Describes every metric, and creates every series whose labels are known.
 ///
 /// A series that appears with its first increment hides it from `increase()` and `rate()` of Prometheus.
 pub(crate) fn register(secrets: Option<usize>) {
     describe();
-    for position in 0..secrets.unwrap_or_default() {
-        counter!("roomz_webhook_verified_total", "secret" => crate::telemetry::position(position))
-            .increment(0);
-    }
+    register_secrets(secrets.unwrap_or_default());
     for name in [
         "roomz_webhook_accepted_total",
         "roomz_webhook_claims_lost_total",
@@ -34,7 +34,7 @@ pub(crate) fn register(secrets: Option<usize>) {
     for skipped in [Skipped::Duplicate, Skipped::Stale, Skipped::Ignored] {
         counter!("roomz_webhook_skipped_total", "reason" => skipped.as_str()).increment(0);
     }
-    for operation in [Operation::Claim, Operation::Renew, Operation::Complete, Operation::Release] {
+    for operation in OPERATIONS {
         counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(0);
     }
     for operation in [Operation::Complete, Operation::Release] {
@@ -42,6 +42,21 @@ pub(crate) fn register(secrets: Option<usize>) {
     }
     for name in ["roomz_webhook_in_flight", "roomz_webhook_pending_settlements"] {
         gauge!(name).increment(0.0);
+    }
+    // A histogram exists without a value once it has a handle.
+    for name in ["roomz_webhook_event_age_seconds", "roomz_webhook_handling_seconds"] {
+        drop(histogram!(name));
+    }
+    for operation in OPERATIONS {
+        drop(histogram!("roomz_webhook_store_seconds", "operation" => operation.as_str()));
+    }
+}
+
+/// Creates the series of the secrets, also of those that a [`SecretsHandle`](crate::SecretsHandle) sets later.
+pub(crate) fn register_secrets(count: usize) {
+    for position in 0..count {
+        counter!("roomz_webhook_verified_total", "secret" => crate::telemetry::position(position))
+            .increment(0);
     }
 }
 

@@ -42,6 +42,8 @@ impl SecretsHandle {
     /// delivery that uses it ends.
     pub fn set(&self, secrets: impl Into<Secrets>) {
         let secrets = secrets.into();
+        #[cfg(feature = "metrics")]
+        crate::metric_series::register_secrets(secrets.count());
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 

@@ -254,7 +254,17 @@ impl RejectionKind {
     }
 
     /// Returns whether anybody can cause this rejection without knowing a secret.
-    pub(crate) const fn is_unauthenticated(self) -> bool {
+    ///
+    /// All other rejections are of deliveries with a valid signature, or of receivers without a layer.
+    ///
+    /// ```
+    /// use roomz_webhook::RejectionKind;
+    ///
+    /// assert!(RejectionKind::SignatureMismatch.is_unauthenticated());
+    /// assert!(!RejectionKind::EventMalformed.is_unauthenticated());
+    /// ```
+    #[must_use]
+    pub const fn is_unauthenticated(self) -> bool {
         matches!(
             self,
             Self::MethodNotAllowed

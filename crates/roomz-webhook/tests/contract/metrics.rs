@@ -7,7 +7,7 @@ use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use roomz_webhook::store::MemoryStore;
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Secret, Secrets, Tenant, TenantMap, WebhookLayer};
+use roomz_webhook::{Secret, Secrets, SecretsHandle, Tenant, TenantMap, WebhookLayer};
 use tokio::time::sleep;
 
 use crate::support::{Fault, FaultyStore, Op, TestReceiver};
@@ -176,10 +176,10 @@ async fn counts_waiting_reused_id_once() {
 fn series_exist_from_start() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || {
-        drop(WebhookLayer::new(Secret::new("the webhook secret").unwrap()));
-    });
-    let series = series(&snapshotter);
+    let new = Secret::new("the new secret").unwrap();
+    let handle = SecretsHandle::new(Secret::new("the webhook secret").unwrap());
+    metrics::with_local_recorder(&recorder, || drop(WebhookLayer::new(handle.clone())));
+    let before = series(&snapshotter);
     for name in [
         "verified_total{secret=0}",
         "accepted_total",
@@ -191,10 +191,17 @@ fn series_exist_from_start() {
         "settlements_abandoned_total{operation=complete}",
         "in_flight",
         "pending_settlements",
+        "event_age_seconds",
+        "handling_seconds",
+        "store_seconds{operation=renew}",
     ] {
-        assert_eq!(series.get(name), Some(&0.0), "{name} in {series:?}");
+        assert_eq!(before.get(name), Some(&0.0), "{name} in {before:?}");
     }
-    assert!(!series.contains_key("verified_total{secret=1}"), "there is one secret");
+    assert!(!before.contains_key("verified_total{secret=1}"), "there is one secret");
+
+    let old = Secret::new("the webhook secret").unwrap();
+    metrics::with_local_recorder(&recorder, || handle.set(Secrets::new([new, old]).unwrap()));
+    assert_eq!(series(&snapshotter).get("verified_total{secret=1}"), Some(&0.0), "after a second secret");
 }
 
 #[tokio::test(start_paused = true)]
