@@ -29,8 +29,8 @@ struct Readme;
 use roomz_webhook::Secret;
 
 pub use self::servers::{
-    Authority, RedisCluster, RedisSentinels, Server, poll, postgres_url_or_skip, redis_cluster_url_or_skip,
-    redis_sentinel_url_or_skip, redis_url_or_skip,
+    Authority, RedisCluster, RedisSentinels, Server, poll, postgres_url_or_skip, promtool_or_skip,
+    redis_cluster_url_or_skip, redis_sentinel_url_or_skip, redis_url_or_skip,
 };
 pub use self::skip::{not_permitted, skipped};
 

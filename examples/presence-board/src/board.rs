@@ -109,6 +109,21 @@ impl Board {
         serde_json::json!({ "workspaces": self.lock().workspaces() })
     }
 
+    /// How many workspaces are free, busy, without an event, and in a status that is not known.
+    pub(crate) fn status_counts(&self) -> [(&'static str, u64); 4] {
+        let state = self.lock();
+        let unknown = state.names.ids().filter(|id| !state.presence.contains_key(id)).count() as u64;
+        let (mut free, mut busy, mut other) = (0, 0, 0);
+        for latest in state.presence.values() {
+            match latest.value() {
+                Some(PresenceStatus::Free) => free += 1,
+                Some(PresenceStatus::Busy) => busy += 1,
+                _ => other += 1,
+            }
+        }
+        [("free", free), ("busy", busy), ("unknown", unknown), ("other", other)]
+    }
+
     /// The counters since the start of the process.
     pub fn stats(&self) -> Stats {
         self.lock().stats.clone()

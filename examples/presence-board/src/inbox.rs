@@ -5,6 +5,7 @@ use std::time::Duration;
 use roomz_inbox::{ConnectError, Inbox};
 
 use crate::board::Board;
+use crate::board_metrics;
 use crate::messages::InboxCounts;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,13 +19,18 @@ pub async fn connect(url: &str) -> Result<Inbox, ConnectError> {
 pub async fn follow(inbox: Inbox, board: Board) {
     loop {
         match inbox.stats().await {
-            Ok(stats) => board.show_inbox(Some(InboxCounts {
-                waiting: stats.waiting,
-                running: stats.running,
-                dead: stats.dead,
-                oldest_seconds: stats.oldest.as_secs(),
-            })),
+            Ok(stats) => {
+                let counts = InboxCounts {
+                    waiting: stats.waiting,
+                    running: stats.running,
+                    dead: stats.dead,
+                    oldest_seconds: stats.oldest.as_secs(),
+                };
+                board_metrics::inbox_read(&counts);
+                board.show_inbox(Some(counts));
+            }
             Err(error) => {
+                board_metrics::inbox_failed();
                 tracing::warn!(%error, "cannot read the inbox");
                 board.show_inbox(None);
             }

@@ -1,6 +1,7 @@
 //! The router and the webhook handler. `board.rs` holds the state, `messages.rs` the JSON that clients receive.
 
 pub mod board;
+pub mod board_metrics;
 pub mod demo;
 mod events;
 pub mod inbox;
@@ -12,9 +13,9 @@ pub mod serve;
 pub mod store;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::map_response_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -40,7 +41,10 @@ pub fn app(
         .route("/events", get(events::events))
         .route("/readyz", get(async move || readyz(webhook).await))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/metrics", get(move || async move { render(&metrics) }))
+        .route(
+            "/metrics",
+            get(async move |State(board): State<Board>| board_metrics::scrape(&metrics, &board)),
+        )
         .merge(page::routes())
         .with_state(board)
 }
@@ -66,6 +70,9 @@ async fn handle_event(
 /// Records deliveries that did not reach the handler. The layer puts the reason into the response's extensions.
 async fn record_unhandled(State(board): State<Board>, response: Response) -> Response {
     let extensions = response.extensions();
+    if !extensions.get().is_some_and(|rejection: &Rejection| rejection.kind().is_unauthenticated()) {
+        board_metrics::delivery_received();
+    }
     if let Some(rejection) = extensions.get::<Rejection>() {
         board.record_rejection(rejection.kind());
     } else if extensions.get() == Some(&Skipped::Duplicate) {
@@ -78,8 +85,4 @@ async fn record_unhandled(State(board): State<Board>, response: Response) -> Res
 async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
     let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
     webhook.check_ready().await.map(|()| "ready\n").map_err(unavailable)
-}
-
-fn render(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
 }

@@ -1,21 +1,22 @@
 //! `cargo run -p presence-board -- --demo`
 
+mod logs;
 mod options;
+mod secret_files;
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use presence_board::board::Board;
 use presence_board::names::Names;
-use presence_board::{app, demo, inbox, serve, store};
-use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
+use presence_board::{app, board_metrics, demo, inbox, serve, store};
+use roomz_axum::{SecretsHandle, WebhookLayer, shutdown_signal};
 use roomz_sql::PresencePoint;
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
+use crate::logs::with_causes;
 use crate::options::Options;
 
 /// Time for handlers whose client has disconnected. With the server's six seconds this stays below the ten seconds that
@@ -37,14 +38,15 @@ async fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(std::io::stderr)
-        .init();
+    let format = options.log_format;
+    if let Err(error) = logs::init(format) {
+        eprintln!("presence-board: {error}");
+        return ExitCode::from(2);
+    }
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("presence-board: {}", with_causes(&*error).replace('\n', " "));
+            logs::report_failure(format, &*error);
             ExitCode::FAILURE
         }
     }
@@ -56,11 +58,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         None if options.demo => demo::names()?,
         None => Names::default(),
     };
-    let secret = match &options.secret_file {
-        Some(file) => Secret::from_file(file)?,
-        None if options.demo => demo::random_secret()?,
-        None => Secret::from_env("ROOMZ_WEBHOOK_SECRET")
-            .map_err(|error| format!("{error}; or use --secret-file FILE or --demo"))?,
+    let demo_secret = options.demo.then(demo::random_secret).transpose()?;
+    let secrets = match &demo_secret {
+        Some(secret) => secret.clone().into(),
+        None => secret_files::load(&options.secret_files)?,
     };
     let (store, presence) =
         store::connect(&options.store).await.map_err(|error| format!("--store: {}", with_causes(&*error)))?;
@@ -71,9 +72,13 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     // Before the layer, which creates its series.
-    let metrics = PrometheusBuilder::new().install_recorder()?;
-    metrics::counter!("presence_board_late_total").increment(0);
-    let webhook = WebhookLayer::builder(secret.clone()).with_store(store).build()?;
+    let metrics = board_metrics::install()?;
+    let secret_count = secrets.count();
+    board_metrics::secrets_loaded(secret_count);
+    let secrets = SecretsHandle::new(secrets);
+    #[cfg(unix)]
+    tokio::spawn(secret_files::reload_on_hangup(options.secret_files, secrets.clone())?);
+    let webhook = WebhookLayer::builder(secrets).with_store(store).build()?;
     let board = Board::new(names.clone());
     // Before the first request, so that no page shows an empty building.
     let point = match &presence {
@@ -93,6 +98,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     })?;
     let (address, signal) = (listener.local_addr()?, shutdown_signal()?);
     println!("listening on http://{address}");
+    let (version, store) = (env!("CARGO_PKG_VERSION"), store::without_credentials(&options.store));
+    tracing::info!(version, %address, store, secrets = secret_count, "started");
 
     if let Some(presence) = presence {
         tokio::spawn(presence.follow(board.clone(), point));
@@ -106,7 +113,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             metrics.run_upkeep();
         }
     });
-    if options.demo {
+    if let Some(secret) = demo_secret {
         tokio::spawn(demo::run(address, secret, demo::random_secret()?, names));
     }
     let announced = webhook.clone();
@@ -122,18 +129,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         "handlers were still running after the shutdown timeout; \
          their events can be handled again when their leases expire"
     })?;
+    tracing::info!(version, %address, store, "stopped");
     Ok(())
-}
-
-/// The error's message, followed by each cause that the message does not contain yet.
-fn with_causes(error: &dyn Error) -> String {
-    let (mut text, mut source) = (error.to_string(), error.source());
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text} ({cause_text})");
-        }
-        source = cause.source();
-    }
-    text
 }

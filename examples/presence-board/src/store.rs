@@ -30,3 +30,18 @@ pub async fn connect(
             .into()),
     }
 }
+
+/// The URL of a store without user, password and parameters, for the log.
+pub fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // Not a URL that `connect` accepts, except for these two.
+        return if url == "memory" { url } else { "sqlite:…" }.to_owned();
+    };
+    let (place, parameters) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    // Either a parameter contains an @, or a password contains a question mark: what follows may be a part of it.
+    if parameters.contains('@') {
+        return format!("{scheme}://…");
+    }
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    format!("{scheme}://{place}")
+}

@@ -6,6 +6,7 @@ mod nats;
 mod nginx;
 mod pgbouncer;
 mod postgres;
+mod prometheus;
 mod redis;
 
 use std::fs::read_to_string;
@@ -19,6 +20,7 @@ pub use self::cluster::{
     RedisCluster, RedisSentinels, poll, redis_cluster_url_or_skip, redis_sentinel_url_or_skip,
 };
 pub use self::postgres::postgres_url_or_skip;
+pub use self::prometheus::promtool_or_skip;
 pub use self::redis::redis_url_or_skip;
 
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(20);

@@ -25,7 +25,12 @@ pub struct Program {
 impl Program {
     /// Starts the program and waits until it listens.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut process = command().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(command().args(arguments))
+    }
+
+    /// Like [`start`](Self::start), with an environment or a destination of the log.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
@@ -49,6 +54,17 @@ impl Program {
     pub fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+    }
+
+    /// The body of the response to a GET request, which must be 200.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.0 200"), "{response}");
+        response.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
     /// Waits until the program exits.
