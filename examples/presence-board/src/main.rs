@@ -97,9 +97,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         )
     })?;
     let (address, signal) = (listener.local_addr()?, shutdown_signal()?);
-    println!("listening on http://{address}");
     let (version, store) = (env!("CARGO_PKG_VERSION"), store::without_credentials(&options.store));
     tracing::info!(version, %address, store, secrets = secret_count, "started");
+    println!("listening on http://{address}");
 
     if let Some(presence) = presence {
         tokio::spawn(presence.follow(board.clone(), point));

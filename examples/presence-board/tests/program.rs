@@ -57,7 +57,10 @@ fn help_lists_every_option() {
     let output = command().arg("--help").output().unwrap();
     assert!(output.status.success());
     let help = String::from_utf8(output.stdout).unwrap();
-    assert_contains(&help, &["--listen", "--secret-file", "--store", "--names", "--demo", "127.0.0.1:3000"]);
+    assert_contains(
+        &help,
+        &["--listen", "--secret-file", "--store", "--names", "--log-format", "--demo", "127.0.0.1:3000"],
+    );
 }
 
 #[test]
