@@ -298,3 +298,48 @@ impl Queue {
         Ok(deleted)
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use roomz_sql::internal;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    /// A reply can be lost, and the worker then records the outcome again.
+    #[tokio::test]
+    async fn outcome_can_be_recorded_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/inbox.db", directory.path().display());
+        let pool = internal::open(url.into(), true, 1, HOUR, "").await.unwrap();
+        let queue = Queue::new(pool.try_into().unwrap());
+        let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
+        queue.insert(&[(&key, &Bytes::from_static(b"body"))]).await.unwrap();
+        let take = async || {
+            let owner = Owner::random();
+            assert_eq!(queue.take(owner, HOUR, 1).await.unwrap().len(), 1);
+            owner
+        };
+        let (retry, dead) = (Failed::RetryAfter(Duration::ZERO), Failed::Dead { retention: HOUR });
+
+        let first = take().await;
+        for _ in 0..2 {
+            assert!(queue.fail(&key, first, retry, 1, "failed").await.unwrap());
+        }
+        let second = take().await;
+        assert!(!queue.fail(&key, first, retry, 1, "stale").await.unwrap());
+        for _ in 0..2 {
+            assert!(queue.fail(&key, second, dead, 2, "dead").await.unwrap());
+        }
+        // A person retries it. The late repetition does not end it again.
+        assert!(queue.retry(&key).await.unwrap());
+        assert!(!queue.fail(&key, second, dead, 2, "dead").await.unwrap());
+
+        let third = take().await;
+        for _ in 0..2 {
+            assert!(queue.complete(&key, third, HOUR).await.unwrap().is_some());
+        }
+        assert!(!queue.fail(&key, third, dead, 3, "dead").await.unwrap());
+        assert!(queue.complete(&key, second, HOUR).await.unwrap().is_none());
+    }
+}

@@ -147,6 +147,26 @@ async fn locked_table_leaves_no_sessions() {
     }
 }
 
+/// Another transaction, for example that of a stale worker, locks the event that is due first.
+#[tokio::test(flavor = "multi_thread")]
+async fn locked_row_does_not_stop_the_others() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let locked = deliver_new(&inbox).await;
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    lock.execute("UPDATE roomz_inbox SET error = 'locked'").await.unwrap();
+    let event = deliver_new(&inbox).await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    calls.next().await.succeed();
+    wait_for(&inbox, &event, InboxState::Done).await;
+    lock.rollback().await.unwrap();
+    calls.next().await.succeed();
+    wait_for(&inbox, &locked, InboxState::Done).await;
+    worker.shutdown(WAIT).await;
+}
+
 /// PostgreSQL keeps no plan that was made while the table was small.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_scans_the_table() {
