@@ -342,6 +342,8 @@ impl InboxBuilder {
     pub async fn connect(self) -> Result<Inbox, ConnectError> {
         let Self { database, migrations, max_connections, connect_timeout, max_open, retention } = self;
         let pool = internal::open(database, migrations, max_connections, connect_timeout, TEST).await?;
+        #[cfg(feature = "metrics")]
+        crate::metric_series::register();
         let (queue, arrived) = (Queue::new(pool.try_into()?), Arc::new(Notify::new()));
         let admission = Admission::spawn(queue.clone(), max_open, Arc::clone(&arrived));
         Ok(Inbox { queue, retention, arrived, admission })

@@ -122,7 +122,8 @@
 //! # Metrics
 //!
 //! With the feature `metrics`, through the [`metrics`](https://docs.rs/metrics) facade. All names start with `roomz_inbox_`. The
-//! gauges are updated every 10 s by each worker, and have the same values in all of them.
+//! gauges are updated every 10 s by each worker, and have the same values in all of them. Install the recorder before you connect:
+//! then every counter exists with 0 from the start, and `increase()` of Prometheus counts the first event.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
@@ -190,6 +191,8 @@ mod error;
 mod error_text;
 mod inbox;
 mod job;
+#[cfg(feature = "metrics")]
+mod metric_series;
 mod pool;
 mod queue;
 mod row;

@@ -91,6 +91,13 @@ async fn attempts_depth_and_failures_are_counted() {
     metrics::set_global_recorder(values.clone()).ok().unwrap();
     let database = TestDatabase::sqlite();
     let inbox = Inbox::builder(&database.url).with_max_open(3).connect().await.unwrap();
+    for name in [
+        "roomz_inbox_full_total{}",
+        "roomz_inbox_attempts_total{outcome=dead}",
+        "roomz_inbox_database_errors_total{operation=take}",
+    ] {
+        assert_eq!(values.0.lock().unwrap().get(name), Some(&0.0), "{name} exists from the start");
+    }
     database.create_effects().await;
     let events =
         [deliver_new(&inbox).await, deliver_new(&inbox).await, TestEvent::busy().with_type("unknown")];

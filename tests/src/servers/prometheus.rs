@@ -64,14 +64,14 @@ impl Server {
     pub fn prometheus_query(&self, expression: &str) -> Vec<Value> {
         let encoded: String = expression.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let answer = request(self.port(), "POST", "/api/v1/query", &format!("query={encoded}"));
-        data(answer, expression)["result"].as_array().unwrap().clone()
+        data(answer, expression).pointer("/result").and_then(Value::as_array).unwrap().clone()
     }
 }
 
 fn data(answer: Option<(u16, String)>, request: &str) -> Value {
     let (status, body) = answer.unwrap();
     assert_eq!(status, 200, "{request}: {body}");
-    serde_json::from_str::<Value>(&body).unwrap()["data"].take()
+    serde_json::from_str::<Value>(&body).unwrap().pointer_mut("/data").unwrap().take()
 }
 
 /// The status and the body of a response, or `None` if the server cannot be reached.
