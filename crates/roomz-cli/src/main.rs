@@ -19,6 +19,7 @@ mod listen;
 mod output;
 mod replay;
 mod saved_delivery;
+mod saved_file;
 mod secret;
 mod send;
 mod sign;

@@ -2,8 +2,10 @@
 //!
 //! ```json
 //! {"received":"2024-05-21T08:22:32.452Z","method":"POST","path":"/webhooks/roomz",
-//!  "headers":[{"name":"roomz-signature","value":"…"}],"body":"{…}"}
+//!  "verified":true,"headers":[{"name":"roomz-signature","value":"…"}],"body":"{…}"}
 //! ```
+//!
+//! `verified` is null when there was no secret to verify with. Files of older versions do not have it.
 //!
 //! Bytes that are not UTF-8 are stored as base64, in `body_base64` and `value_base64`.
 
@@ -23,6 +25,8 @@ pub(crate) struct SavedDelivery {
     pub(crate) received: String,
     pub(crate) method: Method,
     pub(crate) path: String,
+    /// Whether the signature was correct when the delivery was received; `None` when it was not verified.
+    pub(crate) verified: Option<bool>,
     /// Only [`SAVED_HEADERS`]; a repeated header is kept as often as it was received.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -54,6 +58,7 @@ impl SavedDelivery {
             ("received".to_owned(), json!(self.received)),
             ("method".to_owned(), json!(self.method.as_str())),
             ("path".to_owned(), json!(self.path)),
+            ("verified".to_owned(), json!(self.verified)),
             ("headers".to_owned(), Value::Array(headers)),
         ]);
         insert_bytes(&mut object, "body", &self.body);
@@ -62,7 +67,7 @@ impl SavedDelivery {
 
     /// Parses one line. The error describes the problem without quoting the line, which may contain a signature.
     pub(crate) fn from_line(line: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(line).map_err(|error| format!("not JSON: {error}"))?;
+        let value: Value = serde_json::from_slice(line).map_err(|error| json_problem(&error))?;
         let object = value.as_object().ok_or_else(|| "not a JSON object".to_owned())?;
         let text = |key: &str| match object.get(key) {
             Some(Value::String(text)) => Ok(text.clone()),
@@ -71,15 +76,30 @@ impl SavedDelivery {
         };
         let method =
             text("method")?.parse().map_err(|_| "member \"method\" is not an HTTP method".to_owned())?;
+        let verified = match object.get("verified") {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(verified)) => Some(*verified),
+            Some(_) => return Err("member \"verified\" is not true, false or null".to_owned()),
+        };
         let headers = object.get("headers").and_then(Value::as_array);
         let headers = headers.ok_or_else(|| "member \"headers\" is missing or not an array".to_owned())?;
         Ok(Self {
             received: text("received")?,
             method,
             path: text("path")?,
+            verified,
             headers: headers.iter().map(parse_header).collect::<Result<_, _>>()?,
             body: get_bytes(object, "body")?.into(),
         })
+    }
+}
+
+/// Describes a JSON error without the words of the parser.
+fn json_problem(error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        "not JSON: the line ends too early, as after a full disk".to_owned()
+    } else {
+        format!("not JSON (column {})", error.column())
     }
 }
 
@@ -107,7 +127,7 @@ fn get_bytes(object: &Map<String, Value>, key: &str) -> Result<Vec<u8>, String> 
     match (object.get(key), object.get(&base64_key)) {
         (Some(Value::String(text)), None) => Ok(text.clone().into_bytes()),
         (None, Some(Value::String(text))) => {
-            STANDARD.decode(text).map_err(|error| format!("member {base64_key:?} is not base64: {error}"))
+            STANDARD.decode(text).map_err(|_| format!("member {base64_key:?} is not base64"))
         }
         (None, None) => Err(format!("member {key:?} or {base64_key:?} is missing")),
         (Some(_), Some(_)) => Err(format!("both {key:?} and {base64_key:?} are present")),
@@ -131,6 +151,7 @@ mod tests {
                 received: "2024-05-21T08:22:32.452Z".to_owned(),
                 method: Method::POST,
                 path: "/a?b".to_owned(),
+                verified: Some(false),
                 headers: headers.clone(),
                 body: Bytes::copy_from_slice(body),
             };
@@ -138,11 +159,28 @@ mod tests {
             assert!(!line.contains('\n'));
             let read = SavedDelivery::from_line(line.as_bytes()).unwrap();
             assert_eq!(
-                (read.body, read.headers, read.path),
-                (saved.body, saved.headers, saved.path),
+                (read.body, read.headers, read.path, read.verified),
+                (saved.body, saved.headers, saved.path, saved.verified),
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn verified_may_be_missing_or_null() {
+        let line = |verified: &str| {
+            format!(r#"{{"received":"","method":"POST","path":"/","headers":[],"body":""{verified}}}"#)
+        };
+        for (member, verified) in [
+            ("", None),
+            (r#","verified":null"#, None),
+            (r#","verified":true"#, Some(true)),
+            (r#","verified":false"#, Some(false)),
+        ] {
+            assert_eq!(SavedDelivery::from_line(line(member).as_bytes()).unwrap().verified, verified);
+        }
+        let error = SavedDelivery::from_line(line(r#","verified":"yes""#).as_bytes()).unwrap_err();
+        assert_eq!(error, "member \"verified\" is not true, false or null");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct PlannedCounts {
     /// Events sent twice.
     pub(crate) duplicates: u64,
     pub(crate) forged: u64,
+    /// Saved deliveries that are not sent, because their signature was wrong.
+    pub(crate) unverified: u64,
 }
 
 const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
@@ -74,6 +76,9 @@ impl Report {
             table.row("sent", stats.sent, &note);
         } else {
             table.row("sent", stats.sent, "");
+        }
+        if planned.unverified > 0 {
+            table.row("unverified, not sent", planned.unverified, "--include-unverified sends them");
         }
         table.row("2xx", stats.accepted, "");
         table.row("duplicates detected", stats.duplicates, "");
@@ -135,6 +140,7 @@ impl Report {
         json!({
             "events": planned.events,
             "duplicates": planned.duplicates,
+            "unverified_not_sent": planned.unverified,
             "sent": stats.sent,
             "retries": stats.retries,
             "accepted": stats.accepted,

@@ -7,7 +7,6 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use roomz_protocol::{Secrets, Timestamp};
 use roomz_webhook::{Rejection, RejectionKind};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::format::format_delivery;
@@ -55,17 +54,19 @@ impl Handler {
             Ok(body) => body,
             Err((kind, cause)) => return self.reject(method, &path, kind, cause),
         };
-        self.handle_delivery(&SavedDelivery {
+        let check = SignatureCheck::new(self.secrets.as_ref(), &head.headers, &body);
+        let delivery = SavedDelivery {
             received: format!("{:.3}", Timestamp::now()),
+            verified: check.is_verified(),
             headers: SavedDelivery::select_headers(&head.headers),
             method: head.method,
             path,
             body,
-        })
+        };
+        self.handle_delivery(&delivery, &check)
     }
 
-    fn handle_delivery(&self, delivery: &SavedDelivery) -> Response<Full<Bytes>> {
-        let check = SignatureCheck::new(self.secrets.as_ref(), &delivery.headers, &delivery.body);
+    fn handle_delivery(&self, delivery: &SavedDelivery, check: &SignatureCheck) -> Response<Full<Bytes>> {
         let rejection = check.rejection().map(Rejection::new);
         let verified_status = rejection.as_ref().map_or(StatusCode::OK, Rejection::status);
         let status = self.status.unwrap_or(verified_status);
@@ -80,13 +81,9 @@ impl Handler {
             }
         }
         if self.json {
-            let mut object = delivery.to_json();
-            if let Some(object) = object.as_object_mut() {
-                object.insert("verified".to_owned(), json!(check.is_verified()));
-            }
-            self.print(&(escape_json(&object.to_string()) + "\n"));
+            self.print(&(escape_json(&delivery.to_json().to_string()) + "\n"));
         } else {
-            self.print(&format_delivery(delivery, &check, status));
+            self.print(&format_delivery(delivery, check, status));
         }
         match (self.status, rejection) {
             (None, Some(rejection)) => rejection.into_response(),

@@ -72,6 +72,7 @@ impl Plan {
             events: options.count,
             duplicates: fraction_of_count(options.duplicates),
             forged: fraction_of_count(options.forged),
+            unverified: 0,
         };
         let state = State {
             position: 0,

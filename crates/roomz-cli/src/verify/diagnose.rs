@@ -9,6 +9,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use roomz_protocol::{Secret, Secrets, Signature};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
@@ -28,6 +29,21 @@ pub(super) struct Reason {
     pub(super) name: &'static str,
     /// What is wrong and what to do.
     pub(super) text: String,
+}
+
+impl Diagnosis {
+    /// A diagnosis with one reason.
+    pub(super) fn new(name: &'static str, text: impl Into<String>) -> Self {
+        Self { reasons: vec![Reason::new(name, text)] }
+    }
+
+    pub(super) fn message(&self) -> String {
+        self.reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
+    pub(super) fn json(&self) -> Value {
+        self.reasons.iter().map(|reason| json!({ "reason": reason.name, "detail": reason.text })).collect()
+    }
 }
 
 impl Reason {

@@ -1,31 +1,19 @@
+mod body;
 mod diagnose;
 mod json_layout;
+mod saved;
 mod variants;
 
-use serde_json::json;
-
-use self::diagnose::Diagnosis;
 use crate::args::VerifyArgs;
 use crate::error::CliError;
-use crate::{input, output, secret};
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
-    let secret = secret::load(&args.secret)?;
-    let body = input::read(args.file.as_deref())?;
-    let secret_bytes = || secret::read_bytes(&args.secret);
-    let result = diagnose::verify(&secret, secret_bytes, &body, args.signature.as_encoded_bytes());
-    if args.json {
-        let reasons = result.as_ref().err().map_or(&[][..], |diagnosis| &diagnosis.reasons);
-        let reasons: Vec<_> =
-            reasons.iter().map(|reason| json!({ "reason": reason.name, "detail": reason.text })).collect();
-        output::print_line(&json!({ "valid": result.is_ok(), "reasons": reasons }).to_string())?;
-    } else if result.is_ok() {
-        output::print_line("the signature matches the body")?;
+    match (&args.signature, &args.file) {
+        (Some(signature), _) => body::run(args, signature.as_encoded_bytes()),
+        (None, Some(file)) => saved::run(args, file),
+        (None, None) => Err(CliError::usage(
+            "nothing to verify: name a file that `roomz listen --save` wrote, or pass the value of the header \
+             Roomz-Signature with --signature",
+        )),
     }
-    result.map_err(|diagnosis| CliError::failed(message(&diagnosis)))
-}
-
-fn message(diagnosis: &Diagnosis) -> String {
-    let reasons: Vec<_> = diagnosis.reasons.iter().map(|reason| reason.text.as_str()).collect();
-    reasons.join("; ")
 }

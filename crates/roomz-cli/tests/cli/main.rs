@@ -16,3 +16,4 @@ mod support;
 mod terminal;
 mod tls;
 mod verify;
+mod verify_saved;

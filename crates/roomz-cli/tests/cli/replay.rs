@@ -4,7 +4,9 @@ use http::StatusCode;
 use roomz_axum::Secret;
 use serde_json::Value;
 
-use crate::support::{ListenProcess, SECRET, TestDir, TestReceiver, path_text, run, run_with_secret};
+use crate::support::{
+    ListenProcess, SECRET, TestDir, TestReceiver, command, path_text, run, run_with_secret,
+};
 
 #[test]
 fn replays_saved_bytes_without_secret() {
@@ -57,7 +59,7 @@ fn replayed_events_are_duplicates() {
 }
 
 #[test]
-fn re_sign_replaces_wrong_signatures() {
+fn skips_deliveries_with_wrong_signature() {
     let directory = TestDir::new();
     let save = path_text(&directory.path("saved.jsonl"));
     let listener = ListenProcess::start(&["--save", &save]);
@@ -65,10 +67,50 @@ fn re_sign_replaces_wrong_signatures() {
     listener.stop("-TERM").assert_succeeds();
     let receiver = TestReceiver::with_layer();
     let output = run(&["replay", &save, &receiver.url]);
+    assert_eq!((output.assert_succeeds().row("sent"), output.row("unverified, not sent")), (2, 1));
+    assert!(output.stdout.contains("--include-unverified"), "{}", output.stdout);
+    let output = run(&["replay", &save, &receiver.url, "--include-unverified", "--json"]);
     output.assert_fails(1, &["1 of 3 deliveries", "1 × 401 signature-mismatch"]);
+    assert_eq!(output.json()["unverified_not_sent"], 0);
+
+    // A new signature would make a forged delivery valid, so it needs the option, too.
     let secret = directory.write("secret", SECRET);
-    run(&["replay", &save, &receiver.url, "--re-sign", "--secret-file", &secret]).assert_succeeds();
+    let re_sign = ["replay", &save, &receiver.url, "--re-sign", "--secret-file", &secret];
+    assert_eq!(run(&re_sign).assert_succeeds().row("unverified, not sent"), 1);
+    assert_eq!(receiver.handled().len(), 2);
+    run(&[&re_sign[..], &["--include-unverified"]].concat()).assert_succeeds();
     assert_eq!(receiver.handled().len(), 3);
+}
+
+#[test]
+fn re_sign_replaces_saved_signatures() {
+    let directory = TestDir::new();
+    let save = path_text(&directory.path("saved.jsonl"));
+    let other = directory.write("other", "another secret");
+    let listener = ListenProcess::start_command(&mut command(), &["--save", &save]);
+    run(&["send", &listener.url, "--secret-file", &other, "--count", "2"]).assert_succeeds();
+    listener.stop("-TERM");
+    // Saved without a secret, the deliveries may have a correct signature: they are sent.
+    let receiver = TestReceiver::with_layer();
+    run(&["replay", &save, &receiver.url]).assert_fails(1, &["2 of 2 deliveries", "2 × 401"]);
+    run_with_secret(&["replay", &save, &receiver.url, "--re-sign"]).assert_succeeds();
+    assert_eq!(receiver.handled().len(), 2);
+}
+
+#[test]
+fn file_with_only_forged_deliveries_fails() {
+    let directory = TestDir::new();
+    let save = path_text(&directory.path("saved.jsonl"));
+    let listener = ListenProcess::start(&["--save", &save]);
+    let other = directory.write("other", "another secret");
+    run(&["send", &listener.url, "--secret-file", &other]).assert_fails(1, &["401"]);
+    listener.stop("-TERM").assert_succeeds();
+    let saved: Value = serde_json::from_slice(&fs::read(&save).unwrap()).unwrap();
+    assert_eq!(saved["verified"], false);
+    let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
+    run(&["replay", &save, &receiver.url])
+        .assert_fails(1, &["no delivery of", "correct signature", "--include-unverified"]);
+    assert_eq!(receiver.requests().len(), 0);
 }
 
 #[test]

@@ -1,14 +1,17 @@
+mod select;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header;
 use roomz_protocol::{SIGNATURE_HEADER, Secret};
 
+use self::select::Selection;
 use crate::args::ReplayArgs;
 use crate::deliver::report::PlannedCounts;
 use crate::deliver::{self, Delivery, Outgoing, Source, Target, signature_header, user_agent};
 use crate::error::CliError;
 use crate::saved_delivery::SavedDelivery;
-use crate::{input, secret};
+use crate::secret;
 
 pub(crate) async fn run(args: &ReplayArgs) -> Result<(), CliError> {
     let target = Target::parse(&args.url)?;
@@ -17,34 +20,10 @@ pub(crate) async fn run(args: &ReplayArgs) -> Result<(), CliError> {
         return Err(CliError::usage("a secret requires --re-sign: add --re-sign or remove the secret"));
     }
     let secret = if args.re_sign { Some(secret::load(&args.secret)?) } else { None };
-    let deliveries = read_deliveries(args)?;
-    let planned = PlannedCounts { events: deliveries.len() as u64, ..PlannedCounts::default() };
+    let Selection { deliveries, unverified } = select::select(args)?;
+    let planned = PlannedCounts { events: deliveries.len() as u64, unverified, ..PlannedCounts::default() };
     let source = SavedSource { deliveries, secret, next: AtomicUsize::new(0) };
     deliver::run(target, source, &args.deliver).await?.finish(planned, args.deliver.json)
-}
-
-/// Reads the whole file, so that an invalid line is reported before anything is sent.
-fn read_deliveries(args: &ReplayArgs) -> Result<Vec<SavedDelivery>, CliError> {
-    let file = args.file.display();
-    let bytes = input::read(Some(&args.file))?;
-    let lines =
-        bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
-    let deliveries: Vec<_> = lines
-        .map(|(index, line)| {
-            SavedDelivery::from_line(line).map_err(|problem| {
-                let number = index + 1;
-                CliError::failed(format!(
-                    "invalid line {number} of {file}: {problem}; correct or remove the line; nothing was sent"
-                ))
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    if deliveries.is_empty() {
-        return Err(CliError::failed(format!(
-            "{file} contains no deliveries; record some with `roomz listen --save FILE`"
-        )));
-    }
-    Ok(deliveries)
 }
 
 /// The deliveries of a file.

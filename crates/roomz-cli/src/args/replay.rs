@@ -1,0 +1,37 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::{DeliverArgs, SecretArgs};
+
+const REPLAY_HELP: &str = "\
+Examples:
+  roomz replay deliveries.jsonl http://127.0.0.1:3000/webhooks/roomz
+  roomz replay deliveries.jsonl http://127.0.0.1:3000/hook --re-sign
+
+Sends the saved bodies and signatures to the URL; the saved paths are ignored. Exits with 1 when a delivery was not \
+answered 2xx.
+
+Deliveries with a wrong signature are not sent, also not with --re-sign, which would make them valid: add \
+--include-unverified to send them. Deliveries that `roomz listen` received without a secret are sent.";
+
+#[derive(Args)]
+#[command(after_help = REPLAY_HELP)]
+pub(crate) struct ReplayArgs {
+    /// File written by `roomz listen --save`
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// URL of the receiver
+    #[arg(value_hint = ValueHint::Url)]
+    pub(crate) url: String,
+    /// Replace the saved signatures: sign the bodies again with the secret
+    #[arg(long)]
+    pub(crate) re_sign: bool,
+    /// Also send deliveries whose signature was wrong when they were received
+    #[arg(long)]
+    pub(crate) include_unverified: bool,
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+    #[command(flatten)]
+    pub(crate) deliver: DeliverArgs,
+}

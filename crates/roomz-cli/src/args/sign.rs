@@ -1,0 +1,26 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::SecretArgs;
+
+const SIGN_HELP: &str = "\
+Examples:
+  roomz sign --secret-file secret body.json
+  signature=$(roomz sign body.json)
+
+To send the body with curl, use `--data-binary @body.json` and the headers `Content-Type: application/json` and \
+`Roomz-Signature: $signature`.";
+
+#[derive(Args)]
+#[command(after_help = SIGN_HELP)]
+pub(crate) struct SignArgs {
+    /// File that contains the body [default: standard input]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}

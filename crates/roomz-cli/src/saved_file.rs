@@ -1,0 +1,49 @@
+//! Reads files that `listen --save` wrote.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::error::CliError;
+use crate::input;
+use crate::saved_delivery::SavedDelivery;
+
+/// The lines of a file, not yet parsed.
+#[derive(Debug)]
+pub(crate) struct SavedFile {
+    /// The name of the file, for messages.
+    pub(crate) name: String,
+    bytes: Bytes,
+}
+
+impl SavedFile {
+    /// Reads the whole file; `-` is standard input. Fails when it has no line.
+    pub(crate) fn read(file: &Path) -> Result<Self, CliError> {
+        let is_stdin = file == Path::new("-");
+        let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
+        let saved = Self { name, bytes: input::read(Some(file))? };
+        if saved.lines().next().is_none() {
+            return Err(CliError::failed(format!(
+                "{} contains no deliveries; record some with `roomz listen --save FILE`",
+                saved.name
+            )));
+        }
+        Ok(saved)
+    }
+
+    /// The lines that are not empty, with their numbers, from 1.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let lines = self.bytes.split(|byte| *byte == b'\n').enumerate();
+        lines.map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.trim_ascii().is_empty())
+    }
+
+    /// Parses one of the [`lines`](Self::lines), for a command that sends nothing when a line is invalid.
+    pub(crate) fn parse(&self, number: usize, line: &[u8]) -> Result<SavedDelivery, CliError> {
+        SavedDelivery::from_line(line).map_err(|problem| {
+            CliError::failed(format!(
+                "invalid line {number} of {}: {problem}; correct or remove the line; nothing was sent",
+                self.name
+            ))
+        })
+    }
+}

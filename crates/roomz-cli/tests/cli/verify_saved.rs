@@ -1,0 +1,120 @@
+//! `verify` with a file that `listen --save` wrote.
+
+use roomz_axum::Secret;
+use serde_json::{Value, json};
+
+use crate::support::{
+    ListenProcess, RunOutput, SECRET, TestDir, command_with_secret, path_text, run, run_command,
+    run_with_secret,
+};
+
+const ID: &str = "e6ae112e-2af3-4d72-894b-03435d7afde4";
+
+fn event() -> String {
+    format!(
+        r#"{{"id":"{ID}","type":"desk.moved","timestamp":"2024-05-21T08:22:32.452Z","apiVersion":"1.0","data":{{}}}}"#
+    )
+}
+
+/// A saved line with these signatures, as a version without the member `verified` wrote it.
+fn line(body: &str, signatures: &[&str]) -> String {
+    let headers: Vec<_> =
+        signatures.iter().map(|value| json!({ "name": "roomz-signature", "value": value })).collect();
+    json!({ "received": "", "method": "POST", "path": "/", "headers": headers, "body": body }).to_string()
+}
+
+fn sign(secret: &str, body: &str) -> String {
+    Secret::new(secret).unwrap().sign(body.as_bytes()).to_base64()
+}
+
+fn verify(lines: &[String]) -> RunOutput {
+    let directory = TestDir::new();
+    let file = directory.write("saved.jsonl", lines.join("\n"));
+    let output = run_with_secret(&["verify", &file]);
+    let json = run_with_secret(&["verify", "--json", &file]);
+    assert_eq!((json.code, &json.stderr), (output.code, &output.stderr));
+    let correct = sign(SECRET, &event());
+    assert!(!format!("{output:?}{json:?}").contains(&correct));
+    output
+}
+
+#[test]
+fn verifies_what_listen_saved() {
+    let directory = TestDir::new();
+    let save = path_text(&directory.path("saved.jsonl"));
+    let listener = ListenProcess::start(&["--save", &save]);
+    run_with_secret(&["send", &listener.url, "--id", ID]).assert_succeeds();
+    let good = run_with_secret(&["verify", &save]);
+    assert_eq!(
+        good.assert_succeeds().stdout,
+        format!("line 1, event {ID}: verified\n1 of 1 deliveries verified\n")
+    );
+    let other = directory.write("secret", format!("{SECRET}\n"));
+    run(&["verify", "--secret-file", &other, &save]).assert_fails(1, &["ends with a newline"]);
+    run_with_secret(&["send", &listener.url, "--forged", "1"]).assert_succeeds();
+    listener.stop("-TERM").assert_succeeds();
+    let output = run_with_secret(&["verify", &save]);
+    output.assert_fails(1, &["1 of 3 deliveries could not be verified", "line by line"]);
+    assert_eq!(output.stdout.matches(": verified").count(), 2, "{}", output.stdout);
+    assert_eq!(output.stdout.matches(": NOT VERIFIED: the signature does not match").count(), 1);
+    let from_stdin = run_command(command_with_secret().args(["verify", "-"]), &std::fs::read(&save).unwrap());
+    assert_eq!((from_stdin.code, from_stdin.stdout), (1, output.stdout));
+}
+
+#[test]
+fn explains_each_line() {
+    let (body, correct) = (event(), sign(SECRET, &event()));
+    let other_case = sign(&SECRET.to_uppercase(), &body);
+    let output = verify(&[
+        line(&body, &[&correct]),
+        line(&format!("{body}\n"), &[&correct]),
+        String::new(),
+        line(&body, &[&other_case]),
+        line(&body, &[]),
+        line(&body, &[&correct, &correct]),
+        line("not an event", &[&sign(SECRET, "not an event")]),
+        "{\"received\":\"canary".to_owned(),
+    ]);
+    output.assert_fails(1, &["5 of 7 deliveries"]);
+    let lines: Vec<_> = output.stdout.lines().collect();
+    for (found, (start, part)) in lines.iter().zip([
+        ("line 1, event", "verified"),
+        ("line 2, event", "NOT VERIFIED: the body has white space around it"),
+        ("line 4, event", "NOT VERIFIED: the signer changed the secret to lower case or upper case"),
+        ("line 5, event", "NOT VERIFIED: the header roomz-signature is missing"),
+        ("line 6, event", "NOT VERIFIED: there is more than one header"),
+        ("line 7, not an event", "verified"),
+        ("line 8, not a saved delivery", "NOT VERIFIED: not JSON: the line ends too early"),
+        ("2 of 7 deliveries verified", ""),
+    ]) {
+        assert!(found.starts_with(start) && found.contains(part), "{found}");
+    }
+    assert_eq!(lines.len(), 8);
+    assert!(!output.stdout.contains("canary"));
+}
+
+#[test]
+fn json_prints_one_object_per_line() {
+    let directory = TestDir::new();
+    let lines = [line(&event(), &[&sign(SECRET, &event())]), line("x", &[])];
+    let file = directory.write("saved.jsonl", lines.join("\n"));
+    let output = run_with_secret(&["verify", "--json", &file]);
+    output.assert_fails(1, &["1 of 2"]);
+    let objects: Vec<Value> = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects[0], json!({ "line": 1, "id": ID, "valid": true, "reasons": [] }));
+    assert_eq!((&objects[1]["id"], &objects[1]["valid"]), (&Value::Null, &json!(false)));
+    assert_eq!(objects[1]["reasons"][0]["reason"], "signature-missing");
+}
+
+#[test]
+fn other_file_needs_signature_option() {
+    let directory = TestDir::new();
+    let file = directory.write("body.json", event());
+    run_with_secret(&["verify", &file]).assert_fails(
+        1,
+        &["contains no saved deliveries (line 1: member \"method\" is missing)", "add --signature"],
+    );
+    run_with_secret(&["verify", &directory.write("empty", "")]).assert_fails(1, &["contains no deliveries"]);
+    run_with_secret(&["verify"])
+        .assert_fails(2, &["name a file that `roomz listen --save` wrote", "--signature"]);
+}
