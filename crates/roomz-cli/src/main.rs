@@ -9,6 +9,7 @@
 
 mod args;
 mod clap_error;
+mod client;
 mod deliver;
 mod error;
 mod escape;

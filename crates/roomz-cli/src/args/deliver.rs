@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::ConnectArgs;
 use super::values::{parse_positive_number, parse_positive_seconds, parse_seconds};
 
 /// Options of `send` and `replay`.
@@ -23,6 +24,8 @@ pub(crate) struct DeliverArgs {
     /// Timeout of one attempt, from connecting to the end of the response; ROOMZ currently waits 30 s
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "30", value_parser = parse_positive_seconds)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,

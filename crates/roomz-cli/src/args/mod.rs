@@ -4,6 +4,7 @@
 //! terminal; an example stays below 80 columns, so that it is never wrapped and can be copied.
 
 mod cli;
+mod connect;
 mod deliver;
 mod listen;
 mod replay;
@@ -14,6 +15,7 @@ pub(crate) mod values;
 mod verify;
 
 pub(crate) use self::cli::{Cli, Command};
+pub(crate) use self::connect::ConnectArgs;
 pub(crate) use self::deliver::DeliverArgs;
 pub(crate) use self::listen::ListenArgs;
 pub(crate) use self::replay::ReplayArgs;

@@ -12,12 +12,13 @@ Examples:
   roomz send http://127.0.0.1:3000/hook --count 10000 --connections 64
   roomz send http://127.0.0.1:3000/hook --duplicates 0.1 --forged 0.1
   roomz send https://staging.example.com/hook --count 600 --rate 10 --retry
+  roomz send https://localhost:3443/webhooks/roomz --cacert chain.pem
   roomz send http://127.0.0.1:3000/webhooks/roomz --body delivery.json
 
 Exits with 1 when a correctly signed delivery was not answered 2xx, or a forged one not 401.
 
-Redirects are not followed and proxies are not used. With https, set SSL_CERT_FILE to replace the system's certificate \
-authorities.";
+Redirects are not followed and proxies are not used. With https, the certificate authorities of the system are trusted, \
+and those in --cacert.";
 
 #[derive(Args)]
 #[command(after_help = SEND_HELP)]

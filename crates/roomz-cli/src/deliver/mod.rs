@@ -1,34 +1,33 @@
 //! Sends the deliveries of a [`Source`] over several connections, with a rate limit and retries.
 
-mod client;
-mod headers;
+mod advice;
 mod pace;
 mod progress;
 pub(crate) mod report;
 mod response;
 mod retry;
 pub(crate) mod stats;
-mod target;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::client::{Client, Connection};
 use self::pace::{Pace, sleep_until};
 use self::progress::Progress;
 use self::report::Report;
+use self::response::ReceiverResponse;
 use self::retry::RetryPolicy;
 use self::stats::{Outcome, Stats};
 use crate::args::DeliverArgs;
+use crate::client::{Client, Connection, Outgoing, Target};
 use crate::error::CliError;
 
-pub(crate) use self::client::Outgoing;
-pub(crate) use self::headers::{signature_header, user_agent};
-pub(crate) use self::target::Target;
+/// A longer response body is not read to its end, and its connection is not reused.
+const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
 /// The deliveries to send.
 pub(crate) trait Source: Send + Sync + 'static {
@@ -58,7 +57,7 @@ struct Shared<S> {
 /// Sends all deliveries and returns the report. Without retries, fails before the first delivery when the receiver is
 /// unreachable.
 pub(crate) async fn run(target: Target, source: impl Source, args: &DeliverArgs) -> Result<Report, CliError> {
-    let client = Client::new(target, args.timeout)?;
+    let client = Client::new(target, args.timeout, args.connect.cacert.as_deref())?;
     let retry = args.retry.map(|max_retries| RetryPolicy { max_retries, backoff: args.backoff });
     // With retries, a failed connection is retried like any other failed attempt.
     let mut first_connection = if retry.is_none() { Some(client.open().await?) } else { None };
@@ -108,7 +107,8 @@ impl<S: Source> Shared<S> {
     async fn deliver(&self, delivery: &Delivery, connection: &mut Option<Connection>, stats: &mut Stats) {
         for attempt in 1.. {
             let started = Instant::now();
-            let result = self.client.deliver(connection, &delivery.outgoing).await;
+            let response = self.client.request(connection, &delivery.outgoing, MAX_RESPONSE_BODY).await;
+            let result = response.map(|raw| ReceiverResponse::new(&raw.head, &raw.body, SystemTime::now()));
             let outcome = stats.record_attempt(&result, started.elapsed(), delivery.forged);
             if outcome == Outcome::Expected {
                 return;

@@ -53,14 +53,18 @@ impl Report {
 
     fn error(&self) -> Option<CliError> {
         let (most_frequent, _) = self.stats.failed.iter().max_by_key(|(_, number)| **number)?;
-        let results: Vec<_> =
-            self.stats.failed.iter().map(|(result, number)| format!("{number} × {result}")).collect();
+        let results: Vec<_> = self
+            .stats
+            .failed
+            .iter()
+            .map(|(failure, number)| format!("{number} × {}", failure.result))
+            .collect();
         Some(CliError::failed(format!(
             "{} of {} deliveries failed ({}): {}",
             self.failed(),
             self.total,
             results.join(", "),
-            advice(most_frequent)
+            most_frequent.advice
         )))
     }
 
@@ -196,25 +200,5 @@ fn format_duration(micros: u128) -> String {
         format!("{milliseconds:.2} ms")
     } else {
         format!("{:.2} s", milliseconds / 1_000.0)
-    }
-}
-
-/// Tells the user what to do about the most frequent result of the failed deliveries.
-fn advice(result: &str) -> &'static str {
-    match result.split(' ').next().unwrap_or_default() {
-        _ if result.ends_with("forged delivery") => "the receiver must answer 401 to a wrong signature",
-        _ if result.contains("Too many open files") => "raise `ulimit -n`, or lower --connections",
-        _ if result.contains("grpc-status") => {
-            "a gRPC server answered, not the webhook: check the path of the URL, and let the server answer unknown paths \
-             with 404"
-        }
-        "401" => "compare the secret with the receiver's",
-        "404" | "405" => "check the path of the URL",
-        "503" => "check the receiver's log, and try --retry",
-        status if status.starts_with('5') => "check the receiver's log",
-        status if status.starts_with(|c: char| c.is_ascii_digit()) => {
-            "look up the reason in the receiver's documentation"
-        }
-        _ => "check that the receiver is running; raise --timeout if it is slow",
     }
 }

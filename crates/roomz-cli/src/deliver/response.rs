@@ -22,7 +22,7 @@ pub(crate) struct ReceiverResponse {
     pub(crate) reason: Option<String>,
     pub(crate) retry_after: Option<Duration>,
     /// A gRPC server answered, such as tonic, which answers unknown paths with 200. The webhook received nothing.
-    is_grpc: bool,
+    pub(super) is_grpc: bool,
 }
 
 impl ReceiverResponse {

@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::client::TransportError;
+use super::advice::advice;
 use super::response::ReceiverResponse;
+use crate::client::TransportError;
 
 /// The most keys of one map: a receiver that returns a new reason each time must not exhaust the memory.
 const MAX_KEYS: usize = 100;
@@ -31,9 +32,18 @@ pub(crate) struct Stats {
     pub(crate) forged_rejected: u64,
     pub(crate) forged_accepted: u64,
     /// Failed deliveries by the result of their last attempt.
-    pub(crate) failed: Counts<String>,
+    pub(crate) failed: Counts<Failure>,
     /// Microseconds from sending to the end of the response.
     pub(crate) latency: Histogram<u64>,
+}
+
+/// The result of the last attempt of a failed delivery.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Failure {
+    /// The status and the reason, or the cause of a connection error.
+    pub(crate) result: String,
+    /// What the user can do about it.
+    pub(crate) advice: &'static str,
 }
 
 /// The result of an attempt, as far as the next step depends on it.
@@ -74,7 +84,7 @@ impl Stats {
         self.sent += 1;
         let response = match result {
             Ok(response) => response,
-            Err(TransportError(cause)) => {
+            Err(TransportError { cause, .. }) => {
                 add(&mut self.transport_errors, cause.clone(), 1);
                 return Outcome::Unexpected;
             }
@@ -100,17 +110,17 @@ impl Stats {
 
     /// Counts a delivery that is not retried again, with the result of its last attempt.
     pub(crate) fn record_failure(&mut self, result: &Result<ReceiverResponse, TransportError>, forged: bool) {
-        let mut key = match result {
-            Err(TransportError(cause)) => cause.clone(),
+        let mut text = match result {
+            Err(error) => error.cause.clone(),
             Ok(response) => {
                 let status = response.status.as_u16().to_string();
                 [&status, response.reason.as_deref().unwrap_or_default()].join(" ").trim_end().to_owned()
             }
         };
         if forged {
-            key += " to a forged delivery";
+            text += " to a forged delivery";
         }
-        add(&mut self.failed, key, 1);
+        add(&mut self.failed, Failure { result: text, advice: advice(result, forged) }, 1);
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
@@ -137,6 +147,12 @@ trait CountKey: Ord {
 impl CountKey for String {
     fn overflow(self) -> Self {
         "(others)".to_owned()
+    }
+}
+
+impl CountKey for Failure {
+    fn overflow(self) -> Self {
+        Self { result: self.result.overflow(), ..self }
     }
 }
 

@@ -7,8 +7,9 @@ use roomz_protocol::{SIGNATURE_HEADER, Secret};
 
 use self::select::Selection;
 use crate::args::ReplayArgs;
+use crate::client::{Outgoing, Target, signature_header, user_agent};
 use crate::deliver::report::PlannedCounts;
-use crate::deliver::{self, Delivery, Outgoing, Source, Target, signature_header, user_agent};
+use crate::deliver::{self, Delivery, Source};
 use crate::error::CliError;
 use crate::saved_delivery::SavedDelivery;
 use crate::secret;

@@ -9,7 +9,8 @@ use roomz_protocol::{SIGNATURE_HEADER, Secret, Timestamp, Uuid};
 use self::event_body::EventBody;
 use self::plan::{Plan, PlanOptions, PlannedEvent};
 use crate::args::SendArgs;
-use crate::deliver::{self, Delivery, Outgoing, Source, Target, signature_header, user_agent};
+use crate::client::{Outgoing, Target, signature_header, user_agent};
+use crate::deliver::{self, Delivery, Source};
 use crate::error::CliError;
 use crate::{input, secret};
 

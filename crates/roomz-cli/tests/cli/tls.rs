@@ -1,5 +1,6 @@
-//! `https`, with a self-signed certificate.
+//! `https`, with certificates that `openssl` creates.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -7,55 +8,183 @@ use http::StatusCode;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::runtime::Runtime;
 
-use crate::support::{TestDir, command_with_secret, path_text, run_command, skip};
+use crate::support::{RunOutput, TestDir, command_with_secret, path_text, run_command, skip};
 
-/// Creates a certificate and its key. `None` when `openssl` is not installed.
-fn create_certificate(directory: &TestDir) -> Option<(String, String)> {
-    let (key, certificate) =
-        (path_text(&directory.path("key.pem")), path_text(&directory.path("certificate.pem")));
-    let arguments = format!(
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
-         -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout {key} -out {certificate}"
-    );
-    let created = Command::new("openssl").args(arguments.split_whitespace()).output().ok()?;
-    created.status.success().then_some((certificate, key))
+const EXAMPLE_README: &str = include_str!("../../../../examples/https/README.md");
+
+/// Runs a shell command in the directory. False when it fails, such as when `openssl` is not installed.
+fn run_shell(directory: &TestDir, script: &str) -> bool {
+    let output = Command::new("sh").args(["-ec", script]).current_dir(directory.path("")).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// The command in the README of `examples/https` that creates a self-signed certificate: `key.pem` and `chain.pem`.
+fn readme_command() -> String {
+    let start = EXAMPLE_README.find("openssl req").unwrap();
+    let end = EXAMPLE_README[start..].find("export").unwrap();
+    EXAMPLE_README[start..start + end].to_owned()
+}
+
+/// A script that creates `chain.pem` and `key.pem` with these options.
+fn create(options: &str) -> String {
+    format!(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+         -keyout key.pem -out chain.pem {options}"
+    )
+}
+
+/// A script that creates a self-signed certificate that has expired. `openssl req` cannot do it.
+const CREATE_EXPIRED: &str = "
+    printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\nserial=serial\\nnew_certs_dir=.\\ndefault_md=sha256\\npolicy=p\\n\
+        x509_extensions=e\\n[p]\\ncommonName=supplied\\n[e]\\nsubjectAltName=DNS:localhost\\n' > ca.conf
+    : > index; echo 01 > serial
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout key.pem -out request.pem
+    openssl ca -batch -config ca.conf -selfsign -keyfile key.pem -in request.pem -out chain.pem -notext \
+        -startdate 20200101000000Z -enddate 20200201000000Z";
+
+/// An HTTPS server with `chain.pem` and `key.pem` of the directory; it stops when dropped.
+struct TlsServer {
+    port: u16,
+    _runtime: Runtime,
+}
+
+impl TlsServer {
+    fn start(directory: &TestDir) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let port = runtime.block_on(serve(&directory.path("chain.pem"), &directory.path("key.pem")));
+        Self { port, _runtime: runtime }
+    }
+}
+
+fn send(url: &str, options: &[&str]) -> RunOutput {
+    let mut program = command_with_secret();
+    program.env_remove("SSL_CERT_DIR").env_remove("SSL_CERT_FILE");
+    run_command(program.args(["send", url, "--count", "20", "--connections", "4"]).args(options), b"")
 }
 
 #[test]
-fn https_requires_trusted_certificate() {
+fn certificate_of_example_works() {
     let directory = TestDir::new();
-    let Some((certificate, key)) = create_certificate(&directory) else {
+    if !run_shell(&directory, &readme_command()) {
         return skip("https", "openssl is not installed");
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let port = runtime.block_on(serve(&certificate, &key));
-    let url = format!("https://localhost:{port}/hook");
-
-    let send = |authorities: Option<&str>, url: &str| {
-        let mut program = command_with_secret();
-        program.env_remove("SSL_CERT_DIR").env_remove("SSL_CERT_FILE");
-        program.args(["send", url, "--count", "20", "--connections", "4"]);
-        if let Some(file) = authorities {
-            program.env("SSL_CERT_FILE", file);
-        }
-        run_command(&mut program, b"")
-    };
-    let output = send(Some(&certificate), &url);
-    assert_eq!(output.assert_succeeds().row("2xx"), 20);
-    send(Some(&directory.write("empty.pem", "")), &url).assert_fails(1, &["SSL_CERT_FILE"]);
-    let untrusted = send(None, &url);
-    assert_eq!(
-        (untrusted.code, untrusted.stderr.lines().count(), untrusted.stdout.as_str()),
-        (1, 1, ""),
-        "{untrusted:?}"
-    );
-    let other_name = url.replace("localhost", "127.0.0.1");
-    send(Some(&certificate), &other_name).assert_fails(1, &["cannot connect", "certificate"]);
-    send(Some(&certificate), &url.replace("https", "http")).assert_fails(1, &["20 of 20 deliveries"]);
+    }
+    let server = TlsServer::start(&directory);
+    let chain = path_text(&directory.path("chain.pem"));
+    for host in ["localhost", "127.0.0.1"] {
+        let url = format!("https://{host}:{}/hook", server.port);
+        assert_eq!(send(&url, &["--cacert", &chain]).assert_succeeds().row("2xx"), 20);
+        let untrusted = send(&url, &[]);
+        // On a machine without authorities, the message is another one, which also names the option.
+        untrusted.assert_fails(1, &["--cacert FILE"]);
+        assert_eq!(untrusted.stdout, "");
+    }
 }
 
-async fn serve(certificate: &str, key: &str) -> u16 {
+#[test]
+fn certificate_signed_by_authority_works() {
+    let directory = TestDir::new();
+    let authority = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
+                     -keyout ca.key -out ca.pem";
+    let leaf = create(
+        "-CA ca.pem -CAkey ca.key -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE",
+    );
+    if !run_shell(&directory, &format!("{authority}\n{leaf}")) {
+        return skip("https", "openssl is not installed, or older than 3.0");
+    }
+    let server = TlsServer::start(&directory);
+    let url = format!("https://localhost:{}/hook", server.port);
+    for file in ["ca.pem", "chain.pem"] {
+        send(&url, &["--cacert", &path_text(&directory.path(file))]).assert_succeeds();
+    }
+    assert!(run_shell(&directory, &create("-addext subjectAltName=DNS:localhost")));
+    let other = path_text(&directory.path("chain.pem"));
+    send(&url, &["--cacert", &other]).assert_fails(1, &["from an unknown authority", "--cacert FILE"]);
+}
+
+#[test]
+fn rejected_certificate_is_explained() {
+    for (script, parts) in [
+        (
+            &create("-addext subjectAltName=DNS:roomz.example,IP:192.0.2.7") as &str,
+            &["is for roomz.example, 192.0.2.7 and not for localhost", "use a host of the certificate"][..],
+        ),
+        (CREATE_EXPIRED, &["certificate expired at 2020-02-01T00:00:00Z", "renew it"]),
+    ] {
+        let directory = TestDir::new();
+        if !run_shell(&directory, script) {
+            return skip("https", "openssl is not installed");
+        }
+        let server = TlsServer::start(&directory);
+        let url = format!("https://localhost:{}/hook", server.port);
+        let output = send(&url, &["--cacert", &path_text(&directory.path("chain.pem"))]);
+        output.assert_fails(1, parts);
+        assert!(output.stderr.contains(&format!("cannot connect to localhost:{}: ", server.port)));
+    }
+}
+
+#[test]
+fn wrong_scheme_is_explained() {
+    let directory = TestDir::new();
+    if !run_shell(&directory, &readme_command()) {
+        return skip("https", "openssl is not installed");
+    }
+    let chain = path_text(&directory.path("chain.pem"));
+    let server = TlsServer::start(&directory);
+    send(&format!("http://localhost:{}/hook", server.port), &[])
+        .assert_fails(1, &["20 × the response is not HTTP/1.1", "use https://"]);
+    let plain = crate::support::TestReceiver::responding(|_, _| StatusCode::OK);
+    send(&plain.url.replace("http://", "https://"), &["--cacert", &chain])
+        .assert_fails(1, &["the server does not speak TLS", "use http://"]);
+    send(&plain.url, &["--cacert", &chain]).assert_succeeds();
+}
+
+#[test]
+fn certificate_file_errors_name_the_line() {
+    let directory = TestDir::new();
+    let pem = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+    for (bytes, part) in [
+        (&b""[..], "it is empty"),
+        (b"hello\n", "contains no certificate in PEM"),
+        (b"\x30\x82\x01\x00", "it is DER and not PEM; convert it with `openssl x509 -inform der`"),
+        (
+            b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n",
+            "a private key and no certificate",
+        ),
+        (b"# mine\n\n-----BEGIN CERTIFICATE-----\nAAAA\n", "begins in line 3 has no end"),
+        (
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END KEY-----\n",
+            "line 3 should be -----END CERTIFICATE-----",
+        ),
+        (pem("AAAA").as_bytes(), "begins in line 1 is damaged"),
+        (pem("canary!").as_bytes(), "begins in line 1 is damaged"),
+    ] {
+        let file = directory.write("ca.pem", bytes);
+        // Nothing listens there: the file is read before the connection is opened.
+        let output = send("http://127.0.0.1:1/", &["--cacert", &file]);
+        output.assert_fails(1, &["cannot use --cacert", &file, part]);
+        assert!(!output.stderr.contains("canary"));
+    }
+    for missing in ["none.pem", "."] {
+        let file = path_text(&directory.path(missing));
+        send("https://127.0.0.1:1/", &["--cacert", &file])
+            .assert_fails(1, &["cannot use --cacert", &file, "check that the file exists"]);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn machine_without_authorities_is_explained() {
+    let directory = TestDir::new();
+    let mut program = command_with_secret();
+    program.env("SSL_CERT_FILE", directory.write("empty.pem", "")).env_remove("SSL_CERT_DIR");
+    run_command(program.args(["send", "https://127.0.0.1:1/"]), b"")
+        .assert_fails(1, &["no certificate authorities", "install ca-certificates", "--cacert FILE"]);
+}
+
+async fn serve(certificate: &Path, key: &Path) -> u16 {
     let certificate = CertificateDer::from_pem_file(certificate).unwrap();
     let key = PrivateKeyDer::from_pem_file(key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -66,7 +195,7 @@ async fn serve(certificate: &str, key: &str) -> u16 {
         .with_single_cert(vec![certificate], key)
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = tokio::net::TcpListener::bind("localhost:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
