@@ -3,20 +3,20 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ConnectArgs;
-use super::values::{parse_positive_number, parse_positive_seconds, parse_seconds};
+use super::values::{parse_number, parse_positive_number, parse_positive_seconds, parse_seconds};
 
 /// Options of `send` and `replay`.
 #[derive(Args)]
 pub(crate) struct DeliverArgs {
     /// Concurrent connections; each sends its next delivery after the response to the previous one
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = parse_number::<u32, 1, 60_000>)]
     pub(crate) connections: u32,
     /// Maximum deliveries per second [default: unlimited]
     #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, value_parser = parse_positive_number)]
     pub(crate) rate: Option<f64>,
     /// Retry an unexpected response or a connection error up to TIMES times [default without TIMES: 4]; honours
     /// Retry-After up to 60 s
-    #[arg(long, value_name = "TIMES", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
+    #[arg(long, value_name = "TIMES", num_args = 0..=1, require_equals = true, default_missing_value = "4", value_parser = parse_number::<u32, 0, 1_000_000>)]
     pub(crate) retry: Option<u32>,
     /// Delay before the first retry, doubled for each further retry
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "0.5", value_parser = parse_seconds, requires = "retry")]

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use roomz_protocol::{Timestamp, WorkspaceId};
 
-use super::values::{parse_event_id, parse_fraction};
+use super::values::{parse_event_id, parse_fraction, parse_number, parse_timestamp};
 use super::{DeliverArgs, SecretArgs};
 
 const SEND_HELP: &str = "\
@@ -29,7 +29,7 @@ pub(crate) struct SendArgs {
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
     /// Number of distinct events
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = parse_number::<u64, 1, 1_000_000_000_000>)]
     pub(crate) count: u64,
     /// Fraction of the events to send twice; every other duplicate follows at once, the rest later
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, default_value_t = 0.0, value_parser = parse_fraction)]
@@ -55,7 +55,7 @@ pub(crate) struct SendArgs {
     )]
     pub(crate) event_type: String,
     /// Timestamp of the events [default: now]
-    #[arg(long, value_name = "RFC3339", conflicts_with = "body")]
+    #[arg(long, value_name = "RFC3339", conflicts_with = "body", value_parser = parse_timestamp)]
     pub(crate) timestamp: Option<Timestamp>,
     /// Id of the event, sent as written [default: random]
     #[arg(long, value_name = "UUID", conflicts_with = "body", value_parser = parse_event_id)]

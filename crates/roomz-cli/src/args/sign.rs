@@ -8,9 +8,9 @@ const SIGN_HELP: &str = "\
 Examples:
   roomz sign --secret-file secret body.json
   signature=$(roomz sign body.json)
+  curl --data-binary @body.json -H \"Roomz-Signature: $signature\" \"$url\"
 
-To send the body with curl, use `--data-binary @body.json` and the headers `Content-Type: application/json` and \
-`Roomz-Signature: $signature`.";
+With curl, use --data-binary: it sends the bytes as they are.";
 
 #[derive(Args)]
 #[command(after_help = SIGN_HELP)]

@@ -3,7 +3,18 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use roomz_protocol::EventId;
+use roomz_protocol::{EventId, Timestamp};
+
+/// Parses a whole number from `MIN` to `MAX`.
+pub(crate) fn parse_number<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("use a whole number from {MIN} to {MAX}"))
+}
+
+pub(crate) fn parse_timestamp(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_| "use an RFC 3339 time, such as 2024-05-21T08:22:32Z")
+}
 
 pub(crate) fn parse_fraction(text: &str) -> Result<f64, &'static str> {
     let number: f64 = text.parse().unwrap_or(f64::NAN);

@@ -11,7 +11,8 @@ Examples:
   roomz verify --secret-file secret --signature \"$signature\" body.json
   roomz verify --signature \"$signature\" < body.json && echo valid
 
-With --signature, verifies one body. Without it, verifies each delivery in a file that `roomz listen --save` wrote.
+With --signature, verifies one body. Without it, verifies each delivery that the command listen saved in the file, \
+and prints the reason for each one that does not match.
 
 Exits with 0 when every signature matches, or else with 1 and the likely cause. Never prints a correct signature.";
 

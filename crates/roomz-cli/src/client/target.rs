@@ -32,7 +32,18 @@ impl Target {
         if !url.contains("://") {
             return Err("no scheme, add http:// or https://".to_owned());
         }
-        let uri: Uri = url.parse().map_err(|error| format!("cannot parse it ({error})"))?;
+        if let Some(character) = url.chars().find(|c| c.is_whitespace() || c.is_control()) {
+            return Err(format!(
+                "it contains the character {character:?}; remove it, or encode it, such as %20"
+            ));
+        }
+        if url.split_once("://").is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with(['/', '?', '#']))
+        {
+            return Err("no host".to_owned());
+        }
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| "it contains a character that a host or a path cannot contain".to_owned())?;
         let https = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -91,10 +102,13 @@ mod tests {
         for (url, problem) in [
             ("localhost:3000/x", "no scheme"),
             ("ftp://h/x", "the scheme is not"),
-            ("http://", "cannot parse"),
+            ("http://", "no host"),
+            ("http:///x", "no host"),
+            ("http://[::1", "a host or a path cannot contain"),
             ("http://h:99999/", "not a number from 1 to 65535"),
             ("http://h:0/", "port 0"),
-            ("http://a b/", "cannot parse"),
+            ("http://a b/", "contains the character ' '"),
+            ("http://%zz/", "a host or a path cannot contain"),
             ("http://user:canary@h/", "contains a user"),
             ("ftp://h/?token=canary", "the scheme is not"),
             ("", "no scheme"),

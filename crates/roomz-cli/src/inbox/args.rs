@@ -1,6 +1,8 @@
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use roomz_inbox::{EventId, InboxState};
 
+use crate::args::values::parse_number;
+
 const INBOX_HELP: &str = "\
 Examples:
   roomz inbox list --database sqlite://inbox.db
@@ -98,7 +100,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_enum, default_value = "dead")]
     pub(super) state: State,
     /// Maximum number of events
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 100, value_parser = parse_number::<u32, 1, 100_000>)]
     pub(super) limit: u32,
 }
 

@@ -21,6 +21,7 @@ pub(super) async fn connect(args: &DatabaseArgs) -> Result<Inbox, CliError> {
             "the password in --database is visible in the process list: use {DATABASE_VARIABLE}"
         ));
     }
+    check_scheme(setting, &url)?;
     let builder = Inbox::builder(without_creating(&url)).with_migrations(false).with_max_connections(2);
     builder.connect().await.map_err(|error| connect_error(setting, &error))
 }
@@ -28,7 +29,7 @@ pub(super) async fn connect(args: &DatabaseArgs) -> Result<Inbox, CliError> {
 /// The error of an operation of the inbox.
 pub(super) fn operation_error(error: &InboxError) -> CliError {
     let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    CliError::failed(format!("{error}{source}"))
+    CliError::failed(plain(&format!("{error}{source}")))
 }
 
 fn from_environment() -> Result<String, CliError> {
@@ -42,6 +43,32 @@ fn from_environment() -> Result<String, CliError> {
             }
         })
     })
+}
+
+/// Rejects a URL that is of no supported database, without the names of cargo features that the library's error has.
+fn check_scheme(setting: &str, url: &str) -> Result<(), CliError> {
+    if ["postgres://", "postgresql://", "sqlite:"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Ok(());
+    }
+    // Without `://`, the text before a colon may be a user.
+    let problem = match url.split_once("://") {
+        Some((scheme, _)) => format!("unknown scheme {scheme:?}"),
+        None => "the scheme is missing".to_owned(),
+    };
+    let message = format!(
+        "{setting}: invalid database URL: {problem}; use postgres://USER@HOST/DATABASE or sqlite://FILE"
+    );
+    Err(if setting == DATABASE_VARIABLE { CliError::failed(message) } else { CliError::usage(message) })
+}
+
+/// Removes the words with which the database driver introduces each cause.
+fn plain(message: &str) -> String {
+    let introductions = [
+        "error communicating with database: ",
+        "error returned from database: ",
+        "error with configuration: ",
+    ];
+    introductions.iter().fold(message.to_owned(), |text, introduction| text.replace(introduction, ""))
 }
 
 /// Changes an SQLite URL so that a missing file is an error.
@@ -78,10 +105,10 @@ fn connect_error(setting: &str, error: &ConnectError) -> CliError {
             ))
         }
         ConnectErrorKind::InvalidUrl if setting != DATABASE_VARIABLE => {
-            CliError::usage(format!("{setting}: {error:?}"))
+            CliError::usage(plain(&format!("{setting}: {error:?}")))
         }
         // `Debug` prints the message and its causes, without the URL.
-        _ => CliError::failed(format!("{setting}: {error:?}")),
+        _ => CliError::failed(plain(&format!("{setting}: {error:?}"))),
     }
 }
 

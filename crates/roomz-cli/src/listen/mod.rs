@@ -4,6 +4,7 @@ mod save_file;
 mod signature_check;
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,12 +38,7 @@ pub(crate) async fn run(args: &ListenArgs) -> Result<(), CliError> {
         );
     }
     let save_file = args.save.as_deref().map(SaveFile::open).transpose()?;
-    let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
-        let address = &args.listen;
-        CliError::failed(format!(
-            "cannot listen on {address:?}: {error}; use --listen HOST:PORT, with port 0 for a free port"
-        ))
-    })?;
+    let listener = TcpListener::bind(&args.listen).await.map_err(|error| bind_error(&args.listen, &error))?;
     let shutdown = roomz_webhook::shutdown_signal()
         .map_err(|error| CliError::failed(format!("cannot install signal handlers: {error}")))?;
     let address = listener
@@ -66,6 +62,23 @@ pub(crate) async fn run(args: &ListenArgs) -> Result<(), CliError> {
     };
     serve(listener, Arc::new(handler), shutdown).await;
     Ok(())
+}
+
+fn bind_error(address: &str, error: &io::Error) -> CliError {
+    let problem = match error.kind() {
+        io::ErrorKind::InvalidInput => "it is not HOST:PORT with a port from 0 to 65535".to_owned(),
+        io::ErrorKind::AddrInUse => "another program uses the port".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "this user may not use the port; ports below 1024 need root".to_owned()
+        }
+        // The resolver's errors have no kind.
+        _ if error.raw_os_error().is_none() => "the host name cannot be resolved".to_owned(),
+        _ => error.to_string(),
+    };
+    CliError::failed(format!(
+        "cannot listen on {address:?}: {problem}; use --listen HOST:PORT, with port 0 for a free port"
+    ))
 }
 
 async fn serve(listener: TcpListener, handler: Arc<Handler>, shutdown: impl Future<Output = ()>) {

@@ -15,19 +15,41 @@ const COMMANDS: [&str; 12] = [
     "completions",
 ];
 
-/// Each help has examples. On a terminal of 80 columns no example is wrapped, so that it can be copied.
+fn help(name: &str, columns: &str) -> String {
+    let words = name.split(' ').filter(|word| !word.is_empty());
+    let help = run_command(command().args(words).arg("--help").env("COLUMNS", columns), b"");
+    help.assert_succeeds().stdout.clone()
+}
+
+fn examples(help: &str) -> Vec<&str> {
+    let lines = help.lines().skip_while(|line| !line.starts_with("Example")).skip(1);
+    lines.take_while(|line| !line.is_empty()).collect()
+}
+
+/// On a terminal of 80 columns no example is wrapped, so that it can be copied.
 #[test]
 fn help_of_each_command_has_examples() {
     for name in COMMANDS {
-        let help = run_command(command().args(name.split(' ')).arg("--help").env("COLUMNS", "80"), b"");
-        help.assert_succeeds();
-        let examples: Vec<_> = help.stdout.lines().skip_while(|line| !line.starts_with("Example")).collect();
-        assert!(examples.iter().any(|line| line.starts_with(&format!("  roomz {name} "))), "{}", help.stdout);
-        for line in examples.iter().skip(1).take_while(|line| !line.is_empty()) {
-            assert!(line.starts_with("  ") && line.contains(&format!("roomz {name} ")), "wrapped: {line:?}");
+        let (narrow, wide) = (help(name, "80"), help(name, "110"));
+        assert!(
+            examples(&narrow).iter().any(|line| line.starts_with(&format!("  roomz {name} "))),
+            "{narrow}"
+        );
+        assert_eq!(examples(&narrow), examples(&wide), "wrapped: {narrow}");
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        assert!(!narrow.contains('\u{1b}'), "no colours without a terminal");
+    }
+}
+
+/// A command in backquotes is on one line.
+#[test]
+fn help_never_wraps_inside_a_command() {
+    for name in COMMANDS.into_iter().chain([""]) {
+        for columns in ["80", "100", "110"] {
+            for line in help(name, columns).lines() {
+                assert!(line.matches('`').count().is_multiple_of(2), "{name}, {columns} columns: {line:?}");
+            }
         }
-        assert!(help.stdout.lines().all(|line| line.chars().count() <= 80), "{}", help.stdout);
-        assert!(!help.stdout.contains('\u{1b}'), "no colours without a terminal");
     }
 }
 
