@@ -48,3 +48,14 @@ fn print_to_stderr(style: Style, text: &str) {
     // A failure to write to standard error cannot be reported anywhere.
     let _ = writeln!(anstream::stderr().lock(), "{style}roomz:{style:#} {}", escape_to_one_line(text));
 }
+
+/// In milliseconds, or from one second on in seconds.
+pub(crate) fn format_duration(micros: u128) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "the output is rounded")]
+    let milliseconds = micros as f64 / 1_000.0;
+    if milliseconds < 1_000.0 {
+        format!("{milliseconds:.2} ms")
+    } else {
+        format!("{:.2} s", milliseconds / 1_000.0)
+    }
+}

@@ -1,13 +1,17 @@
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use roomz_protocol::{Timestamp, WorkspaceId};
 
+use super::values::{parse_lines, parse_timestamp};
 use super::{DeliverArgs, SecretArgs};
 
 const REPLAY_HELP: &str = "\
 Examples:
   roomz replay deliveries.jsonl http://127.0.0.1:3000/webhooks/roomz
   roomz replay deliveries.jsonl http://127.0.0.1:3000/hook --re-sign
+  roomz replay deliveries.jsonl http://127.0.0.1:3000/hook --line 3 --line 7-9
 
 Sends the saved bodies and signatures to the URL; the saved paths are ignored. Exits with 1 when a delivery was not \
 answered 2xx.
@@ -24,6 +28,15 @@ pub(crate) struct ReplayArgs {
     /// URL of the receiver
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
+    /// Send only the delivery in this line of the file, or those in a range of lines; repeat the option for several
+    #[arg(long, value_name = "NUMBER", value_parser = parse_lines)]
+    pub(crate) line: Vec<RangeInclusive<usize>>,
+    /// Send only events of this workspace; repeat the option for several
+    #[arg(long, value_name = "UUID")]
+    pub(crate) workspace: Vec<WorkspaceId>,
+    /// Send only deliveries that were received at this time or later
+    #[arg(long, value_name = "RFC3339", value_parser = parse_timestamp)]
+    pub(crate) since: Option<Timestamp>,
     /// Replace the saved signatures: sign the bodies again with the secret
     #[arg(long)]
     pub(crate) re_sign: bool,

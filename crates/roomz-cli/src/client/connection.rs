@@ -40,6 +40,8 @@ pub(crate) struct Outgoing {
 pub(crate) struct RawResponse {
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
+    /// Whether the body is longer than the limit: the rest was not read.
+    pub(crate) is_truncated: bool,
 }
 
 pub(crate) type Connection = SendRequest<Full<Bytes>>;
@@ -169,11 +171,11 @@ async fn read_response(
             bytes.extend_from_slice(&data);
         }
         if bytes.len() > max_body {
-            return Ok(RawResponse { head, body: bytes.freeze() });
+            return Ok(RawResponse { head, body: bytes.freeze(), is_truncated: true });
         }
     }
     *slot = Some(connection);
-    Ok(RawResponse { head, body: bytes.freeze() })
+    Ok(RawResponse { head, body: bytes.freeze(), is_truncated: false })
 }
 
 fn server_name(target: &Target) -> Result<ServerName<'static>, CliError> {

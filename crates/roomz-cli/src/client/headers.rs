@@ -1,7 +1,23 @@
-//! The headers that both `send` and `replay` set.
+//! Headers of requests to a receiver.
 
-use http::HeaderValue;
-use roomz_protocol::Secret;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use roomz_protocol::{SIGNATURE_HEADER, Secret};
+
+use crate::error::CliError;
+use crate::escape::escape_truncated;
+
+/// Headers that belong to one connection (RFC 9110, section 7.6.1), and those that it replaced.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Signs the body. Never `None` in practice: base64 is always a valid header value.
 pub(crate) fn signature_header(secret: &Secret, body: &[u8]) -> Option<HeaderValue> {
@@ -10,4 +26,99 @@ pub(crate) fn signature_header(secret: &Secret, body: &[u8]) -> Option<HeaderVal
 
 pub(crate) fn user_agent() -> HeaderValue {
     HeaderValue::from_static(concat!("roomz-cli/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Removes the headers that belong to one connection, also those that `Connection` names, and `Content-Length`, which
+/// is set again from the body.
+pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP.into_iter().chain(["content-length"]) {
+        headers.remove(name);
+    }
+}
+
+/// The headers of `--header`. They replace headers of the same name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExtraHeaders(Vec<(HeaderName, HeaderValue)>);
+
+impl ExtraHeaders {
+    /// Parses `Name: value` texts. An error quotes only the name, because a value may be a password.
+    pub(crate) fn parse(texts: &[String]) -> Result<Self, CliError> {
+        let headers = texts.iter().map(|text| parse_header(text));
+        headers.collect::<Result<_, _>>().map(Self).map_err(|problem| {
+            CliError::usage(format!("invalid --header: {problem}; example: --header 'X-Environment: test'"))
+        })
+    }
+
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        for (name, _) in &self.0 {
+            headers.remove(name);
+        }
+        for (name, value) in &self.0 {
+            headers.append(name, value.clone());
+        }
+    }
+}
+
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("there is no colon between the name and the value")?;
+    let shown = escape_truncated(name, 40);
+    let name: HeaderName = name.parse().map_err(|_| {
+        format!("the name \"{shown}\" may contain only letters, digits and characters such as -")
+    })?;
+    let value = value.trim();
+    if value.is_empty() {
+        return Err(format!("the header {shown} has no value after the colon"));
+    }
+    let value = HeaderValue::from_bytes(value.as_bytes())
+        .map_err(|_| format!("the value of {shown} contains a line end or a control character; remove it"))?;
+    if name == SIGNATURE_HEADER {
+        return Err(format!("{shown} cannot be set, because it is the signature of the body"));
+    }
+    if HOP_BY_HOP.contains(&name.as_str()) || name == header::CONTENT_LENGTH {
+        return Err(format!(
+            "{shown} cannot be set, because it describes the connection or the length of the body"
+        ));
+    }
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_headers_are_removed() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("content-length", "7"),
+            ("x-kept", "1"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        remove_connection_headers(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+
+    #[test]
+    fn extra_headers_replace_headers_of_same_name() {
+        let mut headers = HeaderMap::from_iter([(header::USER_AGENT, user_agent())]);
+        let texts = ["User-Agent: mine", "x-a:1", "X-A:  2: ü "].map(str::to_owned);
+        ExtraHeaders::parse(&texts).unwrap().apply(&mut headers);
+        assert_eq!(headers["user-agent"], "mine");
+        let values: Vec<_> = headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(values, [&b"1"[..], "2: ü".as_bytes()]);
+    }
 }

@@ -9,6 +9,6 @@ mod tls_error;
 mod transport_error;
 
 pub(crate) use self::connection::{Client, Connection, Outgoing};
-pub(crate) use self::headers::{signature_header, user_agent};
+pub(crate) use self::headers::{ExtraHeaders, remove_connection_headers, signature_header, user_agent};
 pub(crate) use self::target::Target;
 pub(crate) use self::transport_error::TransportError;

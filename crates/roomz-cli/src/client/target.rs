@@ -1,3 +1,5 @@
+use std::net::{IpAddr, SocketAddr};
+
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 
@@ -68,6 +70,16 @@ impl Target {
         Ok(Self { https, host, port, authority: header, path })
     }
 
+    /// Whether the host and the port lead to a listener on this address, as far as the URL shows it.
+    pub(crate) fn is_local_address(&self, address: SocketAddr) -> bool {
+        let listener = address.ip();
+        let is_same_host = match self.host.parse::<IpAddr>() {
+            Ok(host) => host == listener || (listener.is_unspecified() && host.is_loopback()),
+            Err(_) => self.host == "localhost" && (listener.is_loopback() || listener.is_unspecified()),
+        };
+        is_same_host && self.port == address.port()
+    }
+
     /// Host and port for messages.
     pub(crate) fn address(&self) -> String {
         if self.host.contains(':') {
@@ -95,6 +107,21 @@ mod tests {
             assert_eq!(found, (https, host, port, path));
         }
         assert_eq!(Target::parse("http://[::1]:8080").unwrap().address(), "[::1]:8080");
+    }
+
+    #[test]
+    fn detects_own_address() {
+        for (url, address, is_local) in [
+            ("http://localhost:3000/", "127.0.0.1:3000", true),
+            ("http://127.0.0.1:3000/", "0.0.0.0:3000", true),
+            ("http://[::1]:3000/", "[::1]:3000", true),
+            ("http://localhost:3001/", "127.0.0.1:3000", false),
+            ("http://192.0.2.1:3000/", "127.0.0.1:3000", false),
+            ("http://127.0.0.1:3000/", "[::1]:3000", false),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(target.is_local_address(address.parse().unwrap()), is_local, "{url} {address}");
+        }
     }
 
     #[test]

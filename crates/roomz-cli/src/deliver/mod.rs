@@ -57,7 +57,7 @@ struct Shared<S> {
 /// Sends all deliveries and returns the report. Without retries, fails before the first delivery when the receiver is
 /// unreachable.
 pub(crate) async fn run(target: Target, source: impl Source, args: &DeliverArgs) -> Result<Report, CliError> {
-    let client = Client::new(target, args.timeout, args.connect.cacert.as_deref())?;
+    let client = Client::new(target, args.connect.timeout, args.connect.cacert.as_deref())?;
     let retry = args.retry.map(|max_retries| RetryPolicy { max_retries, backoff: args.backoff });
     // With retries, a failed connection is retried like any other failed attempt.
     let mut first_connection = if retry.is_none() { Some(client.open().await?) } else { None };
@@ -94,19 +94,25 @@ pub(crate) async fn run(target: Target, source: impl Source, args: &DeliverArgs)
 
 async fn run_worker<S: Source>(shared: Arc<Shared<S>>, mut connection: Option<Connection>) -> Option<Stats> {
     let mut stats = Stats::new()?;
-    while shared.pace.wait_for_turn(&shared.stop).await
+    while let Some(started) = shared.pace.wait_for_turn(&shared.stop).await
         && let Some(delivery) = shared.source.next()
     {
-        shared.deliver(&delivery, &mut connection, &mut stats).await;
+        shared.deliver(&delivery, started, &mut connection, &mut stats).await;
         shared.done.fetch_add(1, Ordering::Relaxed);
     }
     Some(stats)
 }
 
 impl<S: Source> Shared<S> {
-    async fn deliver(&self, delivery: &Delivery, connection: &mut Option<Connection>, stats: &mut Stats) {
+    /// The latency of the first attempt counts from `started`, that of a retry from its own start.
+    async fn deliver(
+        &self,
+        delivery: &Delivery,
+        mut started: Instant,
+        connection: &mut Option<Connection>,
+        stats: &mut Stats,
+    ) {
         for attempt in 1.. {
-            let started = Instant::now();
             let response = self.client.request(connection, &delivery.outgoing, MAX_RESPONSE_BODY).await;
             let result = response.map(|raw| ReceiverResponse::new(&raw.head, &raw.body, SystemTime::now()));
             let outcome = stats.record_attempt(&result, started.elapsed(), delivery.forged);
@@ -114,7 +120,7 @@ impl<S: Source> Shared<S> {
                 return;
             }
             let retry_after = result.as_ref().ok().and_then(|response| response.retry_after);
-            let delay = self.retry.and_then(|retry| retry.delay_after(attempt, retry_after));
+            let delay = self.retry.and_then(|retry| retry.delay_after(attempt, retry_after, rand::random()));
             // The receiver has already accepted the forgery, so a retry cannot succeed.
             let delay = delay.filter(|_| outcome != Outcome::ForgeryAccepted);
             let retries = match delay {
@@ -126,6 +132,7 @@ impl<S: Source> Shared<S> {
                 return;
             }
             stats.retries += 1;
+            started = Instant::now();
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::stats::Stats;
 use crate::error::CliError;
 use crate::escape::escape;
-use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE};
+use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE, format_duration};
 
 /// The results of a run.
 #[derive(Debug)]
@@ -190,15 +190,5 @@ impl Table {
 
     fn line(&mut self, label: &str, text: &str) {
         let _ = writeln!(self.0, "{label:<26}{text}");
-    }
-}
-
-fn format_duration(micros: u128) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "the output is rounded")]
-    let milliseconds = micros as f64 / 1_000.0;
-    if milliseconds < 1_000.0 {
-        format!("{milliseconds:.2} ms")
-    } else {
-        format!("{:.2} s", milliseconds / 1_000.0)
     }
 }

@@ -1,10 +1,12 @@
 use http::StatusCode;
 use roomz_protocol::SIGNATURE_HEADER;
+use serde_json::{Value, json};
 
+use super::handler::Forwarded;
 use super::signature_check::SignatureCheck;
-use crate::escape::escape_truncated;
+use crate::escape::{escape_json, escape_truncated};
 use crate::event_text::describe;
-use crate::output::{DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE};
+use crate::output::{DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE, format_duration};
 use crate::saved_delivery::SavedDelivery;
 
 /// A longer body is cut on the terminal.
@@ -15,18 +17,52 @@ pub(super) fn format_delivery(
     delivery: &SavedDelivery,
     check: &SignatureCheck,
     status: StatusCode,
+    forwarded: Option<&Forwarded>,
 ) -> String {
     let body = String::from_utf8_lossy(&delivery.body);
     format!(
-        "{} {} {} {}, answered {}\n  {}\n  {DIM_STYLE}{}{DIM_STYLE:#}\n",
+        "{} {} {} {}, {}\n  {}\n  {DIM_STYLE}{}{DIM_STYLE:#}\n",
         delivery.received,
         delivery.method,
         escape_truncated(&delivery.path, 200),
         format_check(check),
-        status.as_u16(),
+        format_answer(status, forwarded),
         escape_truncated(&describe(&delivery.body), 500),
         escape_truncated(&body, MAX_BODY_CHARS),
     )
+}
+
+/// Formats a delivery as one JSON object on one line.
+pub(super) fn format_json(
+    delivery: &SavedDelivery,
+    status: StatusCode,
+    forwarded: Option<&Forwarded>,
+) -> String {
+    let mut object = delivery.to_json();
+    let result = match forwarded {
+        None => Value::Null,
+        Some(Forwarded::Answered(elapsed)) => {
+            json!({ "status": status.as_u16(), "seconds": elapsed.as_secs_f64() })
+        }
+        Some(Forwarded::Failed(cause)) => json!({ "error": cause }),
+    };
+    if let Some(object) = object.as_object_mut().filter(|_| !result.is_null()) {
+        object.insert("forwarded".to_owned(), result);
+    }
+    escape_json(&object.to_string()) + "\n"
+}
+
+fn format_answer(status: StatusCode, forwarded: Option<&Forwarded>) -> String {
+    let status = status.as_u16();
+    match forwarded {
+        None => format!("answered {status}"),
+        Some(Forwarded::Answered(elapsed)) => {
+            format!("the receiver answered {status} in {}", format_duration(elapsed.as_micros()))
+        }
+        Some(Forwarded::Failed(_)) => {
+            format!("{ERROR_STYLE}not forwarded{ERROR_STYLE:#}, answered {status}")
+        }
+    }
 }
 
 fn format_check(check: &SignatureCheck) -> String {

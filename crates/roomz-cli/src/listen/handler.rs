@@ -1,18 +1,21 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use roomz_protocol::{Secrets, Timestamp};
 use roomz_webhook::{Rejection, RejectionKind};
 use tokio_util::sync::CancellationToken;
 
-use super::format::format_delivery;
+use super::format::{format_delivery, format_json};
+use super::forward::{Forwarder, ReceiverAnswer};
+use super::responses::{empty_response, text_response};
 use super::save_file::SaveFile;
 use super::signature_check::SignatureCheck;
-use crate::escape::{escape_json, escape_truncated};
+use crate::client::TransportError;
+use crate::escape::escape_truncated;
 use crate::output;
 use crate::saved_delivery::SavedDelivery;
 
@@ -20,6 +23,15 @@ use crate::saved_delivery::SavedDelivery;
 const MAX_BODY: usize = 1024 * 1024;
 /// The timeout for a complete body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The result of passing a delivery on.
+#[derive(Debug)]
+pub(super) enum Forwarded {
+    /// The receiver answered after this time.
+    Answered(Duration),
+    /// It did not, for this cause.
+    Failed(String),
+}
 
 /// Answers, prints and saves the requests to `listen`.
 pub(super) struct Handler {
@@ -29,6 +41,8 @@ pub(super) struct Handler {
     pub(super) path: String,
     /// Replaces the status of every delivery.
     pub(super) status: Option<StatusCode>,
+    /// Passes every delivery on; `None` answers it here.
+    pub(super) forwarder: Option<Forwarder>,
     pub(super) json: bool,
     pub(super) save_file: Option<Mutex<SaveFile>>,
     /// Cancelled when standard output is closed.
@@ -36,7 +50,7 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(super) async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let method = head.method.as_str();
@@ -59,17 +73,22 @@ impl Handler {
             received: format!("{:.3}", Timestamp::now()),
             verified: check.is_verified(),
             headers: SavedDelivery::select_headers(&head.headers),
-            method: head.method,
+            method: head.method.clone(),
             path,
             body,
         };
-        self.handle_delivery(&delivery, &check)
+        // A task of its own, so that a delivery is forwarded and printed also when the sender disconnects.
+        let handler = Arc::clone(self);
+        let task = async move { handler.handle_delivery(&delivery, &check, &head.headers).await };
+        tokio::spawn(task).await.unwrap_or_else(|_| empty_response(StatusCode::INTERNAL_SERVER_ERROR))
     }
 
-    fn handle_delivery(&self, delivery: &SavedDelivery, check: &SignatureCheck) -> Response<Full<Bytes>> {
-        let rejection = check.rejection().map(Rejection::new);
-        let verified_status = rejection.as_ref().map_or(StatusCode::OK, Rejection::status);
-        let status = self.status.unwrap_or(verified_status);
+    async fn handle_delivery(
+        &self,
+        delivery: &SavedDelivery,
+        check: &SignatureCheck,
+        headers: &HeaderMap,
+    ) -> Response<Full<Bytes>> {
         if let Some(file) = &self.save_file {
             let saved = file.lock().unwrap_or_else(PoisonError::into_inner).append(delivery);
             if let Err(error) = saved {
@@ -80,15 +99,32 @@ impl Handler {
                 );
             }
         }
+        let (response, forwarded) = match &self.forwarder {
+            None => (self.own_answer(check), None),
+            Some(forwarder) => {
+                let (response, forwarded) = forward(forwarder, delivery, headers).await;
+                (response, Some(forwarded))
+            }
+        };
+        let status = response.status();
         if self.json {
-            self.print(&(escape_json(&delivery.to_json().to_string()) + "\n"));
+            self.print(&format_json(delivery, status, forwarded.as_ref()));
         } else {
-            self.print(&format_delivery(delivery, check, status));
+            self.print(&format_delivery(delivery, check, status, forwarded.as_ref()));
         }
-        match (self.status, rejection) {
-            (None, Some(rejection)) => rejection.into_response(),
-            _ if status.is_success() => empty_response(status),
-            _ => text_response(status, "this status was set with `roomz listen --status`\n".to_owned()),
+        response
+    }
+
+    /// The answer without `--forward`.
+    fn own_answer(&self, check: &SignatureCheck) -> Response<Full<Bytes>> {
+        match (self.status, check.rejection()) {
+            (None, Some(rejection)) => Rejection::new(rejection).into_response(),
+            (status, _) => match status.unwrap_or(StatusCode::OK) {
+                status if status.is_success() => empty_response(status),
+                status => {
+                    text_response(status, "this status was set with `roomz listen --status`\n".to_owned())
+                }
+            },
         }
     }
 
@@ -117,6 +153,23 @@ impl Handler {
     }
 }
 
+/// Returns the receiver's answer, or 502 when there is none.
+async fn forward(
+    forwarder: &Forwarder,
+    delivery: &SavedDelivery,
+    headers: &HeaderMap,
+) -> (Response<Full<Bytes>>, Forwarded) {
+    match forwarder.forward(delivery, headers).await {
+        Ok(ReceiverAnswer { response, elapsed }) => (response, Forwarded::Answered(elapsed)),
+        Err(TransportError { cause, advice }) => {
+            let address = forwarder.address();
+            output::print_error(&format!("cannot forward a delivery to {address}: {cause}; {advice}"));
+            let text = format!("`roomz listen --forward` got no answer from the receiver: {cause}\n");
+            (text_response(StatusCode::BAD_GATEWAY, text), Forwarded::Failed(cause))
+        }
+    }
+}
+
 async fn read_body(body: Incoming) -> Result<Bytes, (RejectionKind, &'static str)> {
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -126,18 +179,4 @@ async fn read_body(body: Incoming) -> Result<Bytes, (RejectionKind, &'static str
         Ok(Err(_)) => Err((RejectionKind::BodyBroken, "the connection closed before the body was complete")),
         Err(_) => Err((RejectionKind::BodyTimeout, "the body was not complete within 10 s")),
     }
-}
-
-fn empty_response(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::default();
-    *response.status_mut() = status;
-    response
-}
-
-fn text_response(status: StatusCode, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
 }

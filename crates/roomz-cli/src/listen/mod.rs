@@ -1,5 +1,7 @@
 mod format;
+mod forward;
 mod handler;
+mod responses;
 mod save_file;
 mod signature_check;
 
@@ -17,6 +19,7 @@ use roomz_protocol::Secrets;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::forward::Forwarder;
 use self::handler::Handler;
 use self::save_file::SaveFile;
 use crate::args::ListenArgs;
@@ -31,6 +34,11 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(args: &ListenArgs) -> Result<(), CliError> {
+    if args.forward.is_none() && (!args.connect.header.is_empty() || args.connect.cacert.is_some()) {
+        return Err(CliError::usage(
+            "--header and --cacert are for the receiver of --forward: add --forward URL, or remove them",
+        ));
+    }
     let secret = secret::load_optional(&args.secret)?;
     if secret.is_none() {
         output::print_notice(
@@ -44,6 +52,8 @@ pub(crate) async fn run(args: &ListenArgs) -> Result<(), CliError> {
     let address = listener
         .local_addr()
         .map_err(|error| CliError::failed(format!("cannot read the listen address: {error}")))?;
+    let forwarder =
+        args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect, address)).transpose()?;
     let listening = format!("listening on http://{address}");
     // With --json, standard output contains only deliveries.
     if args.json {
@@ -56,6 +66,7 @@ pub(crate) async fn run(args: &ListenArgs) -> Result<(), CliError> {
         secrets: secret.map(Secrets::from),
         path: args.path.clone(),
         status: args.status,
+        forwarder,
         json: args.json,
         save_file: save_file.map(Mutex::new),
         stop: CancellationToken::new(),
@@ -103,7 +114,7 @@ async fn serve(listener: TcpListener, handler: Arc<Handler>, shutdown: impl Futu
         let handler = Arc::clone(&handler);
         let service = service_fn(move |request| {
             let handler = Arc::clone(&handler);
-            async move { Ok::<_, Infallible>(handler.handle(request).await) }
+            async move { Ok::<_, Infallible>(Handler::handle(&handler, request).await) }
         });
         tokio::spawn(connections.watch(server.serve_connection(TokioIo::new(stream), service)));
     }

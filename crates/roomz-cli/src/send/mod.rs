@@ -9,7 +9,7 @@ use roomz_protocol::{SIGNATURE_HEADER, Secret, Timestamp, Uuid};
 use self::event_body::EventBody;
 use self::plan::{Plan, PlanOptions, PlannedEvent};
 use crate::args::SendArgs;
-use crate::client::{Outgoing, Target, signature_header, user_agent};
+use crate::client::{ExtraHeaders, Outgoing, Target, signature_header, user_agent};
 use crate::deliver::{self, Delivery, Source};
 use crate::error::CliError;
 use crate::{input, secret};
@@ -17,6 +17,7 @@ use crate::{input, secret};
 pub(crate) async fn run(args: &SendArgs) -> Result<(), CliError> {
     let target = Target::parse(&args.url)?;
     check_conflicts(args)?;
+    let headers = request_headers(&ExtraHeaders::parse(&args.deliver.connect.header)?);
     let secret = secret::load(&args.secret)?;
     let body = match &args.body {
         Some(file) => BodySource::File(input::read(Some(file))?),
@@ -31,8 +32,7 @@ pub(crate) async fn run(args: &SendArgs) -> Result<(), CliError> {
         timestamp_ms: args.timestamp.map(Timestamp::as_millisecond),
     });
     let planned = plan.counts();
-    let source =
-        SignedSource { plan, body, secret, wrong_secret: random_secret()?, headers: request_headers() };
+    let source = SignedSource { plan, body, secret, wrong_secret: random_secret()?, headers };
     deliver::run(target, source, &args.deliver).await?.finish(planned, args.deliver.json)
 }
 
@@ -102,9 +102,12 @@ impl BodySource {
     }
 }
 
-fn request_headers() -> HeaderMap {
+fn request_headers(extra: &ExtraHeaders) -> HeaderMap {
     let json = HeaderValue::from_static("application/json");
-    HeaderMap::from_iter([(header::CONTENT_TYPE, json), (header::USER_AGENT, user_agent())])
+    let mut headers =
+        HeaderMap::from_iter([(header::CONTENT_TYPE, json), (header::USER_AGENT, user_agent())]);
+    extra.apply(&mut headers);
+    headers
 }
 
 fn random_secret() -> Result<Secret, CliError> {

@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Helpers fail by panicking, like tests.
 
 mod bad_input;
+mod forward;
+mod headers;
 mod help;
 mod inbox;
 mod inbox_database;
 mod listen;
 mod output;
 mod replay;
+mod replay_select;
 mod retry;
 mod send;
 mod sign;

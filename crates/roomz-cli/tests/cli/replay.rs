@@ -108,8 +108,10 @@ fn file_with_only_forged_deliveries_fails() {
     let saved: Value = serde_json::from_slice(&fs::read(&save).unwrap()).unwrap();
     assert_eq!(saved["verified"], false);
     let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
-    run(&["replay", &save, &receiver.url])
-        .assert_fails(1, &["no delivery of", "correct signature", "--include-unverified"]);
+    run(&["replay", &save, &receiver.url]).assert_fails(
+        1,
+        &["no selected delivery of", "correct signature", "(1 skipped)", "--include-unverified"],
+    );
     assert_eq!(receiver.requests().len(), 0);
 }
 

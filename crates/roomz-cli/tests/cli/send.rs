@@ -282,3 +282,18 @@ fn respond_when(mut condition: impl FnMut() -> bool + Send + 'static) -> Respons
     });
     axum::body::Body::from_stream(body).into_response()
 }
+
+/// The receiver stalls once. All deliveries that were due meanwhile are late, and their latencies show it.
+#[test]
+fn stall_is_visible_in_latencies_at_a_rate() {
+    let receiver = TestReceiver::responding(|index, _| {
+        if index == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(400));
+        }
+        StatusCode::OK
+    });
+    let output = run_with_secret(&["send", &receiver.url, "--count", "20", "--rate", "100", "--json"]);
+    // The last delivery was due after 190 ms.
+    let p50 = output.assert_succeeds().json()["latency_ms"]["p50"].as_f64().unwrap();
+    assert!(p50 > 200.0, "{p50}");
+}
