@@ -86,6 +86,7 @@ fn message(error: &clap::Error, command: &clap::Command) -> String {
                 format!("{argument} cannot be used with {prior}: remove one of them")
             }
         }
+        ErrorKind::TooManyValues => format!("{name} takes no value: remove {:?}", format!("={value}")),
         ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8: correct it".to_owned(),
         _ => {
             let rendered = error.render().to_string();
@@ -156,6 +157,7 @@ mod tests {
                 &["sign", "--secret", "a", "--secret-file", "b"],
                 "--secret <VALUE> cannot be used with --secret-file <FILE>: remove one of them; see `roomz sign --help`",
             ),
+            (&["sign", "--json=1"], "--json takes no value: remove \"=1\"; see `roomz sign --help`"),
             (&["snd"], "unknown command \"snd\": did you mean send?; see `roomz --help`"),
             (
                 &["inbox", "zzz"],

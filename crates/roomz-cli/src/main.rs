@@ -5,7 +5,7 @@
 //!
 //! Each command is a module of the same name. `send` and `replay` share [`deliver`]: it takes deliveries from a
 //! [`deliver::Source`], sends them over several connections, and collects [`deliver::stats::Stats`] for the
-//! [`deliver::report::Report`].
+//! [`deliver::report::Report`]. They and `listen --forward` reach the receiver with a [`client::Client`].
 
 mod args;
 mod clap_error;

@@ -18,7 +18,7 @@ Examples:
 Exits with 1 when a correctly signed delivery was not answered 2xx, or a forged one not 401.
 
 Redirects are not followed and proxies are not used. With https, the certificate authorities of the system are trusted, \
-and those in --cacert.";
+and those in --cacert. On Linux, the environment variable SSL_CERT_FILE replaces those of the system.";
 
 #[derive(Args)]
 #[command(after_help = SEND_HELP)]

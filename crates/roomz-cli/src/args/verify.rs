@@ -19,7 +19,8 @@ Exits with 0 when every signature matches, or else with 1 and the likely cause. 
 #[derive(Args)]
 #[command(after_help = VERIFY_HELP)]
 pub(crate) struct VerifyArgs {
-    /// File written by `roomz listen --save`, or with --signature the body; - or none is standard input
+    /// File written by `roomz listen --save`, or - for standard input; with --signature, the body [default: standard
+    /// input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     /// Value of the header Roomz-Signature; the file is the body that it signs

@@ -99,6 +99,12 @@ fn certificate_signed_by_authority_works() {
     for file in ["ca.pem", "chain.pem"] {
         send(&url, &["--cacert", &path_text(&directory.path(file))]).assert_succeeds();
     }
+    if cfg!(target_os = "linux") {
+        // The variable of OpenSSL replaces the authorities of the system.
+        let mut program = command_with_secret();
+        program.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", directory.path("ca.pem"));
+        run_command(program.args(["send", &url]), b"").assert_succeeds();
+    }
     assert!(run_shell(&directory, &create("-addext subjectAltName=DNS:localhost")));
     let other = path_text(&directory.path("chain.pem"));
     send(&url, &["--cacert", &other]).assert_fails(1, &["from an unknown authority", "--cacert FILE"]);
