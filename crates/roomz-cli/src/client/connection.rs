@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::io_error::{connect_error, http_error};
 use super::target::Target;
 use super::tls;
 use super::transport_error::TransportError;
@@ -99,14 +100,14 @@ impl Client {
                 // The receiver closed the idle connection and nothing was written: use a new one.
                 Err(mut error) => {
                     if error.take_message().is_none() {
-                        return Err(TransportError::http(error.error()));
+                        return Err(http_error(error.error()));
                     }
                 }
             }
         }
         let mut new = self.connect().await?;
         let response = new.send_request(self.build(outgoing)).await;
-        read_response(slot, new, response.map_err(|error| TransportError::http(&error))?, max_body).await
+        read_response(slot, new, response.map_err(|error| http_error(&error))?, max_body).await
     }
 
     fn build(&self, outgoing: &Outgoing) -> Request<Full<Bytes>> {
@@ -124,14 +125,13 @@ impl Client {
             .await
             .map_err(|_| TransportError::unknown_host(host))?
             .collect();
-        let stream =
-            TcpStream::connect(&addresses[..]).await.map_err(|error| TransportError::connect(&error))?;
-        stream.set_nodelay(true).map_err(|error| TransportError::connect(&error))?;
+        let stream = TcpStream::connect(&addresses[..]).await.map_err(|error| connect_error(&error))?;
+        stream.set_nodelay(true).map_err(|error| connect_error(&error))?;
         match &self.tls {
             None => handshake(stream).await,
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), stream).await;
-                handshake(stream.map_err(|error| TransportError::connect(&error))?).await
+                handshake(stream.map_err(|error| connect_error(&error))?).await
             }
         }
     }
@@ -151,7 +151,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| TransportError::http(&error))?;
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| http_error(&error))?;
     // The request in flight reports the error of the connection.
     tokio::spawn(connection);
     Ok(sender)
@@ -167,7 +167,7 @@ async fn read_response(
     let (head, mut body) = response.into_parts();
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(|error| TransportError::http(&error))?.into_data() {
+        if let Ok(data) = frame.map_err(|error| http_error(&error))?.into_data() {
             bytes.extend_from_slice(&data);
         }
         if bytes.len() > max_body {

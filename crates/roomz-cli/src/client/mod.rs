@@ -3,6 +3,7 @@
 mod ca_file;
 mod connection;
 mod headers;
+mod io_error;
 mod target;
 mod tls;
 mod tls_error;

@@ -2,7 +2,7 @@ use http::StatusCode;
 use roomz_protocol::SIGNATURE_HEADER;
 use serde_json::{Value, json};
 
-use super::handler::Forwarded;
+use super::forward::Forwarded;
 use super::signature_check::SignatureCheck;
 use crate::escape::{escape_json, escape_truncated};
 use crate::event_text::describe;

@@ -25,6 +25,15 @@ pub(super) struct Forwarder {
     idle: Mutex<Vec<Connection>>,
 }
 
+/// The result of passing a delivery on.
+#[derive(Debug)]
+pub(super) enum Forwarded {
+    /// The receiver answered after this time.
+    Answered(Duration),
+    /// It did not, for this cause.
+    Failed(String),
+}
+
 /// The answer of the receiver.
 pub(super) struct ReceiverAnswer {
     pub(super) response: Response<Full<Bytes>>,

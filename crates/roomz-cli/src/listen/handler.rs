@@ -10,7 +10,7 @@ use roomz_webhook::{Rejection, RejectionKind};
 use tokio_util::sync::CancellationToken;
 
 use super::format::{format_delivery, format_json};
-use super::forward::{Forwarder, ReceiverAnswer};
+use super::forward::{Forwarded, Forwarder, ReceiverAnswer};
 use super::responses::{empty_response, text_response};
 use super::save_file::SaveFile;
 use super::signature_check::SignatureCheck;
@@ -23,15 +23,6 @@ use crate::saved_delivery::SavedDelivery;
 const MAX_BODY: usize = 1024 * 1024;
 /// The timeout for a complete body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The result of passing a delivery on.
-#[derive(Debug)]
-pub(super) enum Forwarded {
-    /// The receiver answered after this time.
-    Answered(Duration),
-    /// It did not, for this cause.
-    Failed(String),
-}
 
 /// Answers, prints and saves the requests to `listen`.
 pub(super) struct Handler {
