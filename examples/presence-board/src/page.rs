@@ -11,12 +11,37 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// The files, by path.
+macro_rules! files {
+    ($($name:literal: $content_type:expr),+ $(,)?) => {
+        [$((concat!("/", $name), $content_type, include_str!(concat!("../page/", $name)))),+]
+    };
+}
+
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const FILES: [(&str, &str, &str); 12] = files! {
+    "announcements.js": JAVASCRIPT,
+    "app.js": JAVASCRIPT,
+    "connection.js": JAVASCRIPT,
+    "deliveries.js": JAVASCRIPT,
+    "dom.js": JAVASCRIPT,
+    "icon.svg": "image/svg+xml",
+    "layout.js": JAVASCRIPT,
+    "selection.js": JAVASCRIPT,
+    "style.css": CSS,
+    "time.js": JAVASCRIPT,
+    "views.css": CSS,
+    "workspaces.js": JAVASCRIPT,
+};
+
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/", asset("text/html; charset=utf-8", include_str!("../page/index.html")))
-        .route("/app.js", asset("text/javascript; charset=utf-8", include_str!("../page/app.js")))
-        .route("/style.css", asset("text/css; charset=utf-8", include_str!("../page/style.css")))
-        .route("/icon.svg", asset("image/svg+xml", include_str!("../page/icon.svg")))
+    let index = asset("text/html; charset=utf-8", include_str!("../page/index.html"));
+    FILES
+        .iter()
+        .fold(Router::new().route("/", index), |router, &(path, content_type, text)| {
+            router.route(path, asset(content_type, text))
+        })
         .layer(map_response(set_headers))
 }
 

@@ -1,0 +1,93 @@
+// The connection to the server. `EventSource` reconnects after some failures only; this code reconnects after all of them,
+// and when the server is silent.
+
+import { byId, setText } from './dom.js';
+import { formatTime, serverNow, setServerTime } from './time.js';
+
+// The server sends a heartbeat after 3 s without another message.
+const SILENCE_TIMEOUT_MS = 8_000;
+const CHECK_INTERVAL_MS = 500;
+const RECONNECT_DELAY_MAX_MS = 10_000;
+
+let handlers;
+let source = null;
+let failures = 0;
+let reconnectTimer = 0;
+let lastDataAt = null; // the server's time of the last message, of any connection
+let waitingSince = 0; // since the last message or the start of this attempt, by the clock that nobody can set
+
+// Calls `handlers.snapshot` and `handlers.delivery` with each message, and `handlers.state` when the state has changed.
+export function start(messageHandlers) {
+  handlers = messageHandlers;
+  window.addEventListener('online', reconnectNow);
+  document.addEventListener('visibilitychange', reconnectNow);
+  // Browsers keep a page for the Back button, with its connection. A few such pages would use all connections to the server.
+  window.addEventListener('pagehide', close);
+  window.addEventListener('pageshow', (event) => event.persisted && connect());
+  // A suspended server and a pulled cable raise no error event. Only the messages stop.
+  setInterval(() => {
+    if (source.readyState !== EventSource.CLOSED && performance.now() - waitingSince > SILENCE_TIMEOUT_MS) reconnect();
+  }, CHECK_INTERVAL_MS);
+  connect();
+}
+
+// "No data since 14:15:30", or `null` while data arrives.
+export function outage() {
+  if (document.body.dataset.state !== 'reconnecting') return null;
+  return lastDataAt === null ? 'No connection to the server' : `No data since ${formatTime(lastDataAt)}`;
+}
+
+// Shows the state. The text changes at midnight, when it gets a date.
+export function renderConnection() {
+  const connection = byId('connection');
+  const { state } = document.body.dataset;
+  connection.dataset.state = state;
+  const text = outage();
+  setText(connection, text ? `${text}. Reconnecting…` : state === 'live' ? 'Live' : 'Connecting…');
+}
+
+function close() {
+  clearTimeout(reconnectTimer);
+  source?.close();
+}
+
+function connect() {
+  close();
+  source = new EventSource('events');
+  waitingSince = performance.now();
+  for (const name of ['snapshot', 'delivery', 'heartbeat']) {
+    source.addEventListener(name, (event) => receive(name, JSON.parse(event.data)));
+  }
+  source.addEventListener('error', reconnect);
+}
+
+function receive(name, message) {
+  failures = 0;
+  waitingSince = performance.now();
+  if (message.now) setServerTime(message.now);
+  lastDataAt = serverNow();
+  handlers[name]?.(message);
+  setState('live');
+}
+
+// Waits one second, then twice as long after each failure. The random factor prevents that all displays reconnect at the
+// same moment after a restart of the server.
+function reconnect() {
+  source.close();
+  setState('reconnecting');
+  const delay = Math.min(RECONNECT_DELAY_MAX_MS, 1_000 * 2 ** failures) * (0.75 + Math.random() / 2);
+  failures += 1;
+  clearTimeout(reconnectTimer);
+  reconnectTimer = setTimeout(connect, delay);
+}
+
+function reconnectNow() {
+  if (source.readyState === EventSource.CLOSED && !document.hidden) connect();
+}
+
+function setState(state) {
+  if (document.body.dataset.state === state) return;
+  document.body.dataset.state = state;
+  renderConnection();
+  handlers.state();
+}
