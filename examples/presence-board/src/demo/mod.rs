@@ -12,6 +12,9 @@ use roomz_axum::roomz_webhook::roomz_protocol::{SecretError, Uuid};
 use crate::demo::building::Building;
 use crate::names::Names;
 
+/// The pauses between the initial deliveries, in all.
+const INITIAL_DURATION_MS: u64 = 1_000;
+
 /// The names of the simulated workspaces.
 pub fn names() -> serde_json::Result<Names> {
     serde_json::from_str(include_str!("../../demo-names.json"))
@@ -26,10 +29,11 @@ pub fn random_secret() -> Result<Secret, SecretError> {
 pub async fn run(address: SocketAddr, secret: Secret, wrong_secret: Secret, names: Names) {
     let mut building = Building::new(&names, secret, wrong_secret);
     let address = connectable(address);
-    // The initial deliveries fill the board within about a second. Two workspaces stay without data.
+    // The initial deliveries fill the board within a few seconds. Two workspaces stay without data.
     let mut initial = names.ids().count().saturating_sub(2);
+    let initial_pause = INITIAL_DURATION_MS / u64::try_from(initial.max(1)).unwrap_or(u64::MAX);
     loop {
-        let pause = if initial > 0 { 40 } else { rand::random_range(600..1600) };
+        let pause = if initial > 0 { initial_pause } else { rand::random_range(600..1600) };
         let delivery = if initial > 0 { building.initial_delivery() } else { building.next_delivery() };
         initial = initial.saturating_sub(1);
         if let Some(delivery) = delivery {
