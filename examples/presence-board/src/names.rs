@@ -16,7 +16,7 @@ pub struct Names {
 
 /// The name of one workspace.
 #[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"name\": \"Desk 1\"}")]
 pub struct Name {
     pub name: String,
     pub floor: Option<String>,
