@@ -80,17 +80,31 @@ async fn attempts_do_not_move_time_of_last_data() {
     browser.quit().await;
 }
 
+/// Counts the open connections of a page that is left.
+const COUNT_OPEN: &str = "
+    const sources = [];
+    window.EventSource = class extends EventSource {
+        constructor(...all) { super(...all); sources.push(this); }
+    };
+    // After the listeners of the page.
+    addEventListener('load', () => addEventListener('pagehide', () => {
+        sessionStorage.open = sources.filter((one) => one.readyState !== EventSource.CLOSED).length;
+    }));
+";
+
 /// Browsers keep pages for the Back button. With their connections, six such pages would block every further request.
 #[tokio::test]
 async fn page_reconnects_after_back_button() {
     let Some(browser) = Browser::start("presence-board: the Back button in a browser").await else { return };
+    browser.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": COUNT_OPEN })).await;
     let board = start_board("127.0.0.1:0");
-    for page in 0..10 {
+    for page in 1..=2 {
         browser.page.goto(&format!("{}/?page={page}", board.url)).await.unwrap();
         wait_until_live(&browser).await;
     }
+    assert_eq!(browser.text("sessionStorage.open").await, "0");
     browser.page.back().await.unwrap();
-    browser.wait_until("location.search === '?page=8'").await;
+    browser.wait_until("location.search === '?page=1'").await;
     wait_until_live(&browser).await;
     assert_eq!(board.deliver(&change(id(AARE), 0, "Busy")), 200);
     browser.wait_until(&format!("{}.dataset.status === 'busy'", tile(AARE))).await;
