@@ -2,6 +2,7 @@
 
 #![cfg(unix)] // the tests stop the program with a signal
 
+mod hung_instance;
 #[path = "../common/program.rs"]
 mod program;
 mod rolling_restart;
@@ -31,7 +32,7 @@ impl Deployment {
     fn start() -> Option<Self> {
         let store = redis_url_or_skip()?;
         let instances: Vec<_> = (0..2).map(|_| start_instance("127.0.0.1:0", &store)).collect();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = free_address();
         let users = NamedTempFile::new().unwrap();
         std::fs::write(&users, "visitor:{PLAIN}password\n").unwrap();
         // The workers of nginx have another user.
@@ -48,7 +49,12 @@ fn configuration(address: &str, instances: &[Program], users: &str) -> String {
     let replacements = [
         ("127.0.0.1:3001", instances[0].address()),
         ("127.0.0.1:3002", instances[1].address()),
-        ("listen 443 ssl;", &format!("listen {address};")),
+        ("listen 80;", &format!("listen {};", free_address())),
+        ("listen [::]:80;", ""),
+        ("listen 443 ssl http2;", &format!("listen {address};")),
+        ("listen [::]:443 ssl http2;", ""),
+        // A test cannot wait for 14 s.
+        ("proxy_read_timeout 14s;", "proxy_read_timeout 1s;"),
         ("ssl_certificate /etc/ssl/certs/floors.example.com.pem;", ""),
         ("ssl_certificate_key /etc/ssl/private/floors.example.com.key;", ""),
         ("/etc/nginx/presence-board.htpasswd", users),
@@ -59,6 +65,10 @@ fn configuration(address: &str, instances: &[Program], users: &str) -> String {
         text = text.replace(from, to);
     }
     text
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 fn start_instance(address: &str, store: &str) -> Program {

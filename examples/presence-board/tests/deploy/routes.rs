@@ -27,7 +27,7 @@ impl Deployment {
         self.send(request.body(Full::default()).unwrap()).await
     }
 
-    async fn deliver(&self, event: &TestEvent, secret: &Secret) -> Response<Incoming> {
+    pub(crate) async fn deliver(&self, event: &TestEvent, secret: &Secret) -> Response<Incoming> {
         let url = format!("http://{}/webhooks/roomz", self.address);
         self.send(event.request::<Vec<u8>>(&url, secret).map(|body| Full::new(Bytes::from(body)))).await
     }
