@@ -13,6 +13,7 @@ let handlers;
 let source = null;
 let failures = 0;
 let reconnectTimer = 0;
+let storeUnavailableSince = null;
 let lastDataAt = null; // the server's time of the last message, of any connection
 let waitingSince = 0; // since the last message or the start of this attempt, by the clock that nobody can set
 
@@ -31,9 +32,11 @@ export function start(messageHandlers) {
   connect();
 }
 
-// "No data since 14:15:30", or `null` while data arrives.
+// "No data since 14:15:30", or `null` while data arrives and the store is available.
 export function outage() {
-  if (document.body.dataset.state !== 'reconnecting') return null;
+  const { state } = document.body.dataset;
+  if (state === 'store-unavailable') return `Store unavailable since ${formatTime(storeUnavailableSince)}`;
+  if (state !== 'reconnecting') return null;
   return lastDataAt === null ? 'No connection to the server' : `No data since ${formatTime(lastDataAt)}`;
 }
 
@@ -43,7 +46,8 @@ export function renderConnection() {
   const { state } = document.body.dataset;
   connection.dataset.state = state;
   const text = outage();
-  setText(connection, text ? `${text}. Reconnecting…` : state === 'live' ? 'Live' : 'Connecting…');
+  const next = state === 'store-unavailable' ? 'Deliveries are rejected.' : 'Reconnecting…';
+  setText(connection, text ? `${text}. ${next}` : state === 'live' ? 'Live' : 'Connecting…');
 }
 
 function close() {
@@ -66,8 +70,9 @@ function receive(name, message) {
   waitingSince = performance.now();
   if (message.now) setServerTime(message.now);
   lastDataAt = serverNow();
+  if (message.stats) storeUnavailableSince = message.stats.store_unavailable_since ?? null;
   handlers[name]?.(message);
-  setState('live');
+  setState(storeUnavailableSince ? 'store-unavailable' : 'live');
 }
 
 // Waits one second, then twice as long after each failure. The random factor prevents that all displays reconnect at the

@@ -92,6 +92,15 @@ impl Board {
         }
     }
 
+    /// Shows whether the store is available.
+    pub fn show_store(&self, is_available: bool) {
+        let mut state = self.lock();
+        if state.stats.store_unavailable_since.is_none() != is_available {
+            state.stats.store_unavailable_since = (!is_available).then(|| Timestamp::now().to_string());
+            state.send(None, None);
+        }
+    }
+
     /// Records a delivery that the layer skipped as a duplicate.
     pub fn record_duplicate(&self) {
         self.lock().record(DeliveryRecord::new(Outcome::Duplicate, String::new()), None);

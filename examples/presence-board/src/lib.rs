@@ -11,6 +11,7 @@ mod page;
 pub mod presence;
 pub mod serve;
 pub mod store;
+pub mod store_check;
 
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use presence_board::board::Board;
 use presence_board::names::Names;
-use presence_board::{app, board_metrics, demo, inbox, serve, store};
+use presence_board::{app, board_metrics, demo, inbox, serve, store, store_check};
 use roomz_axum::{SecretsHandle, WebhookLayer, shutdown_signal};
 use roomz_sql::PresencePoint;
 use tokio::net::TcpListener;
@@ -104,6 +104,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     if let Some(presence) = presence {
         tokio::spawn(presence.follow(board.clone(), point));
     }
+    tokio::spawn(store_check::follow(webhook.clone(), board.clone()));
     if let Some(inbox) = inbox {
         tokio::spawn(inbox::follow(inbox, board.clone()));
     }
@@ -119,6 +120,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let announced = webhook.clone();
     let shutdown = async move {
         signal.await;
+        tracing::info!(delay_seconds = options.shutdown_delay.as_secs(), "shutdown announced");
         // Deliveries are still handled, while the load balancer notices that this instance stops.
         announced.begin_shutdown();
         tokio::time::sleep(options.shutdown_delay).await;

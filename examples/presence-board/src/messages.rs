@@ -59,6 +59,9 @@ pub struct Stats {
     pub last_delivery_at: Option<String>,
     /// Rejections by reason.
     pub rejected: BTreeMap<&'static str, u64>,
+    /// Since when the store is unavailable, so that deliveries are rejected. Absent while it is available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_unavailable_since: Option<String>,
     /// The numbers of the inbox. Absent without `--inbox`, and while it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inbox: Option<InboxCounts>,

@@ -1,11 +1,12 @@
 //! A server that is silent or gone, and times of earlier days.
 
+use roomz_tests::Server;
 use serde_json::json;
 
 use crate::building::deliver_building;
 use crate::driver::Browser;
-use crate::program::change;
-use crate::{AARE, id, start_board, tile, wait_for_count, wait_until_live};
+use crate::program::{Program, change};
+use crate::{AARE, id, names_file, start_board, tile, wait_for_count, wait_until_live};
 
 /// Counts the attempts to connect.
 const COUNT_ATTEMPTS: &str = "
@@ -135,5 +136,35 @@ async fn times_of_earlier_days_have_dates() {
         );
         browser.wait_until(&dated).await;
     }
+    browser.quit().await;
+}
+
+/// The connection to the page works, but deliveries are rejected.
+#[tokio::test]
+async fn reports_unavailable_store() {
+    let Some(browser) = Browser::start("presence-board: an unavailable store in a browser").await else {
+        return;
+    };
+    let Some(mut store) = Server::redis_or_skip(&[]) else { return browser.quit().await };
+    let url = format!("redis://{}", store.address());
+    let board = Program::start(&["--listen", "127.0.0.1:0", "--names", names_file(), "--store", &url]);
+    browser.page.goto(&board.url).await.unwrap();
+    wait_until_live(&browser).await;
+
+    store.kill();
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'store-unavailable'").await;
+    let text = browser.text(BANNER).await;
+    assert!(
+        text.starts_with("Store unavailable since ") && text.ends_with(". Deliveries are rejected."),
+        "{text}"
+    );
+    let title = browser.text("document.title").await;
+    assert!(title.starts_with("⚠ Store unavailable since "), "{title}");
+    // A page that is opened now shows it too.
+    browser.page.refresh().await.unwrap();
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'store-unavailable'").await;
+
+    store.restart();
+    wait_until_live(&browser).await;
     browser.quit().await;
 }
