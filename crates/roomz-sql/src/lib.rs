@@ -71,6 +71,8 @@
 //! A background task deletes expired rows every 10 min, in small batches with pauses
 //! ([`with_purge_interval`](SqlStoreBuilder::with_purge_interval)). Expired rows count as absent.
 //!
+//! A claim is kept for up to a thousandth of the retention longer, 10 min of 7 days: a completion then changes no index.
+//!
 //! # Which claims a crash can lose
 //!
 //! | PostgreSQL | effect |

@@ -16,6 +16,7 @@ pub const POSTGRES_MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/0001_claims.sql"),
     include_str!("../migrations/postgres/0002_presence.sql"),
     include_str!("../migrations/postgres/0003_inbox.sql"),
+    include_str!("../migrations/postgres/0004_claims_fillfactor.sql"),
 ];
 
 /// The SQL scripts that create the tables in SQLite, in the order to run them.

@@ -57,9 +57,12 @@ macro_rules! statements {
                  RETURNING attempt, lease_end, TRUE"
             ),
             // If the reply was lost and the owner completes again, this changes nothing and confirms the completion.
+            // The claim set an expiry that is right for a completion with the same retention: see `SLACK`.
             complete: concat!(
                 "UPDATE roomz_claims SET \
-                   expires = CASE WHEN state = 0 THEN ", $now, " + $4 ELSE expires END, \
+                   expires = CASE \
+                     WHEN state = 0 AND expires - ", $now, " NOT BETWEEN $4 AND $4 + $4 / 1000 THEN ", $now, " + $4 \
+                     ELSE expires END, \
                    state = 2 \
                  WHERE namespace = $1 AND event_id = $2 AND owner = $3 AND state IN (0, 2) AND expires > ", $now, " \
                  RETURNING attempt, lease_end, TRUE"

@@ -191,3 +191,36 @@ async fn postgres_batch_equals_single_operations() {
     let read_row = read_row!(connection, "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)");
     compare(&connect(&url).await, NAMESPACES, read_row).await;
 }
+
+/// A completion keeps the expiry that the claim set, and finds space in the page of its row: no index changes.
+#[tokio::test]
+async fn completion_writes_no_index_entries() {
+    let Some(url) = postgres_url_or_skip() else { return };
+    let schema = format!("batches_{}", random_hex());
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+    sqlx::query(create).execute(&mut connection).await.unwrap();
+    let store = SqlStore::connect(format!("{url}?options=-c%20search_path%3D{schema}")).await.unwrap();
+    let claim_and_complete = async || {
+        let key = ClaimKey::new("roomz".into(), random_hex().parse().unwrap());
+        let owner = Owner::random();
+        let request = ClaimRequest::new(owner, Fingerprint::of(b""), HOUR, HOUR * 24);
+        store.claim(&key, &request).await.unwrap();
+        store.complete(&key, owner, HOUR * 24).await.unwrap();
+    };
+    join_all((0..1_000).map(|_| claim_and_complete())).await;
+    for _ in 0..50 {
+        claim_and_complete().await;
+    }
+    let counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables \
+                  WHERE schemaname = $1 AND relname = 'roomz_claims'";
+    // A connection reports its numbers to the statistics with a delay.
+    let (updated, without_index): (i64, i64) = loop {
+        let counts = sqlx::query_as(counts).bind(&schema).fetch_one(&mut connection).await.unwrap();
+        if let (1_050.., _) = counts {
+            break counts;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(without_index * 100 > updated * 95, "{without_index} of {updated}");
+}

@@ -96,7 +96,9 @@ const SETTLE: &str = concat!(
        expires = CASE WHEN k.operation = 0 THEN greatest(c.expires, ",
     now!(),
     " + k.duration) \
-         WHEN k.operation = 1 AND c.state = 0 THEN ",
+         WHEN k.operation = 1 AND c.state = 0 AND c.expires - ",
+    now!(),
+    " NOT BETWEEN k.duration AND k.duration + k.duration / 1000 THEN ",
     now!(),
     " + k.duration \
          ELSE c.expires END \

@@ -99,7 +99,9 @@ const SETTLE: &str = concat!(
        CASE WHEN new.operation = 0 THEN max(c.expires, ",
     now!(),
     " + new.duration) \
-         WHEN new.operation = 1 AND c.state = 0 THEN ",
+         WHEN new.operation = 1 AND c.state = 0 AND c.expires - ",
+    now!(),
+    " NOT BETWEEN new.duration AND new.duration + new.duration / 1000 THEN ",
     now!(),
     " + new.duration \
          ELSE c.expires END \
