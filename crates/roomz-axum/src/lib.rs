@@ -81,7 +81,7 @@
 //!
 //! # Health and shutdown
 //!
-//! A readiness probe asks [`check_ready`](WebhookLayer::check_ready), which fails while the store is unavailable and after
+//! A readiness probe calls [`check_ready`](WebhookLayer::check_ready), which fails while the store is unavailable and after
 //! [`begin_shutdown`](WebhookLayer::begin_shutdown):
 //!
 //! ```

@@ -11,6 +11,7 @@ use roomz_axum::{Rejection, RejectionKind, Secret, StoreFailurePolicy, WebhookEv
 use roomz_redis::RedisStore;
 use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
+use roomz_webhook::store::{ClaimKey, IdempotencyStore as _, Owner, Settled};
 use roomz_webhook::testing::TestEvent;
 use tower::ServiceExt as _;
 
@@ -227,6 +228,22 @@ async fn reconnects_when_server_is_demoted() {
         assert_eq!(receiver.deliver(&TestEvent::busy()).await.0, StatusCode::SERVICE_UNAVAILABLE);
         assert!(start.elapsed() < Duration::from_secs(20), "the store did not reconnect within 20 s");
     }
+}
+
+/// A readiness check renews a claim that does not exist. It must fail where a claim fails.
+#[tokio::test]
+async fn renewal_of_unknown_claim_needs_writes() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let store = RedisStore::connect(format!("redis://127.0.0.1:{}", server.port())).await.unwrap();
+    let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
+    let renew = async || store.renew(&key, Owner::random(), STORE_TIMEOUT).await;
+    assert_eq!(renew().await.unwrap(), Settled::Lost);
+    assert_eq!(server.redis_command("CONFIG SET min-replicas-to-write 1"), "+OK");
+    assert!(renew().await.is_err(), "no writes without a replica");
+    assert_eq!(server.redis_command("CONFIG SET min-replicas-to-write 0"), "+OK");
+    assert_eq!(server.redis_command("CONFIG SET maxmemory 1"), "+OK");
+    assert_eq!(renew().await.unwrap(), Settled::Lost, "needs no memory");
+    assert_eq!(server.redis_command("EXISTS roomz:roomz:e6ae112e-2af3-4d72-894b-03435d7afde4"), ":0");
 }
 
 #[tokio::test]

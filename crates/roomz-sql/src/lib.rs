@@ -71,7 +71,9 @@
 //! A background task deletes expired rows every 10 min, in small batches with pauses
 //! ([`with_purge_interval`](SqlStoreBuilder::with_purge_interval)). Expired rows count as absent.
 //!
-//! A claim is kept for up to a thousandth of the retention longer, 10 min of 7 days: a completion then changes no index.
+//! A claim sets an expiry that is later by a thousandth of the retention (10 min of 7 days), and its completion keeps that expiry.
+//! So an event is remembered for up to that much longer. If the handler takes less than this time, the completion writes no index
+//! entries.
 //!
 //! # Which claims a crash can lose
 //!

@@ -37,7 +37,9 @@ impl ClaimOperation {
             owner: request.owner,
             fingerprint: request.fingerprint,
             lease_ms: millis(request.lease),
-            retention_ms: millis(request.lease.max(request.retention + request.retention / SLACK)),
+            retention_ms: millis(
+                request.lease.max(request.retention.saturating_add(request.retention / SLACK)),
+            ),
         }
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use roomz_sql::{Database, SqlStore};
 use roomz_tests::postgres_url_or_skip;
-use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
+use roomz_webhook::store::{
+    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use support::{random_hex, sqlite_url};
@@ -205,8 +207,9 @@ async fn completion_writes_no_index_entries() {
         let key = ClaimKey::new("roomz".into(), random_hex().parse().unwrap());
         let owner = Owner::random();
         let request = ClaimRequest::new(owner, Fingerprint::of(b""), HOUR, HOUR * 24);
-        store.claim(&key, &request).await.unwrap();
-        store.complete(&key, owner, HOUR * 24).await.unwrap();
+        let claim = store.claim(&key, &request).await.unwrap();
+        assert_eq!(claim.state, ClaimState::claimed(1));
+        assert_eq!(store.complete(&key, owner, HOUR * 24).await.unwrap(), Settled::Applied);
     };
     join_all((0..1_000).map(|_| claim_and_complete())).await;
     for _ in 0..50 {

@@ -68,8 +68,9 @@ impl WebhookLayer {
     /// 1 s, so that frequent probes do not load the store. With [`StoreFailurePolicy::FailOpen`](crate::StoreFailurePolicy)
     /// the store is not called, because deliveries are handled without it.
     ///
-    /// A full store passes the check, although each new event is then answered 503. With Redis Cluster, a check asks the node
-    /// of one random key.
+    /// A full store passes the check, although each new event is then answered 503. With Redis Cluster, a check calls the node
+    /// of one random key. A check is a renewal in the metric `store_seconds`, and its failure is not counted in
+    /// `store_errors_total`.
     ///
     /// ```
     /// use http::StatusCode;
@@ -86,15 +87,23 @@ impl WebhookLayer {
     ///
     /// [`NotReady`] after [`begin_shutdown`](Self::begin_shutdown), while [`drain`](Self::drain) runs, or when the store is
     /// unavailable.
+    ///
+    /// # Panics
+    ///
+    /// When called outside a tokio runtime.
     pub async fn check_ready(&self) -> Result<(), NotReady> {
-        let Shared { config, draining, readiness, .. } = &*self.0;
-        if readiness.is_shutting_down() || draining.is_active() {
+        if self.0.readiness.is_shutting_down() || self.0.draining.is_active() {
             return Err(NotReady::ShuttingDown);
         }
-        if !readiness.is_store_available(config).await {
-            return Err(NotReady::StoreUnavailable);
+        // In a task: a probe that gives up early must not discard the result, for which others wait.
+        let shared = Arc::clone(&self.0);
+        let check = tokio::spawn(async move { shared.readiness.is_store_available(&shared.config).await });
+        match check.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotReady::StoreUnavailable),
+            // The runtime is shutting down.
+            Err(_) => Err(NotReady::ShuttingDown),
         }
-        Ok(())
     }
 
     /// Announces the shutdown to load balancers: [`check_ready`](Self::check_ready) fails from now on.

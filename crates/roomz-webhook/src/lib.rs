@@ -250,7 +250,7 @@
 //! | `evicted_early_total` | counter | | ids that the memory store evicted before their retention ended |
 //! | `in_flight` | gauge | | running handlers |
 //! | `event_age_seconds` | histogram | | arrival minus the event's timestamp; 0 for a timestamp in the future |
-//! | `store_seconds` | histogram | `operation` | time of a store operation, up to the store timeout |
+//! | `store_seconds` | histogram | `operation` | time of a store operation, up to the store timeout; readiness checks are renewals |
 //! | `handling_seconds` | histogram | | time in the service, including the wait until it is ready |
 //!
 //! The minimum supported Rust version is 1.88.

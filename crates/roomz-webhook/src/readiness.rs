@@ -25,7 +25,7 @@ const REUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotReady {
-    /// [`begin_shutdown`](crate::WebhookLayer::begin_shutdown) or [`drain`](crate::WebhookLayer::drain) was called.
+    /// [`begin_shutdown`](crate::WebhookLayer::begin_shutdown) was called, or [`drain`](crate::WebhookLayer::drain) runs.
     ShuttingDown,
     /// The store failed, or exceeded the store timeout. The log line `readiness check failed` has the cause.
     StoreUnavailable,

@@ -60,11 +60,11 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         let service = self.service.clone();
-        // HTTP/2 has no connection header.
-        let is_http1 = request.version() < Version::HTTP_2;
+        // HTTP/2 has no connection header, and other requests may change their protocol.
+        let may_close = request.version() < Version::HTTP_2 && is_delivery(&shared, &request);
         ResponseFuture::new(async move {
             let mut response = receive(&shared, service, request).await?;
-            if is_http1 && shared.readiness.is_shutting_down() {
+            if may_close && shared.readiness.is_shutting_down() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)

@@ -8,9 +8,11 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use roomz_webhook::{ResponseBody, WebhookBody, WebhookLayer};
+use http::header::CONNECTION;
+use http_body_util::{BodyExt, Full};
+use roomz_webhook::{Rejection, RejectionKind, ResponseBody, WebhookBody, WebhookLayer};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -52,18 +54,24 @@ pub async fn receive(
 ) -> HttpResponse {
     let body = match timeout(BODY_TIMEOUT, payload.to_bytes_limited(BODY_LIMIT)).await {
         Ok(Ok(Ok(body))) => body,
-        Ok(Ok(Err(error))) => return HttpResponse::BadRequest().body(format!("{error}\n")),
-        Ok(Err(_)) => return HttpResponse::PayloadTooLarge().body("the body is longer than 256 KiB\n"),
-        Err(_) => return HttpResponse::RequestTimeout().body("the body took longer than 10 s\n"),
+        Ok(Ok(Err(_))) => return reject(RejectionKind::BodyBroken).await,
+        Ok(Err(_)) => return reject(RejectionKind::BodyTooLarge).await,
+        Err(_) => return reject(RejectionKind::BodyTimeout).await,
     };
     let Some(request) = to_http(&request, body) else { return HttpResponse::BadRequest().finish() };
     // On a runtime of its own, a handler finishes also when its client disconnects or a thread of actix-web ends.
-    let response = adapter.handlers.spawn(adapter.service.clone().oneshot(request));
-    match response.await {
-        Ok(Ok(response)) => from_http(response).await,
-        Ok(Err(never)) => match never {},
-        Err(_) => HttpResponse::InternalServerError().finish(),
+    // The set aborts its task when the client disconnects: a duplicate then stops waiting, and a handler has its own task.
+    let mut task = JoinSet::new();
+    task.spawn_on(adapter.service.clone().oneshot(request), &adapter.handlers);
+    match task.join_next().await {
+        Some(Ok(Ok(response))) => from_http(response).await,
+        Some(Ok(Err(never))) => match never {},
+        None | Some(Err(_)) => HttpResponse::InternalServerError().finish(),
     }
+}
+
+async fn reject(kind: RejectionKind) -> HttpResponse {
+    from_http(Rejection::new(kind).into_response::<Full<Bytes>>()).await
 }
 
 /// actix-web uses version 0.2 of `http`, so the names and values are copied.
@@ -76,11 +84,18 @@ fn to_http(request: &HttpRequest, body: Bytes) -> Option<Request> {
     builder.body(Full::new(body)).ok()
 }
 
-async fn from_http(response: Response) -> HttpResponse {
+async fn from_http<B>(response: http::Response<B>) -> HttpResponse
+where
+    B: BodyExt<Error = Infallible>,
+{
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap_or_else(|never| match never {}).to_bytes();
     let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
+    // actix-web sets the connection header itself.
+    if head.headers.get(CONNECTION).is_some_and(|value| value == "close") {
+        builder.force_close();
+    }
     for (name, value) in &head.headers {
         builder.append_header((name.as_str(), value.as_bytes()));
     }

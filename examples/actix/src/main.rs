@@ -34,6 +34,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let server = HttpServer::new(move || App::new().configure(routes.clone()))
         .client_request_timeout(HEADER_TIMEOUT)
+        // A duplicate whose client disconnects stops waiting.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(SHUTDOWN_TIMEOUT)
         .disable_signals()
         .bind(&address)
@@ -42,7 +44,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
                 "cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)"
             )
         })?;
-    let signal = shutdown_signal()?;
+    let (signal, delay) = (shutdown_signal()?, shutdown_delay()?);
     for address in server.addrs() {
         println!("listening on http://{address}");
     }
@@ -50,7 +52,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (handle, announced) = (server.handle(), webhook.clone());
     tokio::spawn(async move {
         signal.await;
+        // Deliveries are still handled, while the load balancer notices that this instance stops.
         announced.begin_shutdown();
+        tokio::time::sleep(delay).await;
         handle.stop(true).await;
     });
     server.await?;
@@ -60,4 +64,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
         |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
     )?;
     Ok(())
+}
+
+/// Returns the time between the signal and the end of the server, from the variable `SHUTDOWN_DELAY`.
+fn shutdown_delay() -> Result<Duration, String> {
+    let Ok(value) = std::env::var("SHUTDOWN_DELAY") else { return Ok(Duration::ZERO) };
+    let seconds = value.parse().map_err(|_| {
+        format!("SHUTDOWN_DELAY is {value:?}: set it to a whole number of seconds, such as 5")
+    })?;
+    Ok(Duration::from_secs(seconds))
 }

@@ -90,7 +90,28 @@ async fn rejects_forged_and_large_deliveries() {
     assert!(unsigned.starts_with("http/1.1 401"), "{unsigned}");
     let large = vec![b' '; 256 * 1024 + 1];
     let large = response(address, &secret().sign(&large).to_base64(), &large).await;
-    assert!(large.starts_with("http/1.1 413"), "{large}");
+    assert!(large.starts_with("http/1.1 413") && large.contains("body-too-large"), "{large}");
+}
+
+/// A proxy that keeps its connections open takes them to other instances.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn closes_connections_after_shutdown_begins() {
+    let webhook = WebhookLayer::new(secret());
+    let (address, _server) = serve(actix_example::routes(webhook.clone(), Handle::current()));
+    webhook.begin_shutdown();
+    let body = TestEvent::busy().body();
+    let (signature, length) = (secret().sign(&body).to_base64(), body.len());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nroomz-signature: {signature}\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    let mut response = String::new();
+    // Ends because the server closes the connection.
+    stream.read_to_string(&mut response).await.unwrap();
+    let response = response.to_lowercase();
+    assert!(response.starts_with("http/1.1 200") && response.contains("connection: close"), "{response}");
 }
 
 /// The client disconnects while the handler runs, and the server stops: the handler finishes and its event is completed.

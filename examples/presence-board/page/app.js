@@ -117,7 +117,7 @@ byId('pause').addEventListener('click', () => {
 onSelection(() => {
   render();
   const shown = document.querySelectorAll('.tile:not([hidden])').length;
-  announce(`${shown} workspaces shown.`);
+  announce(shown === 1 ? '1 workspace shown.' : `${shown} workspaces shown.`);
 });
 
 window.addEventListener('resize', scheduleRender);

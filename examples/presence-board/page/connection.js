@@ -15,7 +15,7 @@ let failures = 0;
 let reconnectTimer = 0;
 let storeUnavailableSince = null;
 let lastDataAt = null; // the server's time of the last message, of any connection
-let waitingSince = 0; // since the last message or the start of this attempt, by the clock that nobody can set
+let waitingSince = 0; // since the last message or the start of this attempt, by the monotonic clock
 
 // Calls `handlers.snapshot` and `handlers.delivery` with each message, and `handlers.state` when the state has changed.
 export function start(messageHandlers) {

@@ -114,13 +114,18 @@ function updateTile(workspace) {
   tile.querySelector('use').setAttribute('href', `#icon-${status}`);
   setText(tile.querySelector('h3'), workspaceName(workspace.id));
   setText(tile.querySelector('.status'), statusText(workspace));
+  const time = tile.querySelector('time');
   if (workspace.since) {
     const since = new Date(workspace.since).toLocaleString('en-GB');
     tile.title = `${statusText(workspace)} since ${since}`;
-    const time = tile.querySelector('time');
     time.dateTime = workspace.since;
     // Not in the next frame: the tile would show the new status without its time until then.
     setText(time, formatElapsed(workspace.since));
+  } else {
+    // After a restart of a server that keeps no presence.
+    tile.removeAttribute('title');
+    time.removeAttribute('datetime');
+    setText(time, '');
   }
   return tile;
 }

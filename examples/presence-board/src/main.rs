@@ -63,6 +63,14 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(secret) => secret.clone().into(),
         None => secret_files::load(&options.secret_files)?,
     };
+    // Before the layer, which creates its series.
+    let metrics = board_metrics::install()?;
+    let secret_count = secrets.count();
+    board_metrics::secrets_loaded(secret_count);
+    let secrets = SecretsHandle::new(secrets);
+    // Before the store is connected, which can take seconds: the default action of SIGHUP ends the process.
+    #[cfg(unix)]
+    tokio::spawn(secret_files::reload_on_hangup(options.secret_files, secrets.clone())?);
     let (store, presence) =
         store::connect(&options.store).await.map_err(|error| format!("--store: {}", with_causes(&*error)))?;
     let inbox = match &options.inbox {
@@ -71,13 +79,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         }
         None => None,
     };
-    // Before the layer, which creates its series.
-    let metrics = board_metrics::install()?;
-    let secret_count = secrets.count();
-    board_metrics::secrets_loaded(secret_count);
-    let secrets = SecretsHandle::new(secrets);
-    #[cfg(unix)]
-    tokio::spawn(secret_files::reload_on_hangup(options.secret_files, secrets.clone())?);
     let webhook = WebhookLayer::builder(secrets).with_store(store).build()?;
     let board = Board::new(names.clone());
     // Before the first request, so that no page shows an empty building.

@@ -149,6 +149,38 @@ fn bad_secret_file_keeps_old_secrets() {
 }
 
 /// The default action of SIGHUP would end the program.
+/// The default action of SIGHUP would end the process, for example while it waits for a slow store.
+#[test]
+#[cfg(target_os = "linux")]
+fn sighup_during_start_reloads_secrets() {
+    let files = Files::new();
+    let file = files.write("secret", &secret(0));
+    // Accepts connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("redis://{}", silent.local_addr().unwrap());
+    let mut board = files.command().args(["--secret-file", &file, "--store", &store]).spawn().unwrap();
+    let status = format!("/proc/{}/status", board.id());
+    let handles_hangup = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & 1 == 1
+    };
+    while !handles_hangup() {
+        assert!(board.try_wait().unwrap().is_none(), "{}", files.log());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-HUP", &board.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    files.wait_for_log("secrets reloaded secrets=1", 1);
+    board.kill().unwrap();
+    board.wait().unwrap();
+}
+
 #[test]
 fn sighup_without_secret_file_is_warning() {
     let files = Files::new();

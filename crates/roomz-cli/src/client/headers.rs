@@ -79,8 +79,10 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     if value.is_empty() {
         return Err(format!("the header {shown} has no value after the colon"));
     }
-    let value = HeaderValue::from_bytes(value.as_bytes())
+    let mut value = HeaderValue::from_bytes(value.as_bytes())
         .map_err(|_| format!("the value of {shown} contains a line end or a control character; remove it"))?;
+    // `Debug` then omits it.
+    value.set_sensitive(true);
     if name == SIGNATURE_HEADER {
         return Err(format!("{shown} cannot be set, because it is the signature of the body"));
     }

@@ -1,13 +1,15 @@
 //! `check_ready`, `begin_shutdown` and the connection header of responses.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::join_all;
-use http::{Request, StatusCode, Version, header};
+use http::{Request, Response, StatusCode, Version, header};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{NotReady, StoreFailurePolicy};
-use tokio::time::{Instant, advance, sleep};
+use roomz_webhook::{NotReady, StoreFailurePolicy, WebhookLayer};
+use tokio::time::{Instant, advance, sleep, timeout};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::support::{Fault, Op, TestReceiver, secret};
 
@@ -110,4 +112,31 @@ async fn not_ready_while_draining() {
         },
     );
     assert_eq!(receiver.layer.check_ready().await, Ok(()), "the drain is over");
+}
+
+/// A probe that gives up before the store timeout does not start another check, and the next probe gets the result.
+#[tokio::test(start_paused = true)]
+async fn abandoned_probe_leaves_its_result() {
+    let receiver = TestReceiver::new();
+    receiver.store.inject(Op::Renew, Fault::Hang, 1);
+    for _ in 0..100 {
+        let probe = timeout(Duration::from_millis(1), receiver.layer.check_ready());
+        assert!(probe.await.is_err(), "no result within the time of the probe");
+    }
+    assert_eq!(receiver.layer.check_ready().await, Err(NotReady::StoreUnavailable));
+    assert_eq!(receiver.store.total_calls(), 1);
+}
+
+/// A request on another path may change its protocol, so that its connection must stay open.
+#[tokio::test(start_paused = true)]
+async fn other_paths_keep_their_connection() {
+    let upgrade = service_fn(|_| async {
+        let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+        Ok::<_, Infallible>(response.header(header::CONNECTION, "upgrade").body(String::new()).unwrap())
+    });
+    let layer = WebhookLayer::builder(secret()).with_path("/webhooks/roomz").build().unwrap();
+    layer.begin_shutdown();
+    let request = Request::get("/socket").body(Body::empty()).unwrap();
+    let response = layer.layer(upgrade).oneshot(request).await.unwrap();
+    assert_eq!(response.headers()[header::CONNECTION], "upgrade");
 }
