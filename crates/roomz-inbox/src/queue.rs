@@ -278,9 +278,10 @@ impl Queue {
         Ok(!rows.is_empty())
     }
 
+    /// Not a prepared statement: PostgreSQL would keep the first plan of a statement without parameters. If the table was
+    /// small then, each later call would read the whole table. The same holds for `purge`.
     pub(crate) async fn stats(&self) -> Result<StatsRow, Error> {
-        let rows: Vec<StatsRow> =
-            fetch!(self, sqlx::query_as(self.statements.stats).persistent(self.keeps_statements))?;
+        let rows: Vec<StatsRow> = fetch!(self, sqlx::query_as(self.statements.stats).persistent(false))?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
@@ -290,8 +291,7 @@ impl Queue {
         for state in [DONE, DEAD] {
             let rows: Vec<(i64,)> = fetch!(
                 self,
-                sqlx::query_as(numbers(self.statements.purge, state, PURGE_ROWS))
-                    .persistent(self.keeps_statements)
+                sqlx::query_as(numbers(self.statements.purge, state, PURGE_ROWS)).persistent(false)
             )?;
             deleted += rows.len();
         }

@@ -178,6 +178,7 @@ async fn no_statement_scans_the_table() {
         deliver_new(&inbox).await;
     }
     database.execute("VACUUM ANALYZE roomz_inbox").await;
+    inbox.stats().await.unwrap();
     let worker = inbox.worker(service_fn(async |job: Job| {
         drop(job);
         Ok::<_, BoxError>(())
@@ -198,6 +199,7 @@ async fn no_statement_scans_the_table() {
     for _ in 0..20 {
         let event = deliver_new(&inbox).await;
         wait_for(&inbox, &event, InboxState::Done).await;
+        inbox.stats().await.unwrap();
     }
     worker.shutdown(WAIT).await;
     // A session reports its statistics at its end, at the latest.
@@ -265,7 +267,8 @@ async fn job_may_be_dropped_outside_runtime(database: TestDatabase) {
             }
         }))
         .with_max_attempts(1)
-        .with_handler_timeout(Duration::from_millis(100))
+        // Long enough for the write on a busy machine: without it, the test would wait for the thread for ever.
+        .with_handler_timeout(Duration::from_secs(3))
         .start();
     let (go_on, is_dropped, thread) = threads.recv().await.unwrap();
     tokio::time::timeout(WAIT, is_dropped).await.expect("the handler still runs").unwrap_err();
