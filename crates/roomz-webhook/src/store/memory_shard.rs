@@ -20,8 +20,13 @@ pub(super) struct Shard {
     first_lease_end: Duration,
     /// Done and released ids, and claims whose lease ended, from the oldest to the newest.
     idle: LinkedHashMap<Key, Idle, DefaultHashBuilder>,
+    /// The number of nodes of `idle`, used and free.
+    nodes: usize,
     capacity: usize,
 }
+
+/// The smallest number of nodes that are allocated together.
+const MIN_NODES: usize = 128;
 
 /// A claim in flight.
 #[derive(Clone, Copy, Debug)]
@@ -229,8 +234,31 @@ impl Shard {
             let evicted = self.idle.pop_front();
             evicted_early = u64::from(evicted.is_some_and(|(_, idle)| idle.expiry() > now));
         }
+        if self.idle.len() >= self.nodes {
+            self.allocate_nodes();
+        }
         self.idle.insert(key, idle);
         evicted_early
+    }
+
+    /// Doubles the nodes, up to the capacity, by inserting ids and removing them: the map keeps the nodes of removed ids.
+    ///
+    /// So nodes are next to each other in memory. Allocated one by one, they would lie among the short-lived memory of the
+    /// requests, and the allocator would search for memory between them: that took a tenth of the time of a request.
+    fn allocate_nodes(&mut self) {
+        let start = self.idle.len();
+        self.nodes = (start * 2).max(MIN_NODES).min(self.capacity).max(start + 1);
+        let unused = Idle::new(None, 0, Duration::ZERO, 0);
+        let mut key = Key([0, 0]);
+        while self.idle.len() < self.nodes {
+            key.0[0] += 1;
+            if !self.idle.contains_key(&key) {
+                self.idle.insert(key, unused);
+            }
+        }
+        while self.idle.len() > start {
+            self.idle.pop_back();
+        }
     }
 }
 
@@ -276,6 +304,20 @@ mod tests {
     #[test]
     fn idle_id_takes_40_bytes() {
         assert_eq!(size_of::<(Key, Idle)>(), 40);
+    }
+
+    /// Also ids that are equal to those that are inserted for a moment to allocate nodes.
+    #[test]
+    fn growth_keeps_ids_and_their_order() {
+        let (now, expiry) = (Duration::ZERO, Duration::from_secs(1));
+        let mut shard = Shard::new(1_000);
+        for number in 0..1_100 {
+            let idle = Idle::new(None, number, expiry, 0);
+            assert_eq!(shard.insert_idle(Key([number, 0]), idle, now), u64::from(number >= 1_000));
+        }
+        assert_eq!((shard.idle.len(), shard.nodes), (1_000, 1_000));
+        let order = shard.idle.iter().map(|(key, idle)| (key.0[0], idle.fingerprint));
+        assert!(order.eq((100..1_100).map(|number| (number, number))));
     }
 
     #[test]
