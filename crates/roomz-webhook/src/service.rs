@@ -60,10 +60,17 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         let service = self.service.clone();
+        if !is_delivery(&shared, &request) {
+            let request = request.map(WebhookBody::streaming);
+            let response = claim::call_when_ready(service, request);
+            return ResponseFuture::new(async move { Ok(response.await?.map(ResponseBody::from_service)) });
+        }
         // HTTP/2 has no connection header, and other requests may change their protocol.
-        let may_close = request.version() < Version::HTTP_2 && is_delivery(&shared, &request);
+        let may_close = request.version() < Version::HTTP_2;
+        let (head, body) = request.into_parts();
+        let head = Box::new(head);
         ResponseFuture::new(async move {
-            let mut response = receive(&shared, service, request).await?;
+            let mut response = receive(&shared, service, head, body).await?;
             if may_close && shared.readiness.is_shutting_down() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -72,11 +79,12 @@ where
     }
 }
 
-/// The whole path of a request: `verify`, then `handle` in a task.
+/// The whole path of a delivery: `verify`, then `handle` in a task.
 async fn receive<S, ReqBody, ResBody>(
     shared: &Arc<Shared>,
     service: S,
-    request: Request<ReqBody>,
+    head: Box<Parts>,
+    body: ReqBody,
 ) -> Result<Response<ResponseBody<ResBody>>, S::Error>
 where
     S: Service<Request<WebhookBody>, Response = Response<ResBody>> + Send + 'static,
@@ -86,12 +94,7 @@ where
     ReqBody::Error: Into<BoxError>,
     ResBody: Send + 'static,
 {
-    if !is_delivery(shared, &request) {
-        let response = claim::call_when_ready(service, request.map(WebhookBody::streaming)).await?;
-        return Ok(response.map(ResponseBody::from_service));
-    }
-    let (head, body) = request.into_parts();
-    let verified = match verify(&shared.config, Box::new(head), body).await {
+    let verified = match verify(&shared.config, head, body).await {
         Ok(verified) => verified,
         Err(early) => {
             if let EarlyResponse::Rejected { rejection, .. } = &early

@@ -31,7 +31,7 @@ pub(crate) async fn acquire(
     outer: impl Fn(&ClaimKey) -> Option<(Owner, Duration)>,
     start: Instant,
     disconnected: impl Future<Output = ()>,
-) -> Result<HeldClaim, EarlyResponse> {
+) -> Result<Box<HeldClaim>, EarlyResponse> {
     let config = &shared.config;
     let fingerprint = Fingerprint::of(body);
     let key = match config.id_reuse_policy {
@@ -56,7 +56,7 @@ impl ClaimAttempt<'_> {
         &mut self,
         start: Instant,
         disconnected: impl Future<Output = ()>,
-    ) -> Result<HeldClaim, EarlyResponse> {
+    ) -> Result<Box<HeldClaim>, EarlyResponse> {
         if self.shared.draining.is_active() {
             return Err(self.reject(RejectionKind::ShuttingDown));
         }
@@ -90,7 +90,7 @@ impl ClaimAttempt<'_> {
         &mut self,
         deadline: Instant,
         mut disconnected: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<HeldClaim, EarlyResponse> {
+    ) -> Result<Box<HeldClaim>, EarlyResponse> {
         let shared = self.shared;
         let key = self.key.clone();
         let Some(waiter) = shared.waiters.register(&key) else {
@@ -153,7 +153,7 @@ impl ClaimAttempt<'_> {
         &mut self,
         claim: Claim,
         called_at: Instant,
-    ) -> Result<Option<HeldClaim>, EarlyResponse> {
+    ) -> Result<Option<Box<HeldClaim>>, EarlyResponse> {
         if !claim.fingerprint_matches {
             if !std::mem::replace(&mut self.mismatch_reported, true) {
                 telemetry::id_reused();
@@ -188,11 +188,11 @@ impl ClaimAttempt<'_> {
         EarlyResponse::rejected(kind, self.shared.config.retry_after)
     }
 
-    fn confirmed_claim(&self, attempt: u32, claimed_at: Instant) -> HeldClaim {
-        HeldClaim::new(self.key.clone(), self.request, attempt, claimed_at, false)
+    fn confirmed_claim(&self, attempt: u32, claimed_at: Instant) -> Box<HeldClaim> {
+        Box::new(HeldClaim::new(self.key.clone(), self.request, attempt, claimed_at, false))
     }
 
-    fn unconfirmed_claim(&self, claimed_at: Instant) -> HeldClaim {
-        HeldClaim::new(self.key.clone(), self.request, 1, claimed_at, true)
+    fn unconfirmed_claim(&self, claimed_at: Instant) -> Box<HeldClaim> {
+        Box::new(HeldClaim::new(self.key.clone(), self.request, 1, claimed_at, true))
     }
 }

@@ -35,7 +35,9 @@ impl Settlement {
 
 /// Completes or releases a claim. When the store fails, the settlement is retried in the background and the handler's
 /// answer stands.
-pub(crate) async fn settle(shared: &Arc<Shared>, held: HeldClaim, settlement: Settlement) {
+///
+/// The claim is in a box, because this future has room for it twice.
+pub(crate) async fn settle(shared: &Arc<Shared>, held: Box<HeldClaim>, settlement: Settlement) {
     if held.is_unconfirmed() {
         // The store failed a moment ago. The sender should not wait for another call.
         return settle_in_background(shared, held, settlement);
@@ -57,7 +59,7 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: HeldClaim, settlement: Se
 /// Releases a claim whose handler did not run, because the store did not reply to the claim.
 ///
 /// An outage causes one for each delivery, so they have a lower limit of their own. Above it, the lease ends the claim.
-pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: HeldClaim) {
+pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Box<HeldClaim>) {
     match shared.pending.unconfirmed_permit() {
         Some(permit) => spawn_settlement(shared, held, Settlement::Release, permit),
         None => telemetry::unconfirmed_claim_abandoned(),
@@ -67,7 +69,7 @@ pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: HeldClaim) {
 /// Retries a settlement in the background until it succeeds, its deadline passes, or the claim is lost.
 ///
 /// Above the limit of background settlements, the settlement is abandoned.
-fn settle_in_background(shared: &Arc<Shared>, held: HeldClaim, settlement: Settlement) {
+fn settle_in_background(shared: &Arc<Shared>, held: Box<HeldClaim>, settlement: Settlement) {
     match shared.pending.permit() {
         Some(permit) => spawn_settlement(shared, held, settlement, permit),
         None => {
@@ -79,7 +81,7 @@ fn settle_in_background(shared: &Arc<Shared>, held: HeldClaim, settlement: Settl
 
 fn spawn_settlement(
     shared: &Arc<Shared>,
-    held: HeldClaim,
+    held: Box<HeldClaim>,
     settlement: Settlement,
     permit: OwnedSemaphorePermit,
 ) {
@@ -100,7 +102,7 @@ fn spawn_settlement(
 /// A settlement that is retried. `Drop` cleans up, also on panic and when the runtime shuts down.
 struct PendingSettlement {
     shared: Arc<Shared>,
-    held: HeldClaim,
+    held: Box<HeldClaim>,
     settlement: Settlement,
     _permit: OwnedSemaphorePermit,
 }
