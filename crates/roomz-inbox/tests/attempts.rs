@@ -302,7 +302,7 @@ async fn transaction_may_stay_open_for_longer_than_lease(database: TestDatabase)
     let inbox = Inbox::connect(&database.url).await.unwrap();
     database.create_effects().await;
     let event = deliver_new(&inbox).await;
-    let lease = Duration::from_millis(300);
+    let lease = Duration::from_secs(1);
     let worker = inbox
         .worker(service_fn(move |mut job: Job| async move {
             write_effect(&mut job).await?;
