@@ -267,7 +267,7 @@ async fn job_may_be_dropped_outside_runtime(database: TestDatabase) {
             }
         }))
         .with_max_attempts(1)
-        // Long enough for the write on a busy machine: without it, the test would wait for the thread for ever.
+        // On a busy machine, too, the write must end before the timeout.
         .with_handler_timeout(Duration::from_secs(3))
         .start();
     let (go_on, is_dropped, thread) = threads.recv().await.unwrap();
