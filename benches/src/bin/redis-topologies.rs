@@ -107,10 +107,11 @@ async fn pair(store: &RedisStore) {
 fn claim_benchmark(server: &Server) -> f64 {
     let script = include_str!("../../../crates/roomz-redis/src/claim.lua");
     let hash = server.redis_cli(&["SCRIPT", "LOAD", script]);
-    let (owner, fingerprint, week) = ("o".repeat(16), "f".repeat(16), WEEK.as_millis().to_string());
+    let (owner, fingerprint) = ("o".repeat(16), "f".repeat(16));
+    let (kept, until) = (WEEK.as_millis().to_string(), (WEEK.as_millis() + 60_000).to_string());
     redis_benchmark(
         server,
-        &["EVALSHA", hash.trim(), "1", "claim:__rand_int__", &owner, &fingerprint, "60000", &week],
+        &["EVALSHA", hash.trim(), "1", "claim:__rand_int__", &owner, &fingerprint, "60000", &kept, &until],
     )
 }
 

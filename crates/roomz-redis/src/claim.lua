@@ -1,36 +1,37 @@
 -- Claims an event.
--- KEYS[1]: the key of the event. ARGV: owner, fingerprint, lease in ms, retention in ms.
+-- KEYS[1]: the key of the event. ARGV: owner, fingerprint; lease, the larger of lease and retention, and their sum, in ms.
 -- Returns the state (0 claimed, 1 in flight, 2 done), the attempt or the remaining lease in ms, and 1 if the
 -- fingerprint is that of the record.
 --
--- The fields tell the state: `owner` and `running` while the event runs, only `owner` when it is done, only `running` when it
--- is free. The time to live of the key is the rest of the lease plus `kept`, until the event is done. So a settlement
--- deletes a field or sets the time to live, which a server without free memory permits.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local owner, fingerprint, lease, retention = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local record = redis.call('HMGET', KEYS[1], 'owner', 'running', 'fingerprint', 'attempt', 'kept', 'expires')
-local holder, running, first, attempt, kept, expires =
-    record[1], record[2], record[3], tonumber(record[4]), tonumber(record[5]), tonumber(record[6])
-local remaining = 0
-if first and running then
-    remaining = redis.call('PTTL', KEYS[1]) - kept
+-- A record is a hash with two fields. Each further field and each further command costs time on the server.
+--   `owner`: the owner (16 bytes) and the fingerprint. Missing while the event is free.
+--   `running`: attempt, `lease`, `kept` (the larger of lease and retention), fingerprint. Missing when the event is done.
+-- The time to live of the key is the rest of the lease plus `kept`, until the event is done. So a settlement deletes a
+-- field or sets the time to live, which a server without free memory permits. A record that is not done expires `kept`
+-- after its claim or its last renewal, when its time to live is `lease`.
+local owner, fingerprint, lease, kept = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local record = redis.call('HMGET', KEYS[1], 'owner', 'running')
+local holder, running = record[1], record[2]
+local attempt, first = 1, fingerprint
+
+if running then
+    local last, its_lease, its_kept, its_fingerprint = struct.unpack('<I4I8I8c16', running)
+    local ttl = redis.call('PTTL', KEYS[1])
+    if ttl > its_lease then
+        first = its_fingerprint
+        if holder and string.sub(holder, 1, 16) == owner then
+            -- The same owner claims again because the reply was lost: keep the attempt, renew the lease.
+            attempt = last
+        elseif holder and ttl > its_kept then
+            return {1, ttl - its_kept, first == fingerprint and 1 or 0}
+        else
+            attempt = last + 1
+        end
+    end
+elseif holder then
+    return {2, 0, string.sub(holder, 17) == fingerprint and 1 or 0}
 end
 
-if not first or (running and remaining <= 0 and expires <= now) then
-    attempt, first = 1, fingerprint
-elseif not running then
-    return {2, 0, first == fingerprint and 1 or 0}
-elseif holder == owner then
-    -- The same owner claims again because the reply was lost: keep the attempt, renew the lease.
-elseif holder and remaining > 0 then
-    return {1, remaining, first == fingerprint and 1 or 0}
-else
-    attempt = attempt + 1
-end
-
-kept = math.max(lease, retention)
-redis.call('HSET', KEYS[1], 'owner', owner, 'running', 1, 'fingerprint', first, 'attempt', attempt,
-    'kept', string.format('%.0f', kept), 'expires', string.format('%.0f', now + kept))
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', lease + kept))
+redis.call('HSET', KEYS[1], 'owner', owner .. first, 'running', struct.pack('<I4I8I8', attempt, lease, kept) .. first)
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return {0, attempt, first == fingerprint and 1 or 0}

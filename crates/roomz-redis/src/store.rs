@@ -82,12 +82,15 @@ impl RedisStore {
 
     async fn run_claim(&self, key: &str, claim: &ClaimRequest) -> Result<(u8, u64, u8), RedisError> {
         let script = &self.scripts.claim;
+        let lease = millis(claim.lease);
+        let kept = millis(claim.retention).max(lease);
         let mut command = evalsha(script, key);
         command
             .arg(&claim.owner.to_bytes())
             .arg(&claim.fingerprint.to_bytes())
-            .arg(millis(claim.lease))
-            .arg(millis(claim.retention));
+            .arg(lease)
+            .arg(kept)
+            .arg(lease + kept);
         self.backend.invoke(key, &Call { script, command, retry: Retry::Safe }).await
     }
 

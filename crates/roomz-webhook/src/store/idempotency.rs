@@ -32,8 +32,9 @@ use super::key::{ClaimKey, Fingerprint, Owner};
 ///   completion repeated by the same owner returns `Applied`.
 /// - The record keeps the fingerprint of the body that created it. A claim with another fingerprint gets the same state,
 ///   with [`Claim::fingerprint_matches`] set to `false`.
-/// - A record expires when the retention of the last claim or completion ends, but never before its lease ends. A full
-///   store may evict done and free records and never a live claim. It may delete expired records at any time.
+/// - A record expires when the retention of the last claim or completion ends, but never before its lease ends. A renewal
+///   may start the retention again. A full store may evict done and free records and never a live claim. It may delete
+///   expired records at any time.
 /// - Durations have a resolution of one millisecond or better.
 /// - A future may be dropped at any point, for example by the caller's timeout. The operation then either happened
 ///   completely or not at all.

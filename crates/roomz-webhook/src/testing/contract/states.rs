@@ -192,12 +192,15 @@ pub async fn reports_fingerprint_mismatch_in_every_state(store: &StoreUnderTest)
     let (case, lease) = (Case::new(store), store.short());
     assert_eq!(case.claim_for(owner, lease).await, claimed(1));
     store.pass(lease + lease / 5).await;
-    assert_eq!(case.claim_body(Owner::random(), OTHER_BODY, LONG).await, (claimed(2), false));
+    let owner = Owner::random();
+    assert_eq!(case.claim_body(owner, OTHER_BODY, LONG).await, (claimed(2), false));
     let (state, matches) = case.claim_body(Owner::random(), BODY, LONG).await;
     assert!(
         matches!(state, ClaimState::InFlight { .. }) && matches,
         "a takeover keeps the first body's fingerprint"
     );
+    assert_eq!(case.complete(owner).await, Settled::Applied);
+    assert_eq!(case.claim_body(owner, OTHER_BODY, LONG).await, (ClaimState::Done, false));
 }
 
 pub async fn namespaces_are_separate(store: &StoreUnderTest) {
