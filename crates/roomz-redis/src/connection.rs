@@ -264,14 +264,14 @@ impl Drop for PendingReply<'_> {
         if current.generation != self.generation {
             return;
         }
+        if self.replied && !self.demoted {
+            (current.last_reply, current.silent_since) = (Instant::now(), None);
+            return;
+        }
         // If this is the only server, or the sentinels do not know another one, every operation would reconnect.
         let may_replace = current.replaced.elapsed() >= silence_timeout;
         if self.demoted {
             current.stale = may_replace;
-            return;
-        }
-        if self.replied {
-            (current.last_reply, current.silent_since) = (Instant::now(), None);
             return;
         }
         let silent_from = self.sent.max(current.last_reply);
