@@ -125,20 +125,31 @@ fn old_id(number: u32) -> EventId {
 
 struct Server {
     address: SocketAddr,
-    /// The directory of the server's thread in `/proc`.
-    thread: String,
+    /// The directories of the server's threads in `/proc`.
+    threads: Vec<String>,
 }
 
 impl Server {
+    /// Starts a server with the runtime of `#[tokio::main]` on one core: one worker, and the thread that accepts connections.
     fn start(app: impl FnOnce() -> Router + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
+            // The worker inherits the core.
             pin(&thread_path(), "0");
             let app = app();
-            Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let (thread_sender, threads) = mpsc::channel();
+            let report = thread_sender.clone();
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .on_thread_start(move || report.send(thread_path()).unwrap())
+                .build()
+                .unwrap();
+            thread_sender.send(thread_path()).unwrap();
+            runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = listener.local_addr().unwrap();
-                sender.send(Self { address, thread: thread_path() }).unwrap();
+                sender.send(Self { address, threads: threads.iter().take(2).collect() }).unwrap();
                 axum::serve(listener, app).await.unwrap();
             });
         });
@@ -146,8 +157,11 @@ impl Server {
     }
 
     fn cpu_nanos(&self) -> u64 {
-        let statistics = std::fs::read_to_string(format!("{}/schedstat", self.thread)).unwrap();
-        statistics.split(' ').next().unwrap().parse().unwrap()
+        let nanos = |thread: &String| {
+            let statistics = std::fs::read_to_string(format!("{thread}/schedstat")).unwrap();
+            statistics.split(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        self.threads.iter().map(nanos).sum()
     }
 }
 
