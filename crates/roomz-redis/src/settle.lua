@@ -1,4 +1,4 @@
--- Renews, completes or releases a claim. It needs no memory, unless a renewal shortens the lease: see claim.lua.
+-- Renews, completes or releases a claim. It needs no memory: see claim.lua.
 -- KEYS[1]: the key of the event. ARGV: renew, complete or release; owner; lease or retention in ms.
 -- Returns 1 if the claim was changed, 0 if the owner does not hold it.
 local operation, owner, duration = ARGV[1], ARGV[2], ARGV[3]
@@ -15,7 +15,8 @@ elseif not running then
 end
 
 local attempt, lease, kept = struct.unpack('<I4I8I8', running)
-if redis.call('PTTL', KEYS[1]) <= lease then
+local ttl = redis.call('PTTL', KEYS[1])
+if ttl <= lease then
     return 0
 elseif operation == 'complete' then
     redis.call('HDEL', KEYS[1], 'running')
@@ -23,10 +24,10 @@ elseif operation == 'complete' then
 elseif operation == 'release' then
     redis.call('HDEL', KEYS[1], 'owner')
 else
-    if tonumber(duration) < lease then
-        -- The record must not expire earlier because its lease ends earlier.
+    if tonumber(duration) < lease and duration + kept < ttl then
+        -- The record must not expire earlier because its lease ends earlier. Without free memory it does, by the difference.
         running = struct.pack('<I4I8', attempt, duration) .. string.sub(running, 13)
-        redis.call('HSET', KEYS[1], 'running', running)
+        redis.pcall('HSET', KEYS[1], 'running', running)
     end
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', duration + kept))
 end
