@@ -14,9 +14,8 @@ elseif not running then
     return operation == 'complete' and 1 or 0
 end
 
-local attempt, lease, kept = struct.unpack('<I4I8I8', running)
-local ttl = redis.call('PTTL', KEYS[1])
-if ttl <= lease then
+local attempt, lease, kept = struct.unpack('<I4dd', running)
+if redis.call('PTTL', KEYS[1]) <= lease then
     return 0
 elseif operation == 'complete' then
     redis.call('HDEL', KEYS[1], 'running')
@@ -24,9 +23,10 @@ elseif operation == 'complete' then
 elseif operation == 'release' then
     redis.call('HDEL', KEYS[1], 'owner')
 else
-    if tonumber(duration) < lease and duration + kept < ttl then
-        -- The record must not expire earlier because its lease ends earlier. Without free memory it does, by the difference.
-        running = struct.pack('<I4I8', attempt, duration) .. string.sub(running, 13)
+    if tonumber(duration) < lease then
+        -- The record must not expire earlier because its lease ends earlier. Without free memory it does: a renewal must
+        -- not fail.
+        running = struct.pack('<I4d', attempt, duration) .. string.sub(running, 13)
         redis.pcall('HSET', KEYS[1], 'running', running)
     end
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', duration + kept))

@@ -11,7 +11,9 @@ use roomz_axum::{Rejection, RejectionKind, Secret, StoreFailurePolicy, WebhookEv
 use roomz_redis::RedisStore;
 use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
-use roomz_webhook::store::{ClaimKey, IdempotencyStore as _, Owner, Settled};
+use roomz_webhook::store::{
+    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled,
+};
 use roomz_webhook::testing::TestEvent;
 use tower::ServiceExt as _;
 
@@ -244,6 +246,21 @@ async fn renewal_of_unknown_claim_needs_writes() {
     assert_eq!(server.redis_command("CONFIG SET maxmemory 1"), "+OK");
     assert_eq!(renew().await.unwrap(), Settled::Lost, "needs no memory");
     assert_eq!(server.redis_command("EXISTS roomz:roomz:e6ae112e-2af3-4d72-894b-03435d7afde4"), ":0");
+}
+
+/// The renewal before the lease ceiling is shorter than the lease.
+#[tokio::test]
+async fn full_server_renews_with_shorter_lease() {
+    let Some(server) = Server::redis_or_skip(&["--maxmemory-policy", "noeviction"]) else { return };
+    let store = RedisStore::connect(format!("redis://127.0.0.1:{}", server.port())).await.unwrap();
+    let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
+    let (owner, lease) = (Owner::random(), Duration::from_secs(60));
+    let request = ClaimRequest::new(owner, Fingerprint::of(b"{}"), lease, lease * 10);
+    let claim = store.claim(&key, &request).await.unwrap();
+    assert_eq!(claim.state, ClaimState::claimed(1));
+    assert_eq!(server.redis_command("CONFIG SET maxmemory 1"), "+OK");
+    assert_eq!(store.renew(&key, owner, lease / 2).await.unwrap(), Settled::Applied);
+    assert_eq!(store.complete(&key, owner, lease).await.unwrap(), Settled::Applied);
 }
 
 #[tokio::test]
