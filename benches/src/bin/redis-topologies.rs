@@ -108,10 +108,20 @@ fn claim_benchmark(server: &Server) -> f64 {
     let script = include_str!("../../../crates/roomz-redis/src/claim.lua");
     let hash = server.redis_cli(&["SCRIPT", "LOAD", script]);
     let (owner, fingerprint) = ("o".repeat(16), "f".repeat(16));
-    let (kept, until) = (WEEK.as_millis().to_string(), (WEEK.as_millis() + 60_000).to_string());
+    let (kept, time_to_live) = (WEEK.as_millis().to_string(), (WEEK.as_millis() + 60_000).to_string());
     redis_benchmark(
         server,
-        &["EVALSHA", hash.trim(), "1", "claim:__rand_int__", &owner, &fingerprint, "60000", &kept, &until],
+        &[
+            "EVALSHA",
+            hash.trim(),
+            "1",
+            "claim:__rand_int__",
+            &owner,
+            &fingerprint,
+            "60000",
+            &kept,
+            &time_to_live,
+        ],
     )
 }
 

@@ -142,7 +142,7 @@ impl Server {
             let runtime = Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
-                .on_thread_start(move || report.send(thread_path()).unwrap())
+                .on_thread_start(move || drop(report.send(thread_path())))
                 .build()
                 .unwrap();
             thread_sender.send(thread_path()).unwrap();
