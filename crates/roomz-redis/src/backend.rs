@@ -11,7 +11,7 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    /// Calls a script on the server of this key.
+    /// Executes a call on the server of this key.
     pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
         key: &str,

@@ -84,7 +84,7 @@ impl Cluster {
         keys
     }
 
-    /// Calls a script on the node that owns the key. Follows redirections: the node that redirects has not executed it.
+    /// Executes a call on the node that owns the key. Follows redirections: the node that redirects has not executed it.
     pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
         key: &str,

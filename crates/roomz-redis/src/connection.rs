@@ -38,10 +38,10 @@ pub(crate) struct Timeouts {
     pub(crate) response: Duration,
 }
 
-/// A call of one of the store's scripts.
+/// A command, or a call of one of the store's scripts.
 pub(crate) struct Call<'a> {
-    pub(crate) script: &'a Script,
-    /// `EVALSHA` with the script's hash, the key and the arguments.
+    /// The script whose hash is in the command.
+    pub(crate) script: Option<&'a Script>,
     pub(crate) command: Cmd,
     pub(crate) retry: Retry,
 }
@@ -124,7 +124,7 @@ impl Connection {
         self.current().manager.clone()
     }
 
-    /// Calls a script. `asking`: this node of a cluster is importing the key's slot, so `ASKING` comes first.
+    /// Executes a call. `asking`: this node of a cluster is importing the key's slot, so `ASKING` comes first.
     pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
         call: &Call<'_>,
@@ -193,12 +193,12 @@ impl Call<'_> {
         manager: &mut ConnectionManager,
         asking: bool,
     ) -> Result<T, RedisError> {
-        match self.send_command(manager, asking).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.script.load_async(manager).await?;
+        match (self.send_command(manager, asking).await, self.script) {
+            (Err(error), Some(script)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                script.load_async(manager).await?;
                 self.send_command(manager, asking).await
             }
-            reply => reply,
+            (reply, _) => reply,
         }
     }
 

@@ -80,9 +80,9 @@ pub(crate) fn unreachable_error(error: RedisError) -> ConnectError {
 }
 
 pub(crate) fn permission_error(error: RedisError) -> ConnectError {
-    let message = "the Redis server does not permit what the store needs; grant the user EVALSHA, EVAL, SCRIPT LOAD, \
-                   HSET, HMGET, HDEL, PTTL and PEXPIRE on keys with the store's prefix, in a cluster also \
-                   CLUSTER SLOTS and ASKING, and check that the server accepts writes";
+    let message = "the Redis server does not permit what the store needs; grant the user EVALSHA, SCRIPT LOAD, SET, \
+                   GET, PTTL and PEXPIRE on keys with the store's prefix, in a cluster also CLUSTER SLOTS and ASKING, and \
+                   check that the server accepts writes";
     ConnectError::new(ConnectErrorKind::PermissionDenied, message).with_source(error)
 }
 

@@ -21,10 +21,9 @@
 //!
 //! # How claims are stored
 //!
-//! Each event is one hash with the key `roomz:NAMESPACE:ID` (see [`with_prefix`](RedisStoreBuilder::with_prefix)). Two
-//! Lua scripts change it; each script is atomic and touches only that key. The key's time to live holds the lease and the
-//! retention.
-//! Leases are measured with the server's clock, so a jump of that clock moves them.
+//! Each event is one string with the key `roomz:NAMESPACE:ID` (see [`with_prefix`](RedisStoreBuilder::with_prefix)). `SET NX`
+//! claims a new event. Two Lua scripts do everything else; each is atomic and touches only that key. The key's time to live
+//! holds the lease and the retention. Leases are measured with the server's clock, so a jump of that clock moves them.
 //!
 //! # One server, Redis Cluster, or Redis Sentinel
 //!
@@ -49,8 +48,9 @@
 //!
 //! # Connection and retries
 //!
-//! All requests share one connection (in a cluster, one per master), and an operation is one round trip. If the connection breaks, the store reconnects
-//! and retries a claim, a renewal or a completion once, so a connection that was closed while idle costs no delivery.
+//! All requests share one connection (in a cluster, one per master), and an operation is one round trip, except that the claim
+//! of a known event is two. If the connection breaks, the store reconnects and retries a claim, a renewal or a completion
+//! once, so a connection that was closed while idle costs no delivery.
 //! The store also reconnects if it receives no reply for as long as the connect timeout and the response timeout together
 //! (3.5 s by default). With sentinels, it then asks them for the master. A release is never sent twice. If an operation still
 //! fails, the layer answers 503 with `Retry-After`.
@@ -94,6 +94,7 @@ mod check;
 mod cluster;
 mod connection;
 mod errors;
+mod record;
 mod sentinel;
 mod server;
 mod store;

@@ -1,34 +1,39 @@
--- Renews, completes or releases a claim. It needs no memory: see claim.lua.
+-- Renews, completes or releases a claim.
 -- KEYS[1]: the key of the event. ARGV: renew, complete or release; owner; lease or retention in ms.
--- Returns 1 if the claim was changed, 0 if the owner does not hold it.
+-- Returns 1 if the claim was changed, 0 if the owner does not hold it. record.rs describes the record.
 local operation, owner, duration = ARGV[1], ARGV[2], ARGV[3]
-local record = redis.call('HMGET', KEYS[1], 'owner', 'running')
-local holder, running = record[1], record[2]
-
-if not holder or string.sub(holder, 1, 16) ~= owner then
+local record = redis.call('GET', KEYS[1])
+if not record then
     -- Changes nothing, but fails on a server that accepts no writes: a readiness check relies on it.
-    redis.call('HDEL', KEYS[1], '')
+    redis.call('PEXPIRE', KEYS[1], 1)
     return 0
-elseif not running then
+end
+
+local state = string.sub(record, 1, 1)
+if string.sub(record, 2, 17) ~= owner or state == 'F' then
+    return 0
+elseif state == 'D' then
     -- The same owner completes again because the reply was lost: confirm it.
     return operation == 'complete' and 1 or 0
 end
 
-local attempt, lease, kept = struct.unpack('<I4dd', running)
-if redis.call('PTTL', KEYS[1]) <= lease then
-    return 0
-elseif operation == 'complete' then
-    redis.call('HDEL', KEYS[1], 'running')
-    redis.call('PEXPIRE', KEYS[1], duration)
-elseif operation == 'release' then
-    redis.call('HDEL', KEYS[1], 'owner')
+local changed, ttl
+if operation == 'complete' then
+    changed, ttl = 'D' .. string.sub(record, 2, 33), duration
 else
-    if tonumber(duration) < lease then
-        -- The record must not expire earlier because its lease ends earlier. Without free memory it does: a renewal must
-        -- not fail.
-        running = struct.pack('<I4d', attempt, duration) .. string.sub(running, 13)
-        redis.pcall('HSET', KEYS[1], 'running', running)
+    ttl = redis.call('PTTL', KEYS[1])
+    if operation == 'release' then
+        changed = 'F' .. string.sub(record, 2)
+    else
+        ttl = math.max(ttl, duration)
+        changed = string.sub(record, 1, 37) .. struct.pack('<d', ttl - duration)
     end
-    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', duration + kept))
+    ttl = string.format('%.0f', ttl)
+end
+
+if redis.pcall('SET', KEYS[1], changed, 'PX', ttl).err then
+    -- A server without free memory permits `SET` only after another write of the script.
+    redis.call('PEXPIRE', KEYS[1], ttl)
+    redis.call('SET', KEYS[1], changed, 'PX', ttl)
 end
 return 1

@@ -10,6 +10,7 @@ use roomz_webhook::store::{
 
 use crate::backend::Backend;
 use crate::connection::{Call, Retry};
+use crate::record::first_claim;
 
 /// A store that keeps claims in Redis or Valkey.
 ///
@@ -62,15 +63,17 @@ impl RedisStore {
         Self { backend: Arc::new(backend), prefix: prefix.into(), scripts: Arc::new(scripts) }
     }
 
-    /// Claims and completes a random event on each master, to find out whether it permits it. The keys expire after 1 ms.
+    /// Executes each command of the store on each master, to find out whether it permits them. The keys expire after 1 ms.
     pub(crate) async fn self_test(&self) -> Result<(), RedisError> {
         let new_key =
             || format!("{}:self-test:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));
         let (owner, fingerprint) = (Owner::random(), Fingerprint::from_bytes([0; 16]));
-        let request = ClaimRequest::new(owner, fingerprint, Duration::from_secs(1), Duration::from_secs(1));
+        let second = Duration::from_secs(1);
         for key in self.backend.one_key_per_master(new_key) {
-            let _: (u8, u64, u8) = self.run_claim(&key, &request).await?;
-            let _: u8 = self.run_settle(&key, Operation::Complete, owner, Duration::from_millis(1)).await?;
+            self.run_settle(&key, Operation::Release, owner, second).await?;
+            self.run_claim(&key, &ClaimRequest::new(owner, fingerprint, second, second)).await?;
+            self.run_claim(&key, &ClaimRequest::new(Owner::random(), fingerprint, second, second)).await?;
+            self.run_settle(&key, Operation::Complete, owner, Duration::from_millis(1)).await?;
         }
         Ok(())
     }
@@ -81,17 +84,22 @@ impl RedisStore {
     }
 
     async fn run_claim(&self, key: &str, claim: &ClaimRequest) -> Result<(u8, u64, u8), RedisError> {
-        let script = &self.scripts.claim;
         let lease = millis(claim.lease);
         let kept = millis(claim.retention).max(lease);
+        let (owner, fingerprint) = (claim.owner.to_bytes(), claim.fingerprint.to_bytes());
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(first_claim(owner, fingerprint, kept - lease)).arg("NX").arg("PX").arg(kept);
+        match self.backend.invoke(key, &Call { script: None, command, retry: Retry::Safe }).await {
+            Ok(true) => return Ok((0, 1, 1)),
+            Ok(false) => {}
+            // A full server refuses `SET` even if the key exists. The script can read it.
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let script = &self.scripts.claim;
         let mut command = evalsha(script, key);
-        command
-            .arg(&claim.owner.to_bytes())
-            .arg(&claim.fingerprint.to_bytes())
-            .arg(lease)
-            .arg(kept)
-            .arg(lease + kept);
-        self.backend.invoke(key, &Call { script, command, retry: Retry::Safe }).await
+        command.arg(&owner).arg(&fingerprint).arg(lease).arg(kept);
+        self.backend.invoke(key, &Call { script: Some(script), command, retry: Retry::Safe }).await
     }
 
     async fn run_settle(
@@ -104,7 +112,7 @@ impl RedisStore {
         let script = &self.scripts.settle;
         let mut command = evalsha(script, key);
         command.arg(operation.name()).arg(&owner.to_bytes()).arg(millis(duration));
-        self.backend.invoke(key, &Call { script, command, retry: operation.retry() }).await
+        self.backend.invoke(key, &Call { script: Some(script), command, retry: operation.retry() }).await
     }
 
     async fn settle(

@@ -165,7 +165,7 @@ async fn checks_every_master_of_cluster() {
     let (kind, text) = connect_error(&format!("redis://claims:canary@{}", first.address())).await;
     assert!(kind == ConnectErrorKind::Unsupported && text.contains("redis+cluster://"), "{kind:?} {text}");
 
-    last.redis_text("ACL SETUSER claims -hset");
+    last.redis_text("ACL SETUSER claims -get");
     assert_eq!(connect_error(&url("claims:canary")).await.0, ConnectErrorKind::PermissionDenied);
 
     last.redis_text("CONFIG SET maxmemory 50mb");
@@ -197,10 +197,24 @@ async fn connects_without_permission_for_info() {
     assert_eq!(server.redis_command("ACL SETUSER claims on >canary ~roomz:* +@all -info"), "+OK");
     let url = format!("redis://claims:canary@127.0.0.1:{}", server.port());
     assert!(RedisStore::connect(&url).await.is_ok());
-    assert_eq!(server.redis_command("ACL SETUSER claims -hset"), "+OK");
-    let (kind, text) = connect_error(&url).await;
-    assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{text}");
-    assert!(!text.contains("canary"), "{text}");
+}
+
+/// The self-test executes each command, because an operation without permission would fail at a delivery.
+#[tokio::test]
+async fn requires_permission_for_each_command() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let url = format!("redis://claims:canary@127.0.0.1:{}", server.port());
+    for command in ["set", "get", "pttl", "pexpire", "evalsha", "script"] {
+        let user = format!("ACL SETUSER claims reset on >canary ~roomz:* +@all -{command}");
+        assert_eq!(server.redis_command(&user), "+OK");
+        let (kind, text) = connect_error(&url).await;
+        assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{command}: {text}");
+        assert!(!text.contains("canary"), "{text}");
+        assert_eq!(server.redis_command("SCRIPT FLUSH"), "+OK");
+    }
+    let least = "+evalsha +script|load +set +get +pttl +pexpire";
+    assert_eq!(server.redis_command(&format!("ACL SETUSER claims reset on >canary ~roomz:* {least}")), "+OK");
+    assert!(RedisStore::connect(&url).await.is_ok());
 }
 
 /// `Debug` is what `main` prints for a returned error.

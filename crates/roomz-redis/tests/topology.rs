@@ -41,29 +41,31 @@ fn slot(node: &Server, key: &ClaimKey) -> u16 {
 async fn lose_replies(url: &str, server: &Server, proxy: &Proxy) {
     let store = connect(url).await;
     let (key, owner) = (new_key(), Owner::random());
-    let field = |name: &str| server.redis_text(&format!("HEXISTS {} {name}", redis_key(&key)));
+    let state = || server.redis_text(&format!("GETRANGE {} 0 0", redis_key(&key)));
     // The connection of a lost reply is closed when the network forwards again.
-    let lose_reply = async |name: &str, value: &str| {
+    let lose_reply = async |new: &str| {
+        let start = Instant::now();
         tokio::task::yield_now().await;
-        while field(name) != value {
+        while state() != new {
+            assert!(start.elapsed() < RECOVERY_TIMEOUT, "the state is {:?} instead of {new:?}", state());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         proxy.set(Network::Forwards);
     };
 
     proxy.set(Network::DropsReplies);
-    let (claimed, ()) = tokio::join!(claim(&store, &key, owner), lose_reply("owner", "1\n"));
+    let (claimed, ()) = tokio::join!(claim(&store, &key, owner), lose_reply("R\n"));
     assert_eq!(claimed.unwrap().state, ClaimState::claimed(1), "a claim is repeated");
 
     proxy.set(Network::DropsReplies);
-    let (released, ()) = tokio::join!(store.release(&key, owner), lose_reply("owner", "0\n"));
+    let (released, ()) = tokio::join!(store.release(&key, owner), lose_reply("F\n"));
     assert!(released.is_err(), "a release is not repeated, which would report a lost claim: {released:?}");
 
     let claimed = claim(&store, &key, owner).await.unwrap();
     assert_eq!(claimed.state, ClaimState::claimed(2));
     proxy.set(Network::DropsReplies);
     let completion = store.complete(&key, owner, HOUR);
-    let (completed, ()) = tokio::join!(completion, lose_reply("running", "0\n"));
+    let (completed, ()) = tokio::join!(completion, lose_reply("D\n"));
     assert_eq!(completed.unwrap(), Settled::Applied, "a completion is repeated");
 }
 
