@@ -1,5 +1,4 @@
-//! Claims and completions per second on one Redis server and on a Redis Cluster, next to the same script calls by
-//! `redis-benchmark`.
+//! Claims and completions per second on one Redis server and on a Redis Cluster, next to two `SET`s by `redis-benchmark`.
 //!
 //! `cargo run --release -p roomz-benches --bin redis-topologies`. All servers run on this machine. The measurements
 //! alternate, and the program prints the median of each.
@@ -42,16 +41,15 @@ async fn main() {
         connect(&masters.url()).await,
         connect(&replicated.url()).await,
     ];
-    let (mut pairs, mut sets, mut scripts) = ([const { Vec::new() }; 4], Vec::new(), Vec::new());
+    let (mut pairs, mut sets) = ([const { Vec::new() }; 4], Vec::new());
     for _ in 0..ROUNDS {
         for (store, results) in stores.iter().zip(&mut pairs) {
             results.push(pairs_per_second(store).await);
         }
         sets.push(redis_benchmark(&server, &["SET", "set:__rand_int__", &"x".repeat(100)]));
-        scripts.push(claim_benchmark(&server));
     }
     let [single, one_node, masters, replicated] = pairs.map(median);
-    let (sets, scripts) = (median(sets), median(scripts));
+    let sets = median(sets);
     println!("{CONCURRENCY} concurrent                     per second  relative to one server");
     for (name, per_second) in [
         ("one server", single),
@@ -59,7 +57,6 @@ async fn main() {
         ("cluster, 3 masters", masters),
         ("cluster, 3 masters, 3 replicas", replicated),
         ("redis-benchmark: two SET", sets),
-        ("redis-benchmark: two claims", scripts),
     ] {
         println!("{name:<30} {per_second:>14.0} {:>23.2}", per_second / single);
     }
@@ -101,28 +98,6 @@ async fn pair(store: &RedisStore) {
     let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), Duration::from_secs(60), WEEK);
     let _ = store.claim(&key, &request).await.unwrap();
     let _ = store.complete(&key, owner, WEEK).await.unwrap();
-}
-
-/// Calls of the claim script with random keys. Two of them count as one claim and its completion.
-fn claim_benchmark(server: &Server) -> f64 {
-    let script = include_str!("../../../crates/roomz-redis/src/claim.lua");
-    let hash = server.redis_cli(&["SCRIPT", "LOAD", script]);
-    let (owner, fingerprint) = ("o".repeat(16), "f".repeat(16));
-    let (kept, time_to_live) = (WEEK.as_millis().to_string(), (WEEK.as_millis() + 60_000).to_string());
-    redis_benchmark(
-        server,
-        &[
-            "EVALSHA",
-            hash.trim(),
-            "1",
-            "claim:__rand_int__",
-            &owner,
-            &fingerprint,
-            "60000",
-            &kept,
-            &time_to_live,
-        ],
-    )
 }
 
 /// Half of the commands per second, by `redis-benchmark`.

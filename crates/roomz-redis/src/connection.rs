@@ -40,7 +40,7 @@ pub(crate) struct Timeouts {
 
 /// A command, or a call of one of the store's scripts.
 pub(crate) struct Call<'a> {
-    /// The script whose hash is in the command.
+    /// The script whose hash is in the command, or `None` for another command.
     pub(crate) script: Option<&'a Script>,
     pub(crate) command: Cmd,
     pub(crate) retry: Retry,
@@ -51,9 +51,9 @@ pub(crate) struct Call<'a> {
 /// The server may have executed the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// The second execution by the same owner has the same result.
+    /// The operation has the same result for the same owner.
     Safe,
-    /// The second execution has another result.
+    /// The operation would have another result.
     Never,
 }
 

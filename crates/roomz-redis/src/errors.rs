@@ -81,8 +81,8 @@ pub(crate) fn unreachable_error(error: RedisError) -> ConnectError {
 
 pub(crate) fn permission_error(error: RedisError) -> ConnectError {
     let message = "the Redis server does not permit what the store needs; grant the user EVALSHA, SCRIPT LOAD, SET, \
-                   GET, PTTL and PEXPIRE on keys with the store's prefix, in a cluster also CLUSTER SLOTS and ASKING, and \
-                   check that the server accepts writes";
+                   GET, PTTL and PEXPIRE on keys with the store's prefix, for a database other than 0 also SELECT, in a \
+                   cluster also CLUSTER SLOTS and ASKING, and check that the server accepts writes";
     ConnectError::new(ConnectErrorKind::PermissionDenied, message).with_source(error)
 }
 

@@ -61,7 +61,7 @@
 //!
 //! | setting | effect |
 //! |---|---|
-//! | `maxmemory` with a `maxmemory-policy` other than `noeviction` | The server may evict **live claims and handled ids** under memory pressure, and duplicates run again. `connect` rejects it, unless you call [`with_eviction_allowed`](RedisStoreBuilder::with_eviction_allowed). With `noeviction`, a full server rejects new claims, and the layer answers 503. Running handlers still renew and complete their claims, because that needs no memory. One id takes about 215 bytes (Redis 7.0). |
+//! | `maxmemory` with a `maxmemory-policy` other than `noeviction` | The server may evict **live claims and handled ids** under memory pressure, and duplicates run again. `connect` rejects it, unless you call [`with_eviction_allowed`](RedisStoreBuilder::with_eviction_allowed). With `noeviction`, a full server rejects new events, and the layer answers 503. Claims are still renewed, completed and taken over: records do not grow, and the scripts write them although the limit is reached. One id takes about 215 bytes (Redis 7.0). |
 //! | no persistence | A restart of the server loses everything, like the memory store. |
 //! | RDB snapshots | A crash loses what was written after the last snapshot. |
 //! | AOF, `appendfsync everysec` | A crash loses about the last second. |

@@ -3,37 +3,38 @@
 -- Returns 1 if the claim was changed, 0 if the owner does not hold it. record.rs describes the record.
 local operation, owner, duration = ARGV[1], ARGV[2], ARGV[3]
 local record = redis.call('GET', KEYS[1])
-if not record then
-    -- Changes nothing, but fails on a server that accepts no writes: a readiness check relies on it.
-    redis.call('PEXPIRE', KEYS[1], 1)
-    return 0
-end
+local state = record and string.sub(record, 1, 1)
 
-local state = string.sub(record, 1, 1)
-if string.sub(record, 2, 17) ~= owner or state == 'F' then
+if not record or string.sub(record, 2, 17) ~= owner or state == 'F' then
+    -- Changes nothing, but fails on a server that accepts no writes: a replica may be out of date, and a readiness check
+    -- relies on it.
+    redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), 1))
     return 0
 elseif state == 'D' then
     -- The same owner completes again because the reply was lost: confirm it.
     return operation == 'complete' and 1 or 0
 end
 
-local changed, ttl
+local new_record, ttl
 if operation == 'complete' then
-    changed, ttl = 'D' .. string.sub(record, 2, 33), duration
+    new_record, ttl = 'D' .. string.sub(record, 2, 33), duration
 else
-    ttl = redis.call('PTTL', KEYS[1])
+    -- In its last millisecond, a key has a time to live of 0, which SET rejects.
+    ttl = math.max(redis.call('PTTL', KEYS[1]), 1)
     if operation == 'release' then
-        changed = 'F' .. string.sub(record, 2)
+        new_record = 'F' .. string.sub(record, 2)
     else
         ttl = math.max(ttl, duration)
-        changed = string.sub(record, 1, 37) .. struct.pack('<d', ttl - duration)
+        new_record = string.sub(record, 1, 37) .. struct.pack('<d', ttl - duration)
     end
-    ttl = string.format('%.0f', ttl)
 end
 
-if redis.pcall('SET', KEYS[1], changed, 'PX', ttl).err then
-    -- A server without free memory permits `SET` only after another write of the script.
-    redis.call('PEXPIRE', KEYS[1], ttl)
-    redis.call('SET', KEYS[1], changed, 'PX', ttl)
+local refusal = redis.pcall('SET', KEYS[1], new_record, 'PX', ttl).err
+if refusal then
+    if string.find(refusal, 'OOM', 1, true) then
+        -- A full server permits `SET` after another write of the script. The new record is not longer than the old one.
+        redis.call('PEXPIRE', KEYS[1], ttl)
+    end
+    redis.call('SET', KEYS[1], new_record, 'PX', ttl)
 end
 return 1

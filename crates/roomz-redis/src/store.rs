@@ -63,16 +63,18 @@ impl RedisStore {
         Self { backend: Arc::new(backend), prefix: prefix.into(), scripts: Arc::new(scripts) }
     }
 
-    /// Executes each command of the store on each master, to find out whether it permits them. The keys expire after 1 ms.
+    /// Executes each command of the store on each master, to find out whether it permits them. The keys expire after a
+    /// second at most.
     pub(crate) async fn self_test(&self) -> Result<(), RedisError> {
         let new_key =
             || format!("{}:self-test:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));
         let (owner, fingerprint) = (Owner::random(), Fingerprint::from_bytes([0; 16]));
-        let second = Duration::from_secs(1);
+        let one_second = Duration::from_secs(1);
         for key in self.backend.one_key_per_master(new_key) {
-            self.run_settle(&key, Operation::Release, owner, second).await?;
-            self.run_claim(&key, &ClaimRequest::new(owner, fingerprint, second, second)).await?;
-            self.run_claim(&key, &ClaimRequest::new(Owner::random(), fingerprint, second, second)).await?;
+            self.run_settle(&key, Operation::Release, owner, one_second).await?;
+            self.run_claim(&key, &ClaimRequest::new(owner, fingerprint, one_second, one_second)).await?;
+            self.run_claim(&key, &ClaimRequest::new(Owner::random(), fingerprint, one_second, one_second))
+                .await?;
             self.run_settle(&key, Operation::Complete, owner, Duration::from_millis(1)).await?;
         }
         Ok(())
@@ -92,8 +94,8 @@ impl RedisStore {
         match self.backend.invoke(key, &Call { script: None, command, retry: Retry::Safe }).await {
             Ok(true) => return Ok((0, 1, 1)),
             Ok(false) => {}
-            // A full server refuses `SET` even if the key exists. The script can read it.
-            Err(error) if is_full(&error) => {}
+            // A server that refuses writes still knows whether the event is done.
+            Err(error) if is_refused_write(&error) => {}
             Err(error) => return Err(error),
         }
         let script = &self.scripts.claim;
@@ -143,6 +145,11 @@ fn store_error(error: RedisError) -> StoreError {
 /// Whether the server has no free memory for a claim. Redis 6 says it inside the text of a script error.
 pub(crate) fn is_full(error: &RedisError) -> bool {
     error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("-OOM "))
+}
+
+/// Whether the server refuses writes: it is full, a replica, without enough replicas, or cannot save to its disk.
+fn is_refused_write(error: &RedisError) -> bool {
+    is_full(error) || matches!(error.code(), Some("READONLY" | "NOREPLICAS" | "MISCONF"))
 }
 
 /// At least 1, because Redis deletes a key at once whose time to live is 0 ms.

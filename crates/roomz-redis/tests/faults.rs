@@ -12,12 +12,13 @@ use roomz_redis::RedisStore;
 use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
 use roomz_webhook::store::{
-    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled,
+    ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled, StoreError,
 };
 use roomz_webhook::testing::TestEvent;
 use tower::ServiceExt as _;
 
 const STORE_TIMEOUT: Duration = Duration::from_millis(500);
+const MINUTE: Duration = Duration::from_secs(60);
 
 struct TestReceiver {
     app: Router,
@@ -65,6 +66,20 @@ impl TestReceiver {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+async fn connect(server: &Server) -> RedisStore {
+    RedisStore::connect(format!("redis://127.0.0.1:{}", server.port())).await.unwrap()
+}
+
+fn new_key() -> ClaimKey {
+    let id = format!("{:032x}", u128::from_be_bytes(Owner::random().to_bytes()));
+    ClaimKey::new("roomz".into(), id.parse().unwrap())
+}
+
+async fn claim(store: &RedisStore, key: &ClaimKey, owner: Owner) -> Result<ClaimState, StoreError> {
+    let request = ClaimRequest::new(owner, Fingerprint::of(b"{}"), MINUTE, MINUTE * 10);
+    store.claim(key, &request).await.map(|claim| claim.state)
 }
 
 #[tokio::test]
@@ -232,35 +247,75 @@ async fn reconnects_when_server_is_demoted() {
     }
 }
 
-/// A readiness check renews a claim that does not exist. It must fail where a claim fails.
+/// A claim that is not held, on a server that accepts no writes. A replica may not know the owner yet, and a readiness check
+/// must fail where a claim fails.
 #[tokio::test]
-async fn renewal_of_unknown_claim_needs_writes() {
+async fn lost_claim_needs_writes() {
     let Some(server) = Server::redis_or_skip(&[]) else { return };
-    let store = RedisStore::connect(format!("redis://127.0.0.1:{}", server.port())).await.unwrap();
-    let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
-    let renew = async || store.renew(&key, Owner::random(), STORE_TIMEOUT).await;
-    assert_eq!(renew().await.unwrap(), Settled::Lost);
-    assert_eq!(server.redis_command("CONFIG SET min-replicas-to-write 1"), "+OK");
-    assert!(renew().await.is_err(), "no writes without a replica");
-    assert_eq!(server.redis_command("CONFIG SET min-replicas-to-write 0"), "+OK");
-    assert_eq!(server.redis_command("CONFIG SET maxmemory 1"), "+OK");
-    assert_eq!(renew().await.unwrap(), Settled::Lost, "needs no memory");
-    assert_eq!(server.redis_command("EXISTS roomz:roomz:e6ae112e-2af3-4d72-894b-03435d7afde4"), ":0");
+    let store = connect(&server).await;
+    let (unknown, held) = (new_key(), new_key());
+    let _ = claim(&store, &held, Owner::random()).await.unwrap();
+    for key in [&unknown, &held] {
+        let renew = async || store.renew(key, Owner::random(), MINUTE).await;
+        assert_eq!(renew().await.unwrap(), Settled::Lost);
+        assert_eq!(server.redis_command("CONFIG SET min-replicas-to-write 1"), "+OK");
+        assert!(renew().await.is_err(), "no writes without a replica");
+        assert_eq!(server.redis_command("CONFIG SET min-replicas-to-write 0"), "+OK");
+        assert_eq!(server.redis_command("CONFIG SET maxmemory 1"), "+OK");
+        assert_eq!(renew().await.unwrap(), Settled::Lost, "needs no memory");
+        assert_eq!(server.redis_command("CONFIG SET maxmemory 0"), "+OK");
+    }
+    assert_eq!(server.redis_command(&format!("EXISTS roomz:roomz:{}", unknown.id())), ":0");
 }
 
-/// The renewal before the lease ceiling is shorter than the lease.
+/// A duplicate is a duplicate even if the server refuses writes.
 #[tokio::test]
-async fn full_server_renews_with_shorter_lease() {
+async fn refused_writes_do_not_hide_done_event() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let store = connect(&server).await;
+    let (done, owner) = (new_key(), Owner::random());
+    let _ = claim(&store, &done, owner).await.unwrap();
+    assert_eq!(store.complete(&done, owner, MINUTE).await.unwrap(), Settled::Applied);
+    for refuse in ["CONFIG SET min-replicas-to-write 1", "CONFIG SET maxmemory 1", "REPLICAOF 127.0.0.1 1"] {
+        assert_eq!(server.redis_command(refuse), "+OK");
+        assert_eq!(claim(&store, &done, Owner::random()).await.unwrap(), ClaimState::Done, "{refuse}");
+        assert!(claim(&store, &new_key(), Owner::random()).await.is_err(), "{refuse}");
+        for accept in ["CONFIG SET min-replicas-to-write 0", "CONFIG SET maxmemory 0"] {
+            assert_eq!(server.redis_command(accept), "+OK");
+        }
+    }
+}
+
+/// The record of a claim does not grow, so a full server can change it.
+#[tokio::test]
+async fn full_server_changes_known_claims() {
     let Some(server) = Server::redis_or_skip(&["--maxmemory-policy", "noeviction"]) else { return };
-    let store = RedisStore::connect(format!("redis://127.0.0.1:{}", server.port())).await.unwrap();
-    let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
-    let (owner, lease) = (Owner::random(), Duration::from_secs(60));
-    let request = ClaimRequest::new(owner, Fingerprint::of(b"{}"), lease, lease * 10);
-    let claim = store.claim(&key, &request).await.unwrap();
-    assert_eq!(claim.state, ClaimState::claimed(1));
+    let store = connect(&server).await;
+    let (key, owner, next) = (new_key(), Owner::random(), Owner::random());
+    assert_eq!(claim(&store, &key, owner).await.unwrap(), ClaimState::claimed(1));
     assert_eq!(server.redis_command("CONFIG SET maxmemory 1"), "+OK");
-    assert_eq!(store.renew(&key, owner, lease / 2).await.unwrap(), Settled::Applied);
-    assert_eq!(store.complete(&key, owner, lease).await.unwrap(), Settled::Applied);
+    assert_eq!(claim(&store, &key, owner).await.unwrap(), ClaimState::claimed(1), "the reply was lost");
+    // The renewal before the lease ceiling is shorter than the lease.
+    assert_eq!(store.renew(&key, owner, MINUTE / 2).await.unwrap(), Settled::Applied);
+    assert_eq!(store.release(&key, owner).await.unwrap(), Settled::Applied);
+    assert_eq!(claim(&store, &key, next).await.unwrap(), ClaimState::claimed(2));
+    assert_eq!(store.complete(&key, next, MINUTE).await.unwrap(), Settled::Applied);
+    assert_eq!(claim(&store, &key, owner).await.unwrap(), ClaimState::Done);
+    assert!(claim(&store, &new_key(), owner).await.is_err(), "a new event needs memory");
+}
+
+/// In its last millisecond, a key has a time to live of 0.
+#[tokio::test]
+async fn release_succeeds_until_record_expires() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let store = connect(&server).await;
+    let millisecond = Duration::from_millis(1);
+    for _ in 0..5_000 {
+        let (key, owner) = (new_key(), Owner::random());
+        let request = ClaimRequest::new(owner, Fingerprint::of(b"{}"), millisecond, millisecond);
+        let _ = store.claim(&key, &request).await.unwrap();
+        let _: Settled = store.release(&key, owner).await.unwrap();
+    }
 }
 
 #[tokio::test]

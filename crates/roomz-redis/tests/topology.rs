@@ -37,35 +37,45 @@ fn slot(node: &Server, key: &ClaimKey) -> u16 {
     node.redis_text(&format!("CLUSTER KEYSLOT {}", redis_key(key))).trim().parse().unwrap()
 }
 
+/// Waits until the server executed the operation. The connection of its lost reply is closed when the network forwards again.
+async fn lose_reply(proxy: &Proxy, is_executed: impl Fn() -> bool) {
+    let start = Instant::now();
+    tokio::task::yield_now().await;
+    while !is_executed() {
+        assert!(
+            start.elapsed() < RECOVERY_TIMEOUT,
+            "the operation is not executed within {RECOVERY_TIMEOUT:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    proxy.set(Network::Forwards);
+}
+
 /// The server executes each operation, but its reply is lost and the connection breaks.
 async fn lose_replies(url: &str, server: &Server, proxy: &Proxy) {
     let store = connect(url).await;
     let (key, owner) = (new_key(), Owner::random());
     let state = || server.redis_text(&format!("GETRANGE {} 0 0", redis_key(&key)));
-    // The connection of a lost reply is closed when the network forwards again.
-    let lose_reply = async |new: &str| {
-        let start = Instant::now();
-        tokio::task::yield_now().await;
-        while state() != new {
-            assert!(start.elapsed() < RECOVERY_TIMEOUT, "the state is {:?} instead of {new:?}", state());
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        proxy.set(Network::Forwards);
-    };
-
     proxy.set(Network::DropsReplies);
-    let (claimed, ()) = tokio::join!(claim(&store, &key, owner), lose_reply("R\n"));
+    let (claimed, ()) = tokio::join!(claim(&store, &key, owner), lose_reply(proxy, || state() == "R\n"));
     assert_eq!(claimed.unwrap().state, ClaimState::claimed(1), "a claim is repeated");
 
     proxy.set(Network::DropsReplies);
-    let (released, ()) = tokio::join!(store.release(&key, owner), lose_reply("F\n"));
+    let time_to_live =
+        || server.redis_text(&format!("PTTL {}", redis_key(&key))).trim().parse::<u128>().unwrap();
+    let renewal = store.renew(&key, owner, HOUR * 2);
+    let (renewed, ()) = tokio::join!(renewal, lose_reply(proxy, || time_to_live() > HOUR.as_millis()));
+    assert_eq!(renewed.unwrap(), Settled::Applied, "a renewal is repeated");
+
+    proxy.set(Network::DropsReplies);
+    let (released, ()) = tokio::join!(store.release(&key, owner), lose_reply(proxy, || state() == "F\n"));
     assert!(released.is_err(), "a release is not repeated, which would report a lost claim: {released:?}");
 
     let claimed = claim(&store, &key, owner).await.unwrap();
     assert_eq!(claimed.state, ClaimState::claimed(2));
     proxy.set(Network::DropsReplies);
     let completion = store.complete(&key, owner, HOUR);
-    let (completed, ()) = tokio::join!(completion, lose_reply("D\n"));
+    let (completed, ()) = tokio::join!(completion, lose_reply(proxy, || state() == "D\n"));
     assert_eq!(completed.unwrap(), Settled::Applied, "a completion is repeated");
 }
 
