@@ -140,7 +140,7 @@ impl Queue {
 
     /// Wakes a worker that waits for operations.
     pub(crate) fn wake_worker(&self) {
-        self.notify.notify_one();
+        self.notify.notify_last();
     }
 
     /// Waits until an operation waits. Returns `false` when the queue is closed and empty.
@@ -261,6 +261,16 @@ impl Waiting {
     fn take_all(&mut self) -> All {
         let take = |lane: &mut Lane<Settlement>| lane.take_all();
         (take(&mut self.settlements), self.claims.take_all(), std::mem::take(&mut self.purges))
+    }
+}
+
+impl Batch {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Settlements(entries) => entries.len(),
+            Self::Claims(entries) => entries.len(),
+            Self::Purge(entries) => entries.len(),
+        }
     }
 }
 
