@@ -1,10 +1,10 @@
 use std::error::Error;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError};
-use roomz_protocol::{Secrets, Signature};
+use roomz_protocol::{Secrets, Signature, SignatureMismatch};
 
 use crate::body::BoxError;
 use crate::config::Config;
@@ -27,9 +27,8 @@ where
     B::Error: Into<BoxError>,
 {
     // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per second.
-    // Boxed, because the state of the HMAC is large, and is not needed after this check.
-    let mut read = Box::pin(read(body, signature, secrets, padding, config));
-    timeout_if_pending(config.body_timeout, read.as_mut())
+    let read = pin!(read(body, signature, secrets, padding, config));
+    timeout_if_pending(config.body_timeout, read)
         .await
         .unwrap_or_else(|_| Err(Rejection::new(RejectionKind::BodyTimeout)))
 }
@@ -45,39 +44,90 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let too_large = || Rejection::body_too_large(config.body_limit);
     let mut body = pin!(body);
-    if body.size_hint().lower() > config.body_limit as u64 {
-        return Err(too_large());
+    check_length(body.size_hint().lower(), config)?;
+    let first = next_data(body.as_mut()).await?.unwrap_or_default();
+    check_length(first.len() as u64, config)?;
+    let second = if body.is_end_stream() { None } else { next_data(body.as_mut()).await? };
+    if let Some(second) = second {
+        // Boxed, because few deliveries arrive in several frames, and the state of the HMAC is large.
+        return Box::pin(read_rest([first, second], body, signature, secrets, padding, config)).await;
     }
+    if let Some(padding) = padding {
+        let _ = std::hint::black_box(padding.verify(&first, signature));
+    }
+    let secret = secrets.verify(&first, signature).map_err(mismatch)?;
+    Ok((first, secret))
+}
+
+/// Reads and verifies frame by frame, so that the end of a long body takes no longer than its other parts.
+async fn read_rest<B>(
+    frames: [Bytes; 2],
+    mut body: Pin<&mut B>,
+    signature: &Signature,
+    secrets: &Secrets,
+    padding: Option<Secrets>,
+    config: &Config,
+) -> Result<(Bytes, usize), Rejection>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     let mut verifier = secrets.verifier();
     let mut padding = padding.map(|secrets| secrets.verifier());
-    let mut buffer = Buffer::Empty;
-    loop {
-        let data = match body.frame().await {
-            None => break,
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            Some(Err(error)) => return Err(body_error(&*error.into())),
-        };
-        if data.is_empty() {
-            // The deadline is checked only when this task yields. A body of empty frames would never end.
-            tokio::task::yield_now().await;
-            continue;
-        }
-        if buffer.len() + data.len() > config.body_limit {
-            return Err(too_large());
-        }
-        verifier.update(&data);
+    let mut bytes = BytesMut::new();
+    let mut append = |data: &[u8]| {
+        check_length((bytes.len() + data.len()) as u64, config)?;
+        verifier.update(data);
         if let Some(padding) = &mut padding {
-            padding.update(&data);
+            padding.update(data);
         }
-        buffer = buffer.append(data);
+        bytes.extend_from_slice(data);
+        Ok(())
+    };
+    for data in &frames {
+        append(data)?;
+    }
+    drop(frames);
+    while let Some(data) = next_data(body.as_mut()).await? {
+        append(&data)?;
     }
     if let Some(padding) = padding {
         let _ = std::hint::black_box(padding.verify(signature));
     }
-    let secret = verifier.verify(signature).map_err(|_| Rejection::new(RejectionKind::SignatureMismatch))?;
-    Ok((buffer.into_bytes(), secret))
+    let secret = verifier.verify(signature).map_err(mismatch)?;
+    Ok((bytes.freeze(), secret))
+}
+
+/// Returns the data of the next frame that has any, or `None` at the end of the body.
+async fn next_data<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, Rejection>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    loop {
+        let data = match body.frame().await {
+            None => return Ok(None),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) => return Err(body_error(&*error.into())),
+        };
+        if !data.is_empty() {
+            return Ok(Some(data));
+        }
+        // The deadline is checked only when this task yields. A body of empty frames would never end.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn check_length(length: u64, config: &Config) -> Result<(), Rejection> {
+    if length > config.body_limit as u64 {
+        return Err(Rejection::body_too_large(config.body_limit));
+    }
+    Ok(())
+}
+
+fn mismatch(_: SignatureMismatch) -> Rejection {
+    Rejection::new(RejectionKind::SignatureMismatch)
 }
 
 /// A body limit in front of the layer, such as that of tower-http, ends the body with `LengthLimitError`.
@@ -91,45 +141,4 @@ fn body_error(error: &(dyn Error + 'static)) -> Rejection {
         cause = error.source();
     }
     Rejection::new(RejectionKind::BodyBroken)
-}
-
-/// The frames read so far. Most deliveries arrive in one frame, which is not copied.
-enum Buffer {
-    Empty,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Buffer {
-    fn len(&self) -> usize {
-        match self {
-            Self::Empty => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Many(bytes) => bytes.len(),
-        }
-    }
-
-    fn append(self, next: Bytes) -> Self {
-        match self {
-            Self::Empty => Self::One(next),
-            Self::One(first) => {
-                let mut all = BytesMut::with_capacity(first.len() + next.len());
-                all.extend_from_slice(&first);
-                all.extend_from_slice(&next);
-                Self::Many(all)
-            }
-            Self::Many(mut all) => {
-                all.extend_from_slice(&next);
-                Self::Many(all)
-            }
-        }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Empty => Bytes::new(),
-            Self::One(bytes) => bytes,
-            Self::Many(bytes) => bytes.freeze(),
-        }
-    }
 }
