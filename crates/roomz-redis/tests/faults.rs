@@ -9,8 +9,8 @@ use axum::routing::post;
 use axum::{Router, http::StatusCode};
 use roomz_axum::{Rejection, RejectionKind, Secret, StoreFailurePolicy, WebhookEvent, WebhookLayer};
 use roomz_redis::RedisStore;
-use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
+use roomz_tests::{Server, poll};
 use roomz_webhook::store::{
     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled, StoreError,
 };
@@ -271,19 +271,30 @@ async fn lost_claim_needs_writes() {
 /// A duplicate is a duplicate even if the server refuses writes.
 #[tokio::test]
 async fn refused_writes_do_not_hide_done_event() {
-    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let Some(server) = Server::redis_or_skip(&["--save", "3600 1"]) else { return };
     let store = connect(&server).await;
     let (done, owner) = (new_key(), Owner::random());
     let _ = claim(&store, &done, owner).await.unwrap();
     assert_eq!(store.complete(&done, owner, MINUTE).await.unwrap(), Settled::Applied);
-    for refuse in ["CONFIG SET min-replicas-to-write 1", "CONFIG SET maxmemory 1", "REPLICAOF 127.0.0.1 1"] {
+    let assert_done = async |reason: &str| {
+        assert_eq!(claim(&store, &done, Owner::random()).await.unwrap(), ClaimState::Done, "{reason}");
+        assert!(claim(&store, &new_key(), Owner::random()).await.is_err(), "{reason}");
+    };
+    for (refuse, accept) in [
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+        ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    ] {
         assert_eq!(server.redis_command(refuse), "+OK");
-        assert_eq!(claim(&store, &done, Owner::random()).await.unwrap(), ClaimState::Done, "{refuse}");
-        assert!(claim(&store, &new_key(), Owner::random()).await.is_err(), "{refuse}");
-        for accept in ["CONFIG SET min-replicas-to-write 0", "CONFIG SET maxmemory 0"] {
-            assert_eq!(server.redis_command(accept), "+OK");
-        }
+        assert_done(refuse).await;
+        assert_eq!(server.redis_command(accept), "+OK");
     }
+    // The server cannot replace a directory by its snapshot.
+    let directory = server.redis_text("CONFIG GET dir");
+    std::fs::create_dir(format!("{}/dump.rdb", directory.lines().nth(1).unwrap())).unwrap();
+    let _: String = server.redis_text("BGSAVE");
+    poll("the failed snapshot", || server.redis_text("INFO persistence").contains("last_bgsave_status:err"));
+    assert_done("no snapshots").await;
 }
 
 /// The record of a claim does not grow, so a full server can change it.

@@ -61,6 +61,7 @@ macro_rules! store_contract {
                 released_event_expires_after_retention
                 renewal_extends_lease
                 renewal_can_shorten_lease
+                renewal_keeps_attempt
                 in_flight_reports_remaining_lease
                 duplicate_claim_does_not_extend_lease
                 owner_settles_after_lease_without_takeover

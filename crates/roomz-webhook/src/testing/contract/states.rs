@@ -137,6 +137,16 @@ pub async fn completed_event_cannot_be_renewed_or_released(store: &StoreUnderTes
     assert_eq!(case.state().await, ClaimState::Done);
 }
 
+pub async fn renewal_keeps_attempt(store: &StoreUnderTest) {
+    let case = Case::new(store);
+    let owner = Owner::random();
+    for attempt in 1..=3 {
+        assert_eq!(case.claim(owner).await, claimed(attempt));
+        assert_eq!(case.renew(owner, LONG).await, Settled::Applied);
+        assert_eq!(case.release(owner).await, Settled::Applied);
+    }
+}
+
 pub async fn released_event_cannot_be_settled(store: &StoreUnderTest) {
     let case = Case::new(store);
     let (owner, next) = (Owner::random(), Owner::random());
