@@ -1,4 +1,4 @@
--- Claims an event that has a record, or reads its state on a server that refuses `SET NX`.
+-- Claims an event after `SET NX` did not: the event has a record, or the server refuses `SET NX`.
 -- KEYS[1]: the key of the event. ARGV: owner, fingerprint, and in ms: lease, `kept` (the larger of lease and retention).
 -- Returns the state (0 claimed, 1 in flight, 2 done), the attempt or the remaining lease in ms, and 1 if the
 -- fingerprint is that of the record. record.rs describes the record.

@@ -51,9 +51,9 @@ pub(crate) struct Call<'a> {
 /// The server may have executed the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// The operation has the same result for the same owner.
+    /// A second execution by the same owner has the same result.
     Safe,
-    /// The operation would have another result.
+    /// A second execution by the same owner has a different result.
     Never,
 }
 

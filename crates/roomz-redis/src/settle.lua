@@ -6,9 +6,12 @@ local record = redis.call('GET', KEYS[1])
 local state = record and string.sub(record, 1, 1)
 
 if not record or string.sub(record, 2, 17) ~= owner or state == 'F' then
-    -- Changes nothing, but fails on a server that accepts no writes: a replica may be out of date, and a readiness check
-    -- relies on it.
-    redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), 1))
+    -- Writes the same time to live, which fails on a server that accepts no writes: a replica may be out of date, and a
+    -- readiness check relies on it. A record whose time to live was removed (-1) stays.
+    local ttl = redis.call('PTTL', KEYS[1])
+    if ttl ~= -1 then
+        redis.call('PEXPIRE', KEYS[1], math.max(ttl, 1))
+    end
     return 0
 elseif state == 'D' then
     -- The same owner completes again because the reply was lost: confirm it.

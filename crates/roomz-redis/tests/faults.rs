@@ -247,7 +247,7 @@ async fn reconnects_when_server_is_demoted() {
     }
 }
 
-/// A claim that is not held, on a server that accepts no writes. A replica may not know the owner yet, and a readiness check
+/// A server that accepts no writes must not report a lost claim: a replica may not know the owner yet, and a readiness check
 /// must fail where a claim fails.
 #[tokio::test]
 async fn lost_claim_needs_writes() {
@@ -266,6 +266,9 @@ async fn lost_claim_needs_writes() {
         assert_eq!(server.redis_command("CONFIG SET maxmemory 0"), "+OK");
     }
     assert_eq!(server.redis_command(&format!("EXISTS roomz:roomz:{}", unknown.id())), ":0");
+    assert_eq!(server.redis_command(&format!("PERSIST roomz:roomz:{}", held.id())), ":1");
+    assert_eq!(store.renew(&held, Owner::random(), MINUTE).await.unwrap(), Settled::Lost);
+    assert_eq!(server.redis_command(&format!("PTTL roomz:roomz:{}", held.id())), ":-1", "nothing is written");
 }
 
 /// A duplicate is a duplicate even if the server refuses writes.

@@ -138,7 +138,8 @@ impl Queue {
         self.wake_worker();
     }
 
-    /// Wakes a worker that waits for operations.
+    /// Wakes the worker that has waited for operations for the shortest time: its connection and its server process are in
+    /// the caches of the processor.
     pub(crate) fn wake_worker(&self) {
         self.notify.notify_last();
     }

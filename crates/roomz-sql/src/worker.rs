@@ -110,7 +110,7 @@ struct Open<C> {
 }
 
 async fn run<B: ExecuteAll>(shared: &Shared<B>) {
-    let (mut current, mut last_batch) = (None, 0);
+    let (mut current, mut last_batch_len) = (None, 0);
     loop {
         match timeout(KEEPALIVE_INTERVAL, shared.queue.wait()).await {
             Ok(true) => {}
@@ -123,12 +123,12 @@ async fn run<B: ExecuteAll>(shared: &Shared<B>) {
         if shared.connect_if_needed(&mut current).await.is_err() {
             continue;
         }
-        if last_batch > 1 {
+        if last_batch_len > 1 {
             // The callers of the last batch run first: their next operations then fit into the same transaction.
             tokio::task::yield_now().await;
         }
         let batch = shared.queue.take();
-        last_batch = batch.as_ref().map_or(0, Batch::len);
+        last_batch_len = batch.as_ref().map_or(0, Batch::len);
         match batch {
             Some(Batch::Settlements(entries)) => shared.execute(&mut current, entries).await,
             Some(Batch::Claims(entries)) => shared.execute(&mut current, entries).await,

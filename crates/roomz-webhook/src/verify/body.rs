@@ -46,12 +46,16 @@ where
 {
     let mut body = pin!(body);
     check_length(body.size_hint().lower(), config)?;
-    let first = next_data(body.as_mut()).await?.unwrap_or_default();
+    let first = next_data(body.as_mut()).await?;
+    // A body may panic if it is polled after its end.
+    let has_ended = first.is_none() || body.is_end_stream();
+    let first = first.unwrap_or_default();
     check_length(first.len() as u64, config)?;
-    let second = if body.is_end_stream() { None } else { next_data(body.as_mut()).await? };
+    let second = if has_ended { None } else { next_data(body.as_mut()).await? };
     if let Some(second) = second {
         // Boxed, because few deliveries arrive in several frames, and the state of the HMAC is large.
-        return Box::pin(read_rest([first, second], body, signature, secrets, padding, config)).await;
+        return Box::pin(read_and_verify_frames([first, second], body, signature, secrets, padding, config))
+            .await;
     }
     if let Some(padding) = padding {
         let _ = std::hint::black_box(padding.verify(&first, signature));
@@ -60,8 +64,8 @@ where
     Ok((first, secret))
 }
 
-/// Reads and verifies frame by frame, so that the end of a long body takes no longer than its other parts.
-async fn read_rest<B>(
+/// Updates the HMAC as frames arrive, so that the end of the body causes no long computation.
+async fn read_and_verify_frames<B>(
     frames: [Bytes; 2],
     mut body: Pin<&mut B>,
     signature: &Signature,

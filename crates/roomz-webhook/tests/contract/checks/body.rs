@@ -137,6 +137,23 @@ async fn does_not_copy_single_frame() {
     }
 }
 
+/// The stream of `slow_body` panics if it is polled again.
+#[tokio::test(start_paused = true)]
+async fn does_not_poll_body_after_its_end() {
+    let receiver = TestReceiver::with_handler(|_: Delivery| ready(Ok(StatusCode::OK)));
+    let bytes = Bytes::from(TestEvent::busy().body());
+    for (size, status) in [(0, 401), (1, 401), (bytes.len(), 200)] {
+        let request = signed_request::<Body>("/", bytes.to_vec(), &secret());
+        let frames = if size == 0 { Vec::new() } else { vec![bytes.slice(..size)] };
+        let body = slow_body(frames, Duration::from_millis(1));
+        assert_eq!(receiver.send(with_body(request, body)).await.status, status, "{size} bytes");
+    }
+    let request = signed_request::<Body>("/", bytes.to_vec(), &secret());
+    let two_frames = vec![bytes.slice(..1), bytes.slice(1..)];
+    let response = receiver.send(with_body(request, slow_body(two_frames, Duration::from_millis(1)))).await;
+    assert_eq!(response.status, 200, "a duplicate");
+}
+
 /// The delivery contains the position of the matching secret.
 #[tokio::test]
 async fn verifies_under_every_secret() {
