@@ -73,8 +73,8 @@
 //!
 //! # Versions
 //!
-//! Tested with Redis 6.2 and 7.0 and with Valkey 9.1. `connect` rejects servers older than
-//! Redis 6.0.
+//! Tested with Redis 7.0, alone, in a cluster and with sentinels, and with Redis 6.2 alone. `connect` rejects servers older
+//! than Redis 6.0. Valkey was tested with an earlier version of the scripts only.
 //!
 //! redis 1.x is part of the public API (`redis::Client` and `redis::aio::ConnectionManager` convert into [`Server`]), so
 //! a new major version of redis is a breaking change of this crate.

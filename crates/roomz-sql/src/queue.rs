@@ -138,8 +138,7 @@ impl Queue {
         self.wake_worker();
     }
 
-    /// Wakes the worker that has waited for operations for the shortest time: its connection and its server process are in
-    /// the caches of the processor.
+    /// Wakes the worker that began to wait last. So one connection executes all operations that come one at a time.
     pub(crate) fn wake_worker(&self) {
         self.notify.notify_last();
     }

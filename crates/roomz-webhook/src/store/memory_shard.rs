@@ -244,8 +244,8 @@ impl Shard {
     /// Doubles the nodes, up to the capacity, by inserting ids and removing them: the map keeps the nodes of removed ids.
     ///
     /// So nodes are next to each other in memory. Allocated one by one, they would lie among the short-lived memory of the
-    /// requests, and the allocator would search for memory between them. In a growing
-    /// store, that took a tenth of the time of a request.
+    /// requests, and the allocator would search for memory between them. In a growing store, that took a tenth of the time
+    /// of a request.
     fn allocate_nodes(&mut self) {
         let start = self.idle.len();
         self.nodes = (start * 2).max(MIN_NODES).min(self.capacity).max(start + 1);
