@@ -3,7 +3,7 @@
 #![allow(clippy::await_holding_lock, clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 #[allow(dead_code, unused_imports, reason = "the contract tests of the layer use the rest")]
-#[path = "../../crates/roomz-webhook/tests/support/mod.rs"]
+#[path = "../../crates/roomz-webhook/tests/it/support/mod.rs"]
 mod support;
 
 mod capture;

@@ -1,4 +1,4 @@
-//! The function's `bootstrap`. It runs only in AWS Lambda; `tests/function.rs` runs it with an emulator.
+//! The function's `bootstrap`. It runs only in AWS Lambda; `tests/it/function.rs` runs it with an emulator.
 
 use std::process::ExitCode;
 

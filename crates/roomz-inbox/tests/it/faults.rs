@@ -1,0 +1,302 @@
+//! The inbox with a database that is silent, suspended or restarted, with bad plans, and outside of a runtime.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
+
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use crate::support::{
+    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_until, entry, gated_worker, on_both, wait_for,
+    write_effect,
+};
+use roomz_inbox::{BoxError, Inbox, InboxState, Job};
+use roomz_tests::Server;
+use roomz_tests::proxy::{Network, Proxy};
+use roomz_webhook::testing::TestEvent;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tower::service_fn;
+
+on_both! {
+    call_may_be_made_and_dropped_outside_runtime
+    job_may_be_dropped_outside_runtime
+    waiting_handlers_get_their_transaction
+}
+
+/// A server behind a proxy, and a database for the test itself.
+async fn behind_proxy() -> Option<(Server, Proxy, TestDatabase, String)> {
+    let server = Server::postgres_or_skip(&[])?;
+    let proxy = Proxy::start(server.address()).await;
+    let database = TestDatabase::postgres_at(&server.postgres_url()).await;
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    let url = format!("postgres://postgres@{}/{name}", proxy.address());
+    Some((server, proxy, database, url))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_network_gets_503() {
+    let Some((_server, proxy, database, url)) = behind_proxy().await else { return };
+    let inbox = Inbox::connect(url).await.unwrap();
+    database.create_effects().await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    let accepted = deliver_new(&inbox).await;
+    calls.next().await.succeed();
+    wait_for(&inbox, &accepted, InboxState::Done).await;
+    proxy.set(Network::Blackholes);
+    let event = TestEvent::busy();
+    assert_eq!(deliver(&inbox, &event).await, 503);
+    proxy.set(Network::Forwards);
+    deliver_until(&inbox, &event, &[202]).await;
+    assert_eq!(deliver(&inbox, &accepted).await, 200);
+    calls.next().await.succeed();
+    wait_for(&inbox, &event, InboxState::Done).await;
+    assert_eq!(database.effects().await, [1, 1]);
+    worker.shutdown(WAIT).await;
+}
+
+/// The only slot of the worker is free again, although the database never replies on the connection of the handler.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_network_at_completion_stops_no_worker() {
+    let Some((_server, proxy, database, url)) = behind_proxy().await else { return };
+    let inbox = Inbox::connect(url).await.unwrap();
+    database.create_effects().await;
+    for outcome in ["success", "error"] {
+        let event = deliver_new(&inbox).await;
+        let (written, mut is_written) = tokio::sync::mpsc::unbounded_channel();
+        let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
+        let notify = std::sync::Arc::clone(&go_on);
+        let worker = inbox
+            .worker(service_fn(move |mut job: Job| {
+                let (written, go_on) = (written.clone(), std::sync::Arc::clone(&notify));
+                async move {
+                    write_effect(&mut job).await?;
+                    if job.attempt() == 1 {
+                        written.send(()).unwrap();
+                        go_on.notified().await;
+                    }
+                    if job.attempt() == 1 && outcome == "error" {
+                        Err("broken".into())
+                    } else {
+                        Ok::<_, BoxError>(())
+                    }
+                }
+            }))
+            .with_concurrency(1)
+            .with_lease(Duration::from_secs(1))
+            .with_poll_interval(POLL)
+            .start();
+        is_written.recv().await.unwrap();
+        proxy.set(Network::Blackholes);
+        go_on.notify_one();
+        // The inbox of the test does not use the proxy: the lease of the attempt ends.
+        let direct = Inbox::connect(&database.url).await.unwrap();
+        while entry(&direct, &event).await.due > roomz_webhook::Timestamp::now() {
+            tokio::time::sleep(POLL).await;
+        }
+        proxy.set(Network::Forwards);
+        let done = wait_for(&direct, &event, InboxState::Done).await;
+        assert!(done.attempts >= 2, "{outcome}");
+        worker.shutdown(WAIT).await;
+    }
+    assert_eq!(database.effects().await.len(), 2);
+}
+
+/// A running handler and a waiting event survive a restart of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn restarted_server_loses_nothing() {
+    let Some(mut server) = Server::postgres_or_skip(&[]) else { return };
+    let database = TestDatabase::postgres_at(&server.postgres_url()).await;
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let running = deliver_new(&inbox).await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    let call = calls.next().await;
+    let waiting = deliver_new(&inbox).await;
+    server.kill();
+    // It has no transaction yet: it begins one when the server is back.
+    call.succeed();
+    server.restart();
+    wait_for(&inbox, &running, InboxState::Done).await;
+    calls.next().await.succeed();
+    wait_for(&inbox, &waiting, InboxState::Done).await;
+    assert_eq!(database.effects().await, [1, 1]);
+    worker.shutdown(WAIT).await;
+}
+
+/// The server ends the statements and transactions of operations that timed out, so that no session is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn locked_table_leaves_no_sessions() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    lock.execute("LOCK TABLE roomz_inbox").await.unwrap();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let inbox = inbox.clone();
+        calls.spawn(async move { inbox.stats().await.unwrap_err() });
+    }
+    calls.join_all().await;
+    let waiting =
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = CAST('roomz_inbox' AS regclass)";
+    let start = std::time::Instant::now();
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *lock).await.unwrap() > 0 {
+        assert!(start.elapsed() < WAIT, "the server still executes statements");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Another transaction, for example that of a stale worker, locks the event that is due first.
+#[tokio::test(flavor = "multi_thread")]
+async fn locked_row_does_not_stop_the_others() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let locked = deliver_new(&inbox).await;
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    lock.execute("UPDATE roomz_inbox SET error = 'locked'").await.unwrap();
+    let event = deliver_new(&inbox).await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    calls.next().await.succeed();
+    wait_for(&inbox, &event, InboxState::Done).await;
+    lock.rollback().await.unwrap();
+    calls.next().await.succeed();
+    wait_for(&inbox, &locked, InboxState::Done).await;
+    worker.shutdown(WAIT).await;
+}
+
+/// PostgreSQL keeps no plan that was made while the table was small.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_scans_the_table() {
+    let Some(server) = Server::postgres_or_skip(&["autovacuum=off"]) else { return };
+    let database = TestDatabase::postgres_at(&server.postgres_url()).await;
+    let inbox = Inbox::builder(&database.url).with_max_connections(2).connect().await.unwrap();
+    // A small table, whose statistics say so.
+    for _ in 0..20 {
+        deliver_new(&inbox).await;
+    }
+    database.execute("VACUUM ANALYZE roomz_inbox").await;
+    inbox.stats().await.unwrap();
+    let worker = inbox.worker(service_fn(async |job: Job| {
+        drop(job);
+        Ok::<_, BoxError>(())
+    }));
+    let worker = worker.with_concurrency(1).with_poll_interval(POLL).start();
+    let mut last = None;
+    for _ in 0..20 {
+        last = Some(deliver_new(&inbox).await);
+    }
+    wait_for(&inbox, &last.unwrap(), InboxState::Done).await;
+    database
+        .execute(
+            "INSERT INTO roomz_inbox SELECT 'filled', CAST(md5(CAST(i AS TEXT)) AS BYTEA), 2, 1 << 40, 0, '', 1, 0, '', NULL
+             FROM generate_series(1, 50000) i",
+        )
+        .await;
+    let before = scanned_rows(&database).await;
+    for _ in 0..20 {
+        let event = deliver_new(&inbox).await;
+        wait_for(&inbox, &event, InboxState::Done).await;
+        inbox.stats().await.unwrap();
+    }
+    worker.shutdown(WAIT).await;
+    // A session reports its statistics at its end, at the latest.
+    drop(inbox);
+    let scanned = scanned_rows(&database).await - before;
+    assert!(scanned < 50_000, "{scanned} rows were read by scans of the table");
+}
+
+/// The rows that sessions have read by scans of the whole table. Waits until the sessions of the inbox have ended.
+async fn scanned_rows(database: &TestDatabase) -> i64 {
+    let start = std::time::Instant::now();
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roomz' AND state <> 'idle'";
+    while database.number(others).await > 0 {
+        assert!(start.elapsed() < WAIT, "a session is still active");
+        tokio::time::sleep(POLL).await;
+    }
+    database.number("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'roomz_inbox'").await
+}
+
+/// Each future is polled once on a thread without a runtime, and dropped in the middle.
+async fn call_may_be_made_and_dropped_outside_runtime(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let key = crate::support::key(&deliver_new(&inbox).await);
+    let of_thread = inbox.clone();
+    let thread = std::thread::spawn(move || {
+        let mut context = Context::from_waker(Waker::noop());
+        for polls in 0..20 {
+            let mut stats = Box::pin(of_thread.stats());
+            let mut list = Box::pin(of_thread.list(InboxState::Waiting, 1));
+            let mut get = Box::pin(of_thread.get(&key));
+            for _ in 0..polls {
+                let pending = Future::poll(stats.as_mut(), &mut context).is_pending()
+                    && Future::poll(list.as_mut(), &mut context).is_pending()
+                    && Future::poll(get.as_mut(), &mut context).is_pending();
+                if !pending {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    tokio::task::spawn_blocking(|| thread.join()).await.unwrap().expect("the thread panicked");
+    assert_eq!(inbox.stats().await.unwrap().waiting, 1);
+}
+
+/// The handler gives its job to a thread, which drops it with an open transaction after the handler was dropped.
+async fn job_may_be_dropped_outside_runtime(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let event = deliver_new(&inbox).await;
+    let (sender, mut threads) = tokio::sync::mpsc::unbounded_channel();
+    let worker = inbox
+        .worker(service_fn(move |mut job: Job| {
+            let sender = sender.clone();
+            async move {
+                write_effect(&mut job).await?;
+                let (go_on, wait) = std::sync::mpsc::channel::<()>();
+                let thread = std::thread::spawn(move || {
+                    wait.recv().unwrap();
+                    drop(job);
+                });
+                let (_dropped, is_dropped) = tokio::sync::oneshot::channel::<()>();
+                sender.send((go_on, is_dropped, thread))?;
+                std::future::pending::<Result<(), BoxError>>().await
+            }
+        }))
+        .with_max_attempts(1)
+        // On a busy machine, too, the write must end before the timeout.
+        .with_handler_timeout(Duration::from_secs(3))
+        .start();
+    let (go_on, is_dropped, thread) = threads.recv().await.unwrap();
+    tokio::time::timeout(WAIT, is_dropped).await.expect("the handler still runs").unwrap_err();
+    go_on.send(()).unwrap();
+    tokio::task::spawn_blocking(|| thread.join()).await.unwrap().expect("the thread panicked");
+    wait_for(&inbox, &event, InboxState::Dead).await;
+    assert_eq!(database.effects().await, [0_i64; 0]);
+    worker.shutdown(WAIT).await;
+}
+
+/// More handlers than connections, whose transactions together take longer than an operation of the queue may.
+async fn waiting_handlers_get_their_transaction(database: TestDatabase) {
+    let inbox = Inbox::builder(&database.url).with_max_connections(2).connect().await.unwrap();
+    database.create_effects().await;
+    let mut events = Vec::new();
+    for _ in 0..8 {
+        events.push(deliver_new(&inbox).await);
+    }
+    let worker = inbox
+        .worker(service_fn(async |mut job: Job| {
+            write_effect(&mut job).await?;
+            // The transaction is slow.
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            Ok::<_, BoxError>(())
+        }))
+        .with_concurrency(8)
+        .start();
+    for event in &events {
+        assert_eq!(wait_for(&inbox, event, InboxState::Done).await.attempts, 1);
+    }
+    assert_eq!(database.effects().await.len(), 8);
+    worker.shutdown(WAIT).await;
+}

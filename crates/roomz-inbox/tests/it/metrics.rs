@@ -1,0 +1,147 @@
+//! The metrics of the inbox. The only test of its process, because the recorder is global.
+
+#![cfg(feature = "metrics")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may panic in its helpers")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::support::{Calls, POLL, TestDatabase, WAIT, deliver, deliver_new, gated_worker, wait_for};
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
+};
+use roomz_inbox::{Inbox, InboxState};
+use roomz_webhook::testing::TestEvent;
+
+/// The values by name and labels. A histogram is the number of its values.
+#[derive(Clone, Default)]
+struct Values(Arc<Mutex<BTreeMap<String, f64>>>);
+
+struct Value {
+    values: Values,
+    name: String,
+}
+
+impl Values {
+    fn value(&self, key: &Key) -> Arc<Value> {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        Arc::new(Value { values: self.clone(), name: format!("{}{{{}}}", key.name(), labels.join(",")) })
+    }
+
+    fn get(&self, name: &str) -> f64 {
+        self.0.lock().unwrap().get(name).copied().unwrap_or_default()
+    }
+}
+
+impl Recorder for Values {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.value(key))
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.value(key))
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.value(key))
+    }
+}
+
+impl Value {
+    fn change(&self, change: impl FnOnce(&mut f64)) {
+        change(self.values.0.lock().unwrap().entry(self.name.clone()).or_default());
+    }
+}
+
+impl CounterFn for Value {
+    fn increment(&self, value: u64) {
+        self.change(|current| *current += value as f64);
+    }
+    fn absolute(&self, value: u64) {
+        self.change(|current| *current = value as f64);
+    }
+}
+
+impl GaugeFn for Value {
+    fn increment(&self, value: f64) {
+        self.change(|current| *current += value);
+    }
+    fn decrement(&self, value: f64) {
+        self.change(|current| *current -= value);
+    }
+    fn set(&self, value: f64) {
+        self.change(|current| *current = value);
+    }
+}
+
+impl HistogramFn for Value {
+    fn record(&self, _: f64) {
+        self.change(|current| *current += 1.0);
+    }
+}
+
+/// On one thread, because the recorder belongs to it: the other tests of this program have metrics, too.
+#[tokio::test]
+async fn attempts_depth_and_failures_are_counted() {
+    let values = Values::default();
+    let _guard = metrics::set_default_local_recorder(&values);
+    let database = TestDatabase::sqlite();
+    let inbox = Inbox::builder(&database.url).with_max_open(3).connect().await.unwrap();
+    for name in [
+        "roomz_inbox_full_total{}",
+        "roomz_inbox_attempts_total{outcome=dead}",
+        "roomz_inbox_database_errors_total{operation=take}",
+    ] {
+        assert_eq!(values.0.lock().unwrap().get(name), Some(&0.0), "{name} exists from the start");
+    }
+    database.create_effects().await;
+    let events =
+        [deliver_new(&inbox).await, deliver_new(&inbox).await, TestEvent::busy().with_type("unknown")];
+    assert_eq!(deliver(&inbox, &events[2]).await, 202);
+    assert_eq!(deliver(&inbox, &TestEvent::busy()).await, 503);
+    assert_eq!(values.get("roomz_inbox_full_total{}"), 1.0);
+
+    let (service, mut calls) = Calls::new();
+    let worker = inbox.worker(service).with_concurrency(1).with_poll_interval(POLL).start();
+    calls.next().await.succeed();
+    wait_for(&inbox, &events[0], InboxState::Done).await;
+    calls.next().await.fail("broken");
+    wait_for(&inbox, &events[1], InboxState::Waiting).await;
+    wait_for(&inbox, &events[2], InboxState::Dead).await;
+    worker.shutdown(WAIT).await;
+    let attempts = |outcome| values.get(&format!("roomz_inbox_attempts_total{{outcome={outcome}}}"));
+    assert_eq!(
+        [attempts("done"), attempts("failed"), attempts("dead"), attempts("lost")],
+        [1.0, 1.0, 1.0, 0.0]
+    );
+    assert_eq!(values.get("roomz_inbox_done_seconds{}"), 1.0);
+
+    // A worker sets the gauges at its start.
+    let (worker, _calls) = gated_worker(&inbox);
+    let start = Instant::now();
+    while values.get("roomz_inbox_events{state=dead}") < 1.0 {
+        assert!(start.elapsed() < WAIT, "no gauge was set");
+        tokio::time::sleep(POLL).await;
+    }
+    assert!(values.get("roomz_inbox_oldest_seconds{}") > 0.0);
+    worker.shutdown(Duration::ZERO).await;
+
+    // A database that fails at once keeps no worker busy: it tries again at its interval, which is long.
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.execute("DROP TABLE roomz_inbox").await;
+    let errors =
+        |operation| values.get(&format!("roomz_inbox_database_errors_total{{operation={operation}}}"));
+    let (service, _calls) = Calls::new();
+    let worker = inbox.worker(service).with_poll_interval(WAIT * 60).start();
+    for _ in 0..50 {
+        assert_eq!(deliver(&inbox, &TestEvent::busy()).await, 503);
+    }
+    while errors("take") < 1.0 {
+        tokio::time::sleep(POLL).await;
+    }
+    assert_eq!((errors("take"), errors("enqueue")), (1.0, 50.0));
+    worker.shutdown(WAIT).await;
+}

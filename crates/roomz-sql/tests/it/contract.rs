@@ -1,0 +1,83 @@
+//! The store contract on a PostgreSQL server, on an SQLite file, and on an SQLite pool of the application.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::support::sqlite_url;
+use roomz_sql::SqlStore;
+use roomz_tests::{Server, postgres_url_or_skip};
+use roomz_webhook::testing::StoreUnderTest;
+use sqlx::sqlite::SqlitePoolOptions;
+
+/// Far longer than a busy machine needs for a few statements that wait for the disk.
+const LEASE: Duration = Duration::from_secs(1);
+
+async fn connect_postgres() -> Option<SqlStore> {
+    Some(SqlStore::connect(postgres_url_or_skip()?).await.unwrap())
+}
+
+// Two pools stand for two instances.
+roomz_webhook::store_contract!(on_postgres, async {
+    let (store, peer) = (connect_postgres().await?, connect_postgres().await?);
+    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(1_000).with_short_lease(LEASE))
+});
+
+/// Returns the URL of a PgBouncer with this pool mode, which is started once per process.
+fn pgbouncer_url(pool_mode: &str, url: &OnceLock<Option<String>>) -> Option<String> {
+    url.get_or_init(|| {
+        let postgres = Server::postgres_or_skip(&[])?;
+        let pgbouncer = Server::pgbouncer_or_skip(&postgres, pool_mode)?;
+        let url = pgbouncer.postgres_url();
+        postgres.kill_with_this_process();
+        pgbouncer.kill_with_this_process();
+        Some(url)
+    })
+    .clone()
+}
+
+roomz_webhook::store_contract!(through_pgbouncer_transactions, async {
+    static URL: OnceLock<Option<String>> = OnceLock::new();
+    let url = pgbouncer_url("transaction", &URL)?;
+    let (store, peer) = (SqlStore::connect(&url).await.unwrap(), SqlStore::connect(&url).await.unwrap());
+    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(200).with_short_lease(LEASE))
+});
+
+roomz_webhook::store_contract!(through_pgbouncer_sessions, async {
+    static URL: OnceLock<Option<String>> = OnceLock::new();
+    let url = pgbouncer_url("session", &URL)?;
+    let (store, peer) = (SqlStore::connect(&url).await.unwrap(), SqlStore::connect(&url).await.unwrap());
+    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(200).with_short_lease(LEASE))
+});
+
+// A typical pool of an application: default timeouts, tests before use, several connections.
+roomz_webhook::store_contract!(on_postgres_pool, async {
+    let url = postgres_url_or_skip()?;
+    let pool = async || sqlx::PgPool::connect(&url).await.unwrap();
+    let (store, peer) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
+    Some(
+        StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(200).with_short_lease(LEASE),
+    )
+});
+
+async fn connect_sqlite() -> SqlStore {
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap());
+    SqlStore::connect(sqlite_url(directory)).await.unwrap()
+}
+
+roomz_webhook::store_contract!(on_sqlite, async {
+    let (store, peer) = (connect_sqlite().await, connect_sqlite().await);
+    StoreUnderTest::new(store).with_peer(peer).with_rounds(1_000).with_short_lease(LEASE)
+});
+
+// A typical pool of an application: default timeouts, tests before use, several connections.
+roomz_webhook::store_contract!(on_sqlite_pool, async {
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap());
+    let url = format!("{}?mode=rwc", sqlite_url(directory));
+    let pool = async || SqlitePoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+    let (store, peer) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
+    StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(100)
+});

@@ -1,0 +1,6 @@
+//! The server over TLS.
+
+mod fixture;
+mod program;
+mod renewal;
+mod server;

@@ -1,0 +1,5 @@
+//! The function and its router.
+
+mod event;
+mod function;
+mod router;

@@ -1,0 +1,6 @@
+//! Publishing and consuming with a real NATS server.
+
+mod consume;
+mod program;
+mod publish;
+mod support;

@@ -1,0 +1,95 @@
+//! Changes, counters and the list of deliveries.
+
+use roomz_axum::Secret;
+use roomz_axum::testing::TestEvent;
+use serde_json::json;
+
+use crate::browser::{AARE, LIMMAT, id, start_board, tile, wait_for_count, wait_until_live};
+use crate::support::driver::Browser;
+use crate::support::program::change;
+
+#[tokio::test]
+async fn shows_changes_and_reconnects_after_restart() {
+    let Some(browser) = Browser::start("presence-board: changes and restart in a browser").await else {
+        return;
+    };
+    let board = start_board("127.0.0.1:0");
+    let address = board.address().to_owned();
+    browser.page.goto(&board.url).await.unwrap();
+    wait_until_live(&browser).await;
+    assert_eq!(browser.text("document.querySelector('#floors h2').textContent").await, "Ground floor");
+    assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "other");
+
+    // A change appears as words and as a shape, not as color alone, and is announced to screen readers.
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
+    browser.wait_until(&format!("{}.dataset.status === 'busy'", tile(AARE))).await;
+    assert_eq!(browser.text(&format!("{}.innerText", tile(AARE))).await, "Aare\n\nBusy\n3 min");
+    let icon = format!("{}.querySelector('use').getAttribute('href')", tile(AARE));
+    assert_eq!(browser.value(&icon).await, "#icon-busy");
+    assert_eq!(browser.text("document.getElementById('announcement').textContent").await, "Aare: Busy.");
+    wait_for_count(&browser, "handled", 1).await;
+
+    // A late event is counted but not shown.
+    assert_eq!(board.deliver(&change(id(AARE), 9, "Free")), 200);
+    wait_for_count(&browser, "late", 1).await;
+    assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "busy");
+
+    // A forged event is counted with the reason, and a duplicate is counted.
+    let wrong_secret = Secret::new("a wrong secret").unwrap();
+    assert_eq!(board.deliver_with(&change(id(AARE), 0, "Free"), &wrong_secret), 401);
+    wait_for_count(&browser, "rejected", 1).await;
+    browser.wait_until("document.getElementById('reasons').innerText === 'signature-mismatch\\n1'").await;
+    let event = change(id(LIMMAT), 1, "Free");
+    assert_eq!((board.deliver(&event), board.deliver(&event)), (200, 200));
+    wait_for_count(&browser, "duplicates", 1).await;
+    browser.wait_until(&format!("{}.dataset.status === 'free'", tile(LIMMAT))).await;
+    assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "busy");
+    let outcomes = "[...document.querySelectorAll('#deliveries .outcome')].map((one) => one.textContent)";
+    let newest_first = ["duplicate", "changed", "rejected", "late", "changed"];
+    browser.wait_until("document.querySelectorAll('#deliveries li').length === 5").await;
+    assert_eq!(browser.value(outcomes).await, json!(newest_first));
+
+    // The server is killed and started again.
+    drop(board);
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
+    let board = start_board(&address);
+    wait_until_live(&browser).await;
+    wait_for_count(&browser, "handled", 0).await;
+    assert_eq!(
+        browser.value(&format!("{}.dataset.status", tile(AARE))).await,
+        "other",
+        "the board is empty after a restart"
+    );
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Free")), 200);
+    browser.wait_until(&format!("{}.dataset.status === 'free'", tile(AARE))).await;
+    // Statuses that the specification does not name are displayed as other, never as free.
+    for (minutes_ago, status) in [(2, "None"), (1, "Undefined"), (0, "constructor")] {
+        assert_eq!(board.deliver(&change(id(AARE), minutes_ago, status)), 200);
+        browser.wait_until(&format!("{}.innerText.includes('{status}')", tile(AARE))).await;
+        assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "other", "{status}");
+    }
+
+    // The shutdown succeeds while the page is connected.
+    assert!(board.stop().0.success());
+    browser.wait_until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
+    browser.quit().await;
+}
+
+#[tokio::test]
+async fn shows_markup_in_events_as_text() {
+    let Some(browser) = Browser::start("presence-board: markup in a browser").await else { return };
+    let board = start_board("127.0.0.1:0");
+    browser.page.goto(&board.url).await.unwrap();
+    wait_until_live(&browser).await;
+    let markup = "<img src=x onerror=document.title=1><b>owned</b>";
+    assert_eq!(board.deliver(&change(id(AARE), 0, markup)), 200);
+    assert_eq!(board.deliver(&TestEvent::busy().with_type(markup)), 200);
+    wait_for_count(&browser, "handled", 2).await;
+    browser.wait_until(&format!("{}.querySelector('.status').textContent === '{markup}'", tile(AARE))).await;
+    let deliveries = browser.text("document.getElementById('deliveries').textContent").await;
+    assert_eq!(deliveries.matches(markup).count(), 2, "{deliveries}");
+    assert_eq!(browser.value("document.querySelectorAll('img, b').length").await, 0);
+    // A status other than free and busy gets the style of neither.
+    assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "other");
+    browser.quit().await;
+}

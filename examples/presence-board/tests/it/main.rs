@@ -1,0 +1,11 @@
+//! The board: its router, its program, its page and its deployment.
+
+mod app;
+mod browser;
+mod deploy;
+mod monitoring;
+mod operation;
+mod program;
+mod readiness;
+mod serve;
+mod support;

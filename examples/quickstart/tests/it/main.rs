@@ -1,0 +1,4 @@
+//! The handler and the program.
+
+mod app;
+mod delivery;

@@ -1,0 +1,4 @@
+//! The handler and the rotation of secrets.
+
+mod app;
+mod rotation;
