@@ -5,9 +5,9 @@ use std::time::Duration;
 use roomz_tests::{RedisCluster, RedisSentinels, Server};
 use tokio::time::sleep;
 
-use crate::evidence::Evidence;
-use crate::outcome::Reruns;
-use crate::scenario::{CONNECTIONS, Scenario, settings};
+use crate::faults::evidence::Evidence;
+use crate::faults::outcome::Reruns;
+use crate::faults::scenario::{CONNECTIONS, Scenario, settings};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const RECEIVERS: usize = 2;

@@ -3,10 +3,10 @@
 use roomz_tests::proxy::{Network, Proxy};
 use tokio::time::sleep;
 
-use crate::backend::Backend;
-use crate::evidence::Evidence;
-use crate::outcome::Reruns;
-use crate::scenario::{FAULT_DURATION, Scenario, settings};
+use crate::faults::backend::Backend;
+use crate::faults::evidence::Evidence;
+use crate::faults::outcome::Reruns;
+use crate::faults::scenario::{FAULT_DURATION, Scenario, settings};
 
 pub(crate) async fn fail<B: Backend>(name: &'static str, network: Network) {
     let Some(backend) = B::start() else { return };

@@ -9,7 +9,7 @@ use http::StatusCode;
 use roomz_tests::fleet::{Fleet, Run, Settings};
 use roomz_tests::sender::{Delivered, Request, Sent};
 
-use crate::evidence::{Evidence, History};
+use crate::faults::evidence::{Evidence, History};
 
 /// The delay that a busy machine with two cores may add.
 const SLACK: Duration = Duration::from_secs(3);

@@ -6,10 +6,10 @@ use roomz_tests::fleet::Settings;
 use roomz_tests::recorder::{Call, Operation, Reply};
 use tokio::time::sleep;
 
-use crate::backend::Backend;
-use crate::evidence::Evidence;
-use crate::outcome::Reruns;
-use crate::scenario::{Scenario, settings};
+use crate::faults::backend::Backend;
+use crate::faults::evidence::Evidence;
+use crate::faults::outcome::Reruns;
+use crate::faults::scenario::{Scenario, settings};
 
 /// A lease that is short enough to notice a missing renewal and to be taken over soon, and longer than a busy machine
 /// may delay a receiver.
@@ -29,7 +29,7 @@ pub(crate) async fn run_without_fault<B: Backend>(name: &'static str, receivers:
     let Some(backend) = B::start() else { return };
     let settings = Settings { long_handler_time: short_lease().lease * 3 / 2, ..short_lease() };
     let scenario = Scenario::start((name, B::NAME), &backend.url(None), receivers, settings).await;
-    scenario.sender.wait_for_accepted(1_000).await;
+    scenario.sender.wait_for_accepted(300).await;
     scenario.finish(Reruns::None, &[Evidence::RenewedLease]).await;
 }
 

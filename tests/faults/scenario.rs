@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use roomz_tests::fleet::{Fleet, Settings};
 use roomz_tests::sender::{self, REQUEST_TIMEOUT, Sender};
-use tokio::sync::{Mutex, MutexGuard};
+use roomz_tests::{few_at_a_time, rounds};
+use tokio::sync::SemaphorePermit;
 
-use crate::evidence::Evidence;
-use crate::outcome::{Outcome, Reruns};
+use crate::faults::evidence::Evidence;
+use crate::faults::outcome::{Outcome, Reruns};
 
 /// The duration of a fault. The lease is so much longer that a completion is recorded in time, although it is retried
 /// with backoff.
@@ -15,17 +16,11 @@ pub(crate) const FAULT_DURATION: Duration = Duration::from_millis(800);
 const LEASE: Duration = Duration::from_secs(3);
 
 /// The number of events accepted before the fault, and again after it.
-const EVENTS_PER_PHASE: usize = 1_000;
+fn events_per_phase() -> usize {
+    rounds(300, 3_000)
+}
 /// Enough to keep two or three receivers busy.
 pub(crate) const CONNECTIONS: usize = 24;
-
-/// Only one scenario runs at a time: they use real time and the whole machine.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
-/// Waits until no other scenario runs.
-pub(crate) async fn one_at_a_time() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().await
-}
 
 /// The settings for a fault of the store.
 pub(crate) fn settings() -> Settings {
@@ -33,8 +28,8 @@ pub(crate) fn settings() -> Settings {
         store_timeout: Duration::from_millis(400),
         lease: LEASE,
         duplicate_wait: Duration::from_millis(800),
-        // Long enough for some handlers to run when the fault begins, so that completions fail.
-        handler_time: Duration::from_millis(30),
+        // Long enough for most connections to wait for a handler when the fault begins, so that completions fail.
+        handler_time: Duration::from_millis(100),
         long_handler_time: Duration::ZERO,
         request_timeout: REQUEST_TIMEOUT,
     }
@@ -47,7 +42,7 @@ pub(crate) struct Scenario {
     store: &'static str,
     settings: Settings,
     fault_ended: Option<u128>,
-    _guard: MutexGuard<'static, ()>,
+    _permit: SemaphorePermit<'static>,
 }
 
 impl Scenario {
@@ -58,17 +53,17 @@ impl Scenario {
         receivers: usize,
         settings: Settings,
     ) -> Self {
-        let guard = one_at_a_time().await;
+        let permit = few_at_a_time().await;
         let fleet = Fleet::start(env!("CARGO_BIN_EXE_receiver"), receivers, settings.arguments(url));
         let sender = Sender::start(fleet.targets(), CONNECTIONS, settings.request_timeout);
-        sender.wait_for_accepted(EVENTS_PER_PHASE).await;
-        Self { fleet, sender, name, store, settings, fault_ended: None, _guard: guard }
+        sender.wait_for_accepted(events_per_phase()).await;
+        Self { fleet, sender, name, store, settings, fault_ended: None, _permit: permit }
     }
 
     /// Call this when the fault has ended. Waits until enough further events are accepted.
     pub(crate) async fn recover(&mut self) {
         self.fault_ended = Some(sender::now());
-        self.sender.wait_for_accepted(EVENTS_PER_PHASE).await;
+        self.sender.wait_for_accepted(events_per_phase()).await;
     }
 
     /// Stops sending, prints the report, and checks the outcome and each expected evidence.

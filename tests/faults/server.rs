@@ -5,10 +5,10 @@ use std::time::Duration;
 use roomz_tests::fleet::Settings;
 use tokio::time::sleep;
 
-use crate::backend::{Backend, ServerFault};
-use crate::evidence::Evidence;
-use crate::outcome::Reruns;
-use crate::scenario::{FAULT_DURATION, Scenario, settings};
+use crate::faults::backend::{Backend, ServerFault};
+use crate::faults::evidence::Evidence;
+use crate::faults::outcome::Reruns;
+use crate::faults::scenario::{FAULT_DURATION, Scenario, settings};
 
 /// The server fails for less than a lease. Every event runs once.
 pub(crate) async fn fail<B: Backend>(name: &'static str, fault: ServerFault) {

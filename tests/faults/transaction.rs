@@ -17,8 +17,8 @@ use roomz_webhook::testing::TestEvent;
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 use tokio::task::JoinSet;
 
-use crate::backend::Backend;
-use crate::scenario::one_at_a_time;
+use crate::faults::backend::Backend;
+use roomz_tests::few_at_a_time;
 
 const RANDOM_KILLS: usize = 60;
 /// How many kills run at once, each with a receiver of its own.
@@ -43,7 +43,7 @@ const EVERYTHING: Kept = Kept { effects: 1, presence: 1, is_done: true };
 
 /// The process is killed directly before each step of the first handler.
 pub(crate) async fn kill_before_each_step<B: Backend>(name: &'static str) {
-    let _guard = one_at_a_time().await;
+    let _permit = few_at_a_time().await;
     let Some(backend) = B::start() else { return };
     let database = Database::create(backend.url(None)).await;
     for at in Step::ALL {
@@ -61,7 +61,7 @@ pub(crate) async fn kill_before_each_step<B: Backend>(name: &'static str) {
 
 /// The process handles several events and is killed at a random time of the commit of one of them.
 pub(crate) async fn kill_during_commit<B: Backend>(name: &'static str) {
-    let _guard = one_at_a_time().await;
+    let _permit = few_at_a_time().await;
     let Some(backend) = B::start() else { return };
     let database = Database::create(backend.url(None)).await;
     let (undone, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -90,7 +90,7 @@ pub(crate) async fn kill_during_commit<B: Backend>(name: &'static str) {
 /// The process stops before a step for longer than a lease. Another one handles the event meanwhile. PostgreSQL ends the
 /// transaction of the first one after a while, so that its locks do not block the other.
 pub(crate) async fn pause_before_each_step<B: Backend>(name: &'static str) {
-    let _guard = one_at_a_time().await;
+    let _permit = few_at_a_time().await;
     let Some(backend) = B::start() else { return };
     let database = Database::create(backend.url(None)).await;
     // An open transaction in SQLite would block the other process.

@@ -7,7 +7,7 @@ use roomz_tests::fleet::{Fleet, Run};
 use roomz_tests::inbox::{EFFECTS, Effect, LINES, Line};
 use roomz_tests::sender::{Request, Sent};
 
-use crate::database::{self, Entry, Row};
+use crate::inbox::database::{self, Entry, Row};
 
 /// All events of a scenario.
 pub(crate) struct History {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use roomz_tests::rounds;
 use tokio::time::sleep;
 
-use crate::database::Database;
-use crate::scenario::{FULL_LOAD, PROCESSES, Scenario, settings};
+use crate::inbox::database::Database;
+use crate::inbox::scenario::{FULL_LOAD, PROCESSES, Scenario, settings};
 
 /// The maximum time from a number of accepted events to a kill.
 const KILL_DELAY_MAX: Duration = Duration::from_millis(80);
@@ -17,13 +18,8 @@ struct Size {
 }
 
 impl Size {
-    /// The short form, unless the environment sets other numbers.
-    fn from_environment() -> Self {
-        let number = |name: &str, default| {
-            std::env::var(name)
-                .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
-        };
-        Self { events: number("ROOMZ_INBOX_EVENTS", 1_500), kills: number("ROOMZ_INBOX_KILLS", 8) }
+    fn new() -> Self {
+        Self { events: rounds(1_500, 20_000), kills: rounds(8, 100) }
     }
 
     /// The number of events that kill their process.
@@ -34,7 +30,7 @@ impl Size {
 
 pub(crate) async fn kill_at_random<D: Database>(name: &str) {
     let Some(database) = D::start() else { return };
-    let size = Size::from_environment();
+    let size = Size::new();
     let mut scenario = Scenario::start((name, D::NAME), database.url(), settings(), FULL_LOAD).await;
     let kills_per_killing_event = size.kills / size.killing_events();
     for kill in 0..size.kills {

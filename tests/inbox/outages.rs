@@ -6,9 +6,9 @@ use http::StatusCode;
 use roomz_tests::inbox::{InboxSettings, LINES, Line};
 use tokio::time::sleep;
 
-use crate::database::{Database as _, Postgres};
-use crate::disk::SmallDisk;
-use crate::scenario::{FULL_LOAD, Scenario, settings, sqlite_url};
+use crate::inbox::database::{Database as _, Postgres};
+use crate::inbox::disk::SmallDisk;
+use crate::inbox::scenario::{FULL_LOAD, Scenario, settings, sqlite_url};
 
 /// The number of events that are accepted before and after each fault.
 const EVENTS_PER_PHASE: usize = 500;

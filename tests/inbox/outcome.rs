@@ -9,8 +9,8 @@ use http::StatusCode;
 use roomz_tests::fleet::Run;
 use roomz_tests::inbox::InboxSettings;
 
-use crate::database::State;
-use crate::history::{EventHistory, History};
+use crate::inbox::database::State;
+use crate::inbox::history::{EventHistory, History};
 
 /// The messages of `roomz-inbox` for an attempt that ended without a success.
 const UNSUCCESSFUL: [&str; 2] = ["attempt failed", "attempt ended without a result"];

@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use roomz_tests::few_at_a_time;
 use roomz_tests::fleet::Fleet;
 use roomz_tests::inbox::{InboxSettings, KILLING_STATUS};
 use roomz_tests::sender::{REQUEST_TIMEOUT, Sender};
 use roomz_webhook::testing::TestEvent;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::SemaphorePermit;
 use tokio::time::sleep;
 
-use crate::database;
-use crate::history::History;
-use crate::outcome::Outcome;
+use crate::inbox::database;
+use crate::inbox::history::History;
+use crate::inbox::outcome::Outcome;
 
 /// Enough to keep two processes busy.
 const CONNECTIONS: usize = 24;
@@ -37,9 +38,6 @@ pub(crate) struct Load {
 /// As fast as the processes accept events. They may take as long as they want.
 pub(crate) const FULL_LOAD: Load = Load { request_timeout: REQUEST_TIMEOUT, pause_per_event: Duration::ZERO };
 
-/// Only one scenario runs at a time: they use real time and the whole machine.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
 /// The settings for a database that works most of the time.
 pub(crate) fn settings() -> InboxSettings {
     InboxSettings {
@@ -61,7 +59,7 @@ pub(crate) struct Scenario {
     name: String,
     killing: Vec<String>,
     started: Instant,
-    _guard: MutexGuard<'static, ()>,
+    _permit: SemaphorePermit<'static>,
 }
 
 impl Scenario {
@@ -72,7 +70,7 @@ impl Scenario {
         settings: InboxSettings,
         load: Load,
     ) -> Self {
-        let guard = ONE_AT_A_TIME.lock().await;
+        let permit = few_at_a_time().await;
         let started = Instant::now();
         database::create_table(&url).await;
         let program = env!("CARGO_BIN_EXE_inbox-receiver");
@@ -87,7 +85,7 @@ impl Scenario {
             name: format!("{database}, {name}"),
             killing: Vec::new(),
             started,
-            _guard: guard,
+            _permit: permit,
         }
     }
 
@@ -105,7 +103,7 @@ impl Scenario {
 
     /// Stops sending, waits until no event is open, prints the report, and checks what holds after every fault.
     pub(crate) async fn finish(self) -> Outcome {
-        let Self { mut fleet, sender, url, settings, name, killing, started, _guard } = self;
+        let Self { mut fleet, sender, url, settings, name, killing, started, _permit } = self;
         let sent = replacing_ended(&mut fleet, sender.finish()).await;
         replacing_ended(&mut fleet, wait_until_none_is_open(&url)).await;
         let history = History::read(sent, &fleet, &url, &killing).await;

@@ -8,8 +8,8 @@ use roomz_tests::inbox::{EFFECTS, Effect, InboxSettings, LINES, Line};
 use roomz_tests::sender::now;
 use tokio::time::sleep;
 
-use crate::database::{self, Database, Postgres};
-use crate::scenario::{Load, Scenario, settings};
+use crate::inbox::database::{self, Database, Postgres};
+use crate::inbox::scenario::{Load, Scenario, settings};
 
 /// The worker is suspended until it has inserted a row for an event that it had lost.
 const SUSPENSIONS_MAX: usize = 12;

@@ -12,13 +12,13 @@
     reason = "support of tests, not a public API"
 )]
 
+mod effort;
 pub mod fleet;
 pub mod inbox;
 pub mod proxy;
 pub mod recorder;
 pub mod sender;
 mod servers;
-mod skip;
 pub mod transactions;
 
 /// The examples of the project's README.
@@ -28,11 +28,11 @@ struct Readme;
 
 use roomz_webhook::Secret;
 
+pub use self::effort::{few_at_a_time, not_permitted, rounds, skipped};
 pub use self::servers::{
     Authority, RedisCluster, RedisSentinels, Server, poll, postgres_url_or_skip, promtool_or_skip,
     redis_cluster_url_or_skip, redis_sentinel_url_or_skip, redis_url_or_skip,
 };
-pub use self::skip::{not_permitted, skipped};
 
 /// The webhook secret of every test.
 pub fn secret() -> Secret {

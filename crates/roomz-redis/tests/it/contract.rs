@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 use roomz_redis::RedisStore;
-use roomz_tests::{redis_cluster_url_or_skip, redis_sentinel_url_or_skip, redis_url_or_skip};
+use roomz_tests::{redis_cluster_url_or_skip, redis_sentinel_url_or_skip, redis_url_or_skip, rounds};
 use roomz_webhook::testing::StoreUnderTest;
 
 /// Two connections stand for two instances.
@@ -14,6 +14,6 @@ async fn connect(url: Option<String>, rounds: usize) -> Option<StoreUnderTest> {
     Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(rounds))
 }
 
-roomz_webhook::store_contract!(redis, connect(redis_url_or_skip(), 2_000));
-roomz_webhook::store_contract!(redis_cluster, connect(redis_cluster_url_or_skip(), 300));
-roomz_webhook::store_contract!(redis_sentinel, connect(redis_sentinel_url_or_skip(), 300));
+roomz_webhook::store_contract!(redis, connect(redis_url_or_skip(), rounds(1_000, 10_000)));
+roomz_webhook::store_contract!(redis_cluster, connect(redis_cluster_url_or_skip(), rounds(150, 1_500)));
+roomz_webhook::store_contract!(redis_sentinel, connect(redis_sentinel_url_or_skip(), rounds(150, 1_500)));

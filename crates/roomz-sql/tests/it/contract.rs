@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::sqlite_url;
 use roomz_sql::SqlStore;
-use roomz_tests::{Server, postgres_url_or_skip};
+use roomz_tests::{Server, postgres_url_or_skip, rounds};
 use roomz_webhook::testing::StoreUnderTest;
 use sqlx::sqlite::SqlitePoolOptions;
 
@@ -21,7 +21,7 @@ async fn connect_postgres() -> Option<SqlStore> {
 // Two pools stand for two instances.
 roomz_webhook::store_contract!(on_postgres, async {
     let (store, peer) = (connect_postgres().await?, connect_postgres().await?);
-    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(1_000).with_short_lease(LEASE))
+    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(rounds(300, 3_000)).with_short_lease(LEASE))
 });
 
 /// Returns the URL of a PgBouncer with this pool mode, which is started once per process.
@@ -41,14 +41,14 @@ roomz_webhook::store_contract!(through_pgbouncer_transactions, async {
     static URL: OnceLock<Option<String>> = OnceLock::new();
     let url = pgbouncer_url("transaction", &URL)?;
     let (store, peer) = (SqlStore::connect(&url).await.unwrap(), SqlStore::connect(&url).await.unwrap());
-    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(200).with_short_lease(LEASE))
+    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(rounds(100, 1_000)).with_short_lease(LEASE))
 });
 
 roomz_webhook::store_contract!(through_pgbouncer_sessions, async {
     static URL: OnceLock<Option<String>> = OnceLock::new();
     let url = pgbouncer_url("session", &URL)?;
     let (store, peer) = (SqlStore::connect(&url).await.unwrap(), SqlStore::connect(&url).await.unwrap());
-    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(200).with_short_lease(LEASE))
+    Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(rounds(100, 1_000)).with_short_lease(LEASE))
 });
 
 // A typical pool of an application: default timeouts, tests before use, several connections.
@@ -57,7 +57,10 @@ roomz_webhook::store_contract!(on_postgres_pool, async {
     let pool = async || sqlx::PgPool::connect(&url).await.unwrap();
     let (store, peer) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
     Some(
-        StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(200).with_short_lease(LEASE),
+        StoreUnderTest::new(store.unwrap())
+            .with_peer(peer.unwrap())
+            .with_rounds(rounds(100, 1_000))
+            .with_short_lease(LEASE),
     )
 });
 
@@ -69,7 +72,7 @@ async fn connect_sqlite() -> SqlStore {
 
 roomz_webhook::store_contract!(on_sqlite, async {
     let (store, peer) = (connect_sqlite().await, connect_sqlite().await);
-    StoreUnderTest::new(store).with_peer(peer).with_rounds(1_000).with_short_lease(LEASE)
+    StoreUnderTest::new(store).with_peer(peer).with_rounds(rounds(300, 3_000)).with_short_lease(LEASE)
 });
 
 // A typical pool of an application: default timeouts, tests before use, several connections.
@@ -79,5 +82,5 @@ roomz_webhook::store_contract!(on_sqlite_pool, async {
     let url = format!("{}?mode=rwc", sqlite_url(directory));
     let pool = async || SqlitePoolOptions::new().max_connections(4).connect(&url).await.unwrap();
     let (store, peer) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
-    StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(100)
+    StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(rounds(50, 500))
 });

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 
+use roomz_tests::rounds;
+
 use crate::deploy::sender::Sender;
 use crate::deploy::{Deployment, start_instance};
 use crate::support::program::Program;
 
-/// The number of rolling restarts. `ROOMZ_RESTARTS=10` is the long form.
+/// The number of rolling restarts.
 fn restarts() -> usize {
-    std::env::var("ROOMZ_RESTARTS").map_or(2, |text| text.parse().unwrap())
+    rounds(2, 10)
 }
 
 /// No delivery gets another answer than 200 while the instances are restarted, one after the other.

@@ -15,7 +15,7 @@ mod outcome;
 mod scenario;
 mod suspension;
 
-use crate::database::{Postgres, Sqlite};
+use crate::inbox::database::{Postgres, Sqlite};
 
 macro_rules! tests {
     ($($name:ident: $module:ident::$scenario:ident$(::<$database:ty>)?();)*) => {

@@ -1,7 +1,6 @@
 //! Several receivers under load, while the server of their store, the network, or a receiver fails.
 //!
-//! Each test prints one line of a report to standard error. The tests use real time and the whole machine, so they run
-//! one after the other.
+//! Each test prints one line of a report to standard error. The tests use real time, so few of them run at once.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -19,9 +18,9 @@ use std::time::Duration;
 
 use roomz_tests::proxy::Network::*;
 
-use crate::backend::ServerFault::*;
-use crate::backend::{Postgres, Redis, Sessions, Sqlite, Transactions};
-use crate::failover::MasterFault;
+use crate::faults::backend::ServerFault::*;
+use crate::faults::backend::{Postgres, Redis, Sessions, Sqlite, Transactions};
+use crate::faults::failover::MasterFault;
 
 macro_rules! tests {
     ($backend:ty: $($name:ident: $module:ident::$scenario:ident($($argument:expr)?);)*) => {

@@ -2,14 +2,16 @@ use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::Mutex;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 /// Reports that tests are skipped, and why: `skipped: {what}, because {why}`.
 ///
 /// The line goes to standard error, past the output capture of the test runner, once per `what` and process. With
-/// `ROOMZ_TESTS=complete`, the test fails instead.
+/// `ROOMZ_TESTS=complete` or `long`, the test fails instead.
 pub fn skipped(what: &str, why: &str) {
     assert!(
-        std::env::var("ROOMZ_TESTS").as_deref() != Ok("complete"),
-        "ROOMZ_TESTS=complete allows no skipped test, but skipped: {what}, because {why}"
+        !matches!(std::env::var("ROOMZ_TESTS").as_deref(), Ok("complete" | "long")),
+        "ROOMZ_TESTS allows no skipped test, but skipped: {what}, because {why}"
     );
     not_permitted(what, why);
 }
@@ -22,4 +24,15 @@ pub fn not_permitted(what: &str, why: &str) {
     if REPORTED.lock().unwrap().get_or_insert_default().insert(what.to_owned()) {
         let _ = writeln!(std::io::stderr(), "skipped: {what}, because {why}");
     }
+}
+
+/// The number of rounds of a test: many with `ROOMZ_TESTS=long`, few otherwise.
+pub fn rounds(few: usize, many: usize) -> usize {
+    if std::env::var("ROOMZ_TESTS").as_deref() == Ok("long") { many } else { few }
+}
+
+/// Waits until at most two other scenarios run: scenarios use real time, and most of it they wait.
+pub async fn few_at_a_time() -> SemaphorePermit<'static> {
+    static SCENARIOS: Semaphore = Semaphore::const_new(3);
+    SCENARIOS.acquire().await.unwrap()
 }
