@@ -1,6 +1,7 @@
+use redis::aio::ConnectionManager;
 use redis::{FromRedisValue, RedisError};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Node};
 use crate::connection::{Call, Connection};
 
 /// What the store talks to.
@@ -12,14 +13,22 @@ pub(crate) enum Backend {
 
 impl Backend {
     /// Executes a call on the server of this key.
-    pub(crate) async fn invoke<T: FromRedisValue>(
-        &self,
-        key: &str,
-        call: &Call<'_>,
-    ) -> Result<T, RedisError> {
+    pub(crate) async fn invoke<T: FromRedisValue>(&self, key: &str, call: Call) -> Result<T, RedisError> {
         match self {
-            Self::Server(connection) => connection.invoke(call, false).await,
-            Self::Cluster(cluster) => cluster.invoke(key, call).await,
+            Self::Server(connection) => connection.invoke(&call, false).await,
+            Self::Cluster(cluster) => cluster.invoke(key, &call).await,
+        }
+    }
+
+    /// The servers that accept writes, with their names in messages.
+    pub(crate) fn masters(&self) -> Vec<(String, ConnectionManager)> {
+        match self {
+            Self::Server(connection) => vec![("the Redis server".to_owned(), connection.manager())],
+            Self::Cluster(cluster) => {
+                let name = |node: &Node| format!("the Redis server {}", node.address);
+                let masters = cluster.masters();
+                masters.iter().map(|node| (name(node), node.connection.manager())).collect()
+            }
         }
     }
 

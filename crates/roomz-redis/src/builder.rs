@@ -2,18 +2,15 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::backend::Backend;
-use crate::check::check_servers;
+use crate::check::check_server;
 use crate::cluster::Cluster;
-use crate::connection::{Connection, Target, Timeouts};
-use crate::errors::{
-    cluster_error, connect_error, invalid_url, permission_error, redirected_error, sentinel_error,
-    unreachable_error,
-};
+use crate::connection::Connection;
+use crate::errors::{connect_error, is_full, self_test_error};
 use crate::sentinel::Sentinels;
 use crate::server::{Server, Source};
-use crate::store::{RedisStore, is_full};
+use crate::store::RedisStore;
 use crate::url::{self, Topology};
-use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+use roomz_webhook::store::ConnectError;
 
 impl RedisStore {
     /// Connects to a server with the default settings.
@@ -53,8 +50,7 @@ impl RedisStore {
         RedisStoreBuilder {
             server: server.into(),
             prefix: "roomz".to_owned(),
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_millis(1_500),
+            timeout: Duration::from_millis(1_500),
             is_eviction_allowed: false,
             root_certificate: None,
         }
@@ -70,7 +66,7 @@ impl RedisStore {
 /// # async fn connect() -> Result<(), roomz_redis::ConnectError> {
 /// let store = RedisStore::builder("redis://127.0.0.1:6379")
 ///     .with_prefix("floor-plan")
-///     .with_response_timeout(Duration::from_millis(500))
+///     .with_timeout(Duration::from_millis(500))
 ///     .connect()
 ///     .await?;
 /// # drop(store);
@@ -81,8 +77,7 @@ impl RedisStore {
 pub struct RedisStoreBuilder {
     server: Server,
     prefix: String,
-    connect_timeout: Duration,
-    response_timeout: Duration,
+    timeout: Duration,
     is_eviction_allowed: bool,
     root_certificate: Option<Vec<u8>>,
 }
@@ -102,33 +97,18 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets the timeout for connecting. Default: 2 s.
-    ///
-    /// Raise it if the server is far away. No effect on an existing `ConnectionManager`.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use roomz_redis::RedisStore;
-    /// let builder = RedisStore::builder("redis://127.0.0.1").with_connect_timeout(Duration::from_secs(5));
-    /// # drop(builder);
-    /// ```
-    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Sets the timeout for one reply of the server. Default: 1.5 s.
+    /// Sets the timeout for an attempt to connect, and for one reply of the server. Default: 1.5 s.
     ///
     /// Keep it below the layer's store timeout (2 s by default). No effect on an existing `ConnectionManager`.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use roomz_redis::RedisStore;
-    /// let builder = RedisStore::builder("redis://127.0.0.1").with_response_timeout(Duration::from_millis(500));
+    /// let builder = RedisStore::builder("redis://127.0.0.1").with_timeout(Duration::from_millis(500));
     /// # drop(builder);
     /// ```
-    pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
-        self.response_timeout = timeout;
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -189,68 +169,48 @@ impl RedisStoreBuilder {
     /// cannot be reached, its certificate is not valid, it rejects the login, it is older than Redis 6.0, it evicts keys,
     /// or it does not permit the user to run the store's scripts or to write.
     pub async fn connect(self) -> Result<RedisStore, ConnectError> {
-        let timeouts = Timeouts { connect: self.connect_timeout, response: self.response_timeout };
-        let backend = open(self.server.0, timeouts, self.root_certificate).await?;
-        check_servers(&backend, self.is_eviction_allowed).await?;
-        let store = RedisStore::new(backend, self.prefix);
+        #[cfg(feature = "tls")]
+        url::select_cryptography();
+        let backend = open(self.server.0, self.timeout, self.root_certificate.as_deref()).await?;
+        let is_cluster = matches!(backend, Backend::Cluster(_));
+        for (name, manager) in backend.masters() {
+            check_server(&name, manager, is_cluster, self.is_eviction_allowed).await?;
+        }
+        let store = RedisStore::new(backend, &self.prefix);
         match store.self_test().await {
-            Ok(()) => {}
+            Ok(()) => Ok(store),
             // The store still recognises handled ids, and accepts new claims once memory is free.
             Err(error) if is_full(&error) => {
                 tracing::warn!(hint = "new claims fail until memory is free", "Redis server full");
+                Ok(store)
             }
-            Err(error) if error.is_io_error() => return Err(unreachable_error(error)),
-            Err(error) if error.is_cluster_error() => return Err(redirected_error(error)),
-            Err(error) => return Err(permission_error(error)),
+            Err(error) => Err(self_test_error(error)),
         }
-        Ok(store)
     }
 }
 
-/// Connects to what the source names.
+/// Opens the connections to what the source names.
 async fn open(
     source: Source,
-    timeouts: Timeouts,
-    root_certificate: Option<Vec<u8>>,
+    timeout: Duration,
+    root_certificate: Option<&[u8]>,
 ) -> Result<Backend, ConnectError> {
-    let url = match source {
+    let topology = match source {
         Source::ConnectionManager(manager) => {
             return Ok(Backend::Server(Connection::from_manager(manager)));
         }
-        Source::Client(client) => {
-            #[cfg(feature = "tls")]
-            url::select_cryptography();
-            let target = Target::Client(*client);
-            return Connection::connect(target, timeouts).await.map(Backend::Server).map_err(connect_error);
-        }
-        Source::Url(url) => url,
+        Source::Client(client) => Topology::Server(*client),
+        Source::Url(url) => url::parse(&url, root_certificate)?,
     };
-    let has_certificate = root_certificate.is_some();
-    let invalid = |error| invalid_url(&url, has_certificate, error);
-    match Topology::parse(&url) {
-        Err(form) => {
-            let message = format!("invalid Redis URL; {form}");
-            Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message))
+    let backend = match topology {
+        Topology::Server(client) => Connection::to_server(client, timeout).map(Backend::Server),
+        Topology::Cluster(seeds) => Cluster::connect(seeds, timeout).await.map(Backend::Cluster),
+        Topology::Sentinel { sentinels, master } => {
+            let sentinels = Sentinels { clients: sentinels, master, timeout };
+            Connection::to_master(sentinels).await.map(Backend::Server)
         }
-        Ok(Topology::Server) => {
-            let client = url::open(&url, root_certificate.as_deref()).map_err(invalid)?;
-            let connection = Connection::connect(Target::Client(client), timeouts).await;
-            connection.map(Backend::Server).map_err(connect_error)
-        }
-        Ok(Topology::Cluster { addresses, mut nodes }) => {
-            nodes.root_certificate = root_certificate;
-            nodes.check(&addresses).map_err(invalid)?;
-            let cluster = Cluster::connect(&addresses, nodes, timeouts).await;
-            cluster.map(Backend::Cluster).map_err(cluster_error)
-        }
-        Ok(Topology::Sentinel { addresses, master, mut nodes }) => {
-            nodes.root_certificate = root_certificate;
-            nodes.check(&addresses).map_err(invalid)?;
-            let sentinels = Sentinels::new(addresses, master.clone(), nodes, timeouts.single_use_config());
-            let connection = Connection::connect(Target::Master(sentinels), timeouts).await;
-            connection.map(Backend::Server).map_err(|error| sentinel_error(error, &master))
-        }
-    }
+    };
+    backend.map_err(connect_error)
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -258,9 +218,8 @@ impl fmt::Debug for RedisStoreBuilder {
         f.debug_struct("RedisStoreBuilder")
             .field("server", &self.server)
             .field("prefix", &self.prefix)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("response_timeout", &self.response_timeout)
+            .field("timeout", &self.timeout)
             .field("is_eviction_allowed", &self.is_eviction_allowed)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -51,10 +51,10 @@
 //! All requests share one connection (in a cluster, one per master), and an operation is one round trip. A claim is two if
 //! the event is known or the server refuses writes.
 //!
-//! If the connection breaks, the store reconnects and retries a claim, a renewal or a completion once, so a connection that
-//! was closed while idle costs no delivery. The store also reconnects if it receives no reply for as long as the connect
-//! timeout and the response timeout together (3.5 s by default). With sentinels, it then asks them for the master. A release
-//! is never sent twice. If an operation still fails, the layer answers 503 with `Retry-After`.
+//! If the connection breaks, the store reconnects and retries the operation once, so a connection that was closed while idle
+//! costs no delivery. Each operation can be repeated by its owner without another result. The store also reconnects if it
+//! receives no reply for twice its [timeout](RedisStoreBuilder::with_timeout) (3 s by default). With sentinels, it then asks
+//! them for the master. If an operation still fails, the layer answers 503 with `Retry-After`.
 //!
 //! With a `redis::aio::ConnectionManager` of your application, timeouts and reconnecting are yours: see [`Server`].
 //!

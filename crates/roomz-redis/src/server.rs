@@ -18,8 +18,7 @@ use redis::aio::ConnectionManager;
 /// For a `ConnectionManager`:
 ///
 /// - Give it a response timeout below the layer's store timeout (2 s by default).
-///   [`with_connect_timeout`](crate::RedisStoreBuilder::with_connect_timeout) and
-///   [`with_response_timeout`](crate::RedisStoreBuilder::with_response_timeout) have no effect.
+///   [`with_timeout`](crate::RedisStoreBuilder::with_timeout) has no effect.
 /// - A connection that stops replying stays in use until the operating system closes it.
 /// - After a failover, the manager stays connected to a demoted server until that connection breaks.
 /// - The manager may not retry a rejected login.

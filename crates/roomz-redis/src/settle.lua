@@ -4,8 +4,12 @@
 local operation, owner, duration = ARGV[1], ARGV[2], ARGV[3]
 local record = redis.call('GET', KEYS[1])
 local state = record and string.sub(record, 1, 1)
+local is_owner = record and string.sub(record, 2, 17) == owner
 
-if not record or string.sub(record, 2, 17) ~= owner or state == 'F' then
+if is_owner and (state == 'D' and operation == 'complete' or state == 'F' and operation == 'release') then
+    -- The same owner settles again because the reply was lost: confirm it.
+    return 1
+elseif not is_owner or state ~= 'R' then
     -- Writes the same time to live, which fails on a server that accepts no writes: a replica may be out of date, and a
     -- readiness check relies on it. A record whose time to live was removed (-1) stays.
     local ttl = redis.call('PTTL', KEYS[1])
@@ -13,9 +17,6 @@ if not record or string.sub(record, 2, 17) ~= owner or state == 'F' then
         redis.call('PEXPIRE', KEYS[1], math.max(ttl, 1))
     end
     return 0
-elseif state == 'D' then
-    -- The same owner completes again because the reply was lost: confirm it.
-    return operation == 'complete' and 1 or 0
 end
 
 local new_record, ttl

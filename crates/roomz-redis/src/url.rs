@@ -1,61 +1,102 @@
-use redis::{Client, RedisError};
+use redis::{Client, ConnectionAddr, ErrorKind, RedisError};
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// What a URL names.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Topology {
-    Server,
-    /// The addresses are those of some nodes of the cluster.
-    Cluster {
-        addresses: Vec<String>,
-        nodes: NodeUrl,
-    },
-    /// The addresses are those of the sentinels, the URL is that of the master.
+    Server(Client),
+    /// Some nodes of the cluster.
+    Cluster(Vec<Client>),
+    /// The sentinels, with the login and the database of the master.
     Sentinel {
-        addresses: Vec<String>,
+        sentinels: Vec<Client>,
         master: String,
-        nodes: NodeUrl,
     },
 }
 
-/// The URL of each node of a topology, without its address.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct NodeUrl {
-    scheme: String,
-    /// `USER:PASSWORD@`, or empty.
-    login: String,
-    /// The database and the parameters: `/DATABASE?NAME=VALUE`.
-    path: String,
-    pub(crate) root_certificate: Option<Vec<u8>>,
+/// Parses a URL. The message of an error names the scheme at most, because the rest may contain a password.
+pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topology, ConnectError> {
+    let invalid = |problem: String| {
+        ConnectError::new(ConnectErrorKind::InvalidUrl, format!("invalid Redis URL{problem}"))
+    };
+    let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
+        return Err(invalid(": the scheme is missing; use redis://HOST:PORT or rediss://HOST:PORT".into()));
+    };
+    let (base, topology) = match scheme.rsplit_once('+') {
+        Some((base, topology @ ("cluster" | "sentinel"))) => (base, topology),
+        _ => (scheme, "server"),
+    };
+    let is_encrypted = match base {
+        "redis" | "valkey" | "unix" | "redis+unix" | "valkey+unix" => false,
+        "rediss" | "valkeys" => true,
+        _ => {
+            return Err(invalid(format!(
+                ": unknown scheme {scheme:?}; use redis:// or rediss://, redis+cluster:// for a Redis Cluster, or \
+                 redis+sentinel:// for Redis Sentinel"
+            )));
+        }
+    };
+    if is_encrypted && cfg!(not(feature = "tls")) {
+        return Err(invalid(format!(": {scheme}:// needs TLS; enable the feature `tls` of roomz-redis")));
+    }
+    let form = match topology {
+        "cluster" => "+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT",
+        "sentinel" => "+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE",
+        _ => "://USER:PASSWORD@HOST:PORT/DATABASE",
+    };
+    let malformed = || match root_certificate {
+        Some(_) if is_encrypted => {
+            invalid(format!(" or root certificate; use rediss{form} and certificates in PEM format"))
+        }
+        Some(_) => invalid(format!(": a root certificate needs TLS; use rediss{form}")),
+        None => invalid(format!("; use {}{form}", if is_encrypted { "rediss" } else { "redis" })),
+    };
+    if root_certificate.is_some() && !is_encrypted {
+        return Err(malformed());
+    }
+    let open = |url: &str| open(url, root_certificate).map_err(|error| malformed().with_source(error));
+    if topology == "server" {
+        return open(url).map(Topology::Server);
+    }
+
+    let is_sentinel = topology == "sentinel";
+    let (authority, path) = split_before_path(rest);
+    let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    let (master, path) = match path.strip_prefix('/') {
+        Some(path) if is_sentinel => split_before_path(path),
+        _ => ("", path),
+    };
+    let hosts = hosts.split(',').filter(|host| !host.is_empty()).map(|host| {
+        let port = if is_sentinel && !has_port(host) { ":26379" } else { "" };
+        open(&format!("{base}://{login}{host}{port}{path}"))
+    });
+    let clients = hosts.collect::<Result<Vec<_>, _>>()?;
+    if clients.is_empty() || is_sentinel && master.is_empty() {
+        return Err(malformed());
+    }
+    Ok(if is_sentinel {
+        Topology::Sentinel { sentinels: clients, master: master.to_owned() }
+    } else {
+        Topology::Cluster(clients)
+    })
 }
 
-impl NodeUrl {
-    /// Creates a client for the node with this address.
-    pub(crate) fn client(&self, address: &str) -> Result<Client, RedisError> {
-        let url = format!("{}://{}{address}{}", self.scheme, self.login, self.path);
-        open(&url, self.root_certificate.as_deref())
-    }
+/// Whether this is the scheme of a URL. `user:password@host` has none.
+fn is_scheme(scheme: &str) -> bool {
+    !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
 
-    /// Creates a client for a sentinel, which has no databases.
-    pub(crate) fn sentinel_client(&self, address: &str, has_login: bool) -> Result<Client, RedisError> {
-        let login = if has_login { self.login.as_str() } else { "" };
-        open(&format!("{}://{login}{address}", self.scheme), self.root_certificate.as_deref())
-    }
+fn split_before_path(text: &str) -> (&str, &str) {
+    text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()))
+}
 
-    /// Checks that the URLs of these addresses are valid.
-    pub(crate) fn check(&self, addresses: &[String]) -> Result<(), RedisError> {
-        addresses.iter().try_for_each(|address| self.client(address).map(drop))
-    }
-
-    pub(crate) fn has_login(&self) -> bool {
-        !self.login.is_empty()
-    }
+/// Whether an address ends with a port. A plain IPv6 address does not: the URL has it in brackets.
+fn has_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'))
 }
 
 /// Creates a client for one server.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "a certificate needs TLS"))]
-pub(crate) fn open(url: &str, root_certificate: Option<&[u8]>) -> Result<Client, RedisError> {
-    #[cfg(feature = "tls")]
-    select_cryptography();
+fn open(url: &str, root_certificate: Option<&[u8]>) -> Result<Client, RedisError> {
     #[cfg(feature = "tls")]
     if let Some(certificate) = root_certificate {
         let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(certificate.to_vec()) };
@@ -74,62 +115,18 @@ pub(crate) fn select_cryptography() {
     }
 }
 
-impl Topology {
-    /// Parses the parts of a URL that the client does not know. The message of an error never contains the URL.
-    pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
-        const CLUSTER_FORM: &str = "use redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT";
-        const SENTINEL_FORM: &str = "use redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE";
-        let Some((scheme, rest)) = url.split_once("://") else { return Ok(Self::Server) };
-        let (scheme, is_cluster) = match scheme.split_once('+') {
-            Some((scheme, "cluster")) => (scheme.to_owned(), true),
-            Some((scheme, "sentinel")) => (scheme.to_owned(), false),
-            _ => return Ok(Self::Server),
-        };
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
-        let default_port = if is_cluster { 6_379 } else { 26_379 };
-        let addresses: Vec<_> = hosts
-            .split(',')
-            .filter(|host| !host.is_empty())
-            .map(|host| if has_port(host) { host.to_owned() } else { format!("{host}:{default_port}") })
-            .collect();
-        let node_url =
-            |path: String| NodeUrl { scheme, login: login.to_owned(), path, root_certificate: None };
-        if is_cluster {
-            if addresses.is_empty() {
-                return Err(CLUSTER_FORM);
-            }
-            return Ok(Self::Cluster { addresses, nodes: node_url(path.to_owned()) });
-        }
-        let (master, path) = path
-            .strip_prefix('/')
-            .map_or(("", path), |path| path.split_at(path.find(['/', '?', '#']).unwrap_or(path.len())));
-        if addresses.is_empty() || master.is_empty() {
-            return Err(SENTINEL_FORM);
-        }
-        Ok(Self::Sentinel { addresses, master: master.to_owned(), nodes: node_url(path.to_owned()) })
+/// Creates a client with the settings of another one, for the server with this address: `HOST:PORT`, without brackets.
+pub(crate) fn client_for(client: &Client, address: &str) -> Result<Client, RedisError> {
+    let info = client.get_connection_info().clone();
+    let (mut addr, target) = (info.addr().clone(), address.rsplit_once(':'));
+    if let (
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. },
+        Some((new_host, new_port)),
+    ) = (&mut addr, target)
+    {
+        let invalid =
+            |_| RedisError::from((ErrorKind::Client, "invalid address of a server", address.into()));
+        (*host, *port) = (new_host.to_owned(), new_port.parse().map_err(invalid)?);
     }
-}
-
-/// The address of a host and a port, with brackets around an IPv6 address.
-pub(crate) fn address(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// The host of an address, without brackets.
-pub(crate) fn host(address: &str) -> &str {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
-/// Whether an address ends with a port. A plain IPv6 address does not: the URL has it in brackets.
-fn has_port(address: &str) -> bool {
-    address.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'))
-}
-
-/// Prints the scheme only, because the rest may contain a password.
-impl std::fmt::Debug for NodeUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeUrl").field("scheme", &self.scheme).finish_non_exhaustive()
-    }
+    Client::open(info.set_addr(addr))
 }

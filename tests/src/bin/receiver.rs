@@ -92,8 +92,7 @@ async fn open_store(url: &str, timeout: Duration) -> Arc<dyn IdempotencyStore> {
     loop {
         let opened: Result<Arc<dyn IdempotencyStore>, String> = match url.split_once("://") {
             Some(("redis" | "redis+cluster" | "redis+sentinel", _)) => {
-                let builder = RedisStore::builder(url).with_connect_timeout(timeout);
-                let store = builder.with_response_timeout(timeout).connect().await;
+                let store = RedisStore::builder(url).with_timeout(timeout).connect().await;
                 store.map(|store| Arc::new(store) as _).map_err(|error| format!("{error:?}"))
             }
             _ => {

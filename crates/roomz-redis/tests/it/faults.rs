@@ -31,8 +31,7 @@ impl TestReceiver {
     }
 
     async fn with_url(url: &str) -> Self {
-        let builder = RedisStore::builder(url).with_connect_timeout(STORE_TIMEOUT);
-        let store = builder.with_response_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
+        let store = RedisStore::builder(url).with_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
         let secret = Secret::new("the webhook secret").unwrap();
         let builder = WebhookLayer::builder(secret.clone()).with_store(store);
         let layer = builder.with_store_timeout(STORE_TIMEOUT).build().unwrap();
@@ -120,7 +119,7 @@ async fn server_killed_before_completion_keeps_response() {
     let Some(server) = Server::redis_or_skip(&[]) else { return };
     let server = std::sync::Arc::new(std::sync::Mutex::new(Some(server)));
     let url = format!("redis://127.0.0.1:{}", server.lock().unwrap().as_ref().unwrap().port());
-    let store = RedisStore::builder(&url).with_response_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
+    let store = RedisStore::builder(&url).with_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
     let secret = Secret::new("the webhook secret").unwrap();
     let builder = WebhookLayer::builder(secret.clone()).with_store(store);
     let layer = builder.with_store_timeout(STORE_TIMEOUT).build().unwrap();
@@ -167,8 +166,7 @@ async fn full_server_settles_running_claims() {
     let Some(server) = Server::redis_or_skip(&["--maxmemory-policy", "noeviction"]) else { return };
     let url = format!("redis://127.0.0.1:{}", server.port());
     let receiver = async |is_slow: bool| {
-        let store =
-            RedisStore::builder(&url).with_response_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
+        let store = RedisStore::builder(&url).with_timeout(STORE_TIMEOUT / 2).connect().await.unwrap();
         let secret = Secret::new("the webhook secret").unwrap();
         let builder =
             WebhookLayer::builder(secret.clone()).with_store(store).with_store_timeout(STORE_TIMEOUT);
