@@ -27,29 +27,15 @@ const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = match Options::try_parse() {
-        Ok(options) => options,
-        Err(error) if error.use_stderr() => {
-            eprintln!("presence-board: {}", options::one_line(&error));
-            return ExitCode::from(2);
-        }
-        Err(help) => {
-            print!("{help}");
-            return ExitCode::SUCCESS;
-        }
-    };
+    let options = Options::parse();
     let format = options.log_format;
     if let Err(error) = logs::init(format) {
         eprintln!("presence-board: {error}");
         return ExitCode::from(2);
     }
-    match run(options).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            logs::report_failure(format, &*error);
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run(options).await else { return ExitCode::SUCCESS };
+    logs::report_failure(format, &*error);
+    ExitCode::FAILURE
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {

@@ -49,11 +49,3 @@ pub(crate) struct Options {
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse().map(Duration::from_secs).map_err(|_| "not a whole number of seconds, such as 5".to_owned())
 }
-
-/// The first line of an error from `clap`, without the usage and tips that follow it.
-pub(crate) fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
-    format!("{line}; run `presence-board --help` to list the options")
-}

@@ -41,12 +41,16 @@ fn assert_contains(text: &str, parts: &[&str]) {
 
 #[test]
 fn rejects_unknown_option() {
-    assert_contains(&error_for(&["--dmeo"]), &["'--dmeo'", "--help"]);
-    assert_contains(&error_for(&["--listen"]), &["--listen", "--help"]);
-    assert_contains(
-        &error_for(&["--demo", "--secret-file", "x"]),
-        &["'--demo'", "'--secret-file <FILE>'", "--help"],
-    );
+    for (arguments, parts) in [
+        (&["--dmeo"][..], &["'--dmeo'", "--help"][..]),
+        (&["--listen"], &["--listen", "--help"]),
+        (&["--log-format", "xml"], &["'xml'", "--log-format <FORMAT>", "--help"]),
+        (&["--demo", "--secret-file", "x"], &["'--demo'", "'--secret-file <FILE>'", "--help"]),
+    ] {
+        let output = command().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_contains(&String::from_utf8(output.stderr).unwrap(), parts);
+    }
 }
 
 #[test]
