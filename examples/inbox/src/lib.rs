@@ -1,6 +1,5 @@
-//! The handler and the router. `table.rs` creates the handler's table, and `serve.rs` runs the router in a server.
+//! The handler and the router. `table.rs` creates the handler's table.
 
-pub mod serve;
 pub mod table;
 
 use axum::Router;
