@@ -14,13 +14,9 @@ async fn main() -> ExitCode {
         .without_time()
         .with_ansi(false)
         .init();
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("lambda: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("lambda: {error}");
+    ExitCode::FAILURE
 }
 
 async fn run() -> Result<(), lambda_http::Error> {

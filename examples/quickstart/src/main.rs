@@ -19,13 +19,9 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     // An error returned from `main` would print its `Debug` form.
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("quickstart: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("quickstart: {error}");
+    ExitCode::FAILURE
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {

@@ -14,13 +14,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tenants: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("tenants: {error}");
+    ExitCode::FAILURE
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
