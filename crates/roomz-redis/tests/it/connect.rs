@@ -189,6 +189,15 @@ async fn logs_in_to_sentinels_that_require_it() {
     assert_eq!(connect_error(&url(":canary")).await.0, ConnectErrorKind::LoginRejected);
 }
 
+/// The sentinels do not know yet that the master became a replica.
+#[tokio::test]
+async fn rejects_replica_that_sentinels_name() {
+    let Some(servers) = RedisSentinels::start_or_skip(&[]) else { return };
+    assert_eq!(servers.nodes[0].redis_command("REPLICAOF 127.0.0.1 1"), "+OK");
+    let (kind, text) = connect_error(&servers.url()).await;
+    assert!(kind == ConnectErrorKind::Unreachable && text.contains("is a replica"), "{kind:?} {text}");
+}
+
 /// The version is then unknown, and the self test decides.
 #[tokio::test]
 async fn connects_without_permission_for_info() {
