@@ -37,19 +37,6 @@ impl EventType {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Returns `true` if this version of the crate has a type for the event's data.
-    ///
-    /// ```
-    /// use roomz_protocol::EventType;
-    ///
-    /// assert!(EventType::new("workspace.presence.changed").is_known());
-    /// assert!(!EventType::new("workspace.booked").is_known());
-    /// ```
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        *self == Self::WORKSPACE_PRESENCE_CHANGED
-    }
 }
 
 impl fmt::Display for EventType {

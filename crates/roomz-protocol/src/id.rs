@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::error_debug::write_message_and_sources;
+use crate::error_chain::error_chain;
 
 macro_rules! id {
     ($(#[$docs:meta])* $name:ident) => {
@@ -46,12 +46,6 @@ macro_rules! id {
         impl From<Uuid> for $name {
             fn from(uuid: Uuid) -> Self {
                 Self(uuid)
-            }
-        }
-
-        impl From<$name> for Uuid {
-            fn from(id: $name) -> Self {
-                id.0
             }
         }
 
@@ -114,7 +108,7 @@ impl fmt::Display for ParseIdError {
 
 impl fmt::Debug for ParseIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_message_and_sources(f, self)
+        f.write_str(&error_chain(self))
     }
 }
 

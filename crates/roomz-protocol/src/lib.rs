@@ -122,7 +122,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod data;
-mod error_debug;
+mod error_chain;
 mod escape;
 mod event;
 mod event_type;
@@ -140,22 +140,21 @@ mod signature;
 pub mod testing;
 mod timestamp;
 mod untrusted_text;
-#[cfg(test)]
-mod vectors;
 mod verifier;
 
 pub use self::data::{EventData, Payload, UnknownData, UnknownReason};
+pub use self::error_chain::error_chain;
 pub use self::event::Event;
 pub use self::event_type::EventType;
 pub use self::id::{EventId, ParseIdError, WorkspaceId};
 pub use self::latest::{Latest, LatestOutcome};
-pub use self::parse_error::{ParseError, ParseErrorKind};
+pub use self::parse_error::ParseError;
 pub use self::presence::{PresenceStatus, WorkspacePresenceChanged};
 pub use self::secret::Secret;
 pub use self::secret_error::{SecretError, SecretErrorKind};
 pub use self::signature::{SIGNATURE_HEADER, Signature, SignatureError};
 pub use self::untrusted_text::UntrustedText;
-pub use self::verifier::{NoSecret, Secrets, SignatureMismatch, Verifier};
+pub use self::verifier::{Secrets, SignatureMismatch, Verifier};
 
 /// The type of [`Event::timestamp`], from the `jiff` crate.
 pub use jiff::Timestamp;

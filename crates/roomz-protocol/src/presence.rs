@@ -28,7 +28,7 @@ pub struct WorkspacePresenceChanged {
 /// assert_eq!(PresenceStatus::new("busy"), PresenceStatus::Busy);
 /// assert_eq!(PresenceStatus::new("Offline").as_str(), "Offline");
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PresenceStatus {
     /// Nobody is present.
@@ -70,15 +70,5 @@ impl PresenceStatus {
 impl fmt::Display for PresenceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_escaped(f, self.as_str())
-    }
-}
-
-impl fmt::Debug for PresenceStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Free => f.write_str("Free"),
-            Self::Busy => f.write_str("Busy"),
-            Self::Other(text) => write!(f, "Other({text:?})"),
-        }
     }
 }
