@@ -3,7 +3,7 @@ use http::request::Parts;
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::{Delivery, Event, EventData};
 
-use crate::rejection::{EventRejection, MissingLayer, OtherEvent};
+use crate::rejection::WebhookRejection;
 
 /// Extractor for the event of a verified delivery.
 ///
@@ -26,11 +26,11 @@ use crate::rejection::{EventRejection, MissingLayer, OtherEvent};
 pub struct WebhookEvent<T = EventData>(pub Event<T>);
 
 impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
-    type Rejection = EventRejection;
+    type Rejection = WebhookRejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, EventRejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebhookRejection> {
         let event = delivery(parts)?.event();
-        event.typed().map(Self).ok_or(EventRejection::OtherEvent(OtherEvent))
+        event.typed().map(Self).ok_or(WebhookRejection::OtherEvent)
     }
 }
 
@@ -48,13 +48,13 @@ impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
 pub struct WebhookDelivery(pub Delivery);
 
 impl<S: Send + Sync> FromRequestParts<S> for WebhookDelivery {
-    type Rejection = MissingLayer;
+    type Rejection = WebhookRejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingLayer> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebhookRejection> {
         delivery(parts).cloned().map(Self)
     }
 }
 
-fn delivery(parts: &Parts) -> Result<&Delivery, MissingLayer> {
-    parts.extensions.get().ok_or(MissingLayer)
+fn delivery(parts: &Parts) -> Result<&Delivery, WebhookRejection> {
+    parts.extensions.get().ok_or(WebhookRejection::MissingLayer)
 }

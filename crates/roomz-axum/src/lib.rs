@@ -86,10 +86,10 @@
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::{get, post}};
-//! use roomz_axum::{NotReady, Secret, WebhookEvent, WebhookLayer};
+//! use roomz_axum::{Rejection, Secret, WebhookEvent, WebhookLayer};
 //!
 //! async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
-//!     let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, reason.to_string());
+//!     let unavailable = |rejection: Rejection| (rejection.status(), rejection.to_string());
 //!     webhook.check_ready().await.map(|()| "ready").map_err(unavailable)
 //! }
 //!
@@ -161,7 +161,7 @@ mod extract;
 mod rejection;
 
 pub use self::extract::{WebhookDelivery, WebhookEvent};
-pub use self::rejection::{EventRejection, MissingLayer, OtherEvent};
+pub use self::rejection::WebhookRejection;
 
 #[cfg(feature = "signal")]
 pub use roomz_webhook::shutdown_signal;
@@ -169,9 +169,9 @@ pub use roomz_webhook::shutdown_signal;
 pub use roomz_webhook::testing;
 pub use roomz_webhook::{
     self, BuildError, Delivery, Event, EventData, EventId, EventType, IdReusePolicy, Latest, LatestOutcome,
-    NotReady, PresenceStatus, Rejection, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, StalePolicy,
-    StoreFailurePolicy, Tenant, TenantLookup, TenantMap, Timestamp, WebhookLayer, WebhookLayerBuilder,
-    WorkspaceId, WorkspacePresenceChanged, async_trait, store,
+    PresenceStatus, Rejection, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, StalePolicy, Tenant,
+    TenantLookup, TenantMap, Timestamp, WebhookLayer, WebhookLayerBuilder, WorkspaceId,
+    WorkspacePresenceChanged, async_trait, store,
 };
 
 /// The example of the README.

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomz_protocol::Timestamp;
@@ -27,16 +26,6 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the time since a fixed moment in the past. It must never decrease.
     fn monotonic(&self) -> Duration;
-}
-
-impl<T: Clock + ?Sized> Clock for Arc<T> {
-    fn now(&self) -> Timestamp {
-        T::now(self)
-    }
-
-    fn monotonic(&self) -> Duration {
-        T::monotonic(self)
-    }
 }
 
 /// The operating system's clocks. The default.

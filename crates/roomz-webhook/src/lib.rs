@@ -73,7 +73,7 @@
 //! | the handler runs longer than the lease (60 s) | the lease is renewed, for up to 10 min, unless the handler blocks its thread |
 //! | the store loses the claim while the handler runs | the layer claims the event again, at the next renewal (20 s) or at the completion; a duplicate that arrives before runs too |
 //! | the process dies | the lease ends; the next delivery is the next attempt |
-//! | the store is down or slower than 2 s at the claim | 503 with `Retry-After` (see [`StoreFailurePolicy`]) |
+//! | the store is down or slower than 2 s at the claim | 503 with `Retry-After` (see [`with_fail_open`](WebhookLayerBuilder::with_fail_open)) |
 //! | the store is full | 503 with `Retry-After`, under every policy |
 //! | the store is down at the completion | the handler's response is sent. The completion is retried in the background for 10 min, and this process detects duplicates itself. At most 10 000 settlements are pending at a time; any more are abandoned, logged and counted |
 //! | [`begin_shutdown`](WebhookLayer::begin_shutdown) was called | deliveries are handled; HTTP/1 responses carry `Connection: close` |
@@ -125,9 +125,8 @@
 //! # }
 //! ```
 //!
-//! **Do not nest layers that share a store and a namespace.** The inner layer finds the event claimed by the outer one. It
-//! answers 500 with the reason `nested-layers` and logs an error. If the inner layer is a clone of the outer one, it passes
-//! the request through.
+//! **Do not nest layers that share a store and a namespace.** The inner layer waits for the claim of the outer one and answers
+//! 503 after 10 s with the reason `in-flight`. A clone directly inside its original passes the request through.
 //!
 //! **Put middleware that can change the outcome inside the layer**, such as one that commits a transaction. A middleware
 //! outside the layer commits after the event was completed: if the commit fails, the event is lost. Inside the layer, return
@@ -153,10 +152,11 @@
 //! # }
 //! ```
 //!
-//! **Limit running handlers** with [`with_max_running_handlers`](WebhookLayerBuilder::with_max_running_handlers). A
-//! concurrency limit outside the layer does not count handlers whose client disconnected; a limit inside the layer does. Use
-//! tower's `GlobalConcurrencyLimitLayer`: `ConcurrencyLimitLayer` creates a separate limit each time it is applied, in axum
-//! once per route.
+//! **Limit running handlers** with tower's `GlobalConcurrencyLimitLayer` *inside* the layer: it also counts handlers whose client
+//! disconnected, and a limit outside does not. `ConcurrencyLimitLayer` creates a separate limit each time it is applied, in axum
+//! once per route. An event above the limit is claimed and waits for a running handler to end, without a timeout; duplicates of
+//! handled events are answered at once. With `load_shed` between the two layers the service fails instead, and the event is
+//! released.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -211,9 +211,9 @@
 //!
 //! | level | messages |
 //! |---|---|
-//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute), `nested webhook layers` |
+//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute) |
 //! | WARN | `event released for a redelivery`, `event has unknown data`, `event has unknown status`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), `readiness check failed` (at most once a minute), and `delivery rejected` for signed deliveries |
-//! | INFO | `unsigned requests rejected` (at most once a minute, with their number), `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
+//! | INFO | `unsigned requests rejected` (at most once a minute, with their number), `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, or `drain` runs |
 //! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable`, `tenant unknown` and further `tenant lookup failed` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |
 //!
@@ -260,20 +260,13 @@
 mod body;
 mod build_error;
 mod builder;
+mod call;
 mod claim;
 mod clock;
 mod config;
 mod delivery;
 mod drain;
-mod error_chain;
-mod future;
 mod layer;
-mod log_interval;
-#[cfg(feature = "metrics")]
-mod metric_series;
-mod namespace;
-mod panic;
-mod path;
 mod readiness;
 mod response;
 mod secrets;
@@ -283,26 +276,22 @@ mod signal;
 mod state;
 pub mod store;
 mod telemetry;
-mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod verify;
 
 pub use self::body::WebhookBody;
-pub use self::build_error::{BuildError, BuildErrorKind};
+pub use self::build_error::BuildError;
 pub use self::builder::WebhookLayerBuilder;
 pub use self::clock::{Clock, SystemClock};
-pub use self::config::{IdReusePolicy, StalePolicy, StoreFailurePolicy};
-pub use self::delivery::{Delivery, DeliveryClaim};
-pub use self::future::ResponseFuture;
+pub use self::config::{IdReusePolicy, StalePolicy};
+pub use self::delivery::Delivery;
 pub use self::layer::WebhookLayer;
-pub use self::readiness::NotReady;
 pub use self::response::{Rejection, RejectionKind, ResponseBody, Skipped};
-pub use self::secrets::SecretsHandle;
+pub use self::secrets::{SecretsHandle, Tenant, TenantLookup, TenantMap};
 pub use self::service::Webhook;
 #[cfg(feature = "signal")]
 pub use self::signal::shutdown_signal;
-pub use self::tenant::{Tenant, TenantLookup, TenantMap};
 
 /// The macro with which [`TenantLookup`] and [`IdempotencyStore`](store::IdempotencyStore) are implemented.
 pub use async_trait::async_trait;

@@ -42,12 +42,8 @@ impl Skipped {
 
     /// Returns the body of the response, such as `{"skipped":"duplicate"}`.
     #[must_use]
-    pub const fn body_text(self) -> &'static str {
-        match self {
-            Self::Duplicate => r#"{"skipped":"duplicate"}"#,
-            Self::Stale => r#"{"skipped":"stale"}"#,
-            Self::Ignored => r#"{"skipped":"ignored"}"#,
-        }
+    pub fn body_text(self) -> String {
+        format!(r#"{{"skipped":"{}"}}"#, self.as_str())
     }
 
     /// Converts this into its response: 200, a short JSON body, the header, and this value in the extensions.
@@ -55,7 +51,7 @@ impl Skipped {
     /// Return it from an extractor that skips an event.
     #[must_use]
     pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
-        let mut response = Response::new(B::from(Bytes::from_static(self.body_text().as_bytes())));
+        let mut response = Response::new(B::from(Bytes::from(self.body_text())));
         response.headers_mut().insert(Self::HEADER, HeaderValue::from_static(self.as_str()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.extensions_mut().insert(self);

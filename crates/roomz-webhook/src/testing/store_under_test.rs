@@ -20,9 +20,9 @@ use crate::store::IdempotencyStore;
 /// ```
 #[derive(Clone)]
 pub struct StoreUnderTest {
-    stores: Vec<Arc<dyn IdempotencyStore>>,
+    pub(crate) stores: Vec<Arc<dyn IdempotencyStore>>,
     advance: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
-    rounds: usize,
+    pub(crate) rounds: usize,
     short_lease: Duration,
 }
 
@@ -72,17 +72,14 @@ impl StoreUnderTest {
         self
     }
 
-    pub(crate) fn stores(&self) -> Vec<Arc<dyn IdempotencyStore>> {
-        self.stores.clone()
-    }
-
-    pub(crate) const fn rounds(&self) -> usize {
-        self.rounds
-    }
-
     /// A lease whose end the test waits for.
     pub(crate) fn short(&self) -> Duration {
         if self.advance.is_some() { Duration::from_secs(60) } else { self.short_lease }
+    }
+
+    /// Waits until a lease or a retention has ended.
+    pub(crate) async fn end(&self, time: Duration) {
+        self.pass(time + time / 5).await;
     }
 
     pub(crate) async fn pass(&self, time: Duration) {

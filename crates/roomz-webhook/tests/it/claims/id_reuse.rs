@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, IdReusePolicy, Skipped, StoreFailurePolicy, WebhookLayerBuilder};
+use roomz_webhook::{Delivery, IdReusePolicy, Skipped, WebhookLayerBuilder};
 use tokio::time::sleep;
 
 use super::{OK, scripted};
@@ -169,9 +169,8 @@ async fn unrecorded_completion_keeps_fingerprint() {
 async fn fail_open_does_not_complete_other_body() {
     for policy in [IdReusePolicy::Process, IdReusePolicy::Reject] {
         let (_, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
-        let settings = move |builder: WebhookLayerBuilder| {
-            builder.with_store_failure_policy(StoreFailurePolicy::FailOpen).with_id_reuse_policy(policy)
-        };
+        let settings =
+            move |builder: WebhookLayerBuilder| builder.with_fail_open().with_id_reuse_policy(policy);
         let receiver = TestReceiver::with(settings, handler);
         let event = TestEvent::busy();
         assert_eq!(receiver.deliver(&event).await.status, 500);

@@ -1,7 +1,34 @@
-use std::fmt;
+//! The secrets of a request: those of the layer, or those of the request's tenant.
+
+mod tenant;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 use roomz_protocol::{Secret, Secrets};
+
+pub use self::tenant::{Tenant, TenantLookup, TenantMap};
+use crate::telemetry::{self, LogInterval};
+
+/// Where the secrets of a request come from.
+pub(crate) enum SecretSource {
+    Fixed(SecretsHandle),
+    Tenants {
+        lookup: Arc<dyn TenantLookup>,
+        /// The tenant of a request without one. Nobody knows its secrets.
+        unknown: Tenant,
+        errors: LogInterval,
+    },
+}
+
+impl SecretSource {
+    pub(crate) fn tenants(lookup: impl TenantLookup) -> Self {
+        Self::Tenants { lookup: Arc::new(lookup), unknown: Tenant::unknown(), errors: LogInterval::default() }
+    }
+
+    pub(crate) const fn has_tenants(&self) -> bool {
+        matches!(self, Self::Tenants { .. })
+    }
+}
 
 /// The secrets of a running layer, which can be replaced without a restart.
 ///
@@ -26,7 +53,7 @@ use roomz_protocol::{Secret, Secrets};
 /// ```
 ///
 /// Each delivery uses the secrets that were valid when the layer began to read its body.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SecretsHandle(Arc<RwLock<Secrets>>);
 
 impl SecretsHandle {
@@ -42,8 +69,7 @@ impl SecretsHandle {
     /// delivery that uses it ends.
     pub fn set(&self, secrets: impl Into<Secrets>) {
         let secrets = secrets.into();
-        #[cfg(feature = "metrics")]
-        crate::metric_series::register_secrets(secrets.count());
+        telemetry::register_secrets(secrets.count());
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 
@@ -61,11 +87,5 @@ impl From<Secret> for SecretsHandle {
 impl From<Secrets> for SecretsHandle {
     fn from(secrets: Secrets) -> Self {
         Self::new(secrets)
-    }
-}
-
-impl fmt::Debug for SecretsHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretsHandle([redacted])")
     }
 }

@@ -1,15 +1,12 @@
 use std::collections::HashMap;
 use std::error::Error;
-use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use http::request::Parts;
 use roomz_protocol::{Secret, Secrets};
 
-use crate::build_error::BuildError;
-use crate::namespace::check_namespace;
-use crate::path::check_path;
+use crate::build_error::{BuildError, check_namespace, check_path};
 
 /// A customer with its own webhook: its secrets, and the namespace of its claims.
 ///
@@ -19,13 +16,13 @@ use crate::path::check_path;
 /// use roomz_webhook::{Secret, Tenant};
 ///
 /// let tenant = Tenant::new("acme", Secret::new("the secret of acme")?)?;
-/// assert_eq!(tenant.namespace(), "acme");
+/// # drop(tenant);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Tenant {
-    namespace: Arc<str>,
-    secrets: Secrets,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) secrets: Secrets,
 }
 
 impl Tenant {
@@ -40,17 +37,21 @@ impl Tenant {
     /// [`BuildError`] when the namespace is empty, longer than 255 bytes, or contains a control character.
     pub fn new(namespace: &str, secrets: impl Into<Secrets>) -> Result<Self, BuildError> {
         check_namespace(namespace)?;
-        Ok(Self { namespace: namespace.into(), secrets: secrets.into() })
+        Ok(Self::with_decoys(namespace, secrets.into()))
     }
 
-    /// Returns the namespace.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        &self.namespace
+    /// A tenant whose secrets nobody knows.
+    pub(super) fn unknown() -> Self {
+        Self::with_decoys("unknown", decoy().into())
     }
 
-    pub(crate) fn into_parts(self) -> (Arc<str>, Secrets) {
-        (self.namespace, self.secrets)
+    /// Adds a secret that nobody knows, so that the time tells nobody which tenants exist: at least two HMACs are computed for
+    /// every tenant, known or not, with one secret or with two during a rotation.
+    fn with_decoys(namespace: &str, mut secrets: Secrets) -> Self {
+        if secrets.count() < 2 {
+            secrets.extend([decoy()]);
+        }
+        Self { namespace: namespace.into(), secrets }
     }
 }
 
@@ -101,13 +102,6 @@ pub trait TenantLookup: Send + Sync + 'static {
     async fn lookup(&self, parts: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>>;
 }
 
-#[async_trait]
-impl<T: TenantLookup + ?Sized> TenantLookup for Arc<T> {
-    async fn lookup(&self, parts: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
-        T::lookup(self, parts).await
-    }
-}
-
 /// Tenants in memory, by the path of the request.
 ///
 /// A clone is a handle to the same map: add, replace and remove tenants while the layer runs.
@@ -127,7 +121,7 @@ impl<T: TenantLookup + ?Sized> TenantLookup for Arc<T> {
 /// # drop(webhook);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TenantMap(Arc<RwLock<HashMap<Box<str>, Tenant>>>);
 
 impl TenantMap {
@@ -195,17 +189,26 @@ impl TenantLookup for TenantMap {
     }
 }
 
-impl fmt::Debug for TenantMap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenants = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let namespaces = tenants.iter().map(|(path, tenant)| (path, &tenant.namespace));
-        f.debug_map().entries(namespaces).finish()
-    }
-}
-
-/// A secret that nobody knows. A delivery for an unknown tenant is verified with it.
-pub(crate) fn unknown_secret() -> Secret {
+fn decoy() -> Secret {
     let random = format!("{:032x}", rand::random::<u128>());
     #[expect(clippy::expect_used, reason = "32 hexadecimal digits are a valid secret")]
     Secret::new(random).expect("32 hexadecimal digits are a valid secret")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The time of a rejection must not tell which tenants exist, or which of them rotate a secret.
+    #[test]
+    fn known_and_unknown_tenants_have_two_secrets() {
+        let [first, second, third] = ["1", "2", "3"].map(|secret| Secret::new(secret).unwrap());
+        let tenant = |secrets: Secrets| Tenant::new("acme", secrets).unwrap();
+        assert_eq!(tenant(first.clone().into()).secrets.count(), 2);
+        assert_eq!(tenant(Secrets::new([first.clone(), second.clone()]).unwrap()).secrets.count(), 2);
+        assert_eq!(tenant(Secrets::new([first.clone(), second, third]).unwrap()).secrets.count(), 3);
+        assert_eq!(Tenant::unknown().secrets.count(), 2);
+        // The position is that of the secret that was given.
+        assert_eq!(tenant(first.clone().into()).secrets.verify(b"{}", &first.sign(b"{}")), Ok(0));
+    }
 }

@@ -1,16 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
-use tokio::sync::Semaphore;
 
 use crate::build_error::BuildError;
 use crate::clock::Clock;
-use crate::config::{Config, IdReusePolicy, SecretSource, StalePolicy, StoreFailurePolicy};
+use crate::config::{Config, IdReusePolicy, StalePolicy};
 use crate::layer::WebhookLayer;
-use crate::secrets::SecretsHandle;
+use crate::secrets::{SecretSource, SecretsHandle, TenantLookup};
 use crate::store::IdempotencyStore;
-use crate::tenant::{TenantLookup, unknown_secret};
 
 impl WebhookLayer {
     /// Creates a builder with the default settings.
@@ -26,8 +25,9 @@ impl WebhookLayer {
     /// Mount the layer on the route of the webhooks, such as `/webhooks/{tenant}`: every request that reaches it is a delivery.
     ///
     /// For each request, the lookup finds the tenant before the body is read. An unknown tenant is rejected with 401, like a
-    /// wrong signature and after the same work: two HMACs, as for a tenant with one or two secrets. A lookup that fails, panics or takes longer
-    /// than 2 s ([`with_lookup_timeout`](WebhookLayerBuilder::with_lookup_timeout)) is answered 503 with `Retry-After`.
+    /// wrong signature and after the same work: two HMACs, as for a tenant with one or two secrets. A lookup that fails, panics
+    /// or takes longer than the [store timeout](WebhookLayerBuilder::with_store_timeout) (2 s) is answered 503 with
+    /// `Retry-After`.
     ///
     /// The handler reads the tenant from [`Delivery::namespace`](crate::Delivery::namespace).
     ///
@@ -41,9 +41,7 @@ impl WebhookLayer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder_for_tenants(lookup: impl TenantLookup) -> WebhookLayerBuilder {
-        let (lookup, unknown) = (Arc::new(lookup), unknown_secret().into());
-        let secrets = SecretSource::Tenants { lookup, unknown, errors: Arc::default() };
-        WebhookLayerBuilder { config: Config::new(secrets) }
+        WebhookLayerBuilder { config: Config::new(SecretSource::tenants(lookup)) }
     }
 }
 
@@ -55,15 +53,15 @@ impl WebhookLayer {
 ///
 /// let secrets = Secrets::new([Secret::new("the new secret")?, Secret::new("the old secret")?])?;
 /// let layer = WebhookLayer::builder(secrets)
-///     .with_max_age(Duration::from_secs(60 * 60))
-///     .with_body_limit(64 * 1024)
+///     .with_path("/webhooks/roomz")
+///     .with_retention(Duration::from_secs(24 * 60 * 60))
 ///     .build()?;
 /// # drop(layer);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "call `build` to get the layer"]
 pub struct WebhookLayerBuilder {
-    pub(super) config: Config,
+    config: Config,
 }
 
 impl WebhookLayerBuilder {
@@ -127,7 +125,6 @@ impl WebhookLayerBuilder {
     /// ```
     pub fn with_namespace(mut self, namespace: &str) -> Self {
         self.config.namespace = namespace.into();
-        self.config.is_namespace_set = true;
         self
     }
 
@@ -164,26 +161,6 @@ impl WebhookLayerBuilder {
         self
     }
 
-    /// Sets what happens to an event that is too old or too new. Default: [`StalePolicy::Reject`].
-    ///
-    /// Used only with a maximum age. Set [`StalePolicy::Acknowledge`] when the sender must not see a failed delivery.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use roomz_webhook::{Secret, StalePolicy, WebhookLayer};
-    /// # let secret = Secret::new("the webhook secret")?;
-    /// let layer = WebhookLayer::builder(secret)
-    ///     .with_max_age(Duration::from_secs(60 * 60))
-    ///     .with_stale_policy(StalePolicy::Acknowledge)
-    ///     .build()?;
-    /// # drop(layer);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn with_stale_policy(mut self, policy: StalePolicy) -> Self {
-        self.config.stale_policy = policy;
-        self
-    }
-
     /// Sets what happens to a known id with another body. Default: [`IdReusePolicy::Acknowledge`].
     ///
     /// ```
@@ -198,45 +175,154 @@ impl WebhookLayerBuilder {
         self
     }
 
-    /// Sets what happens to a delivery when the store fails at the claim. Default: [`StoreFailurePolicy::FailClosed`].
+    /// Runs the handler when the store fails, or exceeds the store timeout, at the claim. Default: such a delivery is answered
+    /// 503 with `Retry-After`, and the handler does not run.
     ///
-    /// Set [`StoreFailurePolicy::FailOpen`] when a repeated event is better than a late one. At most 10 000
-    /// settlements are pending at a time.
+    /// Set it when a repeated event is better than a late one. The handler runs as attempt 1, and the result is recorded when
+    /// the store recovers, within the lease ceiling (10 min by default); at most 10 000 settlements are pending at a time. A full
+    /// store is still answered 503.
     ///
-    /// ```
-    /// # use roomz_webhook::{Secret, StoreFailurePolicy, WebhookLayer};
-    /// # let secret = Secret::new("the webhook secret")?;
-    /// let layer = WebhookLayer::builder(secret)
-    ///     .with_store_failure_policy(StoreFailurePolicy::FailOpen)
-    ///     .build()?;
-    /// # drop(layer);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn with_store_failure_policy(mut self, policy: StoreFailurePolicy) -> Self {
-        self.config.store_failure_policy = policy;
-        self
-    }
-
-    /// Sets how many handlers may run at once. Default: no limit.
-    ///
-    /// The limit counts every running handler, including those whose client disconnected. Zero is an error. An event above
-    /// the limit is claimed and waits for a running handler to end, for up to
-    /// [`with_duplicate_wait`](Self::with_duplicate_wait) (10 s) after it was verified. Then it is released and answered 503
-    /// with `Retry-After` and the reason `overloaded`; its next delivery is attempt 2. At most 1 000 events wait, and an
-    /// event keeps waiting after its client disconnects. Duplicates of handled events are answered at once.
-    ///
-    /// A concurrency limit *outside* the layer does not count handlers whose client disconnected. tower's concurrency limit
-    /// *inside* the layer counts every handler, but requests wait in its queue without a timeout.
+    /// Until the result is recorded, a duplicate may run too: in this process only while the first handler runs, in other
+    /// processes at any time. A duplicate that was already waiting is answered 503.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
     /// # let secret = Secret::new("the webhook secret")?;
-    /// let layer = WebhookLayer::builder(secret).with_max_running_handlers(50).build()?;
+    /// let layer = WebhookLayer::builder(secret).with_fail_open().build()?;
     /// # drop(layer);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn with_max_running_handlers(mut self, handlers: usize) -> Self {
-        self.config.max_running_handlers = Some(handlers.min(Semaphore::MAX_PERMITS));
+    pub fn with_fail_open(mut self) -> Self {
+        self.config.fails_open = true;
+        self
+    }
+
+    /// Sets the deadline for reading a whole body. Default: 10 s.
+    ///
+    /// Lower it when slow clients hold too many connections.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_body_timeout(Duration::from_secs(5)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_body_timeout(mut self, timeout: Duration) -> Self {
+        self.config.body_timeout = timeout;
+        self
+    }
+
+    /// Sets the maximum age of an event, by its own timestamp, and what happens to an event that is older. Default: none.
+    ///
+    /// Set it to limit replays: ROOMZ signs no other time, so without it a captured delivery stays valid, and only the
+    /// store recognises it. It is off because ROOMZ documents neither its retry schedule nor its clocks, and an event
+    /// rejected for its age is lost. With [`StalePolicy::Acknowledge`], the sender does not see a failed delivery.
+    ///
+    /// An event whose timestamp is more than 5 min in the future is handled in the same way.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, StalePolicy, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// let layer = WebhookLayer::builder(secret).with_max_age(day, StalePolicy::Reject).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_max_age(mut self, age: Duration, policy: StalePolicy) -> Self {
+        self.config.max_age = Some((age, policy));
+        self
+    }
+
+    /// Sets the timeout of one store operation, and of one lookup of a tenant. Default: 2 s.
+    ///
+    /// The lease must be at least three times as long, so that a renewal that times out can be repeated.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_store_timeout(Duration::from_millis(500)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_store_timeout(mut self, timeout: Duration) -> Self {
+        self.config.store_timeout = timeout;
+        self
+    }
+
+    /// Sets the lease of a claim: how long an event stays claimed after its process died. Default: 60 s.
+    ///
+    /// The lease is renewed while the handler runs, every third of it. Lower it to recover faster; raise it when handlers
+    /// block their thread or processes are suspended.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_lease(Duration::from_secs(30)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.config.lease = lease;
+        self
+    }
+
+    /// Sets how long a claim is renewed at most. Default: 10 min.
+    ///
+    /// After that, a redelivery may run beside a handler that hangs. It is also how long a completion is retried while the
+    /// store is down.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_lease_ceiling(Duration::from_secs(60 * 60)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_lease_ceiling(mut self, ceiling: Duration) -> Self {
+        self.config.lease_ceiling = ceiling;
+        self
+    }
+
+    /// Sets how long a duplicate waits for the delivery in flight before it is answered 503. Default: 10 s.
+    ///
+    /// With zero, a duplicate does not wait. At most 100 duplicates of one event and 1 000 in all wait; one more is answered
+    /// 503 at once. A duplicate whose client disconnects stops waiting. Stay well below 30 s, after which ROOMZ gives up
+    /// (subject to change).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_duplicate_wait(Duration::ZERO).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_duplicate_wait(mut self, wait: Duration) -> Self {
+        self.config.duplicate_wait = wait;
+        self
+    }
+
+    /// Sets how long the id of a handled event is remembered. Default: 7 days.
+    ///
+    /// It must cover the maximum age plus 5 min, and the lease ceiling. Lower it to save memory in the store.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// let layer = WebhookLayer::builder(secret).with_retention(day).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_retention(mut self, retention: Duration) -> Self {
+        self.config.retention = retention;
         self
     }
 
