@@ -7,8 +7,8 @@ use crate::rejection::WebhookRejection;
 
 /// Extractor for the event of a verified delivery.
 ///
-/// `WebhookEvent` extracts every event. `WebhookEvent<WorkspacePresenceChanged>` extracts events of that type only: any
-/// other event is answered 200 with `roomz-webhook-skipped: ignored`, and the handler does not run.
+/// `WebhookEvent` extracts every event. `WebhookEvent<WorkspacePresenceChanged>` extracts events of that type
+/// only: any other event is answered 200 with `roomz-webhook-skipped: ignored`, and the handler does not run.
 ///
 /// ```
 /// use roomz_axum::{EventData, WebhookEvent};
@@ -34,7 +34,8 @@ impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
     }
 }
 
-/// Extractor for a verified delivery: the event, its raw bytes, the attempt, and the position of the secret that matched.
+/// Extractor for a verified delivery: the event, its raw bytes, the attempt, and the position of the secret
+/// that matched.
 ///
 /// ```
 /// use roomz_axum::WebhookDelivery;

@@ -9,11 +9,12 @@ use roomz_webhook::{Rejection, RejectionKind, Skipped};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebhookRejection {
-    /// 500: the request has no verified delivery. The layer is not in front of the route, or it has another path
-    /// ([`with_path`](roomz_webhook::WebhookLayerBuilder::with_path)).
+    /// 500: the request has no verified delivery. The layer is not in front of the route, or it has another
+    /// path ([`with_path`](roomz_webhook::WebhookLayerBuilder::with_path)).
     MissingLayer,
-    /// 200: the event has another type than the handler takes, or its data cannot be read as that type. The event is
-    /// acknowledged, because anything but a 2xx is a failed delivery for ROOMZ, and the handler does not run.
+    /// 200: the event has another type than the handler takes, or its data cannot be read as that type. The
+    /// event is acknowledged, because anything but a 2xx is a failed delivery for ROOMZ, and the handler does
+    /// not run.
     OtherEvent,
 }
 

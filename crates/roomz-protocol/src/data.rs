@@ -13,8 +13,8 @@ pub enum EventData {
     ///
     /// Answer it with a 2xx status, because ROOMZ counts every other status as a failed delivery.
     ///
-    /// A later version adds a variant for such a type only as a breaking change, so that events that you handle here do
-    /// not silently move to another variant.
+    /// A later version adds a variant for such a type only as a breaking change, so that events that you
+    /// handle here do not silently move to another variant.
     Unknown(UnknownData),
 }
 

@@ -1,6 +1,7 @@
 use std::error::Error;
 
-/// Returns the message of an error and those of its sources, separated by `: `. For the crates of this project.
+/// Returns the message of an error and those of its sources, separated by `: `. For the crates of this
+/// project.
 ///
 /// It is also the `Debug` of their errors, because `main` prints the `Debug` of the error that it returns.
 #[doc(hidden)]

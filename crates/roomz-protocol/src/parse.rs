@@ -1,7 +1,7 @@
 //! Parses a body to an event.
 //!
-//! One pass over the body finds the members that are read, as raw JSON, so that a syntax error anywhere in the body is
-//! reported as a syntax error. Then each member is parsed.
+//! One pass over the body finds the members that are read, as raw JSON, so that a syntax error anywhere in
+//! the body is reported as a syntax error. Then each member is parsed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,9 +25,9 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`ParseError`] if the body is not UTF-8, is not exactly one JSON object, repeats a key that is read, or has no
-    /// readable `id`, `type` or `timestamp`, or if an event of a known type has no `data`. Unknown types and unreadable
-    /// data are not errors; they become [`EventData::Unknown`].
+    /// [`ParseError`] if the body is not UTF-8, is not exactly one JSON object, repeats a key that is read,
+    /// or has no readable `id`, `type` or `timestamp`, or if an event of a known type has no `data`. Unknown
+    /// types and unreadable data are not errors; they become [`EventData::Unknown`].
     ///
     /// ```
     /// use roomz_protocol::{Event, ParseError};
@@ -174,7 +174,8 @@ impl<'de, const N: usize> Visitor<'de> for &mut Members<'de, N> {
     }
 }
 
-/// Compares a key, with its escapes decoded, with the keys of the fields. Its value is the position of the field.
+/// Compares a key, with its escapes decoded, with the keys of the fields. Its value is the position of the
+/// field.
 struct Key<'a> {
     prefix: usize,
     fields: &'a [&'static str],

@@ -4,7 +4,8 @@ use crate::error_chain::error_chain;
 
 /// The error of parsing a body that is not an event.
 ///
-/// The message names fields and positions and never quotes the body. `Debug` prints the same message as `Display`.
+/// The message names fields and positions and never quotes the body. `Debug` prints the same message as
+/// `Display`.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseError {
@@ -34,7 +35,8 @@ pub enum ParseError {
         /// The byte in that line, from 1.
         column: usize,
     },
-    /// A key that this crate reads occurs more than once, so that two parsers could read two different events.
+    /// A key that this crate reads occurs more than once, so that two parsers could read two different
+    /// events.
     #[non_exhaustive]
     RepeatedKey {
         /// The key, such as `id` or `data.presenceStatus`.
@@ -43,13 +45,15 @@ pub enum ParseError {
     /// A required field is missing.
     #[non_exhaustive]
     MissingField {
-        /// The field: `id`, `type`, `timestamp` or `data`; in an [`UnknownReason`](crate::UnknownReason), a field of the data.
+        /// The field: `id`, `type`, `timestamp` or `data`; in an [`UnknownReason`](crate::UnknownReason), a
+        /// field of the data.
         field: &'static str,
     },
     /// A required field has the wrong type or format.
     #[non_exhaustive]
     InvalidField {
-        /// The field: `id`, `type` or `timestamp`; in an [`UnknownReason`](crate::UnknownReason), `data` or a field of it.
+        /// The field: `id`, `type` or `timestamp`; in an [`UnknownReason`](crate::UnknownReason), `data` or a
+        /// field of it.
         field: &'static str,
         /// The expected content, such as `a UUID`.
         expected: &'static str,

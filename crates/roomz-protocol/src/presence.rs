@@ -19,8 +19,8 @@ pub struct WorkspacePresenceChanged {
 
 /// The presence at a workspace: `Free`, `Busy` or another text.
 ///
-/// ASCII case is ignored, because the specification says `Free` and `Busy`, its example says `busy`, and its history
-/// says `free` and `busy`. Any other text is kept as [`Other`](Self::Other) and never read as `Free`.
+/// ASCII case is ignored, because the specification says `Free` and `Busy`, its example says `busy`, and its
+/// history says `free` and `busy`. Any other text is kept as [`Other`](Self::Other) and never read as `Free`.
 ///
 /// ```
 /// use roomz_protocol::PresenceStatus;
@@ -37,8 +37,8 @@ pub enum PresenceStatus {
     Busy,
     /// A text that the specification does not name.
     ///
-    /// A later version adds a variant for such a text only as a breaking change, so that texts that you match here do
-    /// not silently move to another variant.
+    /// A later version adds a variant for such a text only as a breaking change, so that texts that you match
+    /// here do not silently move to another variant.
     Other(UntrustedText),
 }
 

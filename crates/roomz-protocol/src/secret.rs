@@ -18,12 +18,12 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 
 /// One webhook secret: the key of the HMAC.
 ///
-/// The key is the UTF-8 text of the secret as ROOMZ shows it. It is not decoded from base64 or hexadecimal. Clones are
-/// cheap and share the key, which is zeroized when the last clone is dropped. `Debug` is redacted.
+/// The key is the UTF-8 text of the secret as ROOMZ shows it. It is not decoded from base64 or hexadecimal.
+/// Clones are cheap and share the key, which is zeroized when the last clone is dropped. `Debug` is redacted.
 ///
-/// A secret is rejected if it is empty or blank, contains a NUL byte, or begins or ends with white space. An empty or
-/// blank secret protects nothing, `k` and `k` followed by NUL are the same HMAC key, and white space is a copying
-/// mistake that would make every verification fail.
+/// A secret is rejected if it is empty or blank, contains a NUL byte, or begins or ends with white space. An
+/// empty or blank secret protects nothing, `k` and `k` followed by NUL are the same HMAC key, and white space
+/// is a copying mistake that would make every verification fail.
 ///
 /// ```
 /// use roomz_protocol::Secret;
@@ -38,13 +38,13 @@ pub struct Secret(Arc<HmacSha512>);
 impl Secret {
     /// Creates a secret from a string or bytes.
     ///
-    /// Your copy is not zeroized. [`from_env`](Self::from_env) and [`from_file`](Self::from_file) zeroize the copy that
-    /// they read.
+    /// Your copy is not zeroized. [`from_env`](Self::from_env) and [`from_file`](Self::from_file) zeroize the
+    /// copy that they read.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, contains a NUL byte, or begins or ends with
-    /// white space.
+    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, contains a NUL byte, or begins or
+    /// ends with white space.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, SecretError> {
         Self::prepare(secret.as_ref()).map_err(|kind| SecretError::new(kind, "the secret".to_owned()))
     }
@@ -75,8 +75,8 @@ impl Secret {
 
     /// Reads a secret from a file that contains only the secret.
     ///
-    /// A final newline is an error. It is not removed, because a tool that signs with the bytes of the file would then
-    /// create another signature. Write the file with `printf %s`.
+    /// A final newline is an error. It is not removed, because a tool that signs with the bytes of the file
+    /// would then create another signature. Write the file with `printf %s`.
     ///
     /// # Errors
     ///

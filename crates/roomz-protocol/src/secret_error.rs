@@ -4,7 +4,8 @@ use crate::error_chain::error_chain;
 
 /// The error of a secret that cannot be read or used. It contains no part of the secret.
 ///
-/// `Debug` prints the message of `Display` and then its source, so that an error returned from `main` is readable:
+/// `Debug` prints the message of `Display` and then its source, so that an error returned from `main` is
+/// readable:
 ///
 /// ```
 /// use roomz_protocol::Secret;

@@ -18,8 +18,8 @@ const BASE64_CHARS: usize = 88;
 
 /// The HMAC-SHA512 of a body, as sent in the header `Roomz-Signature`.
 ///
-/// Only one encoding is valid: standard base64 with padding, 88 characters for 64 bytes. Hexadecimal, the URL-safe
-/// alphabet, missing padding, white space and non-zero bits after the last byte are rejected.
+/// Only one encoding is valid: standard base64 with padding, 88 characters for 64 bytes. Hexadecimal, the
+/// URL-safe alphabet, missing padding, white space and non-zero bits after the last byte are rejected.
 ///
 /// `Debug` is redacted. There is no `==`, because it would leak timing: compare with
 /// [`Secrets::verify`](crate::Secrets::verify), which takes constant time.

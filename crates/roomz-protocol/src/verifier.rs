@@ -9,8 +9,8 @@ use crate::signature::Signature;
 
 /// The valid secrets: one, or several during a rotation.
 ///
-/// To rotate without losing a delivery, accept `[new, old]`, change the secret at ROOMZ, and remove `old` when
-/// [`verify`](Self::verify) has not returned its position for a day.
+/// To rotate without losing a delivery, accept `[new, old]`, change the secret at ROOMZ, and remove `old`
+/// when [`verify`](Self::verify) has not returned its position for a day.
 ///
 /// ```
 /// use roomz_protocol::{Secret, Secrets};
@@ -56,8 +56,8 @@ impl Secrets {
 
     /// Verifies the signature of a body and returns the position, from 0, of the secret that matches.
     ///
-    /// Every secret is tried, and signatures are compared in constant time. If several secrets match, the first position
-    /// is returned.
+    /// Every secret is tried, and signatures are compared in constant time. If several secrets match, the
+    /// first position is returned.
     ///
     /// # Errors
     ///
@@ -207,7 +207,8 @@ mod tests {
         }
     }
 
-    /// Verifies 87 vectors of Wycheproof with 512-bit tags, and rejects the 87 with 256-bit tags for their length.
+    /// Verifies 87 vectors of Wycheproof with 512-bit tags, and rejects the 87 with 256-bit tags for their
+    /// length.
     #[test]
     fn verifies_wycheproof() {
         let set = TestSet::load(TestName::HmacSha512).unwrap();

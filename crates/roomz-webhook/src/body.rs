@@ -13,8 +13,8 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The request body that the inner service receives.
 ///
 /// For a delivery it holds the verified bytes. For a request on another path (see
-/// [`with_path`](crate::WebhookLayerBuilder::with_path)) it streams what the client sends. Services need no body type
-/// parameter: they take `Request<WebhookBody>`.
+/// [`with_path`](crate::WebhookLayerBuilder::with_path)) it streams what the client sends. Services need no
+/// body type parameter: they take `Request<WebhookBody>`.
 ///
 /// ```
 /// use http_body_util::BodyExt;
@@ -36,7 +36,8 @@ impl WebhookBody {
     }
 }
 
-/// Also for unit tests of a service. A body proves nothing; the proof is the [`Delivery`](crate::Delivery) in the extensions.
+/// Also for unit tests of a service. A body proves nothing; the proof is the [`Delivery`](crate::Delivery) in
+/// the extensions.
 impl From<Bytes> for WebhookBody {
     fn from(bytes: Bytes) -> Self {
         Self(Either::Left(Full::new(bytes)))

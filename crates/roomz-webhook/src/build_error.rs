@@ -6,10 +6,11 @@ use http::uri::PathAndQuery;
 /// The maximum length of a namespace. It is a part of a key in every store.
 const MAX_NAMESPACE_BYTES: usize = 255;
 
-/// A setting of [`WebhookLayerBuilder`](crate::WebhookLayerBuilder), or a [`Tenant`](crate::Tenant), cannot work.
+/// A setting of [`WebhookLayerBuilder`](crate::WebhookLayerBuilder), or a [`Tenant`](crate::Tenant), cannot
+/// work.
 ///
-/// The message names the setting and its value, and says what to do. `Debug` prints it too, because an error that `main`
-/// returns is printed with `Debug`.
+/// The message names the setting and its value, and says what to do. `Debug` prints it too, because an error
+/// that `main` returns is printed with `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BuildError(String);
 

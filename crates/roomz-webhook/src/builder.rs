@@ -14,20 +14,22 @@ use crate::store::IdempotencyStore;
 impl WebhookLayer {
     /// Creates a builder with the default settings.
     ///
-    /// Pass one [`Secret`](crate::Secret), several [`Secrets`](crate::Secrets), or a [`SecretsHandle`] to replace them
-    /// while the layer runs.
+    /// Pass one [`Secret`](crate::Secret), several [`Secrets`](crate::Secrets), or a [`SecretsHandle`] to
+    /// replace them while the layer runs.
     pub fn builder(secrets: impl Into<SecretsHandle>) -> WebhookLayerBuilder {
         WebhookLayerBuilder { config: Config::new(SecretSource::Fixed(secrets.into())) }
     }
 
-    /// Creates a builder for a layer whose requests belong to several tenants, each with its own secrets and namespace.
+    /// Creates a builder for a layer whose requests belong to several tenants, each with its own secrets and
+    /// namespace.
     ///
-    /// Mount the layer on the route of the webhooks, such as `/webhooks/{tenant}`: every request that reaches it is a delivery.
+    /// Mount the layer on the route of the webhooks, such as `/webhooks/{tenant}`: every request that reaches
+    /// it is a delivery.
     ///
-    /// For each request, the lookup finds the tenant before the body is read. An unknown tenant is rejected with 401, like a
-    /// wrong signature and after the same work: two HMACs, as for a tenant with one or two secrets. A lookup that fails, panics
-    /// or takes longer than the [store timeout](WebhookLayerBuilder::with_store_timeout) (2 s) is answered 503 with
-    /// `Retry-After`.
+    /// For each request, the lookup finds the tenant before the body is read. An unknown tenant is rejected
+    /// with 401, like a wrong signature and after the same work: two HMACs, as for a tenant with one or two
+    /// secrets. A lookup that fails, panics or takes longer than the [store
+    /// timeout](WebhookLayerBuilder::with_store_timeout) (2 s) is answered 503 with `Retry-After`.
     ///
     /// The handler reads the tenant from [`Delivery::namespace`](crate::Delivery::namespace).
     ///
@@ -67,8 +69,8 @@ pub struct WebhookLayerBuilder {
 impl WebhookLayerBuilder {
     /// Sets the store for claims. Default: a new [`MemoryStore`](crate::store::MemoryStore), in memory.
     ///
-    /// Set a shared store when several instances receive events, or when a restart must not forget handled ids. For a
-    /// store chosen at run time, pass an `Arc<dyn IdempotencyStore>`.
+    /// Set a shared store when several instances receive events, or when a restart must not forget handled
+    /// ids. For a store chosen at run time, pass an `Arc<dyn IdempotencyStore>`.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
@@ -87,16 +89,17 @@ impl WebhookLayerBuilder {
 
     /// Sets the path of the webhook. Default: none; every request is a delivery.
     ///
-    /// Set it when the layer is around a whole server or router. Requests with another path pass to the service
-    /// unverified, with a streaming body. The path is compared as the layer sees it: not decoded, without the query, and
-    /// without a prefix that a router removed. An extractor of `roomz-axum` finds no delivery in a request that passed
-    /// unverified, and answers 500.
+    /// Set it when the layer is around a whole server or router. Requests with another path pass to the
+    /// service unverified, with a streaming body. The path is compared as the layer sees it: not decoded,
+    /// without the query, and without a prefix that a router removed. An extractor of `roomz-axum` finds no
+    /// delivery in a request that passed unverified, and answers 500.
     ///
-    /// The service behind the layer must answer unknown paths with 404, so that a mistyped path is a failed delivery. tonic
-    /// answers them with 200 and `grpc-status: 12`, and the event would be lost: the example `tonic` replaces that fallback.
+    /// The service behind the layer must answer unknown paths with 404, so that a mistyped path is a failed
+    /// delivery. tonic answers them with 200 and `grpc-status: 12`, and the event would be lost: the example
+    /// `tonic` replaces that fallback.
     ///
-    /// Do not set a path for tenants with different paths, because the other paths would pass unverified. Mount the layer on
-    /// their route instead, such as `/webhooks/{tenant}`.
+    /// Do not set a path for tenants with different paths, because the other paths would pass unverified.
+    /// Mount the layer on their route instead, such as `/webhooks/{tenant}`.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
@@ -112,9 +115,10 @@ impl WebhookLayerBuilder {
 
     /// Sets the namespace of this layer's claims in the store. Default: `roomz`.
     ///
-    /// Set it when receivers of different webhooks share one store: staging and production, two ROOMZ subscriptions with
-    /// different secrets, or two handlers of the same events. With [`builder_for_tenants`](WebhookLayer::builder_for_tenants), each
-    /// tenant has its own namespace, and `build` returns an error.
+    /// Set it when receivers of different webhooks share one store: staging and production, two ROOMZ
+    /// subscriptions with different secrets, or two handlers of the same events. With
+    /// [`builder_for_tenants`](WebhookLayer::builder_for_tenants), each tenant has its own namespace, and
+    /// `build` returns an error.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
@@ -130,7 +134,8 @@ impl WebhookLayerBuilder {
 
     /// Sets the name of the signature header. Default: `roomz-signature`.
     ///
-    /// Set it only when a proxy renames the header. The first draft of ROOMZ's documentation said `X-Roomz-Signature`.
+    /// Set it only when a proxy renames the header. The first draft of ROOMZ's documentation said
+    /// `X-Roomz-Signature`.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
@@ -175,15 +180,15 @@ impl WebhookLayerBuilder {
         self
     }
 
-    /// Runs the handler when the store fails, or exceeds the store timeout, at the claim. Default: such a delivery is answered
-    /// 503 with `Retry-After`, and the handler does not run.
+    /// Runs the handler when the store fails, or exceeds the store timeout, at the claim. Default: such a
+    /// delivery is answered 503 with `Retry-After`, and the handler does not run.
     ///
-    /// Set it when a repeated event is better than a late one. The handler runs as attempt 1, and the result is recorded when
-    /// the store recovers, within the lease ceiling (10 min by default); at most 10 000 settlements are pending at a time. A full
-    /// store is still answered 503.
+    /// Set it when a repeated event is better than a late one. The handler runs as attempt 1, and the result
+    /// is recorded when the store recovers, within the lease ceiling (10 min by default); at most 10 000
+    /// settlements are pending at a time. A full store is still answered 503.
     ///
-    /// Until the result is recorded, a duplicate may run too: in this process only while the first handler runs, in other
-    /// processes at any time. A duplicate that was already waiting is answered 503.
+    /// Until the result is recorded, a duplicate may run too: in this process only while the first handler
+    /// runs, in other processes at any time. A duplicate that was already waiting is answered 503.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
@@ -214,11 +219,13 @@ impl WebhookLayerBuilder {
         self
     }
 
-    /// Sets the maximum age of an event, by its own timestamp, and what happens to an event that is older. Default: none.
+    /// Sets the maximum age of an event, by its own timestamp, and what happens to an event that is older.
+    /// Default: none.
     ///
-    /// Set it to limit replays: ROOMZ signs no other time, so without it a captured delivery stays valid, and only the
-    /// store recognises it. It is off because ROOMZ documents neither its retry schedule nor its clocks, and an event
-    /// rejected for its age is lost. With [`StalePolicy::Acknowledge`], the sender does not see a failed delivery.
+    /// Set it to limit replays: ROOMZ signs no other time, so without it a captured delivery stays valid, and
+    /// only the store recognises it. It is off because ROOMZ documents neither its retry schedule nor its
+    /// clocks, and an event rejected for its age is lost. With [`StalePolicy::Acknowledge`], the sender does
+    /// not see a failed delivery.
     ///
     /// An event whose timestamp is more than 5 min in the future is handled in the same way.
     ///
@@ -255,8 +262,8 @@ impl WebhookLayerBuilder {
 
     /// Sets the lease of a claim: how long an event stays claimed after its process died. Default: 60 s.
     ///
-    /// The lease is renewed while the handler runs, every third of it. Lower it to recover faster; raise it when handlers
-    /// block their thread or processes are suspended.
+    /// The lease is renewed while the handler runs, every third of it. Lower it to recover faster; raise it
+    /// when handlers block their thread or processes are suspended.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -273,8 +280,8 @@ impl WebhookLayerBuilder {
 
     /// Sets how long a claim is renewed at most. Default: 10 min.
     ///
-    /// After that, a redelivery may run beside a handler that hangs. It is also how long a completion is retried while the
-    /// store is down.
+    /// After that, a redelivery may run beside a handler that hangs. It is also how long a completion is
+    /// retried while the store is down.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -291,9 +298,9 @@ impl WebhookLayerBuilder {
 
     /// Sets how long a duplicate waits for the delivery in flight before it is answered 503. Default: 10 s.
     ///
-    /// With zero, a duplicate does not wait. At most 100 duplicates of one event and 1 000 in all wait; one more is answered
-    /// 503 at once. A duplicate whose client disconnects stops waiting. Stay well below 30 s, after which ROOMZ gives up
-    /// (subject to change).
+    /// With zero, a duplicate does not wait. At most 100 duplicates of one event and 1 000 in all wait; one
+    /// more is answered 503 at once. A duplicate whose client disconnects stops waiting. Stay well below 30
+    /// s, after which ROOMZ gives up (subject to change).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -326,7 +333,8 @@ impl WebhookLayerBuilder {
         self
     }
 
-    /// Sets the clock that measures an event's age. Default: [`SystemClock`](crate::SystemClock). Set it in tests.
+    /// Sets the clock that measures an event's age. Default: [`SystemClock`](crate::SystemClock). Set it in
+    /// tests.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, SystemClock, WebhookLayer};
@@ -344,10 +352,10 @@ impl WebhookLayerBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when a setting cannot work: a zero limit or timeout, a duration above ten years, a retention
-    /// shorter than the window in which events are accepted, a lease shorter than three store timeouts or longer than its
-    /// ceiling, a path that no request has, or a namespace that is empty, longer than 255 bytes, or contains a control
-    /// character.
+    /// [`BuildError`] when a setting cannot work: a zero limit or timeout, a duration above ten years, a
+    /// retention shorter than the window in which events are accepted, a lease shorter than three store
+    /// timeouts or longer than its ceiling, a path that no request has, or a namespace that is empty, longer
+    /// than 255 bytes, or contains a control character.
     pub fn build(self) -> Result<WebhookLayer, BuildError> {
         self.config.validate()?;
         Ok(WebhookLayer::from_config(self.config))

@@ -25,8 +25,8 @@ pub(crate) fn catch_panic<F: Future>(future: F) -> impl Future<Output = Result<F
     })
 }
 
-/// Polls the future once, and sets a timeout only if it is pending. A timer reads the clock, which costs more than a call of
-/// the memory store.
+/// Polls the future once, and sets a timeout only if it is pending. A timer reads the clock, which costs more
+/// than a call of the memory store.
 pub(crate) async fn timeout_if_pending<F: Future>(
     duration: Duration,
     mut future: Pin<&mut F>,
@@ -34,6 +34,7 @@ pub(crate) async fn timeout_if_pending<F: Future>(
     if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
         return Ok(output);
     }
-    // Boxed, because most futures are ready at once, and each future that calls this one would have room for the timer.
+    // Boxed, because most futures are ready at once, and each future that calls this one would have room for
+    // the timer.
     Box::pin(timeout(duration, future)).await
 }

@@ -5,8 +5,8 @@ use roomz_protocol::Timestamp;
 
 /// A source of time, so that tests can control it.
 ///
-/// It is used for comparisons: an event's age, a claim's lease, an id's retention. Waiting (the body's deadline, the
-/// store timeout, the duplicate wait) uses tokio's timers, which `tokio::time::pause` controls.
+/// It is used for comparisons: an event's age, a claim's lease, an id's retention. Waiting (the body's
+/// deadline, the store timeout, the duplicate wait) uses tokio's timers, which `tokio::time::pause` controls.
 ///
 /// ```
 /// use std::time::Duration;

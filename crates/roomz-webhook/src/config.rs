@@ -11,7 +11,8 @@ use crate::store::{IdempotencyStore, MemoryStore};
 /// The longest duration that a setting accepts, so that no sum of two overflows.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// How far in the future an event's timestamp may be, if there is a maximum age: the clocks of ROOMZ and this machine differ.
+/// How far in the future an event's timestamp may be, if there is a maximum age: the clocks of ROOMZ and this
+/// machine differ.
 pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// The settings of a layer, validated by the builder.
@@ -131,9 +132,9 @@ pub enum StalePolicy {
 
 /// What the layer does when an event id was received before with a different body.
 ///
-/// `Acknowledge` and `Reject` log a warning and count the delivery. ROOMZ does not document whether a redelivery is
-/// byte-identical. Changing to or from `Process` changes the keys in the store, so events that were handled before are handled
-/// again.
+/// `Acknowledge` and `Reject` log a warning and count the delivery. ROOMZ does not document whether a
+/// redelivery is byte-identical. Changing to or from `Process` changes the keys in the store, so events that
+/// were handled before are handled again.
 ///
 /// ```
 /// use roomz_webhook::{IdReusePolicy, Secret, WebhookLayer};
@@ -152,8 +153,8 @@ pub enum IdReusePolicy {
     Acknowledge,
     /// Handle each body as its own event: the key is the id *and* the body.
     ///
-    /// Each body is handled once while it is remembered. The layer does not notice that the id was used before, so it logs and
-    /// counts nothing. A redelivery that is not byte-identical is handled again.
+    /// Each body is handled once while it is remembered. The layer does not notice that the id was used
+    /// before, so it logs and counts nothing. A redelivery that is not byte-identical is handled again.
     Process,
     /// Reject it with 409.
     Reject,

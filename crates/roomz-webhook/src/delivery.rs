@@ -11,8 +11,8 @@ use crate::store::{ClaimKey, ClaimRequest, Owner};
 
 /// A verified and claimed delivery: the event, its bytes and the attempt.
 ///
-/// The layer puts it into the request's extensions. Only the layer can create one, so it proves that the signature was
-/// verified and the event was claimed. Cloning is cheap.
+/// The layer puts it into the request's extensions. Only the layer can create one, so it proves that the
+/// signature was verified and the event was claimed. Cloning is cheap.
 ///
 /// ```
 /// use roomz_webhook::{Delivery, WebhookBody};
@@ -90,14 +90,15 @@ impl Delivery {
 
     /// Returns how often this event was claimed, counted from 1.
     ///
-    /// Above 1, an earlier attempt failed or its process died. What that attempt did may have taken effect. An attempt also
-    /// counts if its handler did not start, because of a shutdown.
+    /// Above 1, an earlier attempt failed or its process died. What that attempt did may have taken effect.
+    /// An attempt also counts if its handler did not start, because of a shutdown.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt
     }
 
-    /// Returns the namespace of the event's claim: that of the [`Tenant`](crate::Tenant), or else of the layer.
+    /// Returns the namespace of the event's claim: that of the [`Tenant`](crate::Tenant), or else of the
+    /// layer.
     ///
     /// ```
     /// use roomz_webhook::{Delivery, WebhookBody};
@@ -112,15 +113,16 @@ impl Delivery {
         self.0.key.namespace()
     }
 
-    /// Returns the key of the claim's record, for a store that completes the event inside a transaction of the handler.
+    /// Returns the key of the claim's record, for a store that completes the event inside a transaction of
+    /// the handler.
     ///
-    /// `roomz_sql::complete` does that. To support another database, complete the record of this key in the transaction of the
-    /// effect, if the record has the [`owner`](Self::owner), and keep it for the [`retention`](Self::retention). The layer
-    /// completes the claim again after the handler: the store must then reply [`Applied`](crate::store::Settled::Applied) and
-    /// leave the record unchanged.
+    /// `roomz_sql::complete` does that. To support another database, complete the record of this key in the
+    /// transaction of the effect, if the record has the [`owner`](Self::owner), and keep it for the
+    /// [`retention`](Self::retention). The layer completes the claim again after the handler: the store must
+    /// then reply [`Applied`](crate::store::Settled::Applied) and leave the record unchanged.
     ///
-    /// The id of the key is the event's id, unless [`IdReusePolicy::Process`](crate::IdReusePolicy::Process) claims each body
-    /// with a key of its own.
+    /// The id of the key is the event's id, unless [`IdReusePolicy::Process`](crate::IdReusePolicy::Process)
+    /// claims each body with a key of its own.
     ///
     /// ```
     /// use roomz_webhook::store::{IdempotencyStore as _, MemoryStore, Settled};
@@ -153,7 +155,8 @@ impl Delivery {
         &self.0.key
     }
 
-    /// Returns the owner that holds the claim, unless another delivery took it over. See [`claim_key`](Self::claim_key).
+    /// Returns the owner that holds the claim, unless another delivery took it over. See
+    /// [`claim_key`](Self::claim_key).
     #[must_use]
     pub fn owner(&self) -> Owner {
         self.0.request.owner

@@ -12,8 +12,8 @@ use crate::telemetry;
 
 /// A tower [`Layer`] that passes only verified, new events to the service behind it.
 ///
-/// A clone shares everything with the original: the store, the waiting duplicates and [`drain`](Self::drain). To use one
-/// receiver on several routes of one handler, clone the layer. Different handlers need
+/// A clone shares everything with the original: the store, the waiting duplicates and [`drain`](Self::drain).
+/// To use one receiver on several routes of one handler, clone the layer. Different handlers need
 /// [layers of their own](crate#composing-with-other-layers).
 ///
 /// ```
@@ -38,8 +38,8 @@ pub struct WebhookLayer(Arc<Shared>);
 impl WebhookLayer {
     /// Creates a layer with the default settings.
     ///
-    /// Pass one [`Secret`](crate::Secret), several [`Secrets`](crate::Secrets), or a [`SecretsHandle`] to replace them
-    /// while the layer runs. To change a setting, use [`builder`](Self::builder).
+    /// Pass one [`Secret`](crate::Secret), several [`Secrets`](crate::Secrets), or a [`SecretsHandle`] to
+    /// replace them while the layer runs. To change a setting, use [`builder`](Self::builder).
     ///
     /// ```
     /// use roomz_webhook::{Secret, WebhookLayer};
@@ -62,16 +62,17 @@ impl WebhookLayer {
         Self(Arc::new(Shared::new(config)))
     }
 
-    /// Checks whether the layer can handle deliveries, for a readiness probe. The error is the rejection of a delivery that
-    /// arrives now.
+    /// Checks whether the layer can handle deliveries, for a readiness probe. The error is the rejection of a
+    /// delivery that arrives now.
     ///
-    /// It calls the store with the store timeout (2 s by default), for a claim that does not exist. A result is used again for
-    /// 1 s, so that frequent probes do not load the store. With
-    /// [`with_fail_open`](crate::WebhookLayerBuilder::with_fail_open) the store is not called, because deliveries are handled without it.
+    /// It calls the store with the store timeout (2 s by default), for a claim that does not exist. A result
+    /// is used again for 1 s, so that frequent probes do not load the store. With
+    /// [`with_fail_open`](crate::WebhookLayerBuilder::with_fail_open) the store is not called, because
+    /// deliveries are handled without it.
     ///
-    /// A full store passes the check, although each new event is then answered 503. With Redis Cluster, a check calls the node
-    /// of one random key. A check is a renewal in the metric `store_seconds`, and its failure is not counted in
-    /// `store_errors_total`.
+    /// A full store passes the check, although each new event is then answered 503. With Redis Cluster, a
+    /// check calls the node of one random key. A check is a renewal in the metric `store_seconds`, and its
+    /// failure is not counted in `store_errors_total`.
     ///
     /// ```
     /// use http::StatusCode;
@@ -86,9 +87,9 @@ impl WebhookLayer {
     ///
     /// # Errors
     ///
-    /// [`RejectionKind::ShuttingDown`] after [`begin_shutdown`](Self::begin_shutdown) or while [`drain`](Self::drain) runs;
-    /// [`RejectionKind::StoreUnavailable`] when the store fails or exceeds the store timeout. The log line `readiness check
-    /// failed` has the cause, which the rejection does not tell.
+    /// [`RejectionKind::ShuttingDown`] after [`begin_shutdown`](Self::begin_shutdown) or while
+    /// [`drain`](Self::drain) runs; [`RejectionKind::StoreUnavailable`] when the store fails or exceeds the
+    /// store timeout. The log line `readiness check failed` has the cause, which the rejection does not tell.
     ///
     /// # Panics
     ///
@@ -110,9 +111,9 @@ impl WebhookLayer {
 
     /// Announces the shutdown to load balancers: [`check_ready`](Self::check_ready) fails from now on.
     ///
-    /// Deliveries are still handled. Over HTTP/1, their responses carry `Connection: close`, so that a proxy takes its open
-    /// connections to other instances. Call it when the process is asked to stop, wait until the load balancer has seen it
-    /// (for example 5 s), and then stop the server. It cannot be undone.
+    /// Deliveries are still handled. Over HTTP/1, their responses carry `Connection: close`, so that a proxy
+    /// takes its open connections to other instances. Call it when the process is asked to stop, wait until
+    /// the load balancer has seen it (for example 5 s), and then stop the server. It cannot be undone.
     ///
     /// ```
     /// use std::time::Duration;
@@ -128,12 +129,13 @@ impl WebhookLayer {
 
     /// Waits until every running handler and every background settlement has ended.
     ///
-    /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried for up to
-    /// the lease ceiling (10 min by default). Handlers that do not finish in time keep their claim until
-    /// the lease ends (60 s by default). Then a redelivery can run the event.
+    /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried
+    /// for up to the lease ceiling (10 min by default). Handlers that do not finish in time keep their claim
+    /// until the lease ends (60 s by default). Then a redelivery can run the event.
     ///
-    /// While it waits, no handler starts: new deliveries and waiting duplicates are answered 503 with `Retry-After`. When
-    /// the returned future has completed or is dropped, the layer accepts deliveries again.
+    /// While it waits, no handler starts: new deliveries and waiting duplicates are answered 503 with
+    /// `Retry-After`. When the returned future has completed or is dropped, the layer accepts deliveries
+    /// again.
     ///
     /// ```
     /// use std::time::Duration;

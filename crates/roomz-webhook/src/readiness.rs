@@ -55,7 +55,8 @@ impl Readiness {
     }
 }
 
-/// Renews a claim that does not exist: it changes nothing, and fails where a claim would fail, also on a read-only server.
+/// Renews a claim that does not exist: it changes nothing, and fails where a claim would fail, also on a
+/// read-only server.
 async fn check_store(config: &Config) -> Result<(), StoreError> {
     let key =
         ClaimKey::new(Arc::clone(&config.namespace), EventId::from_uuid(Uuid::from_u128(rand::random())));

@@ -25,8 +25,9 @@ use crate::verify::{body, freshness, head, secrets};
 
 /// The service that [`WebhookLayer`](crate::WebhookLayer) creates.
 ///
-/// Dropping its future before the delivery is verified ends the request. From the claim on, the delivery has its own task:
-/// after a drop, for example because the client disconnected, a running handler finishes and its claim is settled.
+/// Dropping its future before the delivery is verified ends the request. From the claim on, the delivery has
+/// its own task: after a drop, for example because the client disconnected, a running handler finishes and
+/// its claim is settled.
 #[derive(Clone)]
 #[must_use = "a service does nothing until it is called"]
 pub struct Webhook<S> {
@@ -141,7 +142,8 @@ async fn verify(
     Ok(Box::new(Verified { head, key, event, body, secret_position }))
 }
 
-/// Checks 9 and 10, and the settlement, in a task of their own: the delivery is finished even if the client disconnects.
+/// Checks 9 and 10, and the settlement, in a task of their own: the delivery is finished even if the client
+/// disconnects.
 ///
 /// It is a function, so that the future of the request has no room for the future of the task.
 fn spawn<S, ResBody>(
@@ -237,7 +239,8 @@ fn settlement<ResBody, E>(
     }
 }
 
-/// Returns true if the path matches and this layer has not handled the request already, when it is mounted twice.
+/// Returns true if the path matches and this layer has not handled the request already, when it is mounted
+/// twice.
 fn is_delivery<B>(shared: &Arc<Shared>, request: &Request<B>) -> bool {
     let path_matches = shared.config.path.as_deref().is_none_or(|path| path == request.uri().path());
     let delivery = request.extensions().get::<Delivery>();

@@ -16,8 +16,8 @@ const MAX_WAITERS_PER_EVENT: usize = 100;
 const MAX_WAITERS: usize = 1_000;
 /// How many completions and releases are retried in the background at once. The others are abandoned.
 const MAX_PENDING: usize = 10_000;
-/// How many claims of unknown outcome are released in the background at once, so that an outage under load causes no burst of
-/// releases. The lease ends the others.
+/// How many claims of unknown outcome are released in the background at once, so that an outage under load
+/// causes no burst of releases. The lease ends the others.
 const MAX_UNCONFIRMED: usize = 1_000;
 /// How many background settlements call the store at once, so that a store that recovers is not overloaded.
 const MAX_CONCURRENT_RETRIES: usize = 32;
@@ -25,7 +25,8 @@ const MAX_CONCURRENT_RETRIES: usize = 32;
 /// The state that all requests of one layer share. Its semaphores are never closed.
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    /// Duplicates that wait for a delivery. One of another process does not notify them, so they also poll the store.
+    /// Duplicates that wait for a delivery. One of another process does not notify them, so they also poll
+    /// the store.
     pub(crate) waiters: KeyMap<Arc<Notify>>,
     /// Events that were handled, and whose completion the store has not recorded yet.
     pub(crate) unrecorded: KeyMap<Fingerprint>,

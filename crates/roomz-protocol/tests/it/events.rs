@@ -133,7 +133,8 @@ fn unknown_type_keeps_json() {
     }
 }
 
-/// The ten event types of the first draft (pull request 1 of `roomz-io/openapi`) have ids at top level and no `data`.
+/// The ten event types of the first draft (pull request 1 of `roomz-io/openapi`) have ids at top level and no
+/// `data`.
 #[test]
 fn accepts_unknown_type_without_data() {
     let resources = [

@@ -57,8 +57,9 @@ impl ClaimAttempt<'_> {
         let start = Instant::now();
         let claim = match self.call_store().await {
             Ok(claim) => claim,
-            // Fail open on the first call only: a waiting duplicate already knows that the event is claimed. A full store
-            // replied, so it does not fail open: without a claim, duplicates would run concurrently.
+            // Fail open on the first call only: a waiting duplicate already knows that the event is claimed.
+            // A full store replied, so it does not fail open: without a claim, duplicates would run
+            // concurrently.
             Err(error) if self.shared.config.fails_open && error.kind() != StoreErrorKind::Full => {
                 telemetry::store_error(Operation::Claim, &error);
                 return Ok(self.held(None, start));
@@ -73,7 +74,8 @@ impl ClaimAttempt<'_> {
         Box::pin(self.wait(deadline, pin!(disconnected))).await
     }
 
-    /// Waits until the delivery in flight is settled and claims again, or rejects the delivery at the deadline.
+    /// Waits until the delivery in flight is settled and claims again, or rejects the delivery at the
+    /// deadline.
     async fn wait(
         &mut self,
         deadline: Instant,
@@ -90,7 +92,8 @@ impl ClaimAttempt<'_> {
             if shared.draining.is_active() {
                 return Err(RejectionKind::ShuttingDown.into());
             }
-            // Created before the store is called, so that a settlement between the call and the wait is not missed.
+            // Created before the store is called, so that a settlement between the call and the wait is not
+            // missed.
             let notified = waiter.notify.notified();
             let called_at = Instant::now();
             let claim = tokio::select! {
@@ -137,7 +140,8 @@ impl ClaimAttempt<'_> {
             }
             if self.shared.config.id_reuse_policy == IdReusePolicy::Reject {
                 if let ClaimState::Claimed { attempt } = claim.state {
-                    // This claims the first body's event, which is not done: release it for its own redelivery.
+                    // This claims the first body's event, which is not done: release it for its own
+                    // redelivery.
                     let held = self.held(Some(attempt), called_at);
                     Box::pin(settle::settle(self.shared, held, Settlement::Release)).await;
                 }
@@ -151,8 +155,8 @@ impl ClaimAttempt<'_> {
         }
     }
 
-    /// Rejects the delivery. The store may have written the claim without replying, so it is released in the background:
-    /// otherwise nobody could claim the event before the lease ends.
+    /// Rejects the delivery. The store may have written the claim without replying, so it is released in the
+    /// background: otherwise nobody could claim the event before the lease ends.
     fn store_failed(&self, error: &StoreError, called_at: Instant) -> EarlyResponse {
         telemetry::store_error(Operation::Claim, error);
         if error.kind() != StoreErrorKind::Full {

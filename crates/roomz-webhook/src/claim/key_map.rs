@@ -29,7 +29,8 @@ impl<T: Clone> KeyMap<T> {
         self.lock().get(key).map(|(value, _)| value.clone())
     }
 
-    /// Adds a holder, and returns the value: that of the first holder. Returns `None` when there are too many holders.
+    /// Adds a holder, and returns the value: that of the first holder. Returns `None` when there are too many
+    /// holders.
     pub(crate) fn hold(&self, key: &ClaimKey, value: T) -> Option<T> {
         let mut entries = self.lock();
         let of_key = entries.get(key).map_or(0, |(_, holders)| *holders);

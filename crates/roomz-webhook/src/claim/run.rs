@@ -38,8 +38,8 @@ where
         // The handler is polled first: one that completes at once costs no timer.
         biased;
         outcome = handler => outcome,
-        // Unconstrained, because a handler that is always busy uses up the task's budget, and without budget the renewal
-        // timer would never be polled.
+        // Unconstrained, because a handler that is always busy uses up the task's budget, and without budget
+        // the renewal timer would never be polled.
         never = tokio::task::unconstrained(renew_lease(shared, held)) => match never {},
     }
 }
@@ -83,7 +83,8 @@ where
     call(service, request).await
 }
 
-/// Calls a service that is ready. It may hold a permit or a connection, so it is dropped before the response is awaited.
+/// Calls a service that is ready. It may hold a permit or a connection, so it is dropped before the response
+/// is awaited.
 fn call<S: Service<R>, R>(mut service: S, request: R) -> S::Future {
     service.call(request)
 }
@@ -132,8 +133,8 @@ async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<Rec
         }
     }
     let reclaimed = reclaim(shared, held, lease).await?;
-    // The claim of a delivery that failed open may never have been written. A higher attempt means that others had the claim
-    // meanwhile. In both cases, the store did not lose it.
+    // The claim of a delivery that failed open may never have been written. A higher attempt means that
+    // others had the claim meanwhile. In both cases, the store did not lose it.
     if matches!(reclaimed, Reclaimed::Held { attempt } if attempt <= held.attempt) && !held.failed_open {
         telemetry::claim_restored();
     }

@@ -13,8 +13,8 @@ use crate::telemetry::{self, GaugeGuard, Operation};
 
 /// The first pause before a settlement is retried.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest pause. Each one is twice the one before. It is short, because after an outage that is longer than the
-/// lease, a redelivery may claim the event before the completion is recorded.
+/// The longest pause. Each one is twice the one before. It is short, because after an outage that is longer
+/// than the lease, a redelivery may claim the event before the completion is recorded.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// How a claim ends.
@@ -33,8 +33,8 @@ impl Settlement {
     }
 }
 
-/// Completes or releases a claim. When the store fails, the settlement is retried in the background and the handler's
-/// answer stands.
+/// Completes or releases a claim. When the store fails, the settlement is retried in the background and the
+/// handler's answer stands.
 ///
 /// The claim is in a box, because this future has room for it twice.
 pub(crate) async fn settle(shared: &Arc<Shared>, held: Box<HeldClaim>, settlement: Settlement) {
@@ -58,7 +58,8 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: Box<HeldClaim>, settlemen
 
 /// Releases a claim whose handler did not run, because the store did not reply to the claim.
 ///
-/// An outage causes one for each delivery, so they have a lower limit of their own. Above it, the lease ends the claim.
+/// An outage causes one for each delivery, so they have a lower limit of their own. Above it, the lease ends
+/// the claim.
 pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Box<HeldClaim>) {
     match Arc::clone(&shared.unconfirmed_permits).try_acquire_owned() {
         Ok(permit) => spawn_settlement(shared, held, Settlement::Release, permit),
@@ -136,7 +137,8 @@ impl PendingSettlement {
 
     async fn retry_until_settled(&self, last: &mut Option<Result<Settled, StoreError>>) {
         let Self { shared, held, settlement, .. } = self;
-        // A claim whose reply was lost may still be on its way to the store, so a release that finds none is repeated.
+        // A claim whose reply was lost may still be on its way to the store, so a release that finds none is
+        // repeated.
         let late_claim_deadline = Instant::now() + shared.config.store_timeout * 3;
         let mut backoff = BACKOFF_MIN;
         loop {

@@ -6,8 +6,9 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// Why the layer rejected a delivery.
 ///
-/// The response is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`, `detail` and
-/// `reason`. `reason` is stable, see [`RejectionKind::as_str`]. The rejection itself is in the response's extensions.
+/// The response is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`, `detail`
+/// and `reason`. `reason` is stable, see [`RejectionKind::as_str`]. The rejection itself is in the response's
+/// extensions.
 ///
 /// ```
 /// use roomz_webhook::{Rejection, RejectionKind};
@@ -52,13 +53,16 @@ pub enum RejectionKind {
     EventTooOld,
     /// 400: the event's timestamp is further ahead than the allowed clock skew.
     EventTooNew,
-    /// 409: the id is known with another body, and [`IdReusePolicy::Reject`](crate::IdReusePolicy::Reject) is set.
+    /// 409: the id is known with another body, and [`IdReusePolicy::Reject`](crate::IdReusePolicy::Reject) is
+    /// set.
     IdReused,
-    /// 503: another delivery of the event is still in flight after the duplicate wait, or too many duplicates wait.
+    /// 503: another delivery of the event is still in flight after the duplicate wait, or too many duplicates
+    /// wait.
     InFlight,
     /// 503: the store is unavailable, slow or full.
     StoreUnavailable,
-    /// 503: the receiver has no room for the event, such as a full inbox of `roomz-inbox`. The layer does not use it.
+    /// 503: the receiver has no room for the event, such as a full inbox of `roomz-inbox`. The layer does not
+    /// use it.
     Overloaded,
     /// 503: [`drain`](crate::WebhookLayer::drain) runs, or the runtime shut down.
     ShuttingDown,

@@ -5,7 +5,8 @@ use http::{HeaderName, HeaderValue, Response, header};
 
 /// Why a delivery was answered 200 without running its handler.
 ///
-/// The value is in the response's extensions. Its name is in the header `roomz-webhook-skipped` and in the JSON body.
+/// The value is in the response's extensions. Its name is in the header `roomz-webhook-skipped` and in the
+/// JSON body.
 ///
 /// ```
 /// use roomz_webhook::Skipped;
@@ -20,7 +21,8 @@ use http::{HeaderName, HeaderValue, Response, header};
 pub enum Skipped {
     /// The event was handled before.
     Duplicate,
-    /// The event is too old or too new, and [`StalePolicy::Acknowledge`](crate::StalePolicy::Acknowledge) is set.
+    /// The event is too old or too new, and [`StalePolicy::Acknowledge`](crate::StalePolicy::Acknowledge) is
+    /// set.
     Stale,
     /// The handler takes another type of event, or the data cannot be read as the type it takes.
     Ignored,

@@ -32,8 +32,8 @@ impl SecretSource {
 
 /// The secrets of a running layer, which can be replaced without a restart.
 ///
-/// Keep a clone of the handle that you pass to the layer. To rotate a secret without a rejected delivery, accept both
-/// secrets while ROOMZ changes from one to the other:
+/// Keep a clone of the handle that you pass to the layer. To rotate a secret without a rejected delivery,
+/// accept both secrets while ROOMZ changes from one to the other:
 ///
 /// ```
 /// use roomz_webhook::{Secret, Secrets, SecretsHandle, WebhookLayer};
@@ -65,8 +65,8 @@ impl SecretsHandle {
 
     /// Replaces the secrets. The next delivery is verified with the new ones.
     ///
-    /// The change applies to every layer that uses this handle or a clone of it. A replaced key is zeroized when the last
-    /// delivery that uses it ends.
+    /// The change applies to every layer that uses this handle or a clone of it. A replaced key is zeroized
+    /// when the last delivery that uses it ends.
     pub fn set(&self, secrets: impl Into<Secrets>) {
         let secrets = secrets.into();
         telemetry::register_secrets(secrets.count());

@@ -28,9 +28,9 @@ pub struct Tenant {
 impl Tenant {
     /// Creates a tenant with one [`Secret`], or several [`Secrets`] during a rotation.
     ///
-    /// The namespace separates the claims of tenants. Give each tenant its own: tenants with the same namespace share claims,
-    /// so one could mark another's event ids as handled. The layer does not check this. Keep the name stable: after a change,
-    /// events that were handled before are handled again.
+    /// The namespace separates the claims of tenants. Give each tenant its own: tenants with the same
+    /// namespace share claims, so one could mark another's event ids as handled. The layer does not check
+    /// this. Keep the name stable: after a change, events that were handled before are handled again.
     ///
     /// # Errors
     ///
@@ -45,8 +45,8 @@ impl Tenant {
         Self::with_decoys("unknown", decoy().into())
     }
 
-    /// Adds a secret that nobody knows, so that the time tells nobody which tenants exist: at least two HMACs are computed for
-    /// every tenant, known or not, with one secret or with two during a rotation.
+    /// Adds a secret that nobody knows, so that the time tells nobody which tenants exist: at least two HMACs
+    /// are computed for every tenant, known or not, with one secret or with two during a rotation.
     fn with_decoys(namespace: &str, mut secrets: Secrets) -> Self {
         if secrets.count() < 2 {
             secrets.extend([decoy()]);
@@ -55,10 +55,11 @@ impl Tenant {
     }
 }
 
-/// Finds the tenant of a request, for [`WebhookLayer::builder_for_tenants`](crate::WebhookLayer::builder_for_tenants).
+/// Finds the tenant of a request, for
+/// [`WebhookLayer::builder_for_tenants`](crate::WebhookLayer::builder_for_tenants).
 ///
-/// [`TenantMap`] is the implementation in memory. Implement the trait for tenants in a database, or to choose the tenant
-/// by something other than the path:
+/// [`TenantMap`] is the implementation in memory. Implement the trait for tenants in a database, or to choose
+/// the tenant by something other than the path:
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -81,9 +82,9 @@ impl Tenant {
 /// }
 /// ```
 ///
-/// The lookup runs before the signature is verified, so anybody can trigger it: answer from memory if you can. If the list of
-/// tenants is confidential, take the same time for known and unknown tenants. The layer computes two HMACs for each of them; a
-/// tenant with three or more secrets takes longer.
+/// The lookup runs before the signature is verified, so anybody can trigger it: answer from memory if you
+/// can. If the list of tenants is confidential, take the same time for known and unknown tenants. The layer
+/// computes two HMACs for each of them; a tenant with three or more secrets takes longer.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot look up tenants",
     label = "expected `TenantMap`, or a type that implements `TenantLookup`",
@@ -97,8 +98,9 @@ pub trait TenantLookup: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any error when the tenant cannot be determined, for example because a database is down. The delivery is answered 503
-    /// with `Retry-After`. The error's text is written to the log, so it must not contain a secret.
+    /// Any error when the tenant cannot be determined, for example because a database is down. The delivery
+    /// is answered 503 with `Retry-After`. The error's text is written to the log, so it must not contain a
+    /// secret.
     async fn lookup(&self, parts: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>>;
 }
 
@@ -133,8 +135,8 @@ impl TenantMap {
 
     /// Adds the tenant of a path, or replaces it. The next delivery uses the new tenant.
     ///
-    /// The path is compared as the layer sees it: not decoded, without the query, and without a prefix that a router removed.
-    /// In `Router::new().nest("/webhooks", …)` the layer sees `/acme`, so insert `/acme`.
+    /// The path is compared as the layer sees it: not decoded, without the query, and without a prefix that a
+    /// router removed. In `Router::new().nest("/webhooks", …)` the layer sees `/acme`, so insert `/acme`.
     ///
     /// # Errors
     ///
@@ -145,8 +147,8 @@ impl TenantMap {
         Ok(())
     }
 
-    /// Replaces all tenants at once, for example after a configuration file changed. If a path appears twice, the last tenant
-    /// is used.
+    /// Replaces all tenants at once, for example after a configuration file changed. If a path appears twice,
+    /// the last tenant is used.
     ///
     /// ```
     /// use roomz_webhook::{Secret, Tenant, TenantMap};

@@ -78,7 +78,8 @@ pub(crate) fn register() {
     }
 }
 
-/// Creates the series of the secrets, also of those that a [`SecretsHandle`](crate::SecretsHandle) sets later.
+/// Creates the series of the secrets, also of those that a [`SecretsHandle`](crate::SecretsHandle) sets
+/// later.
 pub(crate) fn register_secrets(count: usize) {
     for position in 0..count {
         counter!("roomz_webhook_verified_total", "secret" => secret_label(position)).increment(0);

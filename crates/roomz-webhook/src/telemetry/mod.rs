@@ -130,7 +130,8 @@ pub(crate) fn unsigned_requests_rejected(count: u64, last_reason: &'static str) 
     );
 }
 
-/// Rejections that anybody can cause are below INFO, so that a flood of forged requests does not flood the log.
+/// Rejections that anybody can cause are below INFO, so that a flood of forged requests does not flood the
+/// log.
 pub(crate) fn rejected(rejection: &Rejection) {
     let (reason, status) = (rejection.kind().as_str(), rejection.status().as_u16());
     match rejection.kind() {
@@ -283,7 +284,8 @@ impl Drop for TimeGuard {
     }
 }
 
-/// Logs a warning if it is dropped before [`settled`](Self::settled) is called: the runtime shut down while the handler ran.
+/// Logs a warning if it is dropped before [`settled`](Self::settled) is called: the runtime shut down while
+/// the handler ran.
 pub(crate) struct UnsettledGuard(());
 
 impl UnsettledGuard {

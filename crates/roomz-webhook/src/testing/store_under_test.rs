@@ -40,11 +40,11 @@ impl StoreUnderTest {
         }
     }
 
-    /// Adds a second instance on the same data, as another process would have: with its own connection, and no shared
-    /// memory.
+    /// Adds a second instance on the same data, as another process would have: with its own connection, and
+    /// no shared memory.
     ///
-    /// Operations alternate between the instances, and races run between them. For a store that only one process can
-    /// open, pass a clone.
+    /// Operations alternate between the instances, and races run between them. For a store that only one
+    /// process can open, pass a clone.
     #[must_use]
     pub fn with_peer(mut self, store: impl IdempotencyStore) -> Self {
         self.stores.push(Arc::new(store));

@@ -22,7 +22,8 @@ pub(crate) async fn read_and_verify(
     secrets: &Secrets,
     config: &Config,
 ) -> Result<(Bytes, usize), Rejection> {
-    // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per second.
+    // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per
+    // second.
     let read = pin!(read(body, signature, secrets, config));
     timeout_if_pending(config.body_timeout, read)
         .await

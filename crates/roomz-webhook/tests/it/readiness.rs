@@ -115,7 +115,8 @@ async fn not_ready_while_draining() {
     assert_eq!(check(&receiver.layer).await, Ok(()), "the drain is over");
 }
 
-/// A probe that gives up before the store timeout does not start another check, and the next probe gets the result.
+/// A probe that gives up before the store timeout does not start another check, and the next probe gets the
+/// result.
 #[tokio::test(start_paused = true)]
 async fn abandoned_probe_leaves_its_result() {
     let receiver = TestReceiver::new();

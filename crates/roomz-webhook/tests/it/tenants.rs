@@ -178,8 +178,8 @@ fn invalid_tenant_is_an_error() {
     assert!(error.to_string().contains("each tenant has its own namespace"), "{error}");
 }
 
-/// Two senders never stop while the secret is rotated: one signs with the old secret until both are valid, then with the
-/// new one. No delivery is rejected.
+/// Two senders never stop while the secret is rotated: one signs with the old secret until both are valid,
+/// then with the new one. No delivery is rejected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rotation_under_load_rejects_nothing() {
     let handle = SecretsHandle::new(secret("generation 0"));

@@ -56,7 +56,8 @@ impl Case {
         (case, owner)
     }
 
-    /// Claims with a lease and a retention, and returns the state and whether the body is that of the first claim.
+    /// Claims with a lease and a retention, and returns the state and whether the body is that of the first
+    /// claim.
     pub(super) async fn claim_body(
         &self,
         owner: Owner,

@@ -83,7 +83,8 @@ pub async fn one_claim_of_expired_event(store: &StoreUnderTest) {
 pub async fn release_excludes_takeover(store: &StoreUnderTest) {
     for (case, owner) in abandoned(store).await {
         let (_, states) = race(&case, RIVALS, case.release(owner)).await;
-        // Whether the release or the takeover came first, exactly one of the other owners holds the claim now.
+        // Whether the release or the takeover came first, exactly one of the other owners holds the claim
+        // now.
         let winners = states.iter().filter(|state| matches!(state, ClaimState::Claimed { .. })).count();
         assert_eq!(winners, 1, "{states:?}");
         case.assert_in_flight().await;
@@ -122,7 +123,8 @@ pub async fn dropped_operation_is_atomic(store: &StoreUnderTest) {
     for round in 0..rounds {
         let (case, owner) = (Case::new(store), Owner::random());
         drop_after(case.claim(owner), after(round)).await;
-        // Another owner sees the whole claim or none. If none, it claims the event itself, even if the first claim arrives late.
+        // Another owner sees the whole claim or none. If none, it claims the event itself, even if the first
+        // claim arrives late.
         let holder = match case.claim_body(Owner::random(), BODY, KEPT).await {
             (ClaimState::InFlight { .. }, true) => owner,
             (ClaimState::Claimed { attempt: 1 }, true) => continue,

@@ -95,7 +95,8 @@ async fn load_shed_releases_event_above_limit() {
     assert_eq!(deliver(&second).await.unwrap().status(), 200, "the redelivery runs");
 }
 
-/// A response future is dropped on a thread without a runtime. The handler runs on in the runtime that polled it first.
+/// A response future is dropped on a thread without a runtime. The handler runs on in the runtime that polled
+/// it first.
 #[test]
 fn handler_survives_drop_outside_runtime() {
     let (runs, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
@@ -130,7 +131,8 @@ tokio::task_local! {
     static SET_BY_MIDDLEWARE: u32;
 }
 
-/// A handler has its own task, also while the client is connected, so a task-local of the caller is never visible.
+/// A handler has its own task, also while the client is connected, so a task-local of the caller is never
+/// visible.
 #[tokio::test]
 async fn handler_runs_in_its_own_task() {
     let receiver = TestReceiver::with_handler(async |_| {

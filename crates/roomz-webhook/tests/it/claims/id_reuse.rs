@@ -109,8 +109,8 @@ async fn retry_survives_reused_id_in_between() {
     }
 }
 
-/// The store loses the claim of the first body, and the second body claims the id and fails. The first body must not complete
-/// the record of the second, even if the store fails meanwhile.
+/// The store loses the claim of the first body, and the second body claims the id and fails. The first body
+/// must not complete the record of the second, even if the store fails meanwhile.
 #[tokio::test(start_paused = true)]
 async fn reclaim_never_completes_other_body() {
     let runs = Arc::new(AtomicUsize::new(0));

@@ -77,7 +77,8 @@ async fn reclaims_claim_that_store_lost() {
     assert_eq!(receiver.runs(), 1);
 }
 
-/// An event waits for a limit inside the layer. The store loses its claim, and another process handles the event.
+/// An event waits for a limit inside the layer. The store loses its claim, and another process handles the
+/// event.
 #[tokio::test(start_paused = true)]
 async fn lost_claim_stops_waiting_handler() {
     let receiver = TestReceiver::one_at_a_time(
@@ -107,7 +108,8 @@ async fn lost_claim_stops_waiting_handler() {
     assert_eq!(receiver.deliver(&waiting).await.skipped, Some(Skipped::Duplicate));
 }
 
-/// The handler blocks its thread for three quarters of the lease. The claim is renewed as soon as the thread is free.
+/// The handler blocks its thread for three quarters of the lease. The claim is renewed as soon as the thread
+/// is free.
 #[tokio::test(start_paused = true)]
 async fn renewal_timer_starts_at_claim() {
     let receiver = TestReceiver::with(

@@ -77,7 +77,8 @@ async fn releases_each_unconfirmed_claim() {
     assert!(start.elapsed() < Duration::from_secs(6), "waited {:?}, the lease is 60 s", start.elapsed());
 }
 
-/// The store applies the claim after it was released. It is released again, until three store timeouts after the failure.
+/// The store applies the claim after it was released. It is released again, until three store timeouts after
+/// the failure.
 #[tokio::test(start_paused = true)]
 async fn releases_claim_applied_late() {
     for seconds in [2.5, 3.0, 4.5, 5.5, 6.5, 7.5, 7.9] {
@@ -114,7 +115,8 @@ async fn fails_open_by_policy() {
     }
 }
 
-/// Two deliveries of one event fail open. The second one waits for a limit inside the layer while the first one succeeds.
+/// Two deliveries of one event fail open. The second one waits for a limit inside the layer while the first
+/// one succeeds.
 #[tokio::test(start_paused = true)]
 async fn fail_open_duplicate_in_queue_does_not_run() {
     let receiver = TestReceiver::one_at_a_time(
@@ -203,7 +205,8 @@ async fn counts_abandoned_releases() {
     assert_eq!(values.collect::<Vec<_>>(), [DebugValue::Counter(500)]);
 }
 
-/// Fail open: the store writes claims without replying, and the handlers fail. All are released when the store recovers.
+/// Fail open: the store writes claims without replying, and the handlers fail. All are released when the
+/// store recovers.
 #[tokio::test(start_paused = true)]
 async fn fail_open_releases_failed_handlers() {
     let receiver = TestReceiver::with(
