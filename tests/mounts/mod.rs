@@ -141,7 +141,7 @@ async fn tower_http_body_limit_is_413() {
     let response = app.oneshot(Request::from_parts(head, stream)).await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let rejection = response.extensions().get::<roomz_webhook::Rejection>().unwrap();
-    assert_eq!(rejection.reason(), "body-too-large");
+    assert_eq!(rejection.kind().as_str(), "body-too-large");
 }
 
 /// Only compiled: the Lambda runtime needs its own server.

@@ -3,12 +3,12 @@ use http::request::Parts;
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::{Delivery, Event, EventData};
 
-use crate::rejection::{EventRejection, MissingLayer, OtherEvent};
+use crate::rejection::WebhookRejection;
 
 /// Extractor for the event of a verified delivery.
 ///
-/// `WebhookEvent` extracts every event. `WebhookEvent<WorkspacePresenceChanged>` extracts events of that type only: any
-/// other event is answered 200 with `roomz-webhook-skipped: ignored`, and the handler does not run.
+/// `WebhookEvent` extracts every event. `WebhookEvent<WorkspacePresenceChanged>` extracts events of that type
+/// only: any other event is answered 200 with `roomz-webhook-skipped: ignored`, and the handler does not run.
 ///
 /// ```
 /// use roomz_axum::{EventData, WebhookEvent};
@@ -26,15 +26,16 @@ use crate::rejection::{EventRejection, MissingLayer, OtherEvent};
 pub struct WebhookEvent<T = EventData>(pub Event<T>);
 
 impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
-    type Rejection = EventRejection;
+    type Rejection = WebhookRejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, EventRejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebhookRejection> {
         let event = delivery(parts)?.event();
-        event.typed().map(Self).ok_or(EventRejection::OtherEvent(OtherEvent))
+        event.typed().map(Self).ok_or(WebhookRejection::OtherEvent)
     }
 }
 
-/// Extractor for a verified delivery: the event, its raw bytes, the attempt, and the position of the secret that matched.
+/// Extractor for a verified delivery: the event, its raw bytes, the attempt, and the position of the secret
+/// that matched.
 ///
 /// ```
 /// use roomz_axum::WebhookDelivery;
@@ -48,13 +49,13 @@ impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
 pub struct WebhookDelivery(pub Delivery);
 
 impl<S: Send + Sync> FromRequestParts<S> for WebhookDelivery {
-    type Rejection = MissingLayer;
+    type Rejection = WebhookRejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingLayer> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebhookRejection> {
         delivery(parts).cloned().map(Self)
     }
 }
 
-fn delivery(parts: &Parts) -> Result<&Delivery, MissingLayer> {
-    parts.extensions.get().ok_or(MissingLayer)
+fn delivery(parts: &Parts) -> Result<&Delivery, WebhookRejection> {
+    parts.extensions.get().ok_or(WebhookRejection::MissingLayer)
 }

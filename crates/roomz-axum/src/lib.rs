@@ -1,5 +1,5 @@
-//! [ROOMZ](https://roomz.io) webhooks for [axum](https://docs.rs/axum): verified, deduplicated, typed events as handler
-//! arguments.
+//! [ROOMZ](https://roomz.io) webhooks for [axum](https://docs.rs/axum): verified, deduplicated, typed events
+//! as handler arguments.
 //!
 //! ```
 //! use axum::{Router, routing::post};
@@ -19,20 +19,21 @@
 //! # }
 //! ```
 //!
-//! The example `quickstart` is a complete program with a server, graceful shutdown and [`drain`](WebhookLayer::drain).
+//! The example `quickstart` is a complete program with a server, graceful shutdown and
+//! [`drain`](WebhookLayer::drain).
 //!
 //! # The handler's answer decides
 //!
-//! - **2xx completes the event.** It does not come again, so persist its effect before you answer. Work that a handler
-//!   spawns is not protected: a crash loses it. For slow work, use `roomz-inbox`.
+//! - **2xx completes the event.** It does not come again, so persist its effect before you answer. Work that
+//!   a handler spawns is not protected: a crash loses it. For slow work, use `roomz-inbox`.
 //! - **Anything else releases the event.** The handler runs again if ROOMZ redelivers.
 //!   [`attempt`](Delivery::attempt) counts the attempts. To drop an event you cannot handle, answer 2xx.
 //!
 //! ROOMZ waits 30 s for an answer (subject to change). A handler that takes longer still finishes.
 //!
-//! Build one layer and clone it, because each layer has its own store. The default store is in memory: forgotten on
-//! restart, not shared between instances. [`roomz_webhook`] documents stores, checks, answers and the at-least-once
-//! guarantee.
+//! Build one layer and clone it, because each layer has its own store. The default store is in memory:
+//! forgotten on restart, not shared between instances. [`roomz_webhook`] documents stores, checks, answers
+//! and the at-least-once guarantee.
 //!
 //! # Extractors
 //!
@@ -42,17 +43,18 @@
 //! | [`WebhookEvent<WorkspacePresenceChanged>`](WebhookEvent) | an event of that type. Other events, **and events whose data cannot be read as that type**, are answered 200 with `roomz-webhook-skipped: ignored`, logged and counted |
 //! | [`WebhookDelivery`] | the event with its raw bytes, the attempt, and the position of the secret that matched |
 //!
-//! They do not consume the body: combine them, and take `axum::body::Bytes` or `axum::Json` last. Without the layer they
-//! answer 500 and name the missing layer.
+//! They do not consume the body: combine them, and take `axum::body::Bytes` or `axum::Json` last. Without the
+//! layer they answer 500 and name the missing layer.
 //!
 //! # Mounting, and other middleware
 //!
-//! Put the layer on the route, as above. `Router::layer` runs it for *every* request of the router and answers the others
-//! 405 or 401. Around a whole router, set the path with [`with_path`](WebhookLayerBuilder::with_path).
+//! Put the layer on the route, as above. `Router::layer` runs it for *every* request of the router and
+//! answers the others 405 or 401. Around a whole router, set the path with
+//! [`with_path`](WebhookLayerBuilder::with_path).
 //!
-//! To combine the layer with other middleware on the same route, use a `ServiceBuilder`, whose first layer is the outermost.
-//! A chain such as `post(handler).layer(from_fn(…)).layer(webhook)` can fail to compile (E0283, `type annotations needed`),
-//! because the compiler cannot infer the error type between two layers.
+//! To combine the layer with other middleware on the same route, use a `ServiceBuilder`, whose first layer is
+//! the outermost. A chain such as `post(handler).layer(from_fn(…)).layer(webhook)` can fail to compile
+//! (E0283, `type annotations needed`), because the compiler cannot infer the error type between two layers.
 //!
 //! ```
 //! use axum::middleware::{self, Next};
@@ -75,21 +77,21 @@
 //! ```
 //!
 //! Middleware *inside* the layer, which sees verified requests only, is a `route_layer` of the handler:
-//! `post(handler).route_layer(from_fn(…)).layer(webhook)`. Put a middleware that commits a transaction there, and see
-//! [composing with other layers](roomz_webhook#composing-with-other-layers) for two handlers, concurrency limits, timeouts and
-//! task-locals.
+//! `post(handler).route_layer(from_fn(…)).layer(webhook)`. Put a middleware that commits a transaction there,
+//! and see [composing with other layers](roomz_webhook#composing-with-other-layers) for two handlers,
+//! concurrency limits, timeouts and task-locals.
 //!
 //! # Health and shutdown
 //!
-//! A readiness probe calls [`check_ready`](WebhookLayer::check_ready), which fails while the store is unavailable and after
-//! [`begin_shutdown`](WebhookLayer::begin_shutdown):
+//! A readiness probe calls [`check_ready`](WebhookLayer::check_ready), which fails while the store is
+//! unavailable and after [`begin_shutdown`](WebhookLayer::begin_shutdown):
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::{get, post}};
-//! use roomz_axum::{NotReady, Secret, WebhookEvent, WebhookLayer};
+//! use roomz_axum::{Rejection, Secret, WebhookEvent, WebhookLayer};
 //!
 //! async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
-//!     let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, reason.to_string());
+//!     let unavailable = |rejection: Rejection| (rejection.status(), rejection.to_string());
 //!     webhook.check_ready().await.map(|()| "ready").map_err(unavailable)
 //! }
 //!
@@ -103,17 +105,18 @@
 //! # }
 //! ```
 //!
-//! A check takes up to 2 s: give the probe a timeout of 3 s. A liveness probe must not use it, because a restart does not
-//! repair the store.
+//! A check takes up to 2 s: give the probe a timeout of 3 s. A liveness probe must not use it, because a
+//! restart does not repair the store.
 //!
 //! # Several customers, changing secrets
 //!
-//! [`WebhookLayer::builder_for_tenants`] looks up the secrets of each request, and [`SecretsHandle`] replaces the secrets of a running
-//! layer. The example `tenants` rotates a secret under load.
+//! [`WebhookLayer::builder_for_tenants`] looks up the secrets of each request, and [`SecretsHandle`] replaces
+//! the secrets of a running layer. The example `tenants` rotates a secret under load.
 //!
 //! # Keeping presence
 //!
-//! ROOMZ does not guarantee an order. [`Latest`] keeps the newest value, so that an older event does not overwrite it:
+//! ROOMZ does not guarantee an order. [`Latest`] keeps the newest value, so that an older event does not
+//! overwrite it:
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -129,7 +132,8 @@
 //!
 //! # Testing a handler
 //!
-//! With the feature `testing` in the `dev-dependencies`, tests create deliveries that are signed as ROOMZ signs them:
+//! With the feature `testing` in the `dev-dependencies`, tests create deliveries that are signed as ROOMZ
+//! signs them:
 //!
 //! ```
 //! # #[cfg(feature = "testing")]
@@ -161,7 +165,7 @@ mod extract;
 mod rejection;
 
 pub use self::extract::{WebhookDelivery, WebhookEvent};
-pub use self::rejection::{EventRejection, MissingLayer, OtherEvent};
+pub use self::rejection::WebhookRejection;
 
 #[cfg(feature = "signal")]
 pub use roomz_webhook::shutdown_signal;
@@ -169,9 +173,9 @@ pub use roomz_webhook::shutdown_signal;
 pub use roomz_webhook::testing;
 pub use roomz_webhook::{
     self, BuildError, Delivery, Event, EventData, EventId, EventType, IdReusePolicy, Latest, LatestOutcome,
-    NotReady, PresenceStatus, Rejection, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, StalePolicy,
-    StoreFailurePolicy, Tenant, TenantLookup, TenantMap, Timestamp, WebhookLayer, WebhookLayerBuilder,
-    WorkspaceId, WorkspacePresenceChanged, async_trait, store,
+    PresenceStatus, Rejection, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, StalePolicy, Tenant,
+    TenantLookup, TenantMap, Timestamp, WebhookLayer, WebhookLayerBuilder, WorkspaceId,
+    WorkspacePresenceChanged, async_trait, store,
 };
 
 /// The example of the README.

@@ -137,7 +137,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the inbox is full or its database fails. Do not acknowledge the delivery then.
     pub async fn enqueue(&self, delivery: &Delivery) -> Result<Enqueued, InboxError> {
-        self.admission.enqueue(delivery.claim().key().clone(), delivery.body().clone()).await
+        self.admission.enqueue(delivery.claim_key().clone(), delivery.body().clone()).await
     }
 
     /// Creates a worker that runs each event with this service: a `tower::Service`, or an `async fn` in `tower::service_fn`.

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::parse_error::ParseError;
 use crate::presence::WorkspacePresenceChanged;
 
 /// The data of an event, by the event's type.
@@ -12,8 +13,8 @@ pub enum EventData {
     ///
     /// Answer it with a 2xx status, because ROOMZ counts every other status as a failed delivery.
     ///
-    /// A later version adds a variant for such a type only as a breaking change, so that events that you handle here do
-    /// not silently move to another variant.
+    /// A later version adds a variant for such a type only as a breaking change, so that events that you
+    /// handle here do not silently move to another variant.
     Unknown(UnknownData),
 }
 
@@ -102,14 +103,15 @@ impl fmt::Debug for UnknownData {
 /// Why the type or data of an event cannot be read.
 ///
 /// ```
-/// use roomz_protocol::{Event, EventData, UnknownReason};
+/// use roomz_protocol::{Event, EventData, ParseError, UnknownReason};
 ///
 /// let event = Event::parse(
 ///     br#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4","type":"workspace.presence.changed",
 ///          "timestamp":"2024-05-21T08:22:32Z","data":{"workspaceId":"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5"}}"#,
 /// )?;
 /// let EventData::Unknown(unknown) = &event.data else { panic!() };
-/// assert!(matches!(unknown.reason(), UnknownReason::MissingField { field: "data.presenceStatus", .. }));
+/// let UnknownReason::InvalidData(error) = unknown.reason() else { panic!() };
+/// assert!(matches!(error, ParseError::MissingField { field: "data.presenceStatus", .. }));
 /// # Ok::<(), roomz_protocol::ParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,28 +119,15 @@ impl fmt::Debug for UnknownData {
 pub enum UnknownReason {
     /// This version of the crate does not know the `type`.
     UnknownType,
-    /// The type is known, but a required field is missing.
-    #[non_exhaustive]
-    MissingField {
-        /// The field, such as `data.presenceStatus`.
-        field: &'static str,
-    },
-    /// The type is known, but a required field has the wrong type or format.
-    #[non_exhaustive]
-    InvalidField {
-        /// The field, such as `data.workspaceId`.
-        field: &'static str,
-        /// The expected content, such as `a UUID`.
-        expected: &'static str,
-    },
+    /// The type is known, but the data lacks a required field, or has one of another type or format.
+    InvalidData(ParseError),
 }
 
 impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownType => f.write_str("unknown event type"),
-            Self::MissingField { field } => write!(f, "the field `{field}` is missing"),
-            Self::InvalidField { field, expected } => write!(f, "the field `{field}` is not {expected}"),
+            Self::InvalidData(error) => error.fmt(f),
         }
     }
 }

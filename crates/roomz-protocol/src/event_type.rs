@@ -5,8 +5,8 @@ use crate::escape::{write_escaped, write_quoted};
 
 /// The `type` of an event, such as `workspace.presence.changed`.
 ///
-/// `Display` and `Debug` are safe for logs: they write at most 64 characters and escape `"`, `\` and everything but
-/// printable ASCII. [`as_str`](Self::as_str) returns the text unchanged.
+/// `Display` and `Debug` are safe for logs: they write at most 64 characters and escape `"`, `\` and
+/// everything but printable ASCII. [`as_str`](Self::as_str) returns the text unchanged.
 ///
 /// ```
 /// use roomz_protocol::EventType;
@@ -36,19 +36,6 @@ impl EventType {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Returns `true` if this version of the crate has a type for the event's data.
-    ///
-    /// ```
-    /// use roomz_protocol::EventType;
-    ///
-    /// assert!(EventType::new("workspace.presence.changed").is_known());
-    /// assert!(!EventType::new("workspace.booked").is_known());
-    /// ```
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        *self == Self::WORKSPACE_PRESENCE_CHANGED
     }
 }
 

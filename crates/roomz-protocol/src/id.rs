@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::error_debug::write_message_and_sources;
+use crate::error_chain::error_chain;
 
 macro_rules! id {
     ($(#[$docs:meta])* $name:ident) => {
@@ -36,8 +36,8 @@ macro_rules! id {
         impl FromStr for $name {
             type Err = ParseIdError;
 
-            /// Parses any spelling of a UUID: with or without hyphens, in upper or lower case, in braces, or with the
-            /// prefix `urn:uuid:`.
+            /// Parses any spelling of a UUID: with or without hyphens, in upper or lower case, in braces, or
+            /// with the prefix `urn:uuid:`.
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Uuid::try_parse(text).map(Self).map_err(|_| ParseIdError(()))
             }
@@ -46,12 +46,6 @@ macro_rules! id {
         impl From<Uuid> for $name {
             fn from(uuid: Uuid) -> Self {
                 Self(uuid)
-            }
-        }
-
-        impl From<$name> for Uuid {
-            fn from(id: $name) -> Self {
-                id.0
             }
         }
 
@@ -114,7 +108,7 @@ impl fmt::Display for ParseIdError {
 
 impl fmt::Debug for ParseIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_message_and_sources(f, self)
+        f.write_str(&error_chain(self))
     }
 }
 

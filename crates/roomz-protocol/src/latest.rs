@@ -4,10 +4,10 @@ use crate::id::EventId;
 
 /// The newest value of something whose events arrive in any order.
 ///
-/// ROOMZ promises neither order nor a single delivery, and `Latest` needs neither: it keeps the value of the event with
-/// the highest [`timestamp`](crate::Event::timestamp), for any order of arrival and any number of duplicates. If two
-/// events have the same timestamp, the higher id wins. That choice is arbitrary, but every process that saw both events
-/// makes the same choice.
+/// ROOMZ promises neither order nor a single delivery, and `Latest` needs neither: it keeps the value of the
+/// event with the highest [`timestamp`](crate::Event::timestamp), for any order of arrival and any number of
+/// duplicates. If two events have the same timestamp, the higher id wins. That choice is arbitrary, but every
+/// process that saw both events makes the same choice.
 ///
 /// The presence of a building, empty at the start:
 ///
@@ -36,8 +36,8 @@ use crate::id::EventId;
 /// assert_eq!(building[&workspace].value(), Some(&PresenceStatus::Free));
 /// ```
 ///
-/// `Latest` trusts the sender's timestamps. An event dated one year ahead blocks newer events for a year. To prevent
-/// that, reject such events first, with the maximum age and the clock skew of `roomz-webhook`.
+/// `Latest` trusts the sender's timestamps. An event dated one year ahead blocks newer events for a year. To
+/// prevent that, reject such events first, with the maximum age and the clock skew of `roomz-webhook`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Latest<T> {
@@ -73,7 +73,8 @@ impl<T> Latest<T> {
 
     /// Keeps the value if its event is newer than the kept one.
     ///
-    /// A duplicate of an event that is no longer the newest is [`LatestOutcome::Late`], because older ids are not kept.
+    /// A duplicate of an event that is no longer the newest is [`LatestOutcome::Late`], because older ids are
+    /// not kept.
     ///
     /// ```
     /// use roomz_protocol::{EventId, Latest, LatestOutcome, Timestamp, Uuid};

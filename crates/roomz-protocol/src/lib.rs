@@ -1,7 +1,7 @@
 //! Events, secrets and signatures of [ROOMZ](https://roomz.io) webhooks.
 //!
-//! This crate has no async code and depends on no HTTP framework. To receive webhooks in axum, tonic, hyper or Lambda,
-//! use `roomz-axum` or `roomz-webhook`, which are built on this crate.
+//! This crate has no async code and depends on no HTTP framework. To receive webhooks in axum, tonic, hyper
+//! or Lambda, use `roomz-axum` or `roomz-webhook`, which are built on this crate.
 //!
 //! ROOMZ signs the raw body of each delivery with HMAC-SHA512 and sends the signature in base64 in the header
 //! `Roomz-Signature`. Verify the signature first, then parse the body:
@@ -37,8 +37,9 @@
 //!
 //! # Accepted spellings
 //!
-//! The public specification is version 2024-05-20 of the repository `roomz-io/openapi`. Its texts, its examples and its
-//! history contradict each other. This crate accepts every spelling that they show, and never guesses:
+//! The public specification is version 2024-05-20 of the repository `roomz-io/openapi`. Its texts, its
+//! examples and its history contradict each other. This crate accepts every spelling that they show, and
+//! never guesses:
 //!
 //! | field | accepted | result |
 //! |---|---|---|
@@ -52,31 +53,34 @@
 //! | `presenceStatus`, `workspaceId` | missing, or of another JSON type | [`EventData::Unknown`] with the reason, never `Free` |
 //! | any other field | any JSON | ignored, but still in the body |
 //!
-//! [`Event::parse`] rejects a body with a [`ParseError`] if it is not UTF-8, is not exactly one JSON object, repeats a
-//! key that is read (also in an escaped spelling), or has no readable `id`, `type` or `timestamp`. An event of a known type
-//! must also have `data`. Nesting has no limit, because skipping a value needs no stack.
+//! [`Event::parse`] rejects a body with a [`ParseError`] if it is not UTF-8, is not exactly one JSON object,
+//! repeats a key that is read (also in an escaped spelling), or has no readable `id`, `type` or `timestamp`.
+//! An event of a known type must also have `data`. Nesting has no limit, because skipping a value needs no
+//! stack.
 //!
 //! # Redaction
 //!
 //! - `Debug` of [`Secret`], [`Secrets`], [`Verifier`] and [`Signature`] is redacted.
 //! - Errors name fields and positions and never quote the body.
-//! - Displayed text from the body (`type`, `apiVersion`, an unusual status) is escaped and cut to 64 characters.
-//! - Keys are zeroized on drop. This does not reach the copy that `hmac` leaves on the stack during key setup, nor
-//!   copies made by the operating system or an allocator.
+//! - Displayed text from the body (`type`, `apiVersion`, an unusual status) is escaped and cut to 64
+//!   characters.
+//! - Keys are zeroized on drop. This does not reach the copy that `hmac` leaves on the stack during key
+//!   setup, nor copies made by the operating system or an allocator.
 //!
 //! # Features
 //!
 //! All features are off by default.
 //!
 //! - `serde`: `Serialize` and `Deserialize` for events and their parts. See [the JSON form](#the-json-form).
-//! - `testing`: the module `testing` with test events and signed requests, to test your handler without ROOMZ.
+//! - `testing`: the module `testing` with test events and signed requests, to test your handler without
+//!   ROOMZ.
 //!
 //! Requires Rust 1.88. Without `testing`, it also builds for `wasm32-unknown-unknown`.
 //!
 //! # The JSON form
 //!
-//! With the feature `serde`, an [`Event`] is serialized in the form that ROOMZ publishes, so that [`Event::parse`] can
-//! read a stored event:
+//! With the feature `serde`, an [`Event`] is serialized in the form that ROOMZ publishes, so that
+//! [`Event::parse`] can read a stored event:
 //!
 //! ```
 //! # #[cfg(feature = "serde")] {
@@ -116,13 +120,13 @@
 //!
 //! An [`Event`] is deserialized with [`Event::parse`]. This works with `serde_json` only, and not inside
 //! `#[serde(flatten)]` or an untagged or internally tagged enum, because these do not keep the JSON text.
-//! [`EventData`] has no JSON form, because it does not contain the event type. [`Secret`] and [`Signature`] cannot be
-//! serialized.
+//! [`EventData`] has no JSON form, because it does not contain the event type. [`Secret`] and [`Signature`]
+//! cannot be serialized.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod data;
-mod error_debug;
+mod error_chain;
 mod escape;
 mod event;
 mod event_type;
@@ -140,22 +144,21 @@ mod signature;
 pub mod testing;
 mod timestamp;
 mod untrusted_text;
-#[cfg(test)]
-mod vectors;
 mod verifier;
 
 pub use self::data::{EventData, Payload, UnknownData, UnknownReason};
+pub use self::error_chain::error_chain;
 pub use self::event::Event;
 pub use self::event_type::EventType;
 pub use self::id::{EventId, ParseIdError, WorkspaceId};
 pub use self::latest::{Latest, LatestOutcome};
-pub use self::parse_error::{ParseError, ParseErrorKind};
+pub use self::parse_error::ParseError;
 pub use self::presence::{PresenceStatus, WorkspacePresenceChanged};
 pub use self::secret::Secret;
 pub use self::secret_error::{SecretError, SecretErrorKind};
 pub use self::signature::{SIGNATURE_HEADER, Signature, SignatureError};
 pub use self::untrusted_text::UntrustedText;
-pub use self::verifier::{NoSecret, Secrets, SignatureMismatch, Verifier};
+pub use self::verifier::{Secrets, SignatureMismatch, Verifier};
 
 /// The type of [`Event::timestamp`], from the `jiff` crate.
 pub use jiff::Timestamp;

@@ -1,19 +1,19 @@
 //! Parses a body to an event.
 //!
-//! One pass over the body finds the members that are read, as raw JSON, so that a syntax error anywhere in the body is
-//! reported as a syntax error. Then each member is parsed.
+//! One pass over the body finds the members that are read, as raw JSON, so that a syntax error anywhere in
+//! the body is reported as a syntax error. Then each member is parsed.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{Deserialize, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::data::{EventData, UnknownData, UnknownReason};
 use crate::event::Event;
 use crate::event_type::EventType;
-use crate::parse_error::{ParseError, ParseErrorKind};
+use crate::parse_error::ParseError;
 use crate::presence::{PresenceStatus, WorkspacePresenceChanged};
 use crate::timestamp;
 use crate::untrusted_text::UntrustedText;
@@ -25,104 +25,80 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`ParseError`] if the body is not UTF-8, is not exactly one JSON object, repeats a key that is read, or has no
-    /// readable `id`, `type` or `timestamp`, or if an event of a known type has no `data`. Unknown types and unreadable
-    /// data are not errors; they become [`EventData::Unknown`].
+    /// [`ParseError`] if the body is not UTF-8, is not exactly one JSON object, repeats a key that is read,
+    /// or has no readable `id`, `type` or `timestamp`, or if an event of a known type has no `data`. Unknown
+    /// types and unreadable data are not errors; they become [`EventData::Unknown`].
     ///
     /// ```
-    /// use roomz_protocol::{Event, ParseErrorKind};
+    /// use roomz_protocol::{Event, ParseError};
     ///
     /// let error = Event::parse(br#"{"id":"e6ae112e-2af3-4d72-894b-03435d7afde4"}"#).unwrap_err();
     /// assert_eq!(error.to_string(), "the field `type` is missing");
-    /// assert!(matches!(error.kind(), ParseErrorKind::MissingField { field: "type", .. }));
+    /// assert!(matches!(error, ParseError::MissingField { field: "type", .. }));
     /// ```
     pub fn parse(body: &[u8]) -> Result<Self, ParseError> {
-        parse_event(body).map_err(ParseError::new)
+        // serde_json does not validate the UTF-8 of strings that it skips.
+        let text = std::str::from_utf8(body)
+            .map_err(|error| ParseError::NotUtf8 { valid_up_to: error.valid_up_to() })?;
+        if text.starts_with('\u{feff}') {
+            return Err(ParseError::ByteOrderMark);
+        }
+
+        let [id, event_type, timestamp, api_version, data] =
+            find_members(text, "", ["id", "type", "timestamp", "apiVersion", "data"])?;
+        let id = required_string("id", id)?;
+        let event_type = required_string("type", event_type)?;
+        let timestamp = required_string("timestamp", timestamp)?;
+
+        let event_type = EventType::new(&event_type);
+        let data = parse_data(&event_type, data, text)?;
+        Ok(Self {
+            id: id.parse().map_err(|_| ParseError::InvalidField { field: "id", expected: "a UUID" })?,
+            event_type,
+            timestamp: timestamp::parse(&timestamp).ok_or(ParseError::InvalidField {
+                field: "timestamp",
+                expected: "an RFC 3339 date-time, such as 2024-05-21T08:22:32.452Z",
+            })?,
+            api_version: api_version.and_then(string_or_number),
+            data,
+        })
     }
 }
 
-fn parse_event(body: &[u8]) -> Result<Event, ParseErrorKind> {
-    // serde_json does not validate the UTF-8 of strings that it skips.
-    let text = std::str::from_utf8(body)
-        .map_err(|error| ParseErrorKind::NotUtf8 { valid_up_to: error.valid_up_to() })?;
-    if text.starts_with('\u{feff}') {
-        return Err(ParseErrorKind::ByteOrderMark);
-    }
-
-    let [id, event_type, timestamp, api_version, data] =
-        find_members(text, ["id", "type", "timestamp", "apiVersion", "data"])?;
-    let id = required_string("id", id)?;
-    let event_type = required_string("type", event_type)?;
-    let timestamp = required_string("timestamp", timestamp)?;
-
-    let event_type = EventType::new(&event_type);
-    let data = match parse_data(&event_type, data)? {
-        Ok(data) => data,
-        Err(reason) => EventData::Unknown(UnknownData::new(text, reason)),
-    };
-    Ok(Event {
-        id: id.parse().map_err(|_| ParseErrorKind::InvalidField { field: "id", expected: "a UUID" })?,
-        event_type,
-        timestamp: timestamp::parse(&timestamp).ok_or(ParseErrorKind::InvalidField {
-            field: "timestamp",
-            expected: "an RFC 3339 date-time, such as 2024-05-21T08:22:32.452Z",
-        })?,
-        api_version: api_version.and_then(string_or_number),
-        data,
-    })
-}
-
-/// The outer error rejects the body. The inner error makes the event [`EventData::Unknown`].
-fn parse_data(
-    event_type: &EventType,
-    data: Option<&RawValue>,
-) -> Result<Result<EventData, UnknownReason>, ParseErrorKind> {
+/// An error rejects the body.
+fn parse_data(event_type: &EventType, data: Option<&RawValue>, event: &str) -> Result<EventData, ParseError> {
+    // Other types may have no `data`: the first draft of ROOMZ's documentation has the ids at top level.
+    let mut reason = UnknownReason::UnknownType;
     if *event_type == EventType::WORKSPACE_PRESENCE_CHANGED {
-        let data = data.ok_or(ParseErrorKind::MissingField { field: "data" })?;
-        Ok(parse_presence_changed(data.get())?.map(EventData::WorkspacePresenceChanged))
-    } else {
-        // Other types may have no `data`: the first draft of ROOMZ's documentation has the ids at top level.
-        Ok(Err(UnknownReason::UnknownType))
+        let data = data.ok_or(ParseError::MissingField { field: "data" })?;
+        match parse_presence_changed(data.get()) {
+            Ok(change) => return Ok(EventData::WorkspacePresenceChanged(change)),
+            Err(error @ ParseError::RepeatedKey { .. }) => return Err(error),
+            Err(error) => reason = UnknownReason::InvalidData(error),
+        }
     }
+    Ok(EventData::Unknown(UnknownData::new(event, reason)))
 }
 
-fn parse_presence_changed(
-    json: &str,
-) -> Result<Result<WorkspacePresenceChanged, UnknownReason>, ParseErrorKind> {
+fn parse_presence_changed(json: &str) -> Result<WorkspacePresenceChanged, ParseError> {
     const WORKSPACE_ID: &str = "data.workspaceId";
     const PRESENCE_STATUS: &str = "data.presenceStatus";
-    let [workspace_id, presence_status] = match find_members(json, ["workspaceId", "presenceStatus"]) {
-        Ok(members) => members,
-        Err(ParseErrorKind::RepeatedKey { key: "workspaceId" }) => {
-            return Err(ParseErrorKind::RepeatedKey { key: WORKSPACE_ID });
-        }
-        Err(ParseErrorKind::RepeatedKey { .. }) => {
-            return Err(ParseErrorKind::RepeatedKey { key: PRESENCE_STATUS });
-        }
-        Err(_) => return Ok(Err(UnknownReason::InvalidField { field: "data", expected: "an object" })),
-    };
-    let parse_members = || {
-        let workspace_id = data_string(WORKSPACE_ID, workspace_id)?;
-        let presence_status = data_string(PRESENCE_STATUS, presence_status)?;
-        let workspace_id = workspace_id
-            .parse()
-            .map_err(|_| UnknownReason::InvalidField { field: WORKSPACE_ID, expected: "a UUID" })?;
-        Ok(WorkspacePresenceChanged { workspace_id, presence_status: PresenceStatus::new(&presence_status) })
-    };
-    Ok(parse_members())
+    let [workspace_id, presence_status] = find_members(json, "data.", [WORKSPACE_ID, PRESENCE_STATUS])
+        .map_err(|error| match error {
+            ParseError::RepeatedKey { .. } => error,
+            _ => ParseError::InvalidField { field: "data", expected: "an object" },
+        })?;
+    let workspace_id = required_string(WORKSPACE_ID, workspace_id)?;
+    let presence_status = required_string(PRESENCE_STATUS, presence_status)?;
+    let workspace_id = workspace_id
+        .parse()
+        .map_err(|_| ParseError::InvalidField { field: WORKSPACE_ID, expected: "a UUID" })?;
+    Ok(WorkspacePresenceChanged { workspace_id, presence_status: PresenceStatus::new(&presence_status) })
 }
 
-fn required_string<'a>(
-    field: &'static str,
-    value: Option<&'a RawValue>,
-) -> Result<Cow<'a, str>, ParseErrorKind> {
-    let value = value.ok_or(ParseErrorKind::MissingField { field })?;
-    string(value).ok_or(ParseErrorKind::InvalidField { field, expected: "a string" })
-}
-
-fn data_string<'a>(field: &'static str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, UnknownReason> {
-    let value = value.ok_or(UnknownReason::MissingField { field })?;
-    string(value).ok_or(UnknownReason::InvalidField { field, expected: "a string" })
+fn required_string<'a>(field: &'static str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, ParseError> {
+    let value = value.ok_or(ParseError::MissingField { field })?;
+    string(value).ok_or(ParseError::InvalidField { field, expected: "a string" })
 }
 
 fn string(value: &RawValue) -> Option<Cow<'_, str>> {
@@ -144,30 +120,33 @@ fn string_or_number(value: &RawValue) -> Option<UntrustedText> {
     }
 }
 
-/// Finds the members of one JSON object that have these keys.
+/// Finds the members of one JSON object: `fields` are their keys with a prefix.
 ///
 /// All other members are skipped. Skipping needs no stack, however deep a value nests.
 fn find_members<'a, const N: usize>(
     json: &'a str,
-    keys: [&'static str; N],
-) -> Result<[Option<&'a RawValue>; N], ParseErrorKind> {
-    let mut members = Members { keys, values: [None; N], repeated: None };
+    prefix: &str,
+    fields: [&'static str; N],
+) -> Result<[Option<&'a RawValue>; N], ParseError> {
+    let mut members = Members { prefix: prefix.len(), fields, values: [None; N], repeated: None };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     deserializer.deserialize_map(&mut members).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => ParseErrorKind::NotAnObject,
-        _ => ParseErrorKind::NotJson { line: error.line(), column: error.column() },
+        serde_json::error::Category::Data => ParseError::NotAnObject,
+        _ => ParseError::NotJson { line: error.line(), column: error.column() },
     })?;
     deserializer
         .end()
-        .map_err(|error| ParseErrorKind::TrailingData { line: error.line(), column: error.column() })?;
+        .map_err(|error| ParseError::TrailingData { line: error.line(), column: error.column() })?;
     match members.repeated {
-        Some(key) => Err(ParseErrorKind::RepeatedKey { key }),
+        Some(key) => Err(ParseError::RepeatedKey { key }),
         None => Ok(members.values),
     }
 }
 
 struct Members<'a, const N: usize> {
-    keys: [&'static str; N],
+    /// The length of the prefix that the fields have and their keys do not.
+    prefix: usize,
+    fields: [&'static str; N],
     values: [Option<&'a RawValue>; N],
     repeated: Option<&'static str>,
 }
@@ -180,15 +159,13 @@ impl<'de, const N: usize> Visitor<'de> for &mut Members<'de, N> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Key(key)) = map.next_key()? {
-            let slot = self.keys.iter().zip(&mut self.values).find(|(known, _)| **known == key);
-            match slot {
-                Some((_, slot @ None)) => *slot = Some(map.next_value()?),
-                Some((known, Some(_))) => {
-                    self.repeated.get_or_insert(known);
-                    map.next_value::<IgnoredAny>()?;
-                }
-                None => {
+        while let Some(field) = map.next_key_seed(Key { prefix: self.prefix, fields: &self.fields })? {
+            match field.and_then(|index| self.values.get_mut(index).zip(self.fields.get(index))) {
+                Some((slot @ None, _)) => *slot = Some(map.next_value()?),
+                known => {
+                    if let Some((_, field)) = known {
+                        self.repeated.get_or_insert(field);
+                    }
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -197,27 +174,29 @@ impl<'de, const N: usize> Visitor<'de> for &mut Members<'de, N> {
     }
 }
 
-/// A key with its escapes decoded. It borrows from the body if it has none.
-struct Key<'de>(Cow<'de, str>);
+/// Compares a key, with its escapes decoded, with the keys of the fields. Its value is the position of the
+/// field.
+struct Key<'a> {
+    prefix: usize,
+    fields: &'a [&'static str],
+}
 
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Option<usize>;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
 
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<usize>;
 
-            fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.fields.iter().position(|field| field.get(self.prefix..) == Some(key)))
     }
 }

@@ -1,29 +1,14 @@
 use std::fmt;
 
-use crate::error_debug::write_message_and_sources;
+use crate::error_chain::error_chain;
 
 /// The error of parsing a body that is not an event.
 ///
-/// The message names fields and positions and never quotes the body. `Debug` prints the same message as `Display`.
+/// The message names fields and positions and never quotes the body. `Debug` prints the same message as
+/// `Display`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ParseError(ParseErrorKind);
-
-impl ParseError {
-    pub(crate) const fn new(kind: ParseErrorKind) -> Self {
-        Self(kind)
-    }
-
-    /// Returns what is wrong with the body.
-    #[must_use]
-    pub const fn kind(&self) -> &ParseErrorKind {
-        &self.0
-    }
-}
-
-/// What is wrong with a body.
-#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ParseErrorKind {
+pub enum ParseError {
     /// The body is not UTF-8.
     #[non_exhaustive]
     NotUtf8 {
@@ -50,7 +35,8 @@ pub enum ParseErrorKind {
         /// The byte in that line, from 1.
         column: usize,
     },
-    /// A key that this crate reads occurs more than once, so that two parsers could read two different events.
+    /// A key that this crate reads occurs more than once, so that two parsers could read two different
+    /// events.
     #[non_exhaustive]
     RepeatedKey {
         /// The key, such as `id` or `data.presenceStatus`.
@@ -59,13 +45,15 @@ pub enum ParseErrorKind {
     /// A required field is missing.
     #[non_exhaustive]
     MissingField {
-        /// The field: `id`, `type`, `timestamp` or `data`.
+        /// The field: `id`, `type`, `timestamp` or `data`; in an [`UnknownReason`](crate::UnknownReason), a
+        /// field of the data.
         field: &'static str,
     },
     /// A required field has the wrong type or format.
     #[non_exhaustive]
     InvalidField {
-        /// The field: `id`, `type` or `timestamp`.
+        /// The field: `id`, `type` or `timestamp`; in an [`UnknownReason`](crate::UnknownReason), `data` or a
+        /// field of it.
         field: &'static str,
         /// The expected content, such as `a UUID`.
         expected: &'static str,
@@ -74,23 +62,23 @@ pub enum ParseErrorKind {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            ParseErrorKind::NotUtf8 { valid_up_to } => {
+        match self {
+            Self::NotUtf8 { valid_up_to } => {
                 write!(f, "the body is not UTF-8: invalid byte at offset {valid_up_to}")
             }
-            ParseErrorKind::ByteOrderMark => {
+            Self::ByteOrderMark => {
                 f.write_str("the body begins with a byte order mark, which JSON does not allow")
             }
-            ParseErrorKind::NotJson { line, column } => {
+            Self::NotJson { line, column } => {
                 write!(f, "the body is not JSON: syntax error at line {line}, column {column}")
             }
-            ParseErrorKind::NotAnObject => f.write_str("the body is JSON, but not an object"),
-            ParseErrorKind::TrailingData { line, column } => {
+            Self::NotAnObject => f.write_str("the body is JSON, but not an object"),
+            Self::TrailingData { line, column } => {
                 write!(f, "the body has data after the JSON object at line {line}, column {column}")
             }
-            ParseErrorKind::RepeatedKey { key } => write!(f, "the key `{key}` occurs more than once"),
-            ParseErrorKind::MissingField { field } => write!(f, "the field `{field}` is missing"),
-            ParseErrorKind::InvalidField { field, expected } => {
+            Self::RepeatedKey { key } => write!(f, "the key `{key}` occurs more than once"),
+            Self::MissingField { field } => write!(f, "the field `{field}` is missing"),
+            Self::InvalidField { field, expected } => {
                 write!(f, "the field `{field}` is not {expected}")
             }
         }
@@ -99,7 +87,7 @@ impl fmt::Display for ParseError {
 
 impl fmt::Debug for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_message_and_sources(f, self)
+        f.write_str(&error_chain(self))
     }
 }
 

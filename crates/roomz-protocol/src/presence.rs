@@ -19,8 +19,8 @@ pub struct WorkspacePresenceChanged {
 
 /// The presence at a workspace: `Free`, `Busy` or another text.
 ///
-/// ASCII case is ignored, because the specification says `Free` and `Busy`, its example says `busy`, and its history
-/// says `free` and `busy`. Any other text is kept as [`Other`](Self::Other) and never read as `Free`.
+/// ASCII case is ignored, because the specification says `Free` and `Busy`, its example says `busy`, and its
+/// history says `free` and `busy`. Any other text is kept as [`Other`](Self::Other) and never read as `Free`.
 ///
 /// ```
 /// use roomz_protocol::PresenceStatus;
@@ -28,7 +28,7 @@ pub struct WorkspacePresenceChanged {
 /// assert_eq!(PresenceStatus::new("busy"), PresenceStatus::Busy);
 /// assert_eq!(PresenceStatus::new("Offline").as_str(), "Offline");
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PresenceStatus {
     /// Nobody is present.
@@ -37,8 +37,8 @@ pub enum PresenceStatus {
     Busy,
     /// A text that the specification does not name.
     ///
-    /// A later version adds a variant for such a text only as a breaking change, so that texts that you match here do
-    /// not silently move to another variant.
+    /// A later version adds a variant for such a text only as a breaking change, so that texts that you match
+    /// here do not silently move to another variant.
     Other(UntrustedText),
 }
 
@@ -70,15 +70,5 @@ impl PresenceStatus {
 impl fmt::Display for PresenceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_escaped(f, self.as_str())
-    }
-}
-
-impl fmt::Debug for PresenceStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Free => f.write_str("Free"),
-            Self::Busy => f.write_str("Busy"),
-            Self::Other(text) => write!(f, "Other({text:?})"),
-        }
     }
 }

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha512;
 use zeroize::Zeroizing;
 
-use crate::secret_error::{SecretError, SecretErrorKind, SecretOrigin};
+use crate::secret_error::{SecretError, SecretErrorKind};
 use crate::signature::Signature;
 
 pub(crate) type HmacSha512 = Hmac<Sha512>;
@@ -18,12 +18,12 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 
 /// One webhook secret: the key of the HMAC.
 ///
-/// The key is the UTF-8 text of the secret as ROOMZ shows it. It is not decoded from base64 or hexadecimal. Clones are
-/// cheap and share the key, which is zeroized when the last clone is dropped. `Debug` is redacted.
+/// The key is the UTF-8 text of the secret as ROOMZ shows it. It is not decoded from base64 or hexadecimal.
+/// Clones are cheap and share the key, which is zeroized when the last clone is dropped. `Debug` is redacted.
 ///
-/// A secret is rejected if it is empty or blank, contains a NUL byte, or begins or ends with white space. An empty or
-/// blank secret protects nothing, `k` and `k` followed by NUL are the same HMAC key, and white space is a copying
-/// mistake that would make every verification fail.
+/// A secret is rejected if it is empty or blank, contains a NUL byte, or begins or ends with white space. An
+/// empty or blank secret protects nothing, `k` and `k` followed by NUL are the same HMAC key, and white space
+/// is a copying mistake that would make every verification fail.
 ///
 /// ```
 /// use roomz_protocol::Secret;
@@ -38,15 +38,15 @@ pub struct Secret(Arc<HmacSha512>);
 impl Secret {
     /// Creates a secret from a string or bytes.
     ///
-    /// Your copy is not zeroized. [`from_env`](Self::from_env) and [`from_file`](Self::from_file) zeroize the copy that
-    /// they read.
+    /// Your copy is not zeroized. [`from_env`](Self::from_env) and [`from_file`](Self::from_file) zeroize the
+    /// copy that they read.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, contains a NUL byte, or begins or ends with
-    /// white space.
+    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, contains a NUL byte, or begins or
+    /// ends with white space.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, SecretError> {
-        Self::prepare(secret.as_ref()).map_err(|kind| SecretError::new(kind, SecretOrigin::Value))
+        Self::prepare(secret.as_ref()).map_err(|kind| SecretError::new(kind, "the secret".to_owned()))
     }
 
     /// Reads a secret from an environment variable.
@@ -70,13 +70,13 @@ impl Secret {
             Err(std::env::VarError::NotPresent) => Err(SecretErrorKind::NotSet),
             Err(std::env::VarError::NotUnicode(_)) => Err(SecretErrorKind::NotUtf8),
         }
-        .map_err(|kind| SecretError::new(kind, SecretOrigin::Env(variable.to_owned())))
+        .map_err(|kind| SecretError::new(kind, format!("the environment variable {variable}")))
     }
 
     /// Reads a secret from a file that contains only the secret.
     ///
-    /// A final newline is an error. It is not removed, because a tool that signs with the bytes of the file would then
-    /// create another signature. Write the file with `printf %s`.
+    /// A final newline is an error. It is not removed, because a tool that signs with the bytes of the file
+    /// would then create another signature. Write the file with `printf %s`.
     ///
     /// # Errors
     ///
@@ -94,10 +94,12 @@ impl Secret {
         let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
         let read = File::open(path)
             .and_then(|file| file.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut content));
+        let subject = format!("the secret file {}", path.display());
         match read {
-            Ok(_) => Self::prepare(&content)
-                .map_err(|kind| SecretError::new(kind, SecretOrigin::File(path.into()))),
-            Err(error) => Err(SecretError::unreadable(path.into(), error)),
+            Ok(_) => Self::prepare(&content).map_err(|kind| SecretError::new(kind, subject)),
+            Err(error) => {
+                Err(SecretError { kind: SecretErrorKind::Unreadable, subject, source: Some(error) })
+            }
         }
     }
 
@@ -114,7 +116,7 @@ impl Secret {
     pub fn sign(&self, body: &[u8]) -> Signature {
         let mut mac = self.mac();
         mac.update(body);
-        Signature::new(mac.finalize().into_bytes().into())
+        Signature(mac.finalize().into_bytes().into())
     }
 
     /// Returns a copy of the keyed state, which is cheaper than to set up the key again (two hash blocks).

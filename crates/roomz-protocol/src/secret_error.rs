@@ -1,11 +1,11 @@
-use std::path::PathBuf;
 use std::{fmt, io};
 
-use crate::error_debug::write_message_and_sources;
+use crate::error_chain::error_chain;
 
 /// The error of a secret that cannot be read or used. It contains no part of the secret.
 ///
-/// `Debug` prints the message of `Display` and then its source, so that an error returned from `main` is readable:
+/// `Debug` prints the message of `Display` and then its source, so that an error returned from `main` is
+/// readable:
 ///
 /// ```
 /// use roomz_protocol::Secret;
@@ -14,25 +14,15 @@ use crate::error_debug::write_message_and_sources;
 /// assert_eq!(format!("{error:?}"), "the secret is empty: use the webhook secret from ROOMZ");
 /// ```
 pub struct SecretError {
-    kind: SecretErrorKind,
-    origin: SecretOrigin,
-    io: Option<io::Error>,
-}
-
-/// Where a secret was read from. The error message names it.
-pub(crate) enum SecretOrigin {
-    Value,
-    Env(String),
-    File(PathBuf),
+    pub(crate) kind: SecretErrorKind,
+    /// What the message is about, such as `the environment variable WEBHOOK_SECRET`.
+    pub(crate) subject: String,
+    pub(crate) source: Option<io::Error>,
 }
 
 impl SecretError {
-    pub(crate) const fn new(kind: SecretErrorKind, origin: SecretOrigin) -> Self {
-        Self { kind, origin, io: None }
-    }
-
-    pub(crate) const fn unreadable(path: PathBuf, error: io::Error) -> Self {
-        Self { kind: SecretErrorKind::Unreadable, origin: SecretOrigin::File(path), io: Some(error) }
+    pub(crate) const fn new(kind: SecretErrorKind, subject: String) -> Self {
+        Self { kind, subject, source: None }
     }
 
     /// Returns what is wrong with the secret.
@@ -64,16 +54,13 @@ pub enum SecretErrorKind {
     SurroundingWhitespace,
     /// The secret is longer than 64 KiB.
     TooLong,
+    /// The list of secrets is empty.
+    NoSecret,
 }
 
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            SecretOrigin::Value => f.write_str("the secret ")?,
-            SecretOrigin::Env(variable) => write!(f, "the environment variable {variable} ")?,
-            SecretOrigin::File(path) => write!(f, "the secret file {} ", path.display())?,
-        }
-        f.write_str(match self.kind {
+        let problem = match self.kind {
             SecretErrorKind::NotSet => "is not set: set it to the webhook secret from ROOMZ",
             SecretErrorKind::NotUtf8 => "is not UTF-8: use the webhook secret from ROOMZ, which is text",
             SecretErrorKind::Unreadable => {
@@ -91,18 +78,20 @@ impl fmt::Display for SecretError {
                 "begins or ends with white space, which would be part of the key: remove it"
             }
             SecretErrorKind::TooLong => "is longer than 64 KiB: use the webhook secret from ROOMZ",
-        })
+            SecretErrorKind::NoSecret => "is empty: give at least one webhook secret from ROOMZ",
+        };
+        write!(f, "{} {problem}", self.subject)
     }
 }
 
 impl fmt::Debug for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_message_and_sources(f, self)
+        f.write_str(&error_chain(self))
     }
 }
 
 impl std::error::Error for SecretError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.io.as_ref().map(|error| error as _)
+        self.source.as_ref().map(|error| error as _)
     }
 }

@@ -33,8 +33,8 @@ serialize_as_text!(EventType, PresenceStatus, UntrustedText);
 
 /// Serializes the JSON that ROOMZ publishes, which [`Event::parse`] reads.
 ///
-/// An [unknown](EventData::Unknown) event is serialized as its [`json`](UnknownData::json), so that changes to the
-/// other fields of the event have no effect.
+/// An [unknown](EventData::Unknown) event is serialized as its [`json`](UnknownData::json), so that changes
+/// to the other fields of the event have no effect.
 ///
 /// # Errors
 ///
@@ -91,7 +91,8 @@ fn serialize_event<T, S: Serializer>(
 /// The JSON is not an event, or its data is not `T`.
 impl<'de, T: Payload> Deserialize<'de> for Event<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A derived implementation would accept arrays and reject unknown types, and it could not keep the JSON.
+        // A derived implementation would accept arrays and reject unknown types, and it could not keep the
+        // JSON.
         let json = Box::<RawValue>::deserialize(deserializer)?;
         let event = Event::parse(json.get().as_bytes()).map_err(D::Error::custom)?;
         event.typed().ok_or_else(|| match &event.data {
@@ -101,9 +102,11 @@ impl<'de, T: Payload> Deserialize<'de> for Event<T> {
     }
 }
 
-/// Serializes the whole event as it was delivered, without surrounding white space. Works with `serde_json` only.
+/// Serializes the whole event as it was delivered, without surrounding white space. Works with `serde_json`
+/// only.
 ///
-/// There is no `Deserialize`, because a later version of this crate may know the type. Deserialize an [`Event`].
+/// There is no `Deserialize`, because a later version of this crate may know the type. Deserialize an
+/// [`Event`].
 impl Serialize for UnknownData {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let json: &RawValue = serde_json::from_str(self.json()).map_err(S::Error::custom)?;

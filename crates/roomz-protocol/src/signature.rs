@@ -3,7 +3,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::error_debug::write_message_and_sources;
+use crate::error_chain::error_chain;
 
 /// The name of the header that carries the signature: `roomz-signature`.
 ///
@@ -18,8 +18,8 @@ const BASE64_CHARS: usize = 88;
 
 /// The HMAC-SHA512 of a body, as sent in the header `Roomz-Signature`.
 ///
-/// Only one encoding is valid: standard base64 with padding, 88 characters for 64 bytes. Hexadecimal, the URL-safe
-/// alphabet, missing padding, white space and non-zero bits after the last byte are rejected.
+/// Only one encoding is valid: standard base64 with padding, 88 characters for 64 bytes. Hexadecimal, the
+/// URL-safe alphabet, missing padding, white space and non-zero bits after the last byte are rejected.
 ///
 /// `Debug` is redacted. There is no `==`, because it would leak timing: compare with
 /// [`Secrets::verify`](crate::Secrets::verify), which takes constant time.
@@ -37,17 +37,9 @@ const BASE64_CHARS: usize = 88;
 /// # Ok::<(), roomz_protocol::SecretError>(())
 /// ```
 #[derive(Clone)]
-pub struct Signature([u8; SIGNATURE_BYTES]);
+pub struct Signature(pub(crate) [u8; SIGNATURE_BYTES]);
 
 impl Signature {
-    pub(crate) const fn new(bytes: [u8; SIGNATURE_BYTES]) -> Self {
-        Self(bytes)
-    }
-
-    pub(crate) const fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
     /// Parses the value of the signature header.
     ///
     /// # Errors
@@ -111,7 +103,7 @@ impl fmt::Display for SignatureError {
 
 impl fmt::Debug for SignatureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_message_and_sources(f, self)
+        f.write_str(&error_chain(self))
     }
 }
 

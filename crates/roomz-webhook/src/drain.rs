@@ -10,7 +10,8 @@ pub(crate) struct Draining {
 }
 
 impl Draining {
-    /// Marks a `drain` as running until the guard is dropped, and wakes everything that waits to start a handler.
+    /// Marks a `drain` as running until the guard is dropped, and wakes everything that waits to start a
+    /// handler.
     pub(crate) fn start(&self) -> DrainGuard<'_> {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.started.notify_waiters();

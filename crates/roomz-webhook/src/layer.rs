@@ -3,16 +3,17 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use crate::config::{Config, SecretSource};
-use crate::readiness::NotReady;
-use crate::secrets::SecretsHandle;
+use crate::config::Config;
+use crate::response::{Rejection, RejectionKind};
+use crate::secrets::{SecretSource, SecretsHandle};
 use crate::service::Webhook;
 use crate::state::Shared;
+use crate::telemetry;
 
 /// A tower [`Layer`] that passes only verified, new events to the service behind it.
 ///
-/// A clone shares everything with the original: the store, the waiting duplicates and [`drain`](Self::drain). To use one
-/// receiver on several routes of one handler, clone the layer. Different handlers need
+/// A clone shares everything with the original: the store, the waiting duplicates and [`drain`](Self::drain).
+/// To use one receiver on several routes of one handler, clone the layer. Different handlers need
 /// [layers of their own](crate#composing-with-other-layers).
 ///
 /// ```
@@ -37,8 +38,8 @@ pub struct WebhookLayer(Arc<Shared>);
 impl WebhookLayer {
     /// Creates a layer with the default settings.
     ///
-    /// Pass one [`Secret`](crate::Secret), several [`Secrets`](crate::Secrets), or a [`SecretsHandle`] to replace them
-    /// while the layer runs. To change a setting, use [`builder`](Self::builder).
+    /// Pass one [`Secret`](crate::Secret), several [`Secrets`](crate::Secrets), or a [`SecretsHandle`] to
+    /// replace them while the layer runs. To change a setting, use [`builder`](Self::builder).
     ///
     /// ```
     /// use roomz_webhook::{Secret, WebhookLayer};
@@ -54,23 +55,24 @@ impl WebhookLayer {
     }
 
     pub(crate) fn from_config(config: Config) -> Self {
-        #[cfg(feature = "metrics")]
-        crate::metric_series::register(match &config.secrets {
-            SecretSource::Fixed(secrets) => Some(secrets.get().count()),
-            SecretSource::Tenants { .. } => None,
-        });
+        telemetry::register();
+        if let SecretSource::Fixed(secrets) = &config.secrets {
+            telemetry::register_secrets(secrets.get().count());
+        }
         Self(Arc::new(Shared::new(config)))
     }
 
-    /// Checks whether the layer can handle deliveries, for a readiness probe.
+    /// Checks whether the layer can handle deliveries, for a readiness probe. The error is the rejection of a
+    /// delivery that arrives now.
     ///
-    /// It calls the store with the store timeout (2 s by default), for a claim that does not exist. A result is used again for
-    /// 1 s, so that frequent probes do not load the store. With [`StoreFailurePolicy::FailOpen`](crate::StoreFailurePolicy)
-    /// the store is not called, because deliveries are handled without it.
+    /// It calls the store with the store timeout (2 s by default), for a claim that does not exist. A result
+    /// is used again for 1 s, so that frequent probes do not load the store. With
+    /// [`with_fail_open`](crate::WebhookLayerBuilder::with_fail_open) the store is not called, because
+    /// deliveries are handled without it.
     ///
-    /// A full store passes the check, although each new event is then answered 503. With Redis Cluster, a check calls the node
-    /// of one random key. A check is a renewal in the metric `store_seconds`, and its failure is not counted in
-    /// `store_errors_total`.
+    /// A full store passes the check, although each new event is then answered 503. With Redis Cluster, a
+    /// check calls the node of one random key. A check is a renewal in the metric `store_seconds`, and its
+    /// failure is not counted in `store_errors_total`.
     ///
     /// ```
     /// use http::StatusCode;
@@ -78,39 +80,40 @@ impl WebhookLayer {
     /// async fn readyz(layer: roomz_webhook::WebhookLayer) -> (StatusCode, String) {
     ///     match layer.check_ready().await {
     ///         Ok(()) => (StatusCode::OK, "ready".to_owned()),
-    ///         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason.to_string()),
+    ///         Err(rejection) => (rejection.status(), rejection.to_string()),
     ///     }
     /// }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotReady`] after [`begin_shutdown`](Self::begin_shutdown), while [`drain`](Self::drain) runs, or when the store is
-    /// unavailable.
+    /// [`RejectionKind::ShuttingDown`] after [`begin_shutdown`](Self::begin_shutdown) or while
+    /// [`drain`](Self::drain) runs; [`RejectionKind::StoreUnavailable`] when the store fails or exceeds the
+    /// store timeout. The log line `readiness check failed` has the cause, which the rejection does not tell.
     ///
     /// # Panics
     ///
     /// When called outside a tokio runtime.
-    pub async fn check_ready(&self) -> Result<(), NotReady> {
+    pub async fn check_ready(&self) -> Result<(), Rejection> {
         if self.0.readiness.is_shutting_down() || self.0.draining.is_active() {
-            return Err(NotReady::ShuttingDown);
+            return Err(RejectionKind::ShuttingDown.into());
         }
         // In a task: a probe that gives up early must not discard the result, for which others wait.
         let shared = Arc::clone(&self.0);
         let check = tokio::spawn(async move { shared.readiness.is_store_available(&shared.config).await });
         match check.await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(NotReady::StoreUnavailable),
+            Ok(false) => Err(RejectionKind::StoreUnavailable.into()),
             // The runtime is shutting down.
-            Err(_) => Err(NotReady::ShuttingDown),
+            Err(_) => Err(RejectionKind::ShuttingDown.into()),
         }
     }
 
     /// Announces the shutdown to load balancers: [`check_ready`](Self::check_ready) fails from now on.
     ///
-    /// Deliveries are still handled. Over HTTP/1, their responses carry `Connection: close`, so that a proxy takes its open
-    /// connections to other instances. Call it when the process is asked to stop, wait until the load balancer has seen it
-    /// (for example 5 s), and then stop the server. It cannot be undone.
+    /// Deliveries are still handled. Over HTTP/1, their responses carry `Connection: close`, so that a proxy
+    /// takes its open connections to other instances. Call it when the process is asked to stop, wait until
+    /// the load balancer has seen it (for example 5 s), and then stop the server. It cannot be undone.
     ///
     /// ```
     /// use std::time::Duration;
@@ -126,12 +129,13 @@ impl WebhookLayer {
 
     /// Waits until every running handler and every background settlement has ended.
     ///
-    /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried for up to
-    /// the lease ceiling (10 min by default). Handlers that do not finish in time keep their claim until
-    /// the lease ends (60 s by default). Then a redelivery can run the event.
+    /// Call it after the server has stopped, with a timeout: while the store is down, a settlement is retried
+    /// for up to the lease ceiling (10 min by default). Handlers that do not finish in time keep their claim
+    /// until the lease ends (60 s by default). Then a redelivery can run the event.
     ///
-    /// While it waits, no handler starts: new deliveries and waiting duplicates are answered 503 with `Retry-After`. When
-    /// the returned future has completed or is dropped, the layer accepts deliveries again.
+    /// While it waits, no handler starts: new deliveries and waiting duplicates are answered 503 with
+    /// `Retry-After`. When the returned future has completed or is dropped, the layer accepts deliveries
+    /// again.
     ///
     /// ```
     /// use std::time::Duration;
@@ -161,14 +165,6 @@ impl<S> Layer<S> for WebhookLayer {
 
 impl fmt::Debug for WebhookLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = &self.0.config;
-        let mut debug = f.debug_struct("WebhookLayer");
-        debug.field("path", &config.path);
-        if config.has_tenants() {
-            debug.field("tenants", &true);
-        } else {
-            debug.field("namespace", &config.namespace);
-        }
-        debug.finish_non_exhaustive()
+        f.debug_struct("WebhookLayer").field("path", &self.0.config.path).finish_non_exhaustive()
     }
 }

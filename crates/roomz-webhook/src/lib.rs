@@ -1,7 +1,8 @@
-//! A tower [`Layer`](tower_layer::Layer) for [ROOMZ](https://roomz.io) webhooks, for axum, tonic, hyper and AWS Lambda.
+//! A tower [`Layer`](tower_layer::Layer) for [ROOMZ](https://roomz.io) webhooks, for axum, tonic, hyper and
+//! AWS Lambda.
 //!
-//! It buffers the body, verifies `Roomz-Signature`, detects duplicates, and passes each new event to the service behind
-//! it. With axum, use `roomz-axum`, which adds extractors.
+//! It buffers the body, verifies `Roomz-Signature`, detects duplicates, and passes each new event to the
+//! service behind it. With axum, use `roomz-axum`, which adds extractors.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -29,15 +30,16 @@
 //!
 //! # Guarantee
 //!
-//! **No accepted event is lost, and while its id is remembered it takes effect once.** An event is accepted when it was
-//! answered 2xx: its handler ran, or the event was skipped for a reason in the table below.
+//! **No accepted event is lost, and while its id is remembered it takes effect once.** An event is accepted
+//! when it was answered 2xx: its handler ran, or the event was skipped for a reason in the table below.
 //!
-//! This is at-least-once delivery with deduplication, not exactly-once. If a process dies after the handler took effect
-//! and before the store recorded it, a redelivery runs the handler again, with [`Delivery::attempt`] above 1. A handler
-//! that must not act twice writes its effect and the event id in one transaction.
+//! This is at-least-once delivery with deduplication, not exactly-once. If a process dies after the handler
+//! took effect and before the store recorded it, a redelivery runs the handler again, with
+//! [`Delivery::attempt`] above 1. A handler that must not act twice writes its effect and the event id in one
+//! transaction.
 //!
-//! ROOMZ does not document whether and when it redelivers after an answer other than 2xx. A rejected event, or one whose
-//! handler failed, comes back only if ROOMZ sends it again.
+//! ROOMZ does not document whether and when it redelivers after an answer other than 2xx. A rejected event,
+//! or one whose handler failed, comes back only if ROOMZ sends it again.
 //!
 //! # Order of checks
 //!
@@ -57,8 +59,9 @@
 //! | 9 | the event can be claimed | next table |
 //! | 10 | the service | its own answer |
 //!
-//! A rejection is `application/problem+json` with a stable `reason` (see [`RejectionKind`]). The [`Rejection`] is also in
-//! the response's extensions. Rejections are responses, not errors: the service's error type passes through unchanged.
+//! A rejection is `application/problem+json` with a stable `reason` (see [`RejectionKind`]). The
+//! [`Rejection`] is also in the response's extensions. Rejections are responses, not errors: the service's
+//! error type passes through unchanged.
 //!
 //! # Claims
 //!
@@ -73,22 +76,24 @@
 //! | the handler runs longer than the lease (60 s) | the lease is renewed, for up to 10 min, unless the handler blocks its thread |
 //! | the store loses the claim while the handler runs | the layer claims the event again, at the next renewal (20 s) or at the completion; a duplicate that arrives before runs too |
 //! | the process dies | the lease ends; the next delivery is the next attempt |
-//! | the store is down or slower than 2 s at the claim | 503 with `Retry-After` (see [`StoreFailurePolicy`]) |
+//! | the store is down or slower than 2 s at the claim | 503 with `Retry-After` (see [`with_fail_open`](WebhookLayerBuilder::with_fail_open)) |
 //! | the store is full | 503 with `Retry-After`, under every policy |
 //! | the store is down at the completion | the handler's response is sent. The completion is retried in the background for 10 min, and this process detects duplicates itself. At most 10 000 settlements are pending at a time; any more are abandoned, logged and counted |
 //! | [`begin_shutdown`](WebhookLayer::begin_shutdown) was called | deliveries are handled; HTTP/1 responses carry `Connection: close` |
 //! | [`drain`](WebhookLayer::drain) waits | no handler starts: 503 with `Retry-After` |
 //!
-//! From the claim on, a delivery has its own task on the runtime that received it. If that runtime shuts down, the layer logs
-//! a warning. The event stays claimed until its lease ends; then a redelivery can run it.
+//! From the claim on, a delivery has its own task on the runtime that received it. If that runtime shuts
+//! down, the layer logs a warning. The event stays claimed until its lease ends; then a redelivery can run
+//! it.
 //!
-//! The response's status decides. The event is completed before a streamed response body is sent, so a body that fails later
-//! does not release it.
+//! The response's status decides. The event is completed before a streamed response body is sent, so a body
+//! that fails later does not release it.
 //!
 //! # Mounting
 //!
 //! Put the layer around one route, a router, or a whole server. Around a whole server, set the path with
-//! [`with_path`](WebhookLayerBuilder::with_path): requests with other paths then pass through unverified and streaming.
+//! [`with_path`](WebhookLayerBuilder::with_path): requests with other paths then pass through unverified and
+//! streaming.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -101,9 +106,9 @@
 //!
 //! # Composing with other layers
 //!
-//! **Two handlers for the same events** need two layers with different namespaces. With one cloned layer, the second handler
-//! would see every event as a duplicate. The same holds for **two subscriptions with different secrets** on one store: with
-//! one namespace, each could mark the other's ids as handled.
+//! **Two handlers for the same events** need two layers with different namespaces. With one cloned layer, the
+//! second handler would see every event as a duplicate. The same holds for **two subscriptions with different
+//! secrets** on one store: with one namespace, each could mark the other's ids as handled.
 //!
 //! ```
 //! use axum::{Router, routing::post};
@@ -125,13 +130,13 @@
 //! # }
 //! ```
 //!
-//! **Do not nest layers that share a store and a namespace.** The inner layer finds the event claimed by the outer one. It
-//! answers 500 with the reason `nested-layers` and logs an error. If the inner layer is a clone of the outer one, it passes
-//! the request through.
+//! **Do not nest layers that share a store and a namespace.** The inner layer waits for the claim of the
+//! outer one and answers 503 after 10 s with the reason `in-flight`. A clone directly inside its original
+//! passes the request through.
 //!
-//! **Put middleware that can change the outcome inside the layer**, such as one that commits a transaction. A middleware
-//! outside the layer commits after the event was completed: if the commit fails, the event is lost. Inside the layer, return
-//! an error status when the commit fails; the event is then released.
+//! **Put middleware that can change the outcome inside the layer**, such as one that commits a transaction. A
+//! middleware outside the layer commits after the event was completed: if the commit fails, the event is
+//! lost. Inside the layer, return an error status when the commit fails; the event is then released.
 //!
 //! ```
 //! use axum::middleware::{self, Next};
@@ -153,10 +158,11 @@
 //! # }
 //! ```
 //!
-//! **Limit running handlers** with [`with_max_running_handlers`](WebhookLayerBuilder::with_max_running_handlers). A
-//! concurrency limit outside the layer does not count handlers whose client disconnected; a limit inside the layer does. Use
-//! tower's `GlobalConcurrencyLimitLayer`: `ConcurrencyLimitLayer` creates a separate limit each time it is applied, in axum
-//! once per route.
+//! **Limit running handlers** with tower's `GlobalConcurrencyLimitLayer` *inside* the layer: it also counts
+//! handlers whose client disconnected, and a limit outside does not. `ConcurrencyLimitLayer` creates a
+//! separate limit each time it is applied, in axum once per route. An event above the limit is claimed and
+//! waits for a running handler to end, without a timeout; duplicates of handled events are answered at once.
+//! With `load_shed` between the two layers the service fails instead, and the event is released.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -174,46 +180,48 @@
 //! # }
 //! ```
 //!
-//! **A timeout outside the layer** answers the request, but the handler keeps running. A timeout inside the layer cancels the
-//! handler, and the event is released.
+//! **A timeout outside the layer** answers the request, but the handler keeps running. A timeout inside the
+//! layer cancels the handler, and the event is released.
 //!
-//! **Task-locals of a middleware outside the layer are not visible** in the handler, because it runs in its own task. Pass
-//! values in the request's extensions, or set the task-local in a middleware inside the layer. The current [`tracing`] span
-//! is kept.
+//! **Task-locals of a middleware outside the layer are not visible** in the handler, because it runs in its
+//! own task. Pass values in the request's extensions, or set the task-local in a middleware inside the layer.
+//! The current [`tracing`] span is kept.
 //!
 //! # Tenants
 //!
-//! [`WebhookLayer::builder_for_tenants`] creates a layer for several customers, each with its own secrets. It looks up the
-//! secrets and the namespace of each request. The example `tenants` shows two customers on one router.
+//! [`WebhookLayer::builder_for_tenants`] creates a layer for several customers, each with its own secrets. It
+//! looks up the secrets and the namespace of each request. The example `tenants` shows two customers on one
+//! router.
 //!
 //! # Rotating secrets
 //!
-//! A [`SecretsHandle`] replaces the secrets while the layer runs. With tenants, replace the tenant in the [`TenantMap`].
+//! A [`SecretsHandle`] replaces the secrets while the layer runs. With tenants, replace the tenant in the
+//! [`TenantMap`].
 //!
 //! # Requirements
 //!
-//! The layer needs a tokio runtime with time enabled. It cannot limit how long a client takes to send the request's
-//! *head*: set a header timeout in the server, as the example `quickstart` does. AWS Lambda freezes the process after an
-//! answer, so background work stops until the next request.
+//! The layer needs a tokio runtime with time enabled. It cannot limit how long a client takes to send the
+//! request's *head*: set a header timeout in the server, as the example `quickstart` does. AWS Lambda freezes
+//! the process after an answer, so background work stops until the next request.
 //!
 //! # Stores
 //!
-//! The default is [`MemoryStore`](store::MemoryStore), in memory: forgotten on restart, not shared, at most 1 000 000 handled
-//! ids for 7 days. `roomz-sql` and `roomz-redis` are shared and durable. For another database implement
-//! [`IdempotencyStore`](store::IdempotencyStore); the feature `testing` has its test suite, and the example
-//! `custom-store` shows how.
+//! The default is [`MemoryStore`](store::MemoryStore), in memory: forgotten on restart, not shared, at most 1
+//! 000 000 handled ids for 7 days. `roomz-sql` and `roomz-redis` are shared and durable. For another database
+//! implement [`IdempotencyStore`](store::IdempotencyStore); the feature `testing` has its test suite, and the
+//! example `custom-store` shows how.
 //!
 //! # Logs
 //!
-//! Logs go through [`tracing`] with the target `roomz_webhook`. From the claim on, they are in the span `roomz_webhook` with
-//! the fields `event.id`, `event.type` and, for a layer with tenants, `tenant`. Messages are constant; the variable part is in
-//! fields, and `hint` says what follows or what to do.
+//! Logs go through [`tracing`] with the target `roomz_webhook`. From the claim on, they are in the span
+//! `roomz_webhook` with the fields `event.id`, `event.type` and, for a layer with tenants, `tenant`. Messages
+//! are constant; the variable part is in fields, and `hint` says what follows or what to do.
 //!
 //! | level | messages |
 //! |---|---|
-//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute), `nested webhook layers` |
+//! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute) |
 //! | WARN | `event released for a redelivery`, `event has unknown data`, `event has unknown status`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), `readiness check failed` (at most once a minute), and `delivery rejected` for signed deliveries |
-//! | INFO | `unsigned requests rejected` (at most once a minute, with their number), `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, layers are nested, or `drain` runs |
+//! | INFO | `unsigned requests rejected` (at most once a minute, with their number), `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, or `drain` runs |
 //! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable`, `tenant unknown` and further `tenant lookup failed` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |
 //!
@@ -226,9 +234,10 @@
 //! - `serde`: `Serialize` and `Deserialize` for events and their parts, see [`roomz_protocol`].
 //! - `signal`: [`shutdown_signal`], for a server's graceful shutdown.
 //! - `testing`: [`testing`], with a manual clock, the contract suite for stores, and signed test deliveries.
-//! - `metrics`: the following metrics through the [`metrics`](https://docs.rs/metrics) facade. All names start with
-//!   `roomz_webhook_`. Install the recorder before you build the layer: then every series exists with 0 from the
-//!   start, except those with the label `tenant`, and `increase()` of Prometheus counts the first event.
+//! - `metrics`: the following metrics through the [`metrics`](https://docs.rs/metrics) facade. All names
+//!   start with `roomz_webhook_`. Install the recorder before you build the layer: then every series exists
+//!   with 0 from the start, except those with the label `tenant`, and `increase()` of Prometheus counts the
+//!   first event.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
@@ -260,20 +269,13 @@
 mod body;
 mod build_error;
 mod builder;
+mod call;
 mod claim;
 mod clock;
 mod config;
 mod delivery;
 mod drain;
-mod error_chain;
-mod future;
 mod layer;
-mod log_interval;
-#[cfg(feature = "metrics")]
-mod metric_series;
-mod namespace;
-mod panic;
-mod path;
 mod readiness;
 mod response;
 mod secrets;
@@ -283,26 +285,22 @@ mod signal;
 mod state;
 pub mod store;
 mod telemetry;
-mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod verify;
 
 pub use self::body::WebhookBody;
-pub use self::build_error::{BuildError, BuildErrorKind};
+pub use self::build_error::BuildError;
 pub use self::builder::WebhookLayerBuilder;
 pub use self::clock::{Clock, SystemClock};
-pub use self::config::{IdReusePolicy, StalePolicy, StoreFailurePolicy};
-pub use self::delivery::{Delivery, DeliveryClaim};
-pub use self::future::ResponseFuture;
+pub use self::config::{IdReusePolicy, StalePolicy};
+pub use self::delivery::Delivery;
 pub use self::layer::WebhookLayer;
-pub use self::readiness::NotReady;
 pub use self::response::{Rejection, RejectionKind, ResponseBody, Skipped};
-pub use self::secrets::SecretsHandle;
+pub use self::secrets::{SecretsHandle, Tenant, TenantLookup, TenantMap};
 pub use self::service::Webhook;
 #[cfg(feature = "signal")]
 pub use self::signal::shutdown_signal;
-pub use self::tenant::{Tenant, TenantLookup, TenantMap};
 
 /// The macro with which [`TenantLookup`] and [`IdempotencyStore`](store::IdempotencyStore) are implemented.
 pub use async_trait::async_trait;

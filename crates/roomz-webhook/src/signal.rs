@@ -1,9 +1,10 @@
 use std::io;
 
-/// Returns a future that completes when the process is asked to stop: Ctrl-C (SIGINT) or SIGTERM; on Windows, Ctrl-C.
+/// Returns a future that completes when the process is asked to stop: Ctrl-C (SIGINT) or SIGTERM; on Windows,
+/// Ctrl-C.
 ///
-/// The signal handlers are installed by this call, before the future is polled. Pass the future to your server's
-/// graceful shutdown, then call [`WebhookLayer::drain`](crate::WebhookLayer::drain).
+/// The signal handlers are installed by this call, before the future is polled. Pass the future to your
+/// server's graceful shutdown, then call [`WebhookLayer::drain`](crate::WebhookLayer::drain).
 ///
 /// ```no_run
 /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router, webhook: roomz_webhook::WebhookLayer)

@@ -44,6 +44,6 @@ pub fn routes(
 async fn readyz(webhook: web::Data<WebhookLayer>) -> HttpResponse {
     match webhook.check_ready().await {
         Ok(()) => HttpResponse::Ok().body("ready\n"),
-        Err(reason) => HttpResponse::ServiceUnavailable().body(format!("{reason}\n")),
+        Err(rejection) => HttpResponse::ServiceUnavailable().body(format!("{rejection}\n")),
     }
 }

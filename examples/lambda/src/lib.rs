@@ -5,7 +5,7 @@ use std::error::Error;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use roomz_axum::{NotReady, Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{Rejection, Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
 
 /// Handles one event. Returning completes the event. After an error status it runs again if ROOMZ redelivers.
@@ -27,7 +27,7 @@ pub async fn webhook(secret: Secret, store: Option<&str>) -> Result<WebhookLayer
 
 /// Answers the health check of a load balancer: 503 while the store is unavailable.
 async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
-    let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+    let unavailable = |rejection: Rejection| (rejection.status(), format!("{rejection}\n"));
     webhook.check_ready().await.map(|()| "ready\n").map_err(unavailable)
 }
 

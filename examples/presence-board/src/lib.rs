@@ -20,7 +20,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use roomz_axum::{NotReady, Rejection, Skipped, WebhookDelivery, WebhookLayer};
+use roomz_axum::{Rejection, Skipped, WebhookDelivery, WebhookLayer};
 
 use crate::board::Board;
 use crate::presence::SharedPresence;
@@ -84,6 +84,6 @@ async fn record_unhandled(State(board): State<Board>, response: Response) -> Res
 
 /// Answers a readiness probe: 503 from the beginning of a shutdown on, and while the store is unavailable.
 async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
-    let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+    let unavailable = |rejection: Rejection| (rejection.status(), format!("{rejection}\n"));
     webhook.check_ready().await.map(|()| "ready\n").map_err(unavailable)
 }

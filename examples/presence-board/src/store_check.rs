@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roomz_axum::{NotReady, WebhookLayer};
+use roomz_axum::{RejectionKind, WebhookLayer};
 
 use crate::board::Board;
 
@@ -11,7 +11,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Shows whether the store of the layer is available, without an end.
 pub async fn follow(webhook: WebhookLayer, board: Board) {
     loop {
-        board.show_store(webhook.check_ready().await != Err(NotReady::StoreUnavailable));
+        let ready = webhook.check_ready().await;
+        board.show_store(!ready.is_err_and(|rejection| rejection.kind() == RejectionKind::StoreUnavailable));
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -5,7 +5,7 @@ pub mod serve;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use roomz_axum::{NotReady, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{Rejection, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 
 /// Handles one event. Returning completes the event. After an error status it runs again if ROOMZ redelivers.
 async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
@@ -14,7 +14,7 @@ async fn presence(WebhookEvent(event): WebhookEvent<WorkspacePresenceChanged>) {
 
 /// Answers a readiness probe: 503 from the beginning of a shutdown on, and while the store is unavailable.
 async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
-    let unavailable = |reason: NotReady| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+    let unavailable = |rejection: Rejection| (rejection.status(), format!("{rejection}\n"));
     webhook.check_ready().await.map(|()| "ready\n").map_err(unavailable)
 }
 

@@ -9,7 +9,7 @@ use axum::http::{Request, StatusCode};
 use fixture::{Fixture, PATH};
 use roomz_axum::store::MemoryStore;
 use roomz_axum::testing::{ManualClock, TestEvent, signed_request};
-use roomz_axum::{PresenceStatus, RejectionKind, Secret, Skipped, Timestamp, WorkspaceId};
+use roomz_axum::{PresenceStatus, RejectionKind, Secret, Skipped, StalePolicy, Timestamp, WorkspaceId};
 
 /// The workspace of these tests.
 fn desk() -> WorkspaceId {
@@ -81,7 +81,7 @@ async fn late_event_does_not_overwrite_newer() {
 async fn rejects_event_older_than_max_age() {
     let clock = ManualClock::new();
     let hour = Duration::from_secs(60 * 60);
-    let app = Fixture::with(|layer| layer.with_max_age(hour).with_clock(clock.clone()));
+    let app = Fixture::with(|layer| layer.with_max_age(hour, StalePolicy::Reject).with_clock(clock.clone()));
     let event = TestEvent::busy();
 
     clock.advance(hour + Duration::from_secs(1));

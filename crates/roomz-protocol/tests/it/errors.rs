@@ -18,7 +18,7 @@ fn debug_prints_message() {
     );
     assert_debug_is_message(
         &Secrets::new([]).unwrap_err(),
-        "no secret: give at least one webhook secret from ROOMZ",
+        "the list of secrets is empty: give at least one webhook secret from ROOMZ",
     );
     assert_debug_is_message(
         &Signature::from_base64(b"c2hvcnQ=").unwrap_err(),

@@ -36,8 +36,8 @@ fn rejects_other_lengths() {
     }
 }
 
-/// Rejects text of 88 characters in another encoding: non-zero trailing bits, another alphabet, other padding, white
-/// space, hexadecimal, non-ASCII.
+/// Rejects text of 88 characters in another encoding: non-zero trailing bits, another alphabet, other
+/// padding, white space, hexadecimal, non-ASCII.
 #[test]
 fn rejects_other_encodings() {
     let text = secret("k").sign(BODY).to_base64();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::routing::post;
 use axum::{Router, http::StatusCode};
-use roomz_axum::{Rejection, RejectionKind, Secret, StoreFailurePolicy, WebhookEvent, WebhookLayer};
+use roomz_axum::{Rejection, RejectionKind, Secret, WebhookEvent, WebhookLayer};
 use roomz_redis::RedisStore;
 use roomz_tests::proxy::{Network, Proxy};
 use roomz_tests::{Server, poll};
@@ -171,7 +171,7 @@ async fn full_server_settles_running_claims() {
         let builder =
             WebhookLayer::builder(secret.clone()).with_store(store).with_store_timeout(STORE_TIMEOUT);
         // A full server must not fail open.
-        let builder = builder.with_store_failure_policy(StoreFailurePolicy::FailOpen);
+        let builder = builder.with_fail_open();
         let layer =
             builder.with_lease(STORE_TIMEOUT * 3).with_duplicate_wait(Duration::ZERO).build().unwrap();
         let handler = async move |_: WebhookEvent| {

@@ -21,15 +21,16 @@ pub(crate) struct HeldClaim {
 }
 
 impl HeldClaim {
-    pub(crate) const fn new(
+    /// `attempt` is `None` if the store did not reply to the claim.
+    pub(crate) fn new(
         key: ClaimKey,
         request: ClaimRequest,
-        attempt: u32,
+        attempt: Option<u32>,
         claimed_at: Instant,
-        unconfirmed: bool,
     ) -> Self {
-        let (failed_open, unconfirmed) = (unconfirmed, AtomicBool::new(unconfirmed));
-        Self { key, request, attempt, claimed_at, failed_open, unconfirmed, lost: AtomicBool::new(false) }
+        let failed_open = attempt.is_none();
+        let (unconfirmed, lost) = (AtomicBool::new(failed_open), AtomicBool::new(false));
+        Self { key, request, attempt: attempt.unwrap_or(1), claimed_at, failed_open, unconfirmed, lost }
     }
 
     pub(crate) fn is_unconfirmed(&self) -> bool {

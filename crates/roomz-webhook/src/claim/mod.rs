@@ -2,12 +2,10 @@
 
 mod acquire;
 mod held;
-pub(crate) mod limit;
-pub(crate) mod pending;
+pub(crate) mod key_map;
 mod reclaim;
 mod run;
 mod settle;
-pub(crate) mod waiters;
 
 pub(crate) use self::acquire::acquire;
 pub(crate) use self::held::HeldClaim;

@@ -23,8 +23,8 @@ pub(crate) enum Reclaimed {
 
 /// Claims the event of a running or finished handler again.
 ///
-/// The store may have lost the claim in a restart or a failover, or it did not reply to the claim. If nobody else claimed
-/// the event meanwhile, the same owner gets it again.
+/// The store may have lost the claim in a restart or a failover, or it did not reply to the claim. If nobody
+/// else claimed the event meanwhile, the same owner gets it again.
 ///
 /// When the call fails or is dropped, the claim is unconfirmed: the store may have written it.
 pub(crate) async fn reclaim(

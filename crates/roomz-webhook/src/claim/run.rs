@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use roomz_protocol::Event;
-use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tower_service::Service;
 
 use super::held::HeldClaim;
 use super::reclaim::{Reclaimed, reclaim};
 use crate::body::WebhookBody;
-use crate::panic::{Panicked, catch_panic};
+use crate::call::{Panicked, catch_panic};
 use crate::response::RejectionKind;
 use crate::state::Shared;
 use crate::store::{Settled, StoreError, call_store};
@@ -19,37 +18,28 @@ use crate::telemetry::{self, Operation};
 
 /// Check 10: runs the inner service, and renews the claim's lease while it waits to start and while it runs.
 ///
-/// The outer error is the rejection for an inner service that did not start, or that panicked. The permit counts the handler
-/// until its claim is settled, so that a duplicate in the queue learns of its success.
-pub(crate) async fn run<'a, S, B>(
-    shared: &'a Shared,
+/// The outer error is the rejection for an inner service that did not start, or that panicked.
+pub(crate) async fn run<S, B>(
+    shared: &Shared,
     held: &HeldClaim,
     event: &Event,
-    wait_deadline: Instant,
     service: S,
     request: Box<Request<WebhookBody>>,
-) -> (Option<SemaphorePermit<'a>>, Result<Result<Response<B>, S::Error>, RejectionKind>)
+) -> Result<Result<Response<B>, S::Error>, RejectionKind>
 where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
 {
     let handler = async {
-        let permit = match &shared.handler_limit {
-            Some(limit) => match limit.permit(wait_deadline, &shared.draining).await {
-                Ok(permit) => Some(permit),
-                Err(kind) => return (None, Err(kind)),
-            },
-            None => None,
-        };
-        let _guard = telemetry::handler_started();
+        let _guards = telemetry::handler_started();
         let handled = catch_panic(call_when_allowed(shared, held, event, service, request)).await;
-        (permit, handled.unwrap_or_else(|Panicked| Err(RejectionKind::HandlerPanicked)))
+        handled.unwrap_or_else(|Panicked| Err(RejectionKind::HandlerPanicked))
     };
     tokio::select! {
         // The handler is polled first: one that completes at once costs no timer.
         biased;
         outcome = handler => outcome,
-        // Unconstrained, because a handler that is always busy uses up the task's budget, and without budget the renewal
-        // timer would never be polled.
+        // Unconstrained, because a handler that is always busy uses up the task's budget, and without budget
+        // the renewal timer would never be polled.
         never = tokio::task::unconstrained(renew_lease(shared, held)) => match never {},
     }
 }
@@ -74,7 +64,7 @@ where
         return Err(RejectionKind::ShuttingDown);
     }
     // Another delivery of the event runs or was handled while this one waited to start.
-    if held.is_lost() || shared.pending.completed_fingerprint(&held.key).is_some() {
+    if held.is_lost() || shared.unrecorded.get(&held.key).is_some() {
         return Err(RejectionKind::InFlight);
     }
     telemetry::accepted(event, held.attempt);
@@ -93,7 +83,8 @@ where
     call(service, request).await
 }
 
-/// Calls a service that is ready. It may hold a permit or a connection, so it is dropped before the response is awaited.
+/// Calls a service that is ready. It may hold a permit or a connection, so it is dropped before the response
+/// is awaited.
 fn call<S: Service<R>, R>(mut service: S, request: R) -> S::Future {
     service.call(request)
 }
@@ -116,9 +107,10 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
             return std::future::pending().await;
         }
         next = match Box::pin(renew(shared, held, lease)).await {
-            Ok(Renewal::Held) => called_at + renew_interval,
-            Ok(Renewal::Completed) => return std::future::pending().await,
-            Ok(Renewal::TakenOver) => {
+            Ok(Reclaimed::Held { .. }) => called_at + renew_interval,
+            // The handler completed the event, for example in its own transaction, and still runs.
+            Ok(Reclaimed::Completed) => return std::future::pending().await,
+            Ok(Reclaimed::InFlight | Reclaimed::Done | Reclaimed::OtherBody) => {
                 telemetry::claim_taken_over();
                 held.set_lost();
                 return std::future::pending().await;
@@ -131,36 +123,22 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
     }
 }
 
-/// Whether the lease must be renewed again.
-enum Renewal {
-    /// It must.
-    Held,
-    /// The handler completed the event, for example in its own transaction, and still runs.
-    Completed,
-    /// Another delivery holds the claim or handled the event.
-    TakenOver,
-}
-
 /// Renews the lease, or claims the event again if the store lost the claim.
-async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<Renewal, StoreError> {
+async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<Reclaimed, StoreError> {
     let config = &shared.config;
     if !held.is_unconfirmed() {
         let renewal = || config.store.renew(&held.key, held.request.owner, lease);
         if call_store(config.store_timeout, Operation::Renew, renewal).await? == Settled::Applied {
-            return Ok(Renewal::Held);
+            return Ok(Reclaimed::Held { attempt: held.attempt });
         }
     }
-    let attempt = match reclaim(shared, held, lease).await? {
-        Reclaimed::Held { attempt } => attempt,
-        Reclaimed::Completed => return Ok(Renewal::Completed),
-        Reclaimed::InFlight | Reclaimed::Done | Reclaimed::OtherBody => return Ok(Renewal::TakenOver),
-    };
-    // The claim of a delivery that failed open may never have been written. A higher attempt means that others had the claim
-    // meanwhile. In both cases, the store did not lose it.
-    if !held.failed_open && attempt <= held.attempt {
+    let reclaimed = reclaim(shared, held, lease).await?;
+    // The claim of a delivery that failed open may never have been written. A higher attempt means that
+    // others had the claim meanwhile. In both cases, the store did not lose it.
+    if matches!(reclaimed, Reclaimed::Held { attempt } if attempt <= held.attempt) && !held.failed_open {
         telemetry::claim_restored();
     }
-    Ok(Renewal::Held)
+    Ok(reclaimed)
 }
 
 #[cfg(test)]

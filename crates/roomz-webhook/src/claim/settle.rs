@@ -9,12 +9,12 @@ use super::held::HeldClaim;
 use super::reclaim::{Reclaimed, reclaim};
 use crate::state::Shared;
 use crate::store::{Settled, StoreError, call_store};
-use crate::telemetry::{self, Operation};
+use crate::telemetry::{self, GaugeGuard, Operation};
 
 /// The first pause before a settlement is retried.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest pause. Each one is twice the one before. It is short, because after an outage that is longer than the
-/// lease, a redelivery may claim the event before the completion is recorded.
+/// The longest pause. Each one is twice the one before. It is short, because after an outage that is longer
+/// than the lease, a redelivery may claim the event before the completion is recorded.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// How a claim ends.
@@ -33,8 +33,8 @@ impl Settlement {
     }
 }
 
-/// Completes or releases a claim. When the store fails, the settlement is retried in the background and the handler's
-/// answer stands.
+/// Completes or releases a claim. When the store fails, the settlement is retried in the background and the
+/// handler's answer stands.
 ///
 /// The claim is in a box, because this future has room for it twice.
 pub(crate) async fn settle(shared: &Arc<Shared>, held: Box<HeldClaim>, settlement: Settlement) {
@@ -47,7 +47,7 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: Box<HeldClaim>, settlemen
             if settled == Settled::Lost && settlement == Settlement::Complete {
                 telemetry::claim_lost();
             }
-            shared.waiters.notify_all(&held.key);
+            shared.notify_waiters(&held.key);
         }
         Err(error) => {
             telemetry::store_error(settlement.operation(), &error);
@@ -58,11 +58,12 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: Box<HeldClaim>, settlemen
 
 /// Releases a claim whose handler did not run, because the store did not reply to the claim.
 ///
-/// An outage causes one for each delivery, so they have a lower limit of their own. Above it, the lease ends the claim.
+/// An outage causes one for each delivery, so they have a lower limit of their own. Above it, the lease ends
+/// the claim.
 pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Box<HeldClaim>) {
-    match shared.pending.unconfirmed_permit() {
-        Some(permit) => spawn_settlement(shared, held, Settlement::Release, permit),
-        None => telemetry::unconfirmed_claim_abandoned(),
+    match Arc::clone(&shared.unconfirmed_permits).try_acquire_owned() {
+        Ok(permit) => spawn_settlement(shared, held, Settlement::Release, permit),
+        Err(_) => telemetry::unconfirmed_claim_abandoned(),
     }
 }
 
@@ -70,11 +71,11 @@ pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Box<HeldClaim>) {
 ///
 /// Above the limit of background settlements, the settlement is abandoned.
 fn settle_in_background(shared: &Arc<Shared>, held: Box<HeldClaim>, settlement: Settlement) {
-    match shared.pending.permit() {
-        Some(permit) => spawn_settlement(shared, held, settlement, permit),
-        None => {
+    match Arc::clone(&shared.pending_permits).try_acquire_owned() {
+        Ok(permit) => spawn_settlement(shared, held, settlement, permit),
+        Err(_) => {
             telemetry::settlement_abandoned(settlement.operation(), None);
-            shared.waiters.notify_all(&held.key);
+            shared.notify_waiters(&held.key);
         }
     }
 }
@@ -87,16 +88,12 @@ fn spawn_settlement(
 ) {
     if settlement == Settlement::Complete {
         // From here on this process detects duplicates itself, even if the store has not recorded the event.
-        shared.pending.insert_completed(&held.key, held.request.fingerprint);
-        shared.waiters.notify_all(&held.key);
+        let _ = shared.unrecorded.hold(&held.key, held.request.fingerprint);
+        shared.notify_waiters(&held.key);
     }
-    let guard = telemetry::settlement_pending();
-    let pending = PendingSettlement { shared: Arc::clone(shared), held, settlement, _permit: permit };
-    let task = async move {
-        pending.retry().await;
-        drop(guard);
-    };
-    drop(shared.tasks.spawn(task.in_current_span()));
+    let guards = (permit, telemetry::settlement_pending());
+    let pending = PendingSettlement { shared: Arc::clone(shared), held, settlement, _guards: guards };
+    drop(shared.tasks.spawn(pending.retry().in_current_span()));
 }
 
 /// A settlement that is retried. `Drop` cleans up, also on panic and when the runtime shuts down.
@@ -104,21 +101,21 @@ struct PendingSettlement {
     shared: Arc<Shared>,
     held: Box<HeldClaim>,
     settlement: Settlement,
-    _permit: OwnedSemaphorePermit,
+    _guards: (OwnedSemaphorePermit, GaugeGuard),
 }
 
 impl Drop for PendingSettlement {
     fn drop(&mut self) {
         if self.settlement == Settlement::Complete {
-            self.shared.pending.forget(&self.held.key);
+            self.shared.unrecorded.release(&self.held.key);
         }
-        self.shared.waiters.notify_all(&self.held.key);
+        self.shared.notify_waiters(&self.held.key);
     }
 }
 
 impl PendingSettlement {
     /// Ends at the deadline, even while it waits for a permit or for the store.
-    async fn retry(&self) {
+    async fn retry(self) {
         let config = &self.shared.config;
         let deadline = Instant::now()
             + match self.settlement {
@@ -140,11 +137,12 @@ impl PendingSettlement {
 
     async fn retry_until_settled(&self, last: &mut Option<Result<Settled, StoreError>>) {
         let Self { shared, held, settlement, .. } = self;
-        // A claim whose reply was lost may still be on its way to the store, so a release that finds none is repeated.
+        // A claim whose reply was lost may still be on its way to the store, so a release that finds none is
+        // repeated.
         let late_claim_deadline = Instant::now() + shared.config.store_timeout * 3;
         let mut backoff = BACKOFF_MIN;
         loop {
-            let permit = shared.pending.retry_permit().await;
+            let permit = shared.retry_permits.acquire().await;
             let result = last.insert(try_settle(shared, held, *settlement).await);
             drop(permit);
             let now = Instant::now();

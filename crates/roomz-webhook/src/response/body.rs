@@ -3,6 +3,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
@@ -10,26 +11,18 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
-        inner: Inner<B>,
-    }
-}
-
-pin_project! {
-    #[project = InnerProjection]
-    #[derive(Debug)]
-    enum Inner<B> {
-        Service { #[pin] body: B },
-        Layer { text: Option<Bytes> },
+        service: Option<B>,
+        layer: Full<Bytes>,
     }
 }
 
 impl<B> ResponseBody<B> {
-    pub(crate) const fn from_service(body: B) -> Self {
-        Self { inner: Inner::Service { body } }
+    pub(crate) fn from_service(body: B) -> Self {
+        Self { service: Some(body), layer: Full::default() }
     }
 
-    pub(crate) fn from_layer(text: impl Into<Bytes>) -> Self {
-        Self { inner: Inner::Layer { text: Some(text.into()) } }
+    pub(crate) fn from_layer(text: Bytes) -> Self {
+        Self { service: None, layer: Full::new(text) }
     }
 }
 
@@ -48,23 +41,18 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.project().inner.project() {
-            InnerProjection::Service { body } => body.poll_frame(cx),
-            InnerProjection::Layer { text } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+        let body = self.project();
+        match body.service.as_pin_mut() {
+            Some(service) => service.poll_frame(cx),
+            None => Pin::new(body.layer).poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Inner::Service { body } => body.is_end_stream(),
-            Inner::Layer { text } => text.is_none(),
-        }
+        self.service.as_ref().map_or_else(|| self.layer.is_end_stream(), Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Inner::Service { body } => body.size_hint(),
-            Inner::Layer { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-        }
+        self.service.as_ref().map_or_else(|| self.layer.size_hint(), Body::size_hint)
     }
 }

@@ -1,11 +1,41 @@
 //! Responses that the layer sends itself, and the response body type.
 
 mod body;
-mod early;
 mod rejection;
 mod skipped;
 
+use bytes::Bytes;
+use http::Response;
+
 pub use self::body::ResponseBody;
-pub(crate) use self::early::EarlyResponse;
 pub use self::rejection::{Rejection, RejectionKind};
 pub use self::skipped::Skipped;
+
+/// A response that the layer sends instead of the inner service's.
+#[derive(Debug)]
+pub(crate) enum EarlyResponse {
+    Rejected(Rejection),
+    Skipped(Skipped),
+}
+
+impl EarlyResponse {
+    pub(crate) fn into_response<B>(self) -> Response<ResponseBody<B>> {
+        let response: Response<Bytes> = match self {
+            Self::Skipped(skipped) => skipped.into_response(),
+            Self::Rejected(rejection) => rejection.into_response(),
+        };
+        response.map(ResponseBody::from_layer)
+    }
+}
+
+impl From<Rejection> for EarlyResponse {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<RejectionKind> for EarlyResponse {
+    fn from(kind: RejectionKind) -> Self {
+        Self::Rejected(kind.into())
+    }
+}

@@ -5,7 +5,8 @@ use http::{HeaderName, HeaderValue, Response, header};
 
 /// Why a delivery was answered 200 without running its handler.
 ///
-/// The value is in the response's extensions. Its name is in the header `roomz-webhook-skipped` and in the JSON body.
+/// The value is in the response's extensions. Its name is in the header `roomz-webhook-skipped` and in the
+/// JSON body.
 ///
 /// ```
 /// use roomz_webhook::Skipped;
@@ -20,7 +21,8 @@ use http::{HeaderName, HeaderValue, Response, header};
 pub enum Skipped {
     /// The event was handled before.
     Duplicate,
-    /// The event is too old or too new, and [`StalePolicy::Acknowledge`](crate::StalePolicy::Acknowledge) is set.
+    /// The event is too old or too new, and [`StalePolicy::Acknowledge`](crate::StalePolicy::Acknowledge) is
+    /// set.
     Stale,
     /// The handler takes another type of event, or the data cannot be read as the type it takes.
     Ignored,
@@ -42,12 +44,8 @@ impl Skipped {
 
     /// Returns the body of the response, such as `{"skipped":"duplicate"}`.
     #[must_use]
-    pub const fn body_text(self) -> &'static str {
-        match self {
-            Self::Duplicate => r#"{"skipped":"duplicate"}"#,
-            Self::Stale => r#"{"skipped":"stale"}"#,
-            Self::Ignored => r#"{"skipped":"ignored"}"#,
-        }
+    pub fn body_text(self) -> String {
+        format!(r#"{{"skipped":"{}"}}"#, self.as_str())
     }
 
     /// Converts this into its response: 200, a short JSON body, the header, and this value in the extensions.
@@ -55,7 +53,7 @@ impl Skipped {
     /// Return it from an extractor that skips an event.
     #[must_use]
     pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
-        let mut response = Response::new(B::from(Bytes::from_static(self.body_text().as_bytes())));
+        let mut response = Response::new(B::from(Bytes::from(self.body_text())));
         response.headers_mut().insert(Self::HEADER, HeaderValue::from_static(self.as_str()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.extensions_mut().insert(self);

@@ -3,8 +3,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::error::StoreError;
-use crate::future::timeout_if_pending;
-use crate::panic::{Panicked, catch_panic};
+use crate::call::{Panicked, catch_panic, timeout_if_pending};
 use crate::telemetry::{self, Operation};
 
 /// Calls the store with a timeout. A store that panics has failed: the delivery must still be answered and settled.

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use crate::error_chain::ErrorChain;
+use roomz_protocol::error_chain;
 
 /// The error of connecting a store to its server or database.
 ///
@@ -77,7 +77,7 @@ impl fmt::Display for ConnectError {
 /// Prints the message and its causes: `main` prints returned errors with `Debug`.
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&ErrorChain(self), f)
+        f.write_str(&error_chain(self))
     }
 }
 

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::error_chain::ErrorChain;
+use roomz_protocol::error_chain;
 
 /// A store operation failed. Its outcome may be unknown.
 ///
@@ -71,7 +71,7 @@ impl fmt::Display for StoreError {
 /// The same text as `Display`, followed by the sources, because an error that `main` returns is printed with `Debug`.
 impl fmt::Debug for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&ErrorChain(self), f)
+        f.write_str(&error_chain(self))
     }
 }
 

@@ -30,13 +30,7 @@ impl ManualClock {
     /// Creates a clock that starts at the current time.
     #[must_use]
     pub fn new() -> Self {
-        Self::at(Timestamp::now())
-    }
-
-    /// Creates a clock that starts at this time.
-    #[must_use]
-    pub fn at(start: Timestamp) -> Self {
-        Self { start, elapsed_nanos: Arc::default() }
+        Self { start: Timestamp::now(), elapsed_nanos: Arc::default() }
     }
 
     /// Advances the clock, by at most 584 years in total.

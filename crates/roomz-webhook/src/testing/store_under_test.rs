@@ -20,9 +20,9 @@ use crate::store::IdempotencyStore;
 /// ```
 #[derive(Clone)]
 pub struct StoreUnderTest {
-    stores: Vec<Arc<dyn IdempotencyStore>>,
+    pub(crate) stores: Vec<Arc<dyn IdempotencyStore>>,
     advance: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
-    rounds: usize,
+    pub(crate) rounds: usize,
     short_lease: Duration,
 }
 
@@ -40,11 +40,11 @@ impl StoreUnderTest {
         }
     }
 
-    /// Adds a second instance on the same data, as another process would have: with its own connection, and no shared
-    /// memory.
+    /// Adds a second instance on the same data, as another process would have: with its own connection, and
+    /// no shared memory.
     ///
-    /// Operations alternate between the instances, and races run between them. For a store that only one process can
-    /// open, pass a clone.
+    /// Operations alternate between the instances, and races run between them. For a store that only one
+    /// process can open, pass a clone.
     #[must_use]
     pub fn with_peer(mut self, store: impl IdempotencyStore) -> Self {
         self.stores.push(Arc::new(store));
@@ -72,17 +72,14 @@ impl StoreUnderTest {
         self
     }
 
-    pub(crate) fn stores(&self) -> Vec<Arc<dyn IdempotencyStore>> {
-        self.stores.clone()
-    }
-
-    pub(crate) const fn rounds(&self) -> usize {
-        self.rounds
-    }
-
     /// A lease whose end the test waits for.
     pub(crate) fn short(&self) -> Duration {
         if self.advance.is_some() { Duration::from_secs(60) } else { self.short_lease }
+    }
+
+    /// Waits until a lease or a retention has ended.
+    pub(crate) async fn end(&self, time: Duration) {
+        self.pass(time + time / 5).await;
     }
 
     pub(crate) async fn pass(&self, time: Duration) {

@@ -7,43 +7,35 @@ use http_body_util::{BodyExt as _, LengthLimitError};
 use roomz_protocol::{Secrets, Signature, SignatureMismatch};
 
 use crate::body::BoxError;
+use crate::call::timeout_if_pending;
 use crate::config::Config;
-use crate::future::timeout_if_pending;
 use crate::response::{Rejection, RejectionKind};
 use crate::telemetry;
+use crate::verify::head::check_length;
 
 /// Checks 5 and 6: reads the body within the limit and the deadline, and verifies the signature.
 ///
-/// `padding` is verified too, and its result ignored. Returns the bytes and the position of the secret that matched.
-pub(crate) async fn read_and_verify<B>(
-    body: B,
+/// Returns the bytes and the position of the secret that matched.
+pub(crate) async fn read_and_verify(
+    body: impl Body<Data = Bytes, Error: Into<BoxError>>,
     signature: &Signature,
     secrets: &Secrets,
-    padding: Option<Secrets>,
     config: &Config,
-) -> Result<(Bytes, usize), Rejection>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per second.
-    let read = pin!(read(body, signature, secrets, padding, config));
+) -> Result<(Bytes, usize), Rejection> {
+    // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per
+    // second.
+    let read = pin!(read(body, signature, secrets, config));
     timeout_if_pending(config.body_timeout, read)
         .await
-        .unwrap_or_else(|_| Err(Rejection::new(RejectionKind::BodyTimeout)))
+        .unwrap_or_else(|_| Err(RejectionKind::BodyTimeout.into()))
 }
 
-async fn read<B>(
-    body: B,
+async fn read(
+    body: impl Body<Data = Bytes, Error: Into<BoxError>>,
     signature: &Signature,
     secrets: &Secrets,
-    padding: Option<Secrets>,
     config: &Config,
-) -> Result<(Bytes, usize), Rejection>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
+) -> Result<(Bytes, usize), Rejection> {
     let mut body = pin!(body);
     check_length(body.size_hint().lower(), config)?;
     let first = next_data(body.as_mut()).await?;
@@ -54,40 +46,27 @@ where
     let second = if has_ended { None } else { next_data(body.as_mut()).await? };
     if let Some(second) = second {
         // Boxed, because few deliveries arrive in several frames, and the state of the HMAC is large.
-        return Box::pin(read_and_verify_frames([first, second], body, signature, secrets, padding, config))
-            .await;
+        return Box::pin(read_and_verify_frames([first, second], body, signature, secrets, config)).await;
     }
-    if let Some(padding) = padding {
-        let _ = std::hint::black_box(padding.verify(&first, signature));
-    }
-    let secret = secrets.verify(&first, signature).map_err(mismatch)?;
-    Ok((first, secret))
+    let secret_position = secrets.verify(&first, signature).map_err(mismatch)?;
+    Ok((first, secret_position))
 }
 
 /// Updates the HMAC as frames arrive, so that the end of the body causes no long computation.
-async fn read_and_verify_frames<B>(
+async fn read_and_verify_frames(
     frames: [Bytes; 2],
-    mut body: Pin<&mut B>,
+    mut body: Pin<&mut impl Body<Data = Bytes, Error: Into<BoxError>>>,
     signature: &Signature,
     secrets: &Secrets,
-    padding: Option<Secrets>,
     config: &Config,
-) -> Result<(Bytes, usize), Rejection>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
+) -> Result<(Bytes, usize), Rejection> {
     let mut verifier = secrets.verifier();
-    let mut padding = padding.map(|secrets| secrets.verifier());
     let mut bytes = BytesMut::new();
     let mut append = |data: &[u8]| {
         check_length((bytes.len() + data.len()) as u64, config)?;
         verifier.update(data);
-        if let Some(padding) = &mut padding {
-            padding.update(data);
-        }
         bytes.extend_from_slice(data);
-        Ok(())
+        Ok::<_, Rejection>(())
     };
     for data in &frames {
         append(data)?;
@@ -96,19 +75,14 @@ where
     while let Some(data) = next_data(body.as_mut()).await? {
         append(&data)?;
     }
-    if let Some(padding) = padding {
-        let _ = std::hint::black_box(padding.verify(signature));
-    }
-    let secret = verifier.verify(signature).map_err(mismatch)?;
-    Ok((bytes.freeze(), secret))
+    let secret_position = verifier.verify(signature).map_err(mismatch)?;
+    Ok((bytes.freeze(), secret_position))
 }
 
 /// Returns the data of the next frame that has any, or `None` at the end of the body.
-async fn next_data<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, Rejection>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
+async fn next_data(
+    mut body: Pin<&mut impl Body<Data = Bytes, Error: Into<BoxError>>>,
+) -> Result<Option<Bytes>, Rejection> {
     loop {
         let data = match body.frame().await {
             None => return Ok(None),
@@ -123,15 +97,8 @@ where
     }
 }
 
-fn check_length(length: u64, config: &Config) -> Result<(), Rejection> {
-    if length > config.body_limit as u64 {
-        return Err(Rejection::body_too_large(config.body_limit));
-    }
-    Ok(())
-}
-
 fn mismatch(_: SignatureMismatch) -> Rejection {
-    Rejection::new(RejectionKind::SignatureMismatch)
+    RejectionKind::SignatureMismatch.into()
 }
 
 /// A body limit in front of the layer, such as that of tower-http, ends the body with `LengthLimitError`.
@@ -140,9 +107,9 @@ fn body_error(error: &(dyn Error + 'static)) -> Rejection {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {
-            return Rejection::new(RejectionKind::BodyTooLarge);
+            return RejectionKind::BodyTooLarge.into();
         }
         cause = error.source();
     }
-    Rejection::new(RejectionKind::BodyBroken)
+    RejectionKind::BodyBroken.into()
 }

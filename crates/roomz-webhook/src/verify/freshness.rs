@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use roomz_protocol::Event;
 
-use crate::config::{Config, StalePolicy};
+use crate::config::{CLOCK_SKEW, Config, StalePolicy};
 use crate::response::{EarlyResponse, RejectionKind, Skipped};
 use crate::telemetry;
 
@@ -13,14 +13,14 @@ pub(crate) fn check(event: &Event, config: &Config) -> Result<(), EarlyResponse>
     }
     let age = config.clock.now().duration_since(event.timestamp);
     telemetry::event_age(Duration::try_from(age).unwrap_or_default());
-    let Some(max_age) = config.max_age else { return Ok(()) };
+    let Some((max_age, policy)) = config.max_age else { return Ok(()) };
     let kind = match Duration::try_from(age) {
         Ok(age) if age > max_age => RejectionKind::EventTooOld,
-        Err(_) if age.unsigned_abs() > config.clock_skew => RejectionKind::EventTooNew,
+        Err(_) if age.unsigned_abs() > CLOCK_SKEW => RejectionKind::EventTooNew,
         _ => return Ok(()),
     };
-    Err(match config.stale_policy {
+    Err(match policy {
         StalePolicy::Reject => kind.into(),
-        StalePolicy::Acknowledge => Skipped::Stale.into(),
+        StalePolicy::Acknowledge => EarlyResponse::Skipped(Skipped::Stale),
     })
 }

@@ -8,16 +8,24 @@ use crate::response::{Rejection, RejectionKind};
 /// Checks 1 to 4: everything that can be checked before the body is read.
 pub(crate) fn check(head: &Parts, config: &Config) -> Result<Signature, Rejection> {
     if head.method != Method::POST {
-        return Err(Rejection::new(RejectionKind::MethodNotAllowed));
+        return Err(RejectionKind::MethodNotAllowed.into());
     }
     if !is_identity(&head.headers) {
-        return Err(Rejection::new(RejectionKind::ContentEncoding));
+        return Err(RejectionKind::ContentEncoding.into());
     }
     let signature = signature(&head.headers, config)?;
-    if content_length(&head.headers).is_some_and(|length| length > config.body_limit as u64) {
-        return Err(Rejection::body_too_large(config.body_limit));
-    }
+    check_length(content_length(&head.headers).unwrap_or_default(), config)?;
     Ok(signature)
+}
+
+/// Rejects a body of at least this length, if that is above the limit.
+pub(crate) fn check_length(length: u64, config: &Config) -> Result<(), Rejection> {
+    let limit = config.body_limit;
+    if length > limit as u64 {
+        let detail = format!("the body is longer than {limit} bytes");
+        return Err(Rejection::with_detail(RejectionKind::BodyTooLarge, detail));
+    }
+    Ok(())
 }
 
 fn is_identity(headers: &HeaderMap) -> bool {
@@ -27,15 +35,19 @@ fn is_identity(headers: &HeaderMap) -> bool {
 
 fn signature(headers: &HeaderMap, config: &Config) -> Result<Signature, Rejection> {
     // `get` would return only the first of several header lines.
-    let mut values = headers.get_all(&config.signature_header).iter();
+    let header = &config.signature_header;
+    let mut values = headers.get_all(header).iter();
     let Some(value) = values.next() else {
-        return Err(Rejection::signature_missing(config.signature_header.clone()));
+        let detail = format!("the header `{header}` is missing");
+        return Err(Rejection::with_detail(RejectionKind::SignatureMissing, detail));
     };
     let repeated = values.count();
     if repeated > 0 {
-        return Err(Rejection::signature_repeated(config.signature_header.clone(), repeated + 1));
+        let detail = format!("there are {} headers `{header}`; send exactly one", repeated + 1);
+        return Err(Rejection::with_detail(RejectionKind::SignatureRepeated, detail));
     }
-    Signature::from_base64(value.as_bytes()).map_err(Rejection::signature_malformed)
+    Signature::from_base64(value.as_bytes())
+        .map_err(|error| Rejection::with_detail(RejectionKind::SignatureMalformed, error.to_string()))
 }
 
 /// Returns the declared length. The server rejects an invalid one; reading is capped in any case.

@@ -1,4 +1,5 @@
-//! Checks 1 to 8, cheap before expensive, in the order in which `service.rs` calls them. None of them calls the store.
+//! Checks 1 to 8, cheap before expensive, in the order in which `service.rs` calls them. None of them calls
+//! the store.
 //!
 //! | # | check | file |
 //! |---|---|---|

@@ -93,19 +93,22 @@ async fn counts_event_that_did_not_start_as_rejected() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let receiver = TestReceiver::with(
-        |builder| builder.with_max_running_handlers(1).with_duplicate_wait(Duration::ZERO),
+    let receiver = TestReceiver::one_at_a_time(
+        |builder| builder,
         async |_| {
             sleep(Duration::from_secs(1)).await;
             Ok(StatusCode::OK)
         },
     );
     let (running, rejected) = (TestEvent::busy(), TestEvent::busy());
-    tokio::join!(receiver.deliver(&running), receiver.deliver(&rejected));
+    tokio::join!(receiver.deliver(&running), receiver.deliver(&rejected), async {
+        sleep(Duration::from_millis(500)).await;
+        receiver.layer.drain().await;
+    });
     let counted = counters(&snapshotter);
     let value = |name: &str| counted.get(name).copied().unwrap_or_default();
     assert_eq!((value("accepted_total"), value("handled_total"), value("released_total")), (1.0, 1.0, 0.0));
-    assert_eq!(value("rejected_total{reason=overloaded}"), 1.0);
+    assert_eq!(value("rejected_total{reason=shutting-down}"), 1.0);
 }
 
 /// With tenants, the label tells whose secret matched.

@@ -7,16 +7,20 @@ use axum::body::Body;
 use futures_util::future::join_all;
 use http::{Request, Response, StatusCode, Version, header};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{NotReady, StoreFailurePolicy, WebhookLayer};
+use roomz_webhook::{Rejection, RejectionKind, WebhookLayer};
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::support::{Fault, Op, TestReceiver, secret};
 
+async fn check(layer: &WebhookLayer) -> Result<(), RejectionKind> {
+    layer.check_ready().await.map_err(|rejection: Rejection| rejection.kind())
+}
+
 #[tokio::test(start_paused = true)]
 async fn ready_while_store_answers() {
     let receiver = TestReceiver::new();
-    assert_eq!(receiver.layer.check_ready().await, Ok(()));
+    assert_eq!(check(&receiver.layer).await, Ok(()));
     assert_eq!((receiver.store.calls(Op::Renew), receiver.store.total_calls()), (1, 1));
 }
 
@@ -26,10 +30,10 @@ async fn not_ready_while_store_fails() {
         let receiver = TestReceiver::new();
         receiver.store.inject(Op::Renew, fault, 1);
         let start = Instant::now();
-        assert_eq!(receiver.layer.check_ready().await, Err(NotReady::StoreUnavailable), "{fault:?}");
+        assert_eq!(check(&receiver.layer).await, Err(RejectionKind::StoreUnavailable), "{fault:?}");
         assert!(start.elapsed() <= Duration::from_secs(2), "the store timeout");
         advance(Duration::from_secs(1)).await;
-        assert_eq!(receiver.layer.check_ready().await, Ok(()), "the store is available again: {fault:?}");
+        assert_eq!(check(&receiver.layer).await, Ok(()), "the store is available again: {fault:?}");
     }
 }
 
@@ -41,15 +45,15 @@ async fn many_probes_call_store_once_per_second() {
         if let Some(fault) = fault {
             receiver.store.inject(Op::Renew, fault, 1);
         }
-        let expected = if fault.is_some() { Err(NotReady::StoreUnavailable) } else { Ok(()) };
-        let results = join_all((0..1_000).map(|_| receiver.layer.check_ready())).await;
+        let expected = if fault.is_some() { Err(RejectionKind::StoreUnavailable) } else { Ok(()) };
+        let results = join_all((0..1_000).map(|_| check(&receiver.layer))).await;
         assert!(results.iter().all(|result| *result == expected), "{fault:?}");
         assert_eq!(receiver.store.total_calls(), 1, "{fault:?}");
         advance(Duration::from_millis(999)).await;
-        assert_eq!(receiver.layer.check_ready().await, expected);
+        assert_eq!(check(&receiver.layer).await, expected);
         assert_eq!(receiver.store.total_calls(), 1, "{fault:?}");
         advance(Duration::from_millis(1)).await;
-        assert_eq!(receiver.layer.check_ready().await, Ok(()));
+        assert_eq!(check(&receiver.layer).await, Ok(()));
         assert_eq!(receiver.store.total_calls(), 2, "{fault:?}");
     }
 }
@@ -57,14 +61,11 @@ async fn many_probes_call_store_once_per_second() {
 /// A layer that fails open handles deliveries without the store.
 #[tokio::test(start_paused = true)]
 async fn fail_open_is_ready_without_store() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
-        async |_| Ok(StatusCode::OK),
-    );
+    let receiver = TestReceiver::with(|builder| builder.with_fail_open(), async |_| Ok(StatusCode::OK));
     receiver.store.inject(Op::Renew, Fault::Error, usize::MAX);
-    assert_eq!(receiver.layer.check_ready().await, Ok(()));
+    assert_eq!(check(&receiver.layer).await, Ok(()));
     receiver.layer.begin_shutdown();
-    assert_eq!(receiver.layer.check_ready().await, Err(NotReady::ShuttingDown));
+    assert_eq!(check(&receiver.layer).await, Err(RejectionKind::ShuttingDown));
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +73,7 @@ async fn handles_deliveries_after_shutdown_begins() {
     let receiver = TestReceiver::new();
     assert!(receiver.deliver(&TestEvent::busy()).await.headers.get(header::CONNECTION).is_none());
     receiver.layer.begin_shutdown();
-    assert_eq!(receiver.layer.clone().check_ready().await, Err(NotReady::ShuttingDown));
+    assert_eq!(check(&receiver.layer.clone()).await, Err(RejectionKind::ShuttingDown));
     assert_eq!(receiver.store.calls(Op::Renew), 0, "the store was not asked");
 
     let handled = receiver.deliver(&TestEvent::busy()).await;
@@ -108,13 +109,14 @@ async fn not_ready_while_draining() {
         },
         async {
             sleep(Duration::from_secs(2)).await;
-            assert_eq!(receiver.layer.check_ready().await, Err(NotReady::ShuttingDown));
+            assert_eq!(check(&receiver.layer).await, Err(RejectionKind::ShuttingDown));
         },
     );
-    assert_eq!(receiver.layer.check_ready().await, Ok(()), "the drain is over");
+    assert_eq!(check(&receiver.layer).await, Ok(()), "the drain is over");
 }
 
-/// A probe that gives up before the store timeout does not start another check, and the next probe gets the result.
+/// A probe that gives up before the store timeout does not start another check, and the next probe gets the
+/// result.
 #[tokio::test(start_paused = true)]
 async fn abandoned_probe_leaves_its_result() {
     let receiver = TestReceiver::new();
@@ -123,7 +125,7 @@ async fn abandoned_probe_leaves_its_result() {
         let probe = timeout(Duration::from_millis(1), receiver.layer.check_ready());
         assert!(probe.await.is_err(), "no result within the time of the probe");
     }
-    assert_eq!(receiver.layer.check_ready().await, Err(NotReady::StoreUnavailable));
+    assert_eq!(check(&receiver.layer).await, Err(RejectionKind::StoreUnavailable));
     assert_eq!(receiver.store.total_calls(), 1);
 }
 

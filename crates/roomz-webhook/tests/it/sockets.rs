@@ -132,7 +132,8 @@ async fn rejects_raw_malformed_signature_headers() {
     assert_eq!(status(&response), "200", "white space around the value, upper-case name");
 }
 
-// These tests take no real time: when client and server both wait, the paused clock jumps to the next timeout.
+// These tests take no real time: when client and server both wait, the paused clock jumps to the next
+// timeout.
 
 #[tokio::test(start_paused = true)]
 async fn stalled_body_times_out() {

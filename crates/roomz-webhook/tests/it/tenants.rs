@@ -14,8 +14,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use roomz_webhook::store::MemoryStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{
-    BuildErrorKind, Delivery, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, Tenant, TenantLookup,
-    TenantMap, WebhookLayer, async_trait,
+    Delivery, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, Tenant, TenantLookup, TenantMap,
+    WebhookLayer, async_trait,
 };
 use tokio::time::Instant;
 use tower::BoxError;
@@ -172,14 +172,14 @@ async fn tenants_change_while_layer_runs() {
 fn invalid_tenant_is_an_error() {
     assert!(Tenant::new("", secret("s")).unwrap_err().to_string().contains("it is empty"));
     let error = TenantMap::new().insert("/{tenant}", Tenant::new("a", secret("s")).unwrap()).unwrap_err();
-    assert!(matches!(error.kind(), BuildErrorKind::Path { .. }), "{error}");
+    assert!(error.to_string().starts_with("the path is \"/{tenant}\""), "{error}");
     let error =
         WebhookLayer::builder_for_tenants(TenantMap::new()).with_namespace("staging").build().unwrap_err();
-    assert_eq!(*error.kind(), BuildErrorKind::NamespaceWithTenants);
+    assert!(error.to_string().contains("each tenant has its own namespace"), "{error}");
 }
 
-/// Two senders never stop while the secret is rotated: one signs with the old secret until both are valid, then with the
-/// new one. No delivery is rejected.
+/// Two senders never stop while the secret is rotated: one signs with the old secret until both are valid,
+/// then with the new one. No delivery is rejected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rotation_under_load_rejects_nothing() {
     let handle = SecretsHandle::new(secret("generation 0"));

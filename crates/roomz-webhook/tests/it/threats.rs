@@ -1,4 +1,5 @@
-//! Forged bodies and signatures. `checks` has the attacks on headers, sizes and JSON; `sockets` those on connections.
+//! Forged bodies and signatures. `checks` has the attacks on headers, sizes and JSON; `sockets` those on
+//! connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

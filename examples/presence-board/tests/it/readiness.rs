@@ -42,7 +42,7 @@ fn not_ready_while_store_is_down() {
     assert_eq!(wait_for_status(&program, 200), "ready");
 
     server.kill();
-    assert!(wait_for_status(&program, 503).starts_with("store unavailable"));
+    assert!(wait_for_status(&program, 503).starts_with("the store of the receiver is unavailable"));
     assert_eq!(program.deliver(&TestEvent::busy()), 503);
     assert_eq!(get(&program, "/healthz"), (200, "ok".to_owned()));
 
@@ -56,7 +56,7 @@ fn handles_deliveries_during_shutdown_delay() {
     let program = Program::start(&["--listen", "127.0.0.1:0", "--shutdown-delay", "5"]);
     assert_eq!(get(&program, "/readyz"), (200, "ready".to_owned()));
     program.signal("TERM");
-    assert_eq!(wait_for_status(&program, 503), "shutting down");
+    assert!(wait_for_status(&program, 503).starts_with("the receiver is shutting down"));
     assert_eq!(program.deliver(&TestEvent::busy()), 200);
     assert!(program.wait().success());
 }

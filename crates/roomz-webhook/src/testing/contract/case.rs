@@ -1,4 +1,3 @@
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +16,9 @@ pub(super) const BODY: &[u8] = b"the body";
 
 pub(super) const OTHER_BODY: &[u8] = b"another body";
 
+/// A lease and a retention that do not end during a test.
+pub(super) const KEPT: (Duration, Duration) = (LONG, LONG);
+
 /// One event, claimed through each store instance in turn.
 #[derive(Clone)]
 pub(super) struct Case {
@@ -31,7 +33,11 @@ impl Case {
     }
 
     pub(super) fn with_key(subject: &StoreUnderTest, namespace: &str, id: EventId) -> Self {
-        Self { stores: subject.stores(), turn: Arc::default(), key: ClaimKey::new(namespace.into(), id) }
+        Self {
+            stores: subject.stores.clone(),
+            turn: Arc::default(),
+            key: ClaimKey::new(namespace.into(), id),
+        }
     }
 
     /// Returns the next instance.
@@ -43,21 +49,34 @@ impl Case {
         }
     }
 
-    pub(super) async fn claim_kept(&self, owner: Owner, lease: Duration, retention: Duration) -> ClaimState {
-        let request = ClaimRequest::new(owner, Fingerprint::of(BODY), lease, retention);
-        expect_reply("claim", self.store().claim(&self.key, &request)).await.state
+    /// A case whose event a new owner has claimed with this lease, as attempt 1.
+    pub(super) async fn claimed(subject: &StoreUnderTest, lease: Duration) -> (Self, Owner) {
+        let (case, owner) = (Self::new(subject), Owner::random());
+        assert_eq!(case.claim_for(owner, lease).await, claimed(1));
+        (case, owner)
     }
 
-    pub(super) async fn claim_body(&self, owner: Owner, body: &[u8], lease: Duration) -> (ClaimState, bool) {
-        let request = ClaimRequest::new(owner, Fingerprint::of(body), lease, LONG);
+    /// Claims with a lease and a retention, and returns the state and whether the body is that of the first
+    /// claim.
+    pub(super) async fn claim_body(
+        &self,
+        owner: Owner,
+        body: &[u8],
+        (lease, retention): (Duration, Duration),
+    ) -> (ClaimState, bool) {
+        let request = ClaimRequest::new(owner, Fingerprint::of(body), lease, retention);
         let claim = expect_reply("claim", self.store().claim(&self.key, &request)).await;
         (claim.state, claim.fingerprint_matches)
     }
 
-    pub(super) async fn claim_for(&self, owner: Owner, lease: Duration) -> ClaimState {
-        let (state, matches) = self.claim_body(owner, BODY, lease).await;
+    pub(super) async fn claim_kept(&self, owner: Owner, lease: Duration, retention: Duration) -> ClaimState {
+        let (state, matches) = self.claim_body(owner, BODY, (lease, retention)).await;
         assert!(matches, "the fingerprint is the same, but was reported as a mismatch");
         state
+    }
+
+    pub(super) async fn claim_for(&self, owner: Owner, lease: Duration) -> ClaimState {
+        self.claim_kept(owner, lease, LONG).await
     }
 
     pub(super) async fn claim(&self, owner: Owner) -> ClaimState {
@@ -69,55 +88,37 @@ impl Case {
         self.claim(Owner::random()).await
     }
 
-    pub(super) async fn renew(&self, owner: Owner, lease: Duration) -> Reply {
-        let settled = expect_reply("renew", self.store().renew(&self.key, owner, lease)).await;
-        Reply { operation: "renew", settled }
+    pub(super) async fn renew(&self, owner: Owner, lease: Duration) -> Settled {
+        expect_reply("renew", self.store().renew(&self.key, owner, lease)).await
     }
 
-    pub(super) async fn complete(&self, owner: Owner) -> Reply {
-        let settled = expect_reply("complete", self.store().complete(&self.key, owner, LONG)).await;
-        Reply { operation: "complete", settled }
+    pub(super) async fn complete(&self, owner: Owner) -> Settled {
+        self.complete_kept(owner, LONG).await
     }
 
-    pub(super) async fn release(&self, owner: Owner) -> Reply {
-        let settled = expect_reply("release", self.store().release(&self.key, owner)).await;
-        Reply { operation: "release", settled }
+    pub(super) async fn complete_kept(&self, owner: Owner, retention: Duration) -> Settled {
+        expect_reply("complete", self.store().complete(&self.key, owner, retention)).await
+    }
+
+    pub(super) async fn release(&self, owner: Owner) -> Settled {
+        expect_reply("release", self.store().release(&self.key, owner)).await
     }
 
     pub(super) async fn assert_in_flight(&self) {
-        let state = self.state().await;
-        assert!(matches!(state, ClaimState::InFlight { .. }), "expected InFlight, found {state:?}");
+        assert_in_flight(self.state().await);
     }
 }
 
-/// The result of an operation, which a failed assertion prints together with the operation's name.
-#[derive(Clone, Copy)]
-pub(super) struct Reply {
-    operation: &'static str,
-    pub(super) settled: Settled,
-}
-
-impl PartialEq<Settled> for Reply {
-    fn eq(&self, settled: &Settled) -> bool {
-        self.settled == *settled
-    }
-}
-
-impl fmt::Debug for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} returned {:?}", self.operation, self.settled)
-    }
+pub(super) fn assert_in_flight(state: ClaimState) {
+    assert!(matches!(state, ClaimState::InFlight { .. }), "expected InFlight, found {state:?}");
 }
 
 pub(super) fn random_id() -> EventId {
-    Uuid::from_bytes(Owner::random().to_bytes()).into()
+    EventId::from_uuid(Uuid::from_bytes(Owner::random().to_bytes()))
 }
 
 /// Returns the store's reply. Panics when the operation fails or takes longer than any store should.
-pub(super) async fn expect_reply<T>(
-    operation: &str,
-    reply: impl Future<Output = Result<T, StoreError>>,
-) -> T {
+async fn expect_reply<T>(operation: &str, reply: impl Future<Output = Result<T, StoreError>>) -> T {
     match tokio::time::timeout(Duration::from_secs(30), reply).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => panic!("`{operation}` failed: {error:?}"),

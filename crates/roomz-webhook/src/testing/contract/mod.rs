@@ -23,9 +23,9 @@ pub use self::time::*;
 
 /// Defines one test for each requirement of an `IdempotencyStore`, in a module of the given name.
 ///
-/// The second argument is a future that creates a [`StoreUnderTest`](crate::testing::StoreUnderTest). It runs once per
-/// test. It may also return `Option<StoreUnderTest>`: with `None`, for example without a server, the tests pass without
-/// doing anything. A new minor version of this crate may add tests.
+/// The second argument is a future that creates a [`StoreUnderTest`](crate::testing::StoreUnderTest). It runs
+/// once per test. It may also return `Option<StoreUnderTest>`: with `None`, for example without a server, the
+/// tests pass without doing anything. A new minor version of this crate may add tests.
 ///
 /// ```
 /// use roomz_webhook::store::MemoryStore;

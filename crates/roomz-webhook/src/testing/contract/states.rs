@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use roomz_protocol::Uuid;
+use roomz_protocol::{EventId, Uuid};
 
-use super::case::{BODY, Case, LONG, OTHER_BODY, claimed, random_id};
+use super::case::{Case, KEPT, LONG, OTHER_BODY, assert_in_flight, claimed, random_id};
 use crate::store::{ClaimState, Owner, Settled};
 use crate::testing::store_under_test::StoreUnderTest;
 
 pub async fn shares_claims_between_instances(store: &StoreUnderTest) {
-    let instances = store.stores();
-    for instance in &instances {
+    for instance in &store.stores {
         let case = Case { stores: vec![Arc::clone(instance)], ..Case::new(store) };
-        assert_eq!(case.claim(Owner::random()).await, claimed(1));
-        for peer in &instances {
+        assert_eq!(case.state().await, claimed(1));
+        for peer in &store.stores {
             let peer = Case { stores: vec![Arc::clone(peer)], ..case.clone() };
             let state = peer.state().await;
             assert!(
@@ -25,13 +24,11 @@ pub async fn shares_claims_between_instances(store: &StoreUnderTest) {
 }
 
 pub async fn first_claim_is_attempt_one(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    assert_eq!(case.claim(Owner::random()).await, claimed(1));
+    assert_eq!(Case::new(store).state().await, claimed(1));
 }
 
 pub async fn live_claim_is_in_flight_for_others(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    assert_eq!(case.claim(Owner::random()).await, claimed(1));
+    let (case, _) = Case::claimed(store, LONG).await;
     for _ in 0..3 {
         match case.state().await {
             ClaimState::InFlight { remaining } => {
@@ -44,9 +41,7 @@ pub async fn live_claim_is_in_flight_for_others(store: &StoreUnderTest) {
 }
 
 pub async fn completed_event_is_done_for_all(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let owner = Owner::random();
-    assert_eq!(case.claim(owner).await, claimed(1));
+    let (case, owner) = Case::claimed(store, LONG).await;
     assert_eq!(case.complete(owner).await, Settled::Applied);
     for _ in 0..3 {
         assert_eq!(case.state().await, ClaimState::Done);
@@ -55,13 +50,8 @@ pub async fn completed_event_is_done_for_all(store: &StoreUnderTest) {
 }
 
 pub async fn old_owner_is_in_flight_after_takeover(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (stale, new, lease) = (Owner::random(), Owner::random(), store.short());
-    assert_eq!(case.claim_for(stale, lease).await, claimed(1));
-    store.pass(lease + lease / 5).await;
-    assert_eq!(case.claim(new).await, claimed(2));
-    let state = case.claim(stale).await;
-    assert!(matches!(state, ClaimState::InFlight { .. }), "two owners hold the claim: {state:?}");
+    let (case, stale, new) = taken_over(store).await;
+    assert_in_flight(case.claim(stale).await);
     assert_eq!(case.complete(new).await, Settled::Applied);
 }
 
@@ -75,40 +65,33 @@ pub async fn released_event_keeps_attempt_count(store: &StoreUnderTest) {
 }
 
 pub async fn owner_settles_after_lease_without_takeover(store: &StoreUnderTest) {
-    let (lease, owner) = (store.short(), Owner::random());
-    let cases: Vec<_> = (0..3).map(|_| Case::new(store)).collect();
-    for case in &cases {
-        assert_eq!(case.claim_for(owner, lease).await, claimed(1));
-    }
-    store.pass(lease + lease / 5).await;
-    let [completed, released, renewed] = &cases[..] else { return };
-    assert_eq!(completed.complete(owner).await, Settled::Applied);
+    let lease = store.short();
+    let (completed, completer) = Case::claimed(store, lease).await;
+    let (released, releaser) = Case::claimed(store, lease).await;
+    let (renewed, renewer) = Case::claimed(store, lease).await;
+    store.end(lease).await;
+    assert_eq!(completed.complete(completer).await, Settled::Applied);
     assert_eq!(completed.state().await, ClaimState::Done);
-    assert_eq!(released.release(owner).await, Settled::Applied);
+    assert_eq!(released.release(releaser).await, Settled::Applied);
     assert_eq!(released.state().await, claimed(2));
-    assert_eq!(renewed.renew(owner, LONG).await, Settled::Applied);
+    assert_eq!(renewed.renew(renewer, LONG).await, Settled::Applied);
     renewed.assert_in_flight().await;
 }
 
 pub async fn other_owner_cannot_settle(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, other, lease) = (Owner::random(), Owner::random(), store.short());
-    assert_eq!(case.claim_for(owner, lease).await, claimed(1));
+    let (lease, other) = (store.short(), Owner::random());
+    let (case, _) = Case::claimed(store, lease).await;
     assert_eq!(case.renew(other, LONG).await, Settled::Lost);
     assert_eq!(case.complete(other).await, Settled::Lost);
     assert_eq!(case.release(other).await, Settled::Lost);
     case.assert_in_flight().await;
-    store.pass(lease + lease / 5).await;
+    store.end(lease).await;
     assert_eq!(case.complete(other).await, Settled::Lost, "also after the lease");
     assert_eq!(case.state().await, claimed(2), "the other owner's renewal changed nothing");
 }
 
 pub async fn stale_owner_loses(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (stale, new, lease) = (Owner::random(), Owner::random(), store.short());
-    assert_eq!(case.claim_for(stale, lease).await, claimed(1));
-    store.pass(lease + lease / 5).await;
-    assert_eq!(case.claim(new).await, claimed(2));
+    let (case, stale, new) = taken_over(store).await;
     assert_eq!(case.renew(stale, LONG).await, Settled::Lost);
     assert_eq!(case.release(stale).await, Settled::Lost);
     assert_eq!(case.complete(stale).await, Settled::Lost);
@@ -119,8 +102,7 @@ pub async fn stale_owner_loses(store: &StoreUnderTest) {
 }
 
 pub async fn unclaimed_event_cannot_be_settled(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let owner = Owner::random();
+    let (case, owner) = (Case::new(store), Owner::random());
     assert_eq!(case.renew(owner, LONG).await, Settled::Lost);
     assert_eq!(case.complete(owner).await, Settled::Lost);
     assert_eq!(case.release(owner).await, Settled::Lost);
@@ -128,9 +110,7 @@ pub async fn unclaimed_event_cannot_be_settled(store: &StoreUnderTest) {
 }
 
 pub async fn completed_event_cannot_be_renewed_or_released(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let owner = Owner::random();
-    assert_eq!(case.claim(owner).await, claimed(1));
+    let (case, owner) = Case::claimed(store, LONG).await;
     assert_eq!(case.complete(owner).await, Settled::Applied);
     assert_eq!(case.renew(owner, LONG).await, Settled::Lost);
     assert_eq!(case.release(owner).await, Settled::Lost);
@@ -138,8 +118,7 @@ pub async fn completed_event_cannot_be_renewed_or_released(store: &StoreUnderTes
 }
 
 pub async fn renewal_keeps_attempt(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let owner = Owner::random();
+    let (case, owner) = (Case::new(store), Owner::random());
     for attempt in 1..=3 {
         assert_eq!(case.claim(owner).await, claimed(attempt));
         assert_eq!(case.renew(owner, LONG).await, Settled::Applied);
@@ -148,21 +127,18 @@ pub async fn renewal_keeps_attempt(store: &StoreUnderTest) {
 }
 
 pub async fn released_event_cannot_be_settled(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, next) = (Owner::random(), Owner::random());
-    assert_eq!(case.claim(owner).await, claimed(1));
+    let (case, owner) = Case::claimed(store, LONG).await;
     assert_eq!(case.release(owner).await, Settled::Applied);
     assert_eq!(case.complete(owner).await, Settled::Lost);
     assert_eq!(case.renew(owner, LONG).await, Settled::Lost);
-    assert_eq!(case.claim(next).await, claimed(2));
+    assert_eq!(case.state().await, claimed(2));
     assert_eq!(case.release(owner).await, Settled::Lost, "another owner holds the claim now");
     case.assert_in_flight().await;
 }
 
 pub async fn repeated_claim_keeps_attempt(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, lease) = (Owner::random(), store.short());
-    assert_eq!(case.claim_for(owner, lease).await, claimed(1));
+    let lease = store.short();
+    let (case, owner) = Case::claimed(store, lease).await;
     assert_eq!(case.claim_for(owner, lease).await, claimed(1), "a repeated claim is the same attempt");
     store.pass(lease * 3 / 4).await;
     assert_eq!(case.claim_for(owner, lease).await, claimed(1));
@@ -172,9 +148,7 @@ pub async fn repeated_claim_keeps_attempt(store: &StoreUnderTest) {
 }
 
 pub async fn repeated_completion_is_applied(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let owner = Owner::random();
-    assert_eq!(case.claim(owner).await, claimed(1));
+    let (case, owner) = Case::claimed(store, LONG).await;
     assert_eq!(case.complete(owner).await, Settled::Applied);
     assert_eq!(case.complete(owner).await, Settled::Applied);
     assert_eq!(case.complete(Owner::random()).await, Settled::Lost, "only for its owner");
@@ -182,51 +156,51 @@ pub async fn repeated_completion_is_applied(store: &StoreUnderTest) {
 }
 
 pub async fn reports_fingerprint_mismatch_in_every_state(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let owner = Owner::random();
-    assert_eq!(case.claim(owner).await, claimed(1));
-    let (state, matches) = case.claim_body(Owner::random(), OTHER_BODY, LONG).await;
-    assert!(matches!(state, ClaimState::InFlight { .. }) && !matches, "{state:?}, matches: {matches}");
-
+    let (case, owner) = Case::claimed(store, LONG).await;
+    let (state, matches) = case.claim_body(Owner::random(), OTHER_BODY, KEPT).await;
+    assert_in_flight(state);
+    assert!(!matches, "the body is another one");
     assert_eq!(case.release(owner).await, Settled::Applied);
-    assert_eq!(case.claim_body(owner, OTHER_BODY, LONG).await, (claimed(2), false));
-    assert_eq!(
-        case.claim_body(owner, BODY, LONG).await,
-        (claimed(2), true),
-        "the first body's fingerprint stays"
-    );
+    assert_eq!(case.claim_body(owner, OTHER_BODY, KEPT).await, (claimed(2), false));
+    assert_eq!(case.claim(owner).await, claimed(2), "the first body's fingerprint stays");
     assert_eq!(case.complete(owner).await, Settled::Applied);
-    assert_eq!(case.claim_body(owner, OTHER_BODY, LONG).await, (ClaimState::Done, false));
-    assert_eq!(case.claim_body(owner, BODY, LONG).await, (ClaimState::Done, true));
+    assert_eq!(case.claim_body(owner, OTHER_BODY, KEPT).await, (ClaimState::Done, false));
+    assert_eq!(case.claim(owner).await, ClaimState::Done);
 
-    let (case, lease) = (Case::new(store), store.short());
-    assert_eq!(case.claim_for(owner, lease).await, claimed(1));
-    store.pass(lease + lease / 5).await;
-    let owner = Owner::random();
-    assert_eq!(case.claim_body(owner, OTHER_BODY, LONG).await, (claimed(2), false));
-    let (state, matches) = case.claim_body(Owner::random(), BODY, LONG).await;
-    assert!(
-        matches!(state, ClaimState::InFlight { .. }) && matches,
-        "a takeover keeps the first body's fingerprint"
-    );
+    let lease = store.short();
+    let (case, _) = Case::claimed(store, lease).await;
+    store.end(lease).await;
+    assert_eq!(case.claim_body(owner, OTHER_BODY, KEPT).await, (claimed(2), false));
+    // A takeover keeps the first body's fingerprint, which this compares.
+    case.assert_in_flight().await;
     assert_eq!(case.complete(owner).await, Settled::Applied);
-    assert_eq!(case.claim_body(owner, OTHER_BODY, LONG).await, (ClaimState::Done, false));
+    assert_eq!(case.claim_body(owner, OTHER_BODY, KEPT).await, (ClaimState::Done, false));
 }
 
 pub async fn namespaces_are_separate(store: &StoreUnderTest) {
     let id = random_id();
     for namespace in ["one", "two", "one:two", "one/two", "{one}", "ONE", "ünë", "one "] {
-        let case = Case::with_key(store, namespace, id);
-        let owner = Owner::random();
+        let (case, owner) = (Case::with_key(store, namespace, id), Owner::random());
         assert_eq!(case.claim(owner).await, claimed(1), "in {namespace:?}");
         assert_eq!(case.complete(owner).await, Settled::Applied, "in {namespace:?}");
     }
 }
 
 pub async fn compares_every_bit_of_id(store: &StoreUnderTest) {
-    let id = random_id().as_uuid().as_u128();
+    let id = random_id();
+    assert_eq!(Case::with_key(store, "contract", id).state().await, claimed(1));
+    let id = id.as_uuid().as_u128();
     for bit in 0..128 {
-        let case = Case::with_key(store, "contract", Uuid::from_u128(id ^ (1 << bit)).into());
-        assert_eq!(case.state().await, claimed(1), "bit {bit}");
+        let id = EventId::from_uuid(Uuid::from_u128(id ^ (1 << bit)));
+        assert_eq!(Case::with_key(store, "contract", id).state().await, claimed(1), "bit {bit}");
     }
+}
+
+/// A case whose lease ended and that another owner claimed. Returns the old and the new owner.
+async fn taken_over(store: &StoreUnderTest) -> (Case, Owner, Owner) {
+    let (lease, new) = (store.short(), Owner::random());
+    let (case, stale) = Case::claimed(store, lease).await;
+    store.end(lease).await;
+    assert_eq!(case.claim(new).await, claimed(2));
+    (case, stale, new)
 }

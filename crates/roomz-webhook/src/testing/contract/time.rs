@@ -1,12 +1,11 @@
 //! Leases and retention.
 
-use super::case::{BODY, Case, LONG, OTHER_BODY, claimed, expect_reply};
+use super::case::{BODY, Case, KEPT, LONG, OTHER_BODY, claimed};
 use crate::store::{ClaimState, Owner, Settled};
 use crate::testing::store_under_test::StoreUnderTest;
 
 pub async fn lease_may_exceed_retention(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, unit) = (Owner::random(), store.short());
+    let (case, owner, unit) = (Case::new(store), Owner::random(), store.short());
     assert_eq!(case.claim_kept(owner, LONG, unit).await, claimed(1));
     store.pass(unit * 2).await;
     case.assert_in_flight().await;
@@ -14,13 +13,9 @@ pub async fn lease_may_exceed_retention(store: &StoreUnderTest) {
 }
 
 pub async fn completed_event_expires_after_retention(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, retention) = (Owner::random(), store.short() * 2);
-    assert_eq!(case.claim(owner).await, claimed(1));
-    assert_eq!(
-        expect_reply("complete", case.store().complete(&case.key, owner, retention)).await,
-        Settled::Applied
-    );
+    let retention = store.short() * 2;
+    let (case, owner) = Case::claimed(store, LONG).await;
+    assert_eq!(case.complete_kept(owner, retention).await, Settled::Applied);
     store.pass(retention / 2).await;
     assert_eq!(case.state().await, ClaimState::Done, "half of the retention is left");
     store.pass(retention * 3 / 4).await;
@@ -28,8 +23,7 @@ pub async fn completed_event_expires_after_retention(store: &StoreUnderTest) {
 }
 
 pub async fn retention_starts_at_completion(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, unit) = (Owner::random(), store.short());
+    let (case, owner, unit) = (Case::new(store), Owner::random(), store.short());
     assert_eq!(case.claim_kept(owner, unit, unit * 2).await, claimed(1));
     store.pass(unit * 3 / 2).await;
     assert_eq!(case.complete(owner).await, Settled::Applied);
@@ -43,7 +37,7 @@ pub async fn takeover_increments_attempt(store: &StoreUnderTest) {
     for attempt in 1..=3 {
         assert_eq!(case.claim_for(Owner::random(), lease).await, claimed(attempt));
         case.assert_in_flight().await;
-        store.pass(lease + lease / 5).await;
+        store.end(lease).await;
     }
 }
 
@@ -58,8 +52,7 @@ pub async fn abandoned_claim_expires_after_retention(store: &StoreUnderTest) {
 }
 
 pub async fn renewed_claim_outlives_retention(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, unit) = (Owner::random(), store.short());
+    let (case, owner, unit) = (Case::new(store), Owner::random(), store.short());
     assert_eq!(case.claim_kept(owner, unit, unit * 2).await, claimed(1));
     for _ in 0..4 {
         store.pass(unit / 2).await;
@@ -72,30 +65,24 @@ pub async fn renewed_claim_outlives_retention(store: &StoreUnderTest) {
 
 pub async fn expired_event_is_new_again(store: &StoreUnderTest) {
     let unit = store.short();
-    let (done, abandoned) = (Case::new(store), Case::new(store));
-    let owner = Owner::random();
-    assert_eq!(done.claim(owner).await, claimed(1));
-    assert_eq!(
-        expect_reply("complete", done.store().complete(&done.key, owner, unit)).await,
-        Settled::Applied
-    );
+    let (abandoned, (done, owner)) = (Case::new(store), Case::claimed(store, LONG).await);
+    assert_eq!(done.complete_kept(owner, unit).await, Settled::Applied);
     assert_eq!(abandoned.claim_kept(owner, unit, unit).await, claimed(1));
-    store.pass(unit + unit / 5).await;
+    store.end(unit).await;
     for case in [done, abandoned] {
         let new = Owner::random();
         assert_eq!(
-            case.claim_body(new, OTHER_BODY, LONG).await,
+            case.claim_body(new, OTHER_BODY, KEPT).await,
             (claimed(1), true),
             "this body is the first"
         );
         assert_eq!(case.complete(new).await, Settled::Applied);
-        assert_eq!(case.claim_body(new, BODY, LONG).await, (ClaimState::Done, false));
+        assert_eq!(case.claim_body(new, BODY, KEPT).await, (ClaimState::Done, false));
     }
 }
 
 pub async fn released_event_expires_after_retention(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, unit) = (Owner::random(), store.short());
+    let (case, owner, unit) = (Case::new(store), Owner::random(), store.short());
     assert_eq!(case.claim_kept(owner, unit, unit * 10).await, claimed(1));
     assert_eq!(case.release(owner).await, Settled::Applied);
     store.pass(unit * 4).await;
@@ -103,18 +90,16 @@ pub async fn released_event_expires_after_retention(store: &StoreUnderTest) {
 }
 
 pub async fn renewal_can_shorten_lease(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, lease) = (Owner::random(), store.short());
-    assert_eq!(case.claim(owner).await, claimed(1));
+    let lease = store.short();
+    let (case, owner) = Case::claimed(store, LONG).await;
     assert_eq!(case.renew(owner, lease).await, Settled::Applied);
-    store.pass(lease + lease / 5).await;
+    store.end(lease).await;
     assert_eq!(case.state().await, claimed(2));
 }
 
 pub async fn in_flight_reports_remaining_lease(store: &StoreUnderTest) {
-    let case = Case::new(store);
     let lease = store.short();
-    assert_eq!(case.claim_for(Owner::random(), lease).await, claimed(1));
+    let (case, _) = Case::claimed(store, lease).await;
     store.pass(lease / 2).await;
     match case.state().await {
         ClaimState::InFlight { remaining } => {
@@ -125,9 +110,8 @@ pub async fn in_flight_reports_remaining_lease(store: &StoreUnderTest) {
 }
 
 pub async fn renewal_extends_lease(store: &StoreUnderTest) {
-    let case = Case::new(store);
-    let (owner, lease) = (Owner::random(), store.short());
-    assert_eq!(case.claim_for(owner, lease).await, claimed(1));
+    let lease = store.short();
+    let (case, owner) = Case::claimed(store, lease).await;
     for _ in 0..3 {
         store.pass(lease / 2).await;
         assert_eq!(case.renew(owner, lease).await, Settled::Applied);
@@ -139,9 +123,8 @@ pub async fn renewal_extends_lease(store: &StoreUnderTest) {
 }
 
 pub async fn duplicate_claim_does_not_extend_lease(store: &StoreUnderTest) {
-    let case = Case::new(store);
     let lease = store.short();
-    assert_eq!(case.claim_for(Owner::random(), lease).await, claimed(1));
+    let (case, _) = Case::claimed(store, lease).await;
     store.pass(lease / 2).await;
     case.assert_in_flight().await;
     store.pass(lease * 3 / 4).await;
@@ -156,11 +139,8 @@ pub async fn expired_claim_cannot_be_settled(store: &StoreUnderTest) {
         assert_eq!(case.claim_kept(owner, unit, unit).await, claimed(1));
     }
     let [renewed, completed, released, done] = &cases[..] else { return };
-    assert_eq!(
-        expect_reply("complete", done.store().complete(&done.key, owner, unit)).await,
-        Settled::Applied
-    );
-    store.pass(unit + unit / 5).await;
+    assert_eq!(done.complete_kept(owner, unit).await, Settled::Applied);
+    store.end(unit).await;
     assert_eq!(renewed.renew(owner, LONG).await, Settled::Lost);
     assert_eq!(completed.complete(owner).await, Settled::Lost);
     assert_eq!(released.release(owner).await, Settled::Lost);

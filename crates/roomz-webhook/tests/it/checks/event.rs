@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use roomz_protocol::Timestamp;
 use roomz_webhook::testing::{ManualClock, TestEvent};
-use roomz_webhook::{EventData, Skipped, StalePolicy};
+use roomz_webhook::{Clock as _, EventData, Skipped, StalePolicy};
 
 use crate::support::TestReceiver;
 
@@ -79,18 +78,13 @@ async fn ignores_event_age_by_default() {
 #[tokio::test(start_paused = true)]
 async fn applies_stale_policy_before_claim() {
     const MAX_AGE: Duration = Duration::from_secs(60);
-    const SKEW: Duration = Duration::from_secs(5);
-    let now = Timestamp::now();
+    const SKEW: Duration = Duration::from_secs(5 * 60);
+    let clock = ManualClock::new();
+    let now = clock.now();
     let with_policy = |policy| {
+        let clock = clock.clone();
         TestReceiver::with(
-            move |builder| {
-                let clock = ManualClock::at(now);
-                builder
-                    .with_max_age(MAX_AGE)
-                    .with_clock_skew(SKEW)
-                    .with_stale_policy(policy)
-                    .with_clock(clock)
-            },
+            move |builder| builder.with_max_age(MAX_AGE, policy).with_clock(clock),
             async |_| Ok(StatusCode::OK),
         )
     };

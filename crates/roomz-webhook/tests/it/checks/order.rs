@@ -9,7 +9,7 @@ use futures_util::stream;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, RejectionKind, WebhookBody, WebhookLayer};
+use roomz_webhook::{Delivery, RejectionKind, StalePolicy, WebhookBody, WebhookLayer};
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
 
 use super::signed;
@@ -31,7 +31,7 @@ async fn valid_delivery_reaches_handler() {
 #[tokio::test]
 async fn checks_run_in_order() {
     let receiver = TestReceiver::with(
-        |builder| builder.with_body_limit(500).with_max_age(Duration::from_secs(60)),
+        |builder| builder.with_body_limit(500).with_max_age(Duration::from_secs(60), StalePolicy::Reject),
         async |_| Ok(StatusCode::OK),
     );
     let old = TestEvent::busy().with("timestamp", "2024-05-21T08:22:32Z");
@@ -94,7 +94,7 @@ async fn rejection_is_problem_json() {
     );
     let rejection = response.rejection.unwrap();
     assert_eq!(rejection.kind(), RejectionKind::SignatureMissing);
-    assert_eq!((rejection.status(), rejection.reason()), (response.status, "signature-missing"));
+    assert_eq!((rejection.status(), rejection.kind().as_str()), (response.status, "signature-missing"));
 }
 
 /// A rejection is a response, never an error.

@@ -17,7 +17,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
 
 use super::OK;
-use crate::support::{Op, TestReceiver, eventually, secret};
+use crate::support::{Op, TestReceiver, secret};
 
 /// `drain` waits for the handler.
 #[tokio::test(start_paused = true)]
@@ -45,34 +45,7 @@ async fn handler_finishes_after_disconnect() {
     assert_eq!(receiver.runs(), 1);
 }
 
-/// The limit counts handlers whose client disconnected. The others wait for their turn.
-#[tokio::test(start_paused = true)]
-async fn limit_counts_disconnected_handlers() {
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (counter, maximum) = (running.clone(), most.clone());
-    let receiver = TestReceiver::with(
-        |builder| builder.with_max_running_handlers(2),
-        move |_| {
-            let (running, most) = (counter.clone(), maximum.clone());
-            async move {
-                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                sleep(Duration::from_secs(1)).await;
-                running.fetch_sub(1, Ordering::SeqCst);
-                OK
-            }
-        },
-    );
-    let events: Vec<_> = (0..10).map(|_| TestEvent::busy()).collect();
-    let deliveries = join_all(events.iter().map(|event| receiver.deliver(event)));
-    assert!(timeout(Duration::from_millis(100), deliveries).await.is_err());
-    sleep(Duration::from_secs(6)).await;
-    assert_eq!((receiver.runs(), most.load(Ordering::SeqCst)), (10, 2));
-    for event in &events {
-        assert_eq!(receiver.deliver(event).await.skipped, Some(Skipped::Duplicate));
-    }
-}
-
-/// tower's limit inside the layer counts them too.
+/// tower's limit inside the layer counts handlers whose client disconnected. The others wait for their turn.
 #[tokio::test(start_paused = true)]
 async fn tower_limit_inside_counts_disconnected_handlers() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -102,47 +75,28 @@ async fn tower_limit_inside_counts_disconnected_handlers() {
     assert_eq!((runs.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (10, 2));
 }
 
-/// An event above the limit waits for the duplicate wait. Then it is released and answered 503.
+/// With `load_shed` between the layer and the limit, an event above the limit fails and is released.
 #[tokio::test(start_paused = true)]
-async fn answers_503_above_running_limit() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_max_running_handlers(1),
-        async |_| {
-            sleep(Duration::from_secs(25)).await;
-            OK
-        },
-    );
-    let (running, event) = (TestEvent::busy(), TestEvent::busy());
-    let start = Instant::now();
-    let (first, (second, elapsed)) = tokio::join!(receiver.deliver(&running), async {
+async fn load_shed_releases_event_above_limit() {
+    let handler = service_fn(async |_: Request<WebhookBody>| {
         sleep(Duration::from_secs(1)).await;
-        (receiver.deliver(&event).await, start.elapsed())
+        Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
     });
-    assert_eq!(first.status, 200);
-    assert_eq!(second.outcome(), (503, "overloaded".into()));
-    assert_eq!((second.headers["retry-after"].as_bytes(), elapsed), (&b"5"[..], Duration::from_secs(11)));
-    assert_eq!(receiver.deliver(&event).await.outcome(), (200, String::new()), "the redelivery runs");
+    let service = ServiceBuilder::new()
+        .layer(WebhookLayer::new(secret()))
+        .load_shed()
+        .layer(GlobalConcurrencyLimitLayer::new(1))
+        .service(handler);
+    let (first, second) = (TestEvent::busy(), TestEvent::busy());
+    let deliver = |event: &TestEvent| service.clone().oneshot(event.request::<Body>("/", &secret()));
+    let (running, shed) = tokio::join!(deliver(&first), deliver(&second));
+    assert_eq!(running.unwrap().status(), 200);
+    assert!(shed.unwrap_err().is::<tower::load_shed::error::Overloaded>());
+    assert_eq!(deliver(&second).await.unwrap().status(), 200, "the redelivery runs");
 }
 
-/// 503 at once above 1 000 events that wait for a running handler.
-#[tokio::test(start_paused = true)]
-async fn limits_queue_of_waiting_events() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_max_running_handlers(1),
-        async |_| {
-            sleep(Duration::from_secs(300)).await;
-            OK
-        },
-    );
-    for _ in 0..1_200 {
-        // The clients disconnect, so no limit outside the layer counts these deliveries.
-        let _ = timeout(Duration::from_micros(10), receiver.deliver(&TestEvent::busy())).await;
-    }
-    eventually("199 events are released", || receiver.store.calls(Op::Release) == 199).await;
-    assert_eq!((receiver.store.calls(Op::Claim), receiver.runs()), (1_200, 1));
-}
-
-/// A response future is dropped on a thread without a runtime. The handler runs on in the runtime that polled it first.
+/// A response future is dropped on a thread without a runtime. The handler runs on in the runtime that polled
+/// it first.
 #[test]
 fn handler_survives_drop_outside_runtime() {
     let (runs, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
@@ -177,7 +131,8 @@ tokio::task_local! {
     static SET_BY_MIDDLEWARE: u32;
 }
 
-/// A handler has its own task, also while the client is connected, so a task-local of the caller is never visible.
+/// A handler has its own task, also while the client is connected, so a task-local of the caller is never
+/// visible.
 #[tokio::test]
 async fn handler_runs_in_its_own_task() {
     let receiver = TestReceiver::with_handler(async |_| {

@@ -54,35 +54,6 @@ async fn drain_rejects_waiting_duplicates() {
     assert_eq!(receiver.deliver(&event).await.status, 500, "the layer accepts deliveries again");
 }
 
-/// A delivery that waits for a running handler to end, because of the limit, does not start when that handler ends.
-#[tokio::test(start_paused = true)]
-async fn drain_starts_no_handler() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_max_running_handlers(1),
-        async |_| {
-            sleep(Duration::from_secs(5)).await;
-            OK
-        },
-    );
-    let (running, queued) = (TestEvent::busy(), TestEvent::busy());
-    let start = Instant::now();
-    let (first, second, ()) = tokio::join!(
-        receiver.deliver(&running),
-        async {
-            sleep(Duration::from_secs(1)).await;
-            (receiver.deliver(&queued).await, start.elapsed())
-        },
-        async {
-            sleep(Duration::from_secs(2)).await;
-            receiver.layer.drain().await;
-        },
-    );
-    assert_eq!(first.status, 200);
-    assert_eq!(second.0.outcome(), (503, "shutting-down".into()));
-    assert_eq!(second.1, Duration::from_secs(2), "when `drain` starts");
-    assert_eq!((receiver.runs(), receiver.store.calls(Op::Release)), (1, 1), "the queued event is released");
-}
-
 /// Deliveries that wait in the inner service until it is ready do not start either.
 #[tokio::test(start_paused = true)]
 async fn drain_starts_no_handler_behind_inner_limit() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, IdReusePolicy, Skipped, StoreFailurePolicy, WebhookLayerBuilder};
+use roomz_webhook::{Delivery, IdReusePolicy, Skipped, WebhookLayerBuilder};
 use tokio::time::sleep;
 
 use super::{OK, scripted};
@@ -109,8 +109,8 @@ async fn retry_survives_reused_id_in_between() {
     }
 }
 
-/// The store loses the claim of the first body, and the second body claims the id and fails. The first body must not complete
-/// the record of the second, even if the store fails meanwhile.
+/// The store loses the claim of the first body, and the second body claims the id and fails. The first body
+/// must not complete the record of the second, even if the store fails meanwhile.
 #[tokio::test(start_paused = true)]
 async fn reclaim_never_completes_other_body() {
     let runs = Arc::new(AtomicUsize::new(0));
@@ -169,9 +169,8 @@ async fn unrecorded_completion_keeps_fingerprint() {
 async fn fail_open_does_not_complete_other_body() {
     for policy in [IdReusePolicy::Process, IdReusePolicy::Reject] {
         let (_, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
-        let settings = move |builder: WebhookLayerBuilder| {
-            builder.with_store_failure_policy(StoreFailurePolicy::FailOpen).with_id_reuse_policy(policy)
-        };
+        let settings =
+            move |builder: WebhookLayerBuilder| builder.with_fail_open().with_id_reuse_policy(policy);
         let receiver = TestReceiver::with(settings, handler);
         let event = TestEvent::busy();
         assert_eq!(receiver.deliver(&event).await.status, 500);

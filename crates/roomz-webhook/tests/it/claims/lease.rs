@@ -77,11 +77,12 @@ async fn reclaims_claim_that_store_lost() {
     assert_eq!(receiver.runs(), 1);
 }
 
-/// An event waits for the limit of running handlers. The store loses its claim, and another process handles the event.
+/// An event waits for a limit inside the layer. The store loses its claim, and another process handles the
+/// event.
 #[tokio::test(start_paused = true)]
 async fn lost_claim_stops_waiting_handler() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_max_running_handlers(1).with_duplicate_wait(LEASE),
+    let receiver = TestReceiver::one_at_a_time(
+        |builder| builder,
         async |_| {
             sleep(LEASE / 2).await;
             OK
@@ -107,7 +108,8 @@ async fn lost_claim_stops_waiting_handler() {
     assert_eq!(receiver.deliver(&waiting).await.skipped, Some(Skipped::Duplicate));
 }
 
-/// The handler blocks its thread for three quarters of the lease. The claim is renewed as soon as the thread is free.
+/// The handler blocks its thread for three quarters of the lease. The claim is renewed as soon as the thread
+/// is free.
 #[tokio::test(start_paused = true)]
 async fn renewal_timer_starts_at_claim() {
     let receiver = TestReceiver::with(
@@ -160,8 +162,8 @@ async fn completed_handler_needs_no_lease() {
         let receiver = TestReceiver::with_layer(layer, store, move |delivery: Delivery| {
             let store = of_handler.clone();
             async move {
-                let claim = delivery.claim();
-                let settled = store.complete(claim.key(), claim.owner(), claim.retention()).await?;
+                let (key, owner, retention) = (delivery.claim_key(), delivery.owner(), delivery.retention());
+                let settled = store.complete(key, owner, retention).await?;
                 assert_eq!(settled, Settled::Applied);
                 sleep(LEASE * 5).await;
                 Ok(status)

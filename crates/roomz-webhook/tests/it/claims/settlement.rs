@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, Skipped, StoreFailurePolicy};
+use roomz_webhook::{Delivery, Skipped};
 use tokio::time::{Instant, sleep};
 
 use super::{LEASE, OK, scripted};
@@ -79,10 +79,7 @@ async fn settlements_end_at_deadline() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let receiver = TestReceiver::with(
-        |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
-        async |_| OK,
-    );
+    let receiver = TestReceiver::with(|builder| builder.with_fail_open(), async |_| OK);
     for op in [Op::Claim, Op::Complete] {
         receiver.store.inject(op, Fault::Hang, usize::MAX);
     }
@@ -173,10 +170,7 @@ async fn completion_after_takeover_is_lost_not_restored() {
 /// Until the store recovers, this process recognises the duplicate.
 #[tokio::test(start_paused = true)]
 async fn fail_open_records_completion_later() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
-        async |_| OK,
-    );
+    let receiver = TestReceiver::with(|builder| builder.with_fail_open(), async |_| OK);
     for op in [Op::Claim, Op::Complete] {
         receiver.store.inject(op, Fault::Error, 3);
     }
@@ -242,10 +236,7 @@ async fn notifies_waiter_before_store_recovers() {
 #[tokio::test(start_paused = true)]
 async fn fail_open_releases_claim_applied_late() {
     let (_, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
-    let receiver = TestReceiver::with(
-        |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
-        handler,
-    );
+    let receiver = TestReceiver::with(|builder| builder.with_fail_open(), handler);
     receiver.store.inject(Op::Claim, Fault::AppliedLate(Duration::from_secs(3)), 1);
     let event = TestEvent::busy();
     assert_eq!(receiver.deliver(&event).await.status, 500);
@@ -256,17 +247,16 @@ async fn fail_open_releases_claim_applied_late() {
 /// Another delivery claims the event during the outage, and its handler fails.
 #[tokio::test(start_paused = true)]
 async fn fail_open_completes_despite_failed_run() {
-    let receiver =
-        TestReceiver::with(|builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen), {
-            let runs = Arc::new(AtomicUsize::new(0));
-            move |_: Delivery| {
-                let first = runs.fetch_add(1, Ordering::SeqCst) == 0;
-                async move {
-                    sleep(Duration::from_secs(if first { 2 } else { 4 })).await;
-                    Ok(if first { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR })
-                }
+    let receiver = TestReceiver::with(|builder| builder.with_fail_open(), {
+        let runs = Arc::new(AtomicUsize::new(0));
+        move |_: Delivery| {
+            let first = runs.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                sleep(Duration::from_secs(if first { 2 } else { 4 })).await;
+                Ok(if first { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR })
             }
-        });
+        }
+    });
     receiver.store.inject(Op::Claim, Fault::Error, 1);
     let event = TestEvent::busy();
     let (first, second) = tokio::join!(receiver.deliver(&event), async {

@@ -11,7 +11,7 @@ use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, IdempotencyStore, MemoryStore, Owner, Settled, StoreError, async_trait,
 };
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, Skipped, StoreFailurePolicy};
+use roomz_webhook::{Delivery, Skipped};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -77,7 +77,8 @@ async fn releases_each_unconfirmed_claim() {
     assert!(start.elapsed() < Duration::from_secs(6), "waited {:?}, the lease is 60 s", start.elapsed());
 }
 
-/// The store applies the claim after it was released. It is released again, until three store timeouts after the failure.
+/// The store applies the claim after it was released. It is released again, until three store timeouts after
+/// the failure.
 #[tokio::test(start_paused = true)]
 async fn releases_claim_applied_late() {
     for seconds in [2.5, 3.0, 4.5, 5.5, 6.5, 7.5, 7.9] {
@@ -98,7 +99,7 @@ async fn releases_claim_applied_late() {
 async fn fails_open_by_policy() {
     for fault in [Fault::Error, Fault::Hang, Fault::AppliedThenError, Fault::AppliedThenHang] {
         let receiver = TestReceiver::with(
-            |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
+            |builder| builder.with_fail_open(),
             async |delivery| {
                 assert_eq!(delivery.attempt(), 1);
                 OK
@@ -114,14 +115,12 @@ async fn fails_open_by_policy() {
     }
 }
 
-/// Two deliveries of one event fail open. The second one waits for the limit of running handlers while the first one succeeds.
+/// Two deliveries of one event fail open. The second one waits for a limit inside the layer while the first
+/// one succeeds.
 #[tokio::test(start_paused = true)]
 async fn fail_open_duplicate_in_queue_does_not_run() {
-    let receiver = TestReceiver::with(
-        |builder| {
-            let builder = builder.with_store_failure_policy(StoreFailurePolicy::FailOpen);
-            builder.with_max_running_handlers(1)
-        },
+    let receiver = TestReceiver::one_at_a_time(
+        |builder| builder.with_fail_open(),
         async |_| {
             sleep(Duration::from_secs(5)).await;
             OK
@@ -142,9 +141,9 @@ async fn fail_open_duplicate_in_queue_does_not_run() {
 /// A duplicate that waits knows that the event is claimed. It gets 503 under both policies.
 #[tokio::test(start_paused = true)]
 async fn outage_never_runs_waiting_duplicate() {
-    for policy in [StoreFailurePolicy::FailClosed, StoreFailurePolicy::FailOpen] {
+    for fails_open in [false, true] {
         let receiver = TestReceiver::with(
-            |builder| builder.with_store_failure_policy(policy),
+            |builder| if fails_open { builder.with_fail_open() } else { builder },
             async |_| {
                 sleep(Duration::from_secs(9)).await;
                 OK
@@ -162,8 +161,8 @@ async fn outage_never_runs_waiting_duplicate() {
             second.await.unwrap()
         });
         assert_eq!(first.status, 200);
-        assert_eq!(second.outcome(), (503, "store-unavailable".into()), "{policy:?}");
-        assert_eq!(receiver.runs(), 1, "{policy:?}");
+        assert_eq!(second.outcome(), (503, "store-unavailable".into()), "{fails_open}");
+        assert_eq!(receiver.runs(), 1, "{fails_open}");
     }
 }
 
@@ -206,12 +205,13 @@ async fn counts_abandoned_releases() {
     assert_eq!(values.collect::<Vec<_>>(), [DebugValue::Counter(500)]);
 }
 
-/// Fail open: the store writes claims without replying, and the handlers fail. All are released when the store recovers.
+/// Fail open: the store writes claims without replying, and the handlers fail. All are released when the
+/// store recovers.
 #[tokio::test(start_paused = true)]
 async fn fail_open_releases_failed_handlers() {
     let receiver = TestReceiver::with(
         |builder| {
-            let builder = builder.with_store_failure_policy(StoreFailurePolicy::FailOpen);
+            let builder = builder.with_fail_open();
             builder.with_duplicate_wait(Duration::ZERO)
         },
         async |_| Ok(StatusCode::INTERNAL_SERVER_ERROR),
@@ -280,10 +280,7 @@ async fn store_panic_before_future_is_store_failure() {
 /// A full store replied: without a claim, duplicates would run concurrently.
 #[tokio::test(start_paused = true)]
 async fn full_store_never_fails_open() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_store_failure_policy(StoreFailurePolicy::FailOpen),
-        async |_| OK,
-    );
+    let receiver = TestReceiver::with(|builder| builder.with_fail_open(), async |_| OK);
     receiver.store.inject(Op::Claim, Fault::Full, 2);
     let event = TestEvent::busy();
     for _ in 0..2 {

@@ -11,8 +11,9 @@ use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{
     Delivery, Rejection, ResponseBody, Skipped, WebhookBody, WebhookLayer, WebhookLayerBuilder,
 };
+use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
+use tower::{BoxError, Layer as _, Service, ServiceExt as _, service_fn};
 
 use super::{FaultyStore, TokioClock, secret};
 
@@ -53,9 +54,24 @@ impl TestReceiver {
         H: Fn(Delivery) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
     {
-        let store = FaultyStore::new(MemoryStore::builder().with_clock(TokioClock::new()).build());
-        let builder = WebhookLayer::builder(secret()).with_store(store.clone()).with_clock(TokioClock::new());
+        let (store, builder) = store_and_builder();
         Self::with_layer(settings(builder).build().unwrap(), store, handler)
+    }
+
+    /// These settings, and this handler behind a limit of one at a time.
+    pub(crate) fn one_at_a_time<H, F>(
+        settings: impl FnOnce(WebhookLayerBuilder) -> WebhookLayerBuilder,
+        handler: H,
+    ) -> Self
+    where
+        H: Fn(Delivery) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
+    {
+        let ((store, builder), runs) = (store_and_builder(), Arc::default());
+        let layer = settings(builder).build().unwrap();
+        let limited = GlobalConcurrencyLimitLayer::new(1).layer(handler_service(handler, &runs));
+        let service = BoxCloneSyncService::new(layer.layer(limited));
+        Self { layer, store, runs, service }
     }
 
     /// This layer, and this handler.
@@ -64,21 +80,8 @@ impl TestReceiver {
         H: Fn(Delivery) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
     {
-        let runs = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&runs);
-        let handler_service = service_fn(move |request: Request<WebhookBody>| {
-            let (handler, counter) = (handler.clone(), Arc::clone(&counter));
-            async move {
-                counter.fetch_add(1, Ordering::SeqCst);
-                let delivery = request.extensions().get::<Delivery>().cloned().unwrap();
-                let body = request.into_body().collect().await?.to_bytes();
-                assert_eq!(&body, delivery.body(), "the handler receives the signed bytes");
-                let mut response = Response::new(Full::from("handled"));
-                *response.status_mut() = handler(delivery).await?;
-                Ok::<_, BoxError>(response)
-            }
-        });
-        let service = BoxCloneSyncService::new(layer.layer(handler_service));
+        let runs = Arc::default();
+        let service = BoxCloneSyncService::new(layer.layer(handler_service(handler, &runs)));
         Self { layer, store, runs, service }
     }
 
@@ -110,6 +113,40 @@ impl TestReceiver {
     pub(crate) async fn deliver_body(&self, body: &[u8]) -> TestResponse {
         self.send(roomz_protocol::testing::signed_request("/", body.to_vec(), &secret())).await
     }
+}
+
+fn store_and_builder() -> (FaultyStore, WebhookLayerBuilder) {
+    let store = FaultyStore::new(MemoryStore::builder().with_clock(TokioClock::new()).build());
+    let builder = WebhookLayer::builder(secret()).with_store(store.clone()).with_clock(TokioClock::new());
+    (store, builder)
+}
+
+/// A service that calls the handler and counts its runs.
+fn handler_service<H, F>(
+    handler: H,
+    runs: &Arc<AtomicUsize>,
+) -> impl Service<Request<WebhookBody>, Response = Response<Full<Bytes>>, Error = BoxError, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    H: Fn(Delivery) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
+{
+    let counter = Arc::clone(runs);
+    service_fn(move |request: Request<WebhookBody>| {
+        let (handler, counter) = (handler.clone(), Arc::clone(&counter));
+        async move {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let delivery = request.extensions().get::<Delivery>().cloned().unwrap();
+            let body = request.into_body().collect().await?.to_bytes();
+            assert_eq!(&body, delivery.body(), "the handler receives the signed bytes");
+            let mut response = Response::new(Full::from("handled"));
+            *response.status_mut() = handler(delivery).await?;
+            Ok::<_, BoxError>(response)
+        }
+    })
 }
 
 impl std::fmt::Debug for TestReceiver {

@@ -1,12 +1,39 @@
-use std::fmt;
+//! The secrets of a request: those of the layer, or those of the request's tenant.
+
+mod tenant;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 use roomz_protocol::{Secret, Secrets};
 
+pub use self::tenant::{Tenant, TenantLookup, TenantMap};
+use crate::telemetry::{self, LogInterval};
+
+/// Where the secrets of a request come from.
+pub(crate) enum SecretSource {
+    Fixed(SecretsHandle),
+    Tenants {
+        lookup: Arc<dyn TenantLookup>,
+        /// The tenant of a request without one. Nobody knows its secrets.
+        unknown: Tenant,
+        errors: LogInterval,
+    },
+}
+
+impl SecretSource {
+    pub(crate) fn tenants(lookup: impl TenantLookup) -> Self {
+        Self::Tenants { lookup: Arc::new(lookup), unknown: Tenant::unknown(), errors: LogInterval::default() }
+    }
+
+    pub(crate) const fn has_tenants(&self) -> bool {
+        matches!(self, Self::Tenants { .. })
+    }
+}
+
 /// The secrets of a running layer, which can be replaced without a restart.
 ///
-/// Keep a clone of the handle that you pass to the layer. To rotate a secret without a rejected delivery, accept both
-/// secrets while ROOMZ changes from one to the other:
+/// Keep a clone of the handle that you pass to the layer. To rotate a secret without a rejected delivery,
+/// accept both secrets while ROOMZ changes from one to the other:
 ///
 /// ```
 /// use roomz_webhook::{Secret, Secrets, SecretsHandle, WebhookLayer};
@@ -26,7 +53,7 @@ use roomz_protocol::{Secret, Secrets};
 /// ```
 ///
 /// Each delivery uses the secrets that were valid when the layer began to read its body.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SecretsHandle(Arc<RwLock<Secrets>>);
 
 impl SecretsHandle {
@@ -38,12 +65,11 @@ impl SecretsHandle {
 
     /// Replaces the secrets. The next delivery is verified with the new ones.
     ///
-    /// The change applies to every layer that uses this handle or a clone of it. A replaced key is zeroized when the last
-    /// delivery that uses it ends.
+    /// The change applies to every layer that uses this handle or a clone of it. A replaced key is zeroized
+    /// when the last delivery that uses it ends.
     pub fn set(&self, secrets: impl Into<Secrets>) {
         let secrets = secrets.into();
-        #[cfg(feature = "metrics")]
-        crate::metric_series::register_secrets(secrets.count());
+        telemetry::register_secrets(secrets.count());
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 
@@ -61,11 +87,5 @@ impl From<Secret> for SecretsHandle {
 impl From<Secrets> for SecretsHandle {
     fn from(secrets: Secrets) -> Self {
         Self::new(secrets)
-    }
-}
-
-impl fmt::Debug for SecretsHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretsHandle([redacted])")
     }
 }

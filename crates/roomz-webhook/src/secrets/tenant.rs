@@ -1,15 +1,12 @@
 use std::collections::HashMap;
 use std::error::Error;
-use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use http::request::Parts;
 use roomz_protocol::{Secret, Secrets};
 
-use crate::build_error::BuildError;
-use crate::namespace::check_namespace;
-use crate::path::check_path;
+use crate::build_error::{BuildError, check_namespace, check_path};
 
 /// A customer with its own webhook: its secrets, and the namespace of its claims.
 ///
@@ -19,45 +16,50 @@ use crate::path::check_path;
 /// use roomz_webhook::{Secret, Tenant};
 ///
 /// let tenant = Tenant::new("acme", Secret::new("the secret of acme")?)?;
-/// assert_eq!(tenant.namespace(), "acme");
+/// # drop(tenant);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Tenant {
-    namespace: Arc<str>,
-    secrets: Secrets,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) secrets: Secrets,
 }
 
 impl Tenant {
     /// Creates a tenant with one [`Secret`], or several [`Secrets`] during a rotation.
     ///
-    /// The namespace separates the claims of tenants. Give each tenant its own: tenants with the same namespace share claims,
-    /// so one could mark another's event ids as handled. The layer does not check this. Keep the name stable: after a change,
-    /// events that were handled before are handled again.
+    /// The namespace separates the claims of tenants. Give each tenant its own: tenants with the same
+    /// namespace share claims, so one could mark another's event ids as handled. The layer does not check
+    /// this. Keep the name stable: after a change, events that were handled before are handled again.
     ///
     /// # Errors
     ///
     /// [`BuildError`] when the namespace is empty, longer than 255 bytes, or contains a control character.
     pub fn new(namespace: &str, secrets: impl Into<Secrets>) -> Result<Self, BuildError> {
         check_namespace(namespace)?;
-        Ok(Self { namespace: namespace.into(), secrets: secrets.into() })
+        Ok(Self::with_decoys(namespace, secrets.into()))
     }
 
-    /// Returns the namespace.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        &self.namespace
+    /// A tenant whose secrets nobody knows.
+    pub(super) fn unknown() -> Self {
+        Self::with_decoys("unknown", decoy().into())
     }
 
-    pub(crate) fn into_parts(self) -> (Arc<str>, Secrets) {
-        (self.namespace, self.secrets)
+    /// Adds a secret that nobody knows, so that the time tells nobody which tenants exist: at least two HMACs
+    /// are computed for every tenant, known or not, with one secret or with two during a rotation.
+    fn with_decoys(namespace: &str, mut secrets: Secrets) -> Self {
+        if secrets.count() < 2 {
+            secrets.extend([decoy()]);
+        }
+        Self { namespace: namespace.into(), secrets }
     }
 }
 
-/// Finds the tenant of a request, for [`WebhookLayer::builder_for_tenants`](crate::WebhookLayer::builder_for_tenants).
+/// Finds the tenant of a request, for
+/// [`WebhookLayer::builder_for_tenants`](crate::WebhookLayer::builder_for_tenants).
 ///
-/// [`TenantMap`] is the implementation in memory. Implement the trait for tenants in a database, or to choose the tenant
-/// by something other than the path:
+/// [`TenantMap`] is the implementation in memory. Implement the trait for tenants in a database, or to choose
+/// the tenant by something other than the path:
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -80,9 +82,9 @@ impl Tenant {
 /// }
 /// ```
 ///
-/// The lookup runs before the signature is verified, so anybody can trigger it: answer from memory if you can. If the list of
-/// tenants is confidential, take the same time for known and unknown tenants. The layer computes two HMACs for each of them; a
-/// tenant with three or more secrets takes longer.
+/// The lookup runs before the signature is verified, so anybody can trigger it: answer from memory if you
+/// can. If the list of tenants is confidential, take the same time for known and unknown tenants. The layer
+/// computes two HMACs for each of them; a tenant with three or more secrets takes longer.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot look up tenants",
     label = "expected `TenantMap`, or a type that implements `TenantLookup`",
@@ -96,16 +98,10 @@ pub trait TenantLookup: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any error when the tenant cannot be determined, for example because a database is down. The delivery is answered 503
-    /// with `Retry-After`. The error's text is written to the log, so it must not contain a secret.
+    /// Any error when the tenant cannot be determined, for example because a database is down. The delivery
+    /// is answered 503 with `Retry-After`. The error's text is written to the log, so it must not contain a
+    /// secret.
     async fn lookup(&self, parts: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>>;
-}
-
-#[async_trait]
-impl<T: TenantLookup + ?Sized> TenantLookup for Arc<T> {
-    async fn lookup(&self, parts: &Parts) -> Result<Option<Tenant>, Box<dyn Error + Send + Sync>> {
-        T::lookup(self, parts).await
-    }
 }
 
 /// Tenants in memory, by the path of the request.
@@ -127,7 +123,7 @@ impl<T: TenantLookup + ?Sized> TenantLookup for Arc<T> {
 /// # drop(webhook);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TenantMap(Arc<RwLock<HashMap<Box<str>, Tenant>>>);
 
 impl TenantMap {
@@ -139,8 +135,8 @@ impl TenantMap {
 
     /// Adds the tenant of a path, or replaces it. The next delivery uses the new tenant.
     ///
-    /// The path is compared as the layer sees it: not decoded, without the query, and without a prefix that a router removed.
-    /// In `Router::new().nest("/webhooks", …)` the layer sees `/acme`, so insert `/acme`.
+    /// The path is compared as the layer sees it: not decoded, without the query, and without a prefix that a
+    /// router removed. In `Router::new().nest("/webhooks", …)` the layer sees `/acme`, so insert `/acme`.
     ///
     /// # Errors
     ///
@@ -151,8 +147,8 @@ impl TenantMap {
         Ok(())
     }
 
-    /// Replaces all tenants at once, for example after a configuration file changed. If a path appears twice, the last tenant
-    /// is used.
+    /// Replaces all tenants at once, for example after a configuration file changed. If a path appears twice,
+    /// the last tenant is used.
     ///
     /// ```
     /// use roomz_webhook::{Secret, Tenant, TenantMap};
@@ -195,17 +191,26 @@ impl TenantLookup for TenantMap {
     }
 }
 
-impl fmt::Debug for TenantMap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenants = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let namespaces = tenants.iter().map(|(path, tenant)| (path, &tenant.namespace));
-        f.debug_map().entries(namespaces).finish()
-    }
-}
-
-/// A secret that nobody knows. A delivery for an unknown tenant is verified with it.
-pub(crate) fn unknown_secret() -> Secret {
+fn decoy() -> Secret {
     let random = format!("{:032x}", rand::random::<u128>());
     #[expect(clippy::expect_used, reason = "32 hexadecimal digits are a valid secret")]
     Secret::new(random).expect("32 hexadecimal digits are a valid secret")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The time of a rejection must not tell which tenants exist, or which of them rotate a secret.
+    #[test]
+    fn known_and_unknown_tenants_have_two_secrets() {
+        let [first, second, third] = ["1", "2", "3"].map(|secret| Secret::new(secret).unwrap());
+        let tenant = |secrets: Secrets| Tenant::new("acme", secrets).unwrap();
+        assert_eq!(tenant(first.clone().into()).secrets.count(), 2);
+        assert_eq!(tenant(Secrets::new([first.clone(), second.clone()]).unwrap()).secrets.count(), 2);
+        assert_eq!(tenant(Secrets::new([first.clone(), second, third]).unwrap()).secrets.count(), 3);
+        assert_eq!(Tenant::unknown().secrets.count(), 2);
+        // The position is that of the secret that was given.
+        assert_eq!(tenant(first.clone().into()).secrets.verify(b"{}", &first.sign(b"{}")), Ok(0));
+    }
 }
