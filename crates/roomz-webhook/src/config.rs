@@ -10,7 +10,7 @@ use crate::log_interval::LogInterval;
 use crate::namespace::check_namespace;
 use crate::path::check_path;
 use crate::secrets::SecretsHandle;
-use crate::store::{IdempotencyStore, MemoryStore};
+use crate::store::{IdempotencyStore, MokaStore};
 use crate::tenant::TenantLookup;
 
 /// The longest duration that a setting accepts, so that no sum of two overflows.
@@ -62,7 +62,7 @@ impl Config {
         Self {
             secrets,
             lookup_timeout: Duration::from_secs(2),
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::new(MokaStore::new()),
             clock: Arc::new(SystemClock::new()),
             path: None,
             namespace: Arc::from("roomz"),

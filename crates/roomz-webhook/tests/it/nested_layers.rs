@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{IdReusePolicy, Rejection, RejectionKind, WebhookBody, WebhookLayer};
 use tokio::time::{Duration, Instant, sleep};
@@ -15,7 +15,7 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::support::secret;
 
-fn layer(store: &MemoryStore, namespace: &str) -> WebhookLayer {
+fn layer(store: &MokaStore, namespace: &str) -> WebhookLayer {
     WebhookLayer::builder(secret()).with_store(store.clone()).with_namespace(namespace).build().unwrap()
 }
 
@@ -36,7 +36,7 @@ async fn send(outer: WebhookLayer, inner: WebhookLayer) -> (u16, Option<Rejectio
 /// The inner layer would wait for the claim that the outer one holds. It answers at once and names the mistake.
 #[tokio::test(start_paused = true)]
 async fn rejects_nested_layer_with_same_claim() {
-    let (store, start) = (MemoryStore::new(), Instant::now());
+    let (store, start) = (MokaStore::new(), Instant::now());
     let (status, kind, body) = send(layer(&store, "roomz"), layer(&store, "roomz")).await;
     assert_eq!((status, kind), (500, Some(RejectionKind::NestedLayers)));
     assert!(String::from_utf8_lossy(&body).contains("give them different namespaces"));
@@ -45,21 +45,21 @@ async fn rejects_nested_layer_with_same_claim() {
 
 #[tokio::test]
 async fn nests_layers_with_other_namespace_or_store() {
-    let store = MemoryStore::new();
+    let store = MokaStore::new();
     assert_eq!(send(layer(&store, "outer"), layer(&store, "inner")).await.0, 200);
-    assert_eq!(send(layer(&store, "roomz"), layer(&MemoryStore::new(), "roomz")).await.0, 200);
+    assert_eq!(send(layer(&store, "roomz"), layer(&MokaStore::new(), "roomz")).await.0, 200);
 }
 
 #[tokio::test]
 async fn clone_passes_request_through() {
-    let layer = layer(&MemoryStore::new(), "roomz");
+    let layer = layer(&MokaStore::new(), "roomz");
     assert_eq!(send(layer.clone(), layer).await.0, 200);
 }
 
 /// The clone is not the nearest layer.
 #[tokio::test(start_paused = true)]
 async fn clone_passes_request_through_third_layer() {
-    let store = MemoryStore::new();
+    let store = MokaStore::new();
     let (outer, middle) = (layer(&store, "a"), layer(&store, "b"));
     let service =
         ServiceBuilder::new().layer(outer.clone()).layer(middle).layer(outer).service(service_fn(handle));
@@ -78,7 +78,7 @@ async fn clone_passes_request_through_third_layer() {
 
 #[tokio::test(start_paused = true)]
 async fn rejects_nested_layer_with_same_claim_by_body() {
-    let store = MemoryStore::new();
+    let store = MokaStore::new();
     let layer = || {
         let builder = WebhookLayer::builder(secret()).with_store(store.clone());
         builder.with_id_reuse_policy(IdReusePolicy::Process).build().unwrap()
@@ -95,9 +95,9 @@ async fn event_in_other_store_is_in_flight() {
         handle(request).await
     });
     let service = ServiceBuilder::new()
-        .layer(layer(&MemoryStore::new(), "roomz"))
+        .layer(layer(&MokaStore::new(), "roomz"))
         .layer(TimeoutLayer::new(Duration::from_secs(15)))
-        .layer(layer(&MemoryStore::new(), "roomz"))
+        .layer(layer(&MokaStore::new(), "roomz"))
         .service(handler);
     let event = TestEvent::busy();
     let request = || event.request::<Body>("/", &secret());
