@@ -20,7 +20,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use roomz_protocol::testing::{TestEvent, signed_request};
 use roomz_protocol::{Event, Secret, Secrets, Signature};
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::{IdempotencyStore, MokaStore};
 use roomz_webhook::{Delivery, WebhookBody, WebhookLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt, service_fn};
@@ -104,16 +104,16 @@ pub fn by_hand() -> App {
 
 /// The layer with its default store.
 pub fn layer() -> App {
-    with_store(MemoryStore::new())
+    with_store(MokaStore::new())
 }
 
 /// The layer with a full store: each new id evicts an old one.
 pub fn layer_at_capacity() -> App {
-    with_store(MemoryStore::builder().with_capacity(1_000).build())
+    with_store(MokaStore::builder().with_capacity(1_000).build())
 }
 
 /// The layer with this store.
-pub fn with_store(store: MemoryStore) -> App {
+pub fn with_store(store: impl IdempotencyStore) -> App {
     let layer = WebhookLayer::builder(secret()).with_store(store).build().unwrap();
     let service = service_fn(async |request: Request<WebhookBody>| {
         let delivery = request.extensions().get::<Delivery>();

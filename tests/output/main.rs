@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use roomz_protocol::testing::signed_request;
-use roomz_webhook::store::{IdempotencyStore as _, MemoryStore, Settled};
+use roomz_webhook::store::{IdempotencyStore as _, MokaStore, Settled};
 use roomz_webhook::testing::{ManualClock, TestEvent};
 use roomz_webhook::{Delivery, Secret, Skipped, WebhookLayer};
 use tokio::io::AsyncWriteExt as _;
@@ -162,7 +162,7 @@ async fn unsigned_requests_are_summarized() {
 #[tokio::test]
 async fn full_memory_store_warns_once() {
     let (log, _guard) = capture();
-    let store = MemoryStore::builder().with_capacity(10).build();
+    let store = MokaStore::builder().with_capacity(10).build();
     let receiver =
         TestReceiver::with(|builder| builder.with_store(store.clone()), async |_| Ok(StatusCode::OK));
     for _ in 0..2_000 {
@@ -224,7 +224,7 @@ async fn lost_claim_is_logged() {
 async fn own_completion_is_not_a_lost_claim() {
     for (store_fails, status) in [(false, 200), (true, 200), (false, 500), (true, 500)] {
         let (log, _guard) = capture();
-        let store = FaultyStore::new(MemoryStore::builder().with_clock(TokioClock::new()).build());
+        let store = FaultyStore::new(MokaStore::builder().with_clock(TokioClock::new()).build());
         let layer = WebhookLayer::builder(support::secret()).with_store(store.clone()).build().unwrap();
         let of_handler = store.clone();
         let receiver = TestReceiver::with_layer(layer, store, move |delivery: Delivery| {

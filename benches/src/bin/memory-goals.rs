@@ -1,6 +1,7 @@
-//! The goals of the memory store: memory per id, cost with many ids, and throughput on two cores.
+//! The goals of the stores in memory: memory per id, throughput on two cores, cost of a claim, and cost with many ids.
 //!
-//! `cargo run --release -p roomz-benches --bin memory-goals`, or with a name of `memory`, `throughput`, `cost`. Needs Linux and 1.5 GB of memory.
+//! `cargo run --release -p roomz-benches --bin memory-goals`, or with a name of `memory`, `throughput`, `cost`, `capacity`.
+//! Needs Linux and 3 GB of memory.
 
 #![allow(
     clippy::indexing_slicing,
@@ -9,41 +10,61 @@
     reason = "a benchmark that prints a table and may end with a panic"
 )]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomz_benches::{App, Deliveries, Goal, median, print_goal, with_store};
-use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+use roomz_webhook::store::{
+    ClaimKey, ClaimRequest, CompactStore, Fingerprint, IdempotencyStore, MokaStore, Owner,
+};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const ROUNDS: u64 = 9;
 const SMALL: u64 = 1_000;
+const MILLION: u64 = 1_000_000;
 
 fn main() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let rows = std::env::args().nth(1);
     let is_chosen = |name| rows.as_deref().is_none_or(|row| row == name);
     if is_chosen("memory") {
-        memory(&runtime);
+        memory(&runtime, "MokaStore", moka, 340.0);
+        memory(&runtime, "CompactStore", compact, 100.0);
     }
     if is_chosen("throughput") {
-        throughput();
+        throughput("MokaStore", moka);
+        throughput("CompactStore", compact);
     }
     if is_chosen("cost") {
         cost(&runtime);
     }
+    if is_chosen("capacity") {
+        capacity(&runtime, "MokaStore", moka);
+        capacity(&runtime, "CompactStore", compact);
+    }
+}
+
+/// A store with this capacity.
+type Store = Arc<dyn IdempotencyStore>;
+
+fn moka(capacity: u64) -> Store {
+    Arc::new(MokaStore::builder().with_capacity(capacity).build())
+}
+
+fn compact(capacity: u64) -> Store {
+    Arc::new(CompactStore::builder().with_capacity(capacity).build())
 }
 
 /// Claims and completes events with these ids.
 async fn pairs(store: &dyn IdempotencyStore, ids: std::ops::Range<u128>) {
-    let namespace: std::sync::Arc<str> = "bench".into();
+    let namespace: Arc<str> = "bench".into();
     let fingerprint = Fingerprint::of(b"body");
     for id in ids {
         // Spread over all bits, as random ids are.
         let id = id.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
-        let key =
-            ClaimKey::new(std::sync::Arc::clone(&namespace), roomz_protocol::Uuid::from_u128(id).into());
+        let key = ClaimKey::new(Arc::clone(&namespace), roomz_protocol::Uuid::from_u128(id).into());
         let owner = Owner::random();
         let request = ClaimRequest::new(owner, fingerprint, Duration::from_secs(60), WEEK);
         let _ = store.claim(&key, &request).await.unwrap();
@@ -58,34 +79,35 @@ fn resident_bytes() -> f64 {
 }
 
 /// Resident memory per id, including the hash tables and the allocator.
-fn memory(runtime: &Runtime) {
-    let ids = 1_000_000_u32;
-    runtime.block_on(pairs(&MemoryStore::new(), 0..1_000));
+fn memory(runtime: &Runtime, name: &str, new: fn(u64) -> Store, goal: f64) {
+    let ids = MILLION as f64;
+    runtime.block_on(pairs(&*new(SMALL), 0..1_000));
     let before = resident_bytes();
-    let store = MemoryStore::new();
-    runtime.block_on(pairs(&store, 0..u128::from(ids)));
-    let full = (resident_bytes() - before) / f64::from(ids);
-    print_goal("memory per id, 1 000 000 ids, bytes", 431.0, full, Goal::AtMost(100.0));
-    runtime.block_on(pairs(&store, u128::from(ids)..u128::from(ids) * 3));
-    let overfilled = (resident_bytes() - before) / f64::from(ids);
-    print_goal("memory per id, after 3 000 000 ids, bytes", 431.0, overfilled, Goal::AtMost(100.0));
+    let store = new(MILLION);
+    let empty = resident_bytes() - before;
+    runtime.block_on(pairs(&*store, 0..u128::from(MILLION)));
+    let full = (resident_bytes() - before) / ids;
+    print_goal(&format!("{name}: bytes per id, 1 000 000 ids"), 86.0, full, Goal::AtMost(goal));
+    runtime.block_on(pairs(&*store, u128::from(MILLION)..u128::from(MILLION) * 3));
+    let overfilled = (resident_bytes() - before) / ids;
+    println!("  empty store {:.1} MB; after 3 000 000 ids {overfilled:.0} bytes", empty / 1e6);
 }
 
 /// Claims and completions per second of 8 tasks on two workers, divided by those of one task.
 ///
 /// Two cores that share nothing do not always reach 2: the last line shows the same with a store for each task.
-fn throughput() {
+fn throughput(name: &str, new: fn(u64) -> Store) {
     const PAIRS: u128 = 400_000;
     let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let per_second = |tasks: u128, is_shared: bool| {
-        let store = MemoryStore::new();
+        let store = new(MILLION);
         let start = Instant::now();
         runtime.block_on(async {
             let tasks: Vec<_> = (0..tasks)
                 .map(|task| {
-                    let store = if is_shared { store.clone() } else { MemoryStore::new() };
+                    let store = if is_shared { Arc::clone(&store) } else { new(MILLION) };
                     let ids = PAIRS / tasks * task..PAIRS / tasks * (task + 1);
-                    tokio::spawn(async move { pairs(&store, ids).await })
+                    tokio::spawn(async move { pairs(&*store, ids).await })
                 })
                 .collect();
             for task in tasks {
@@ -94,56 +116,66 @@ fn throughput() {
         });
         PAIRS as f64 / start.elapsed().as_secs_f64()
     };
-    let (mut shared, mut separate) = (Vec::new(), Vec::new());
+    let (mut one, mut shared, mut separate) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let one = per_second(1, true);
-        shared.push(per_second(8, true) / one);
-        separate.push(per_second(8, false) / one);
+        let alone = per_second(1, true);
+        shared.push(per_second(8, true) / alone);
+        separate.push(per_second(8, false) / alone);
+        one.push(alone);
     }
-    print_goal("throughput of 8 tasks ÷ 1 task", 0.55, median(&mut shared), Goal::AtLeast(1.5));
-    println!("  with a store for each task: {:.2}", median(&mut separate));
+    let name = format!("{name}: throughput of 8 tasks ÷ 1 task");
+    print_goal(&name, 1.72, median(&mut shared), Goal::AtLeast(1.5));
+    println!("  with a store for each task {:.2}; 1 task {:.0}/s", median(&mut separate), median(&mut one));
+}
+
+/// A claim and its completion in each store, in turns.
+fn cost(runtime: &Runtime) {
+    let mut next_pair = 1_u128 << 64;
+    let mut time = |store: &Store, count: u64| {
+        let start = Instant::now();
+        runtime.block_on(pairs(&**store, next_pair..next_pair + u128::from(count)));
+        next_pair += u128::from(count);
+        start.elapsed().as_secs_f64() / count as f64
+    };
+    let (mut growing, mut full) = ([vec![], vec![]], [vec![], vec![]]);
+    for _ in 0..3 {
+        let stores = [moka(MILLION), compact(MILLION)];
+        for round in 0..20 {
+            for index in [0, 1] {
+                let times = if round < 10 { &mut growing[index] } else { &mut full[index] };
+                times.push(time(&stores[index], MILLION / 10));
+            }
+        }
+    }
+    for (name, times) in [("growing to 1 000 000 ids", growing), ("full", full)] {
+        let [moka, compact] = times.map(|mut times| median(&mut times));
+        let name = format!("CompactStore ÷ MokaStore: claim and completion, {name}");
+        print_goal(&name, 1.0, compact / moka, Goal::AtMost(1.0));
+        println!("  MokaStore {:.2} µs, CompactStore {:.2} µs", moka * 1e6, compact * 1e6);
+    }
 }
 
 /// The cost of a new event in a store that is full with many ids, divided by that with 1 000 ids.
-fn cost(runtime: &Runtime) {
+fn capacity(runtime: &Runtime, name: &str, new: fn(u64) -> Store) {
     let filled = |capacity: u64| {
-        let store = MemoryStore::builder().with_capacity(capacity).build();
-        runtime.block_on(pairs(&store, 0..u128::from(capacity) * 6 / 5));
+        let store = new(capacity);
+        runtime.block_on(pairs(&*store, 0..u128::from(capacity) * 6 / 5));
         store
     };
     let mut deliveries = Deliveries::new();
-    let mut next_pair = 1_u128 << 64;
-    for capacity in [1_000_000, 10_000_000] {
-        let stores = [filled(SMALL), filled(capacity)];
-        let apps = stores.clone().map(with_store);
-        let (mut layer, mut store_only) = ([vec![], vec![]], [vec![], vec![]]);
+    for capacity in [MILLION, MILLION * 5] {
+        let apps = [filled(SMALL), filled(capacity)].map(with_store);
+        let mut times = [vec![], vec![]];
         for _ in 0..ROUNDS {
-            for index in [0, 1] {
-                layer[index].push(
-                    runtime
-                        .block_on(runtime.spawn(new_events(
-                            apps[index].clone(),
-                            (0..20_000).map(|_| deliveries.next_event()).collect(),
-                        )))
-                        .unwrap(),
-                );
-                let start = Instant::now();
-                runtime.block_on(pairs(&stores[index], next_pair..next_pair + 100_000));
-                next_pair += 100_000;
-                store_only[index].push(start.elapsed().as_secs_f64() / 100_000.0);
+            for (app, times) in apps.iter().zip(&mut times) {
+                let requests = (0..20_000).map(|_| deliveries.next_event()).collect();
+                times.push(runtime.block_on(runtime.spawn(new_events(app.clone(), requests))).unwrap());
             }
         }
-        let [small, large] = layer.map(|mut times| median(&mut times));
-        let [small_store, large_store] = store_only.map(|mut times| median(&mut times));
-        let name = format!("new event past {capacity} ids ÷ past {SMALL} ids");
-        print_goal(&name, 2.0, large / small, Goal::AtMost(1.3));
-        println!(
-            "  layer {:.2} and {:.2} µs; claim and completion alone {:.2} and {:.2} µs",
-            large * 1e6,
-            small * 1e6,
-            large_store * 1e6,
-            small_store * 1e6
-        );
+        let [small, large] = times.map(|mut times| median(&mut times));
+        let name = format!("{name}: new event past {capacity} ids ÷ past {SMALL} ids");
+        print_goal(&name, 1.14, large / small, Goal::AtMost(1.3));
+        println!("  {:.2} and {:.2} µs", large * 1e6, small * 1e6);
     }
 }
 

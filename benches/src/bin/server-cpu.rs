@@ -26,7 +26,7 @@ use roomz_axum::WebhookEvent;
 use roomz_benches::{Deliveries, Goal, median, print_goal, secret};
 use roomz_protocol::{Event, EventId, Secrets, Signature};
 use roomz_webhook::WebhookLayer;
-use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, MemoryStore, Owner};
+use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, MokaStore, Owner};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
@@ -98,7 +98,7 @@ fn by_hand(full: bool) -> Router {
 
 fn layer(full: bool) -> Router {
     let store =
-        if full { MemoryStore::builder().with_capacity(u64::from(FULL)).build() } else { MemoryStore::new() };
+        if full { MokaStore::builder().with_capacity(u64::from(FULL)).build() } else { MokaStore::new() };
     if full {
         let (owner, week) = (Owner::random(), Duration::from_secs(7 * 24 * 60 * 60));
         let request = ClaimRequest::new(owner, Fingerprint::of(b"{}"), Duration::from_secs(60), week);

@@ -19,7 +19,9 @@ use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 use roomz_tests::{postgres_url_or_skip, redis_url_or_skip};
 use roomz_webhook::EventId;
-use roomz_webhook::store::{ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+use roomz_webhook::store::{
+    ClaimKey, ClaimRequest, CompactStore, Fingerprint, IdempotencyStore, MokaStore, Owner,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -32,7 +34,8 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[tokio::main]
 async fn main() {
     println!("{:<40} {:>10} {:>10}", "", "concurrent", "per second");
-    measure("memory", &(Arc::new(MemoryStore::new()) as _)).await;
+    measure("MokaStore", &(Arc::new(MokaStore::new()) as _)).await;
+    measure("CompactStore", &(Arc::new(CompactStore::new()) as _)).await;
 
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/claims.db", directory.path().display());

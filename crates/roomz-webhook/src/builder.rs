@@ -67,17 +67,17 @@ pub struct WebhookLayerBuilder {
 }
 
 impl WebhookLayerBuilder {
-    /// Sets the store for claims. Default: a new [`MemoryStore`](crate::store::MemoryStore), in memory.
+    /// Sets the store for claims. Default: a new [`MokaStore`](crate::store::MokaStore), in memory.
     ///
     /// Set a shared store when several instances receive events, or when a restart must not forget handled
     /// ids. For a store chosen at run time, pass an `Arc<dyn IdempotencyStore>`.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
-    /// use roomz_webhook::store::MemoryStore;
+    /// use roomz_webhook::store::MokaStore;
     ///
     /// # let secret = Secret::new("the webhook secret")?;
-    /// let store = MemoryStore::builder().with_capacity(10_000_000).build();
+    /// let store = MokaStore::builder().with_capacity(10_000_000).build();
     /// let layer = WebhookLayer::builder(secret).with_store(store).build()?;
     /// # drop(layer);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -6,7 +6,7 @@ use http::HeaderName;
 use crate::build_error::{BuildError, check_namespace, check_path};
 use crate::clock::{Clock, SystemClock};
 use crate::secrets::SecretSource;
-use crate::store::{IdempotencyStore, MemoryStore};
+use crate::store::{IdempotencyStore, MokaStore};
 
 /// The longest duration that a setting accepts, so that no sum of two overflows.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -44,7 +44,7 @@ impl Config {
     pub(crate) fn new(secrets: SecretSource) -> Self {
         Self {
             secrets,
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::new(MokaStore::new()),
             clock: Arc::new(SystemClock::new()),
             path: None,
             namespace: Arc::from(Self::NAMESPACE),

@@ -125,14 +125,14 @@ impl Delivery {
     /// claims each body with a key of its own.
     ///
     /// ```
-    /// use roomz_webhook::store::{IdempotencyStore as _, MemoryStore, Settled};
+    /// use roomz_webhook::store::{IdempotencyStore as _, MokaStore, Settled};
     /// use roomz_webhook::testing::TestEvent;
     /// use roomz_webhook::{Delivery, Secret, WebhookBody, WebhookLayer};
     /// use tower::{Layer as _, ServiceExt as _, service_fn};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), tower::BoxError> {
-    /// let store = MemoryStore::new();
+    /// let store = MokaStore::new();
     /// let secret = Secret::new("the webhook secret")?;
     /// let layer = WebhookLayer::builder(secret.clone()).with_store(store.clone()).build()?;
     /// let service = layer.layer(service_fn(move |request: http::Request<WebhookBody>| {

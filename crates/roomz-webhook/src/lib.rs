@@ -112,13 +112,13 @@
 //!
 //! ```
 //! use axum::{Router, routing::post};
-//! use roomz_webhook::{Secret, WebhookLayer, store::MemoryStore};
+//! use roomz_webhook::{Secret, WebhookLayer, store::MokaStore};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let secret = Secret::new("the webhook secret")?;
 //! # async fn draw() {}
 //! # async fn count() {}
-//! let store = MemoryStore::new();
+//! let store = MokaStore::new();
 //! let layer = |namespace| {
 //!     WebhookLayer::builder(secret.clone()).with_store(store.clone()).with_namespace(namespace).build()
 //! };
@@ -206,7 +206,7 @@
 //!
 //! # Stores
 //!
-//! The default is [`MemoryStore`](store::MemoryStore), in memory: forgotten on restart, not shared, at most 1
+//! The default is [`MokaStore`](store::MokaStore), in memory: forgotten on restart, not shared, at most 1
 //! 000 000 handled ids for 7 days. `roomz-sql` and `roomz-redis` are shared and durable. For another database
 //! implement [`IdempotencyStore`](store::IdempotencyStore); the feature `testing` has its test suite, and the
 //! example `custom-store` shows how.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use roomz_axum::store::{IdempotencyStore, MemoryStore};
+use roomz_axum::store::{IdempotencyStore, MokaStore};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
 
@@ -16,7 +16,7 @@ pub async fn connect(
     url: &str,
 ) -> Result<(Arc<dyn IdempotencyStore>, Option<SharedPresence>), Box<dyn Error>> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
-        "memory" => Ok((Arc::new(MemoryStore::new()), None)),
+        "memory" => Ok((Arc::new(MokaStore::new()), None)),
         "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel" => {
             Ok((Arc::new(RedisStore::connect(url).await?), None))
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use fixture::{Fixture, PATH};
-use roomz_axum::store::MemoryStore;
+use roomz_axum::store::MokaStore;
 use roomz_axum::testing::{ManualClock, TestEvent, signed_request};
 use roomz_axum::{PresenceStatus, RejectionKind, Secret, Skipped, StalePolicy, Timestamp, WorkspaceId};
 
@@ -94,8 +94,7 @@ async fn rejects_event_older_than_max_age() {
 #[tokio::test]
 async fn event_runs_again_after_retention() {
     let clock = ManualClock::new();
-    let app =
-        Fixture::with(|layer| layer.with_store(MemoryStore::builder().with_clock(clock.clone()).build()));
+    let app = Fixture::with(|layer| layer.with_store(MokaStore::builder().with_clock(clock.clone()).build()));
     let event = TestEvent::busy();
     app.deliver(&event).await;
 

@@ -11,7 +11,7 @@ use crate::support::receiver::Receiver;
 use http::StatusCode;
 use roomz_sql::CompleteErrorKind;
 use roomz_tests::recorder::{Call, Log, Operation, Recorder, Reply};
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, IdReusePolicy};
 use tokio::sync::Notify;
@@ -213,7 +213,7 @@ async fn takeover_waits_for_open_transaction() {
 async fn claim_in_another_store_is_lost() {
     for database in databases().await {
         let receiver = Receiver::with(
-            |layer| layer.with_store(MemoryStore::new()),
+            |layer| layer.with_store(MokaStore::new()),
             &database,
             async |database, delivery| {
                 let mut transaction = database.begin().await;

@@ -80,7 +80,7 @@ use super::key::{ClaimKey, Fingerprint, Owner};
 /// store. The example `custom-store` implements a store and runs the suite.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a store for claims",
-    label = "expected `MemoryStore`, `SqlStore`, `RedisStore`, or a type that implements `IdempotencyStore`",
+    label = "expected `MokaStore`, `SqlStore`, `RedisStore`, or a type that implements `IdempotencyStore`",
     note = "implement `roomz_webhook::store::IdempotencyStore` with `#[roomz_webhook::store::async_trait]`",
     note = "a store chosen at run time is passed as `Arc<dyn IdempotencyStore>`"
 )]
@@ -150,12 +150,12 @@ impl<T: IdempotencyStore + ?Sized> IdempotencyStore for Arc<T> {
 /// use std::time::Duration;
 /// use roomz_webhook::EventId;
 /// use roomz_webhook::store::{
-///     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MemoryStore, Owner, Settled,
+///     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled,
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store: &dyn IdempotencyStore = &MemoryStore::new();
+/// let store: &dyn IdempotencyStore = &MokaStore::new();
 /// let id: EventId = "e6ae112e-2af3-4d72-894b-03435d7afde4".parse()?;
 /// let key = ClaimKey::new("roomz".into(), id);
 /// let (owner, minute, week) = (Owner::random(), Duration::from_secs(60), Duration::from_secs(7 * 24 * 60 * 60));

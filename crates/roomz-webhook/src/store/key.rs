@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use roomz_protocol::{EventId, Uuid};
-use sha2::{Digest as _, Sha256};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The key of a record: a namespace and an event id.
 ///
@@ -63,10 +63,10 @@ impl Owner {
     }
 }
 
-/// The fingerprint of a body: the first 128 bits of its SHA-256.
+/// The fingerprint of a body: its 128-bit XXH3 hash, which is the same in every process and version.
 ///
-/// It distinguishes two bodies with the same id. It does not depend on a secret, so it survives a rotation of secrets and
-/// reveals nothing about them.
+/// It distinguishes two bodies with the same id. It does not depend on a secret, so it survives a rotation of secrets. Only
+/// a holder of a secret can make two bodies with the same fingerprint, because an unsigned body has none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 16]);
 
@@ -80,10 +80,7 @@ impl Fingerprint {
     /// ```
     #[must_use]
     pub fn of(body: &[u8]) -> Self {
-        let hash = Sha256::digest(body);
-        let mut first = [0; 16];
-        first.copy_from_slice(hash.split_at(16).0);
-        Self(first)
+        Self(xxh3_128(body).to_be_bytes())
     }
 
     /// Returns the bytes, for a store to keep.
@@ -102,5 +99,19 @@ impl Fingerprint {
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Fingerprint({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shared stores keep fingerprints of other processes and versions. `xxhsum -H2` 0.8.1 prints the same ones.
+    #[test]
+    fn fingerprint_never_changes() {
+        let fingerprint = |length| format!("{:?}", Fingerprint::of(&vec![b'x'; length]));
+        assert_eq!(fingerprint(0), "Fingerprint(99aa06d3014798d86001c324468d497f)");
+        assert_eq!(fingerprint(225), "Fingerprint(a89b424dc25af36c5625ec9f328faf01)");
+        assert_eq!(fingerprint(300), "Fingerprint(125237ea2ad7bc7aa5d1b4607dc83554)");
     }
 }

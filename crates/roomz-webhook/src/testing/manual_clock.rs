@@ -12,10 +12,10 @@ use crate::clock::Clock;
 /// use std::time::Duration;
 /// use roomz_webhook::testing::ManualClock;
 /// use roomz_webhook::Clock;
-/// use roomz_webhook::store::MemoryStore;
+/// use roomz_webhook::store::MokaStore;
 ///
 /// let clock = ManualClock::new();
-/// let store = MemoryStore::builder().with_clock(clock.clone()).build();
+/// let store = MokaStore::builder().with_clock(clock.clone()).build();
 /// let before = clock.monotonic();
 /// clock.advance(Duration::from_secs(60)); // every lease has ended
 /// assert_eq!(clock.monotonic() - before, Duration::from_secs(60));

@@ -7,11 +7,11 @@ use crate::store::IdempotencyStore;
 /// A store for [`store_contract!`](crate::store_contract), with its clock.
 ///
 /// ```
-/// use roomz_webhook::store::MemoryStore;
+/// use roomz_webhook::store::MokaStore;
 /// use roomz_webhook::testing::{ManualClock, StoreUnderTest};
 ///
 /// let clock = ManualClock::new();
-/// let store = MemoryStore::builder().with_clock(clock.clone()).build();
+/// let store = MokaStore::builder().with_clock(clock.clone()).build();
 /// let store = StoreUnderTest::new(store.clone())
 ///     .with_peer(store)
 ///     .with_advance(move |duration| clock.advance(duration))

@@ -6,7 +6,7 @@
 
 mod checks;
 mod claims;
-mod memory_store;
+mod memory_stores;
 mod metrics;
 mod nested_layers;
 mod properties;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Secret, Secrets, SecretsHandle, Tenant, TenantMap, WebhookLayer};
 use tokio::time::sleep;
@@ -121,7 +121,7 @@ async fn counts_verified_deliveries_by_tenant() {
     let tenants = TenantMap::new();
     let acme = Tenant::new("acme", Secrets::new(secrets.clone()).unwrap()).unwrap();
     tenants.insert("/acme", acme).unwrap();
-    let store = FaultyStore::new(MemoryStore::new());
+    let store = FaultyStore::new(MokaStore::new());
     let layer = WebhookLayer::builder_for_tenants(tenants).build().unwrap();
     let receiver = TestReceiver::with_layer(layer, store, async |_| Ok(StatusCode::OK));
     let request = TestEvent::busy().request("/acme", &secrets[1]);

@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Rejection, RejectionKind, WebhookBody, WebhookLayer};
 use tokio::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::support::secret;
 
-fn layer(store: &MemoryStore, namespace: &str) -> WebhookLayer {
+fn layer(store: &MokaStore, namespace: &str) -> WebhookLayer {
     WebhookLayer::builder(secret()).with_store(store.clone()).with_namespace(namespace).build().unwrap()
 }
 
@@ -34,7 +34,7 @@ async fn send(outer: WebhookLayer, inner: WebhookLayer) -> (u16, Option<Rejectio
 /// The inner layer waits for the claim that the outer one holds.
 #[tokio::test(start_paused = true)]
 async fn nested_layer_with_same_claim_is_503() {
-    let (store, start) = (MemoryStore::new(), Instant::now());
+    let (store, start) = (MokaStore::new(), Instant::now());
     let (status, kind) = send(layer(&store, "roomz"), layer(&store, "roomz")).await;
     assert_eq!((status, kind), (503, Some(RejectionKind::InFlight)));
     assert_eq!(start.elapsed(), Duration::from_secs(10));
@@ -42,13 +42,13 @@ async fn nested_layer_with_same_claim_is_503() {
 
 #[tokio::test]
 async fn nests_layers_with_other_namespace_or_store() {
-    let store = MemoryStore::new();
+    let store = MokaStore::new();
     assert_eq!(send(layer(&store, "outer"), layer(&store, "inner")).await.0, 200);
-    assert_eq!(send(layer(&store, "roomz"), layer(&MemoryStore::new(), "roomz")).await.0, 200);
+    assert_eq!(send(layer(&store, "roomz"), layer(&MokaStore::new(), "roomz")).await.0, 200);
 }
 
 #[tokio::test]
 async fn clone_passes_request_through() {
-    let layer = layer(&MemoryStore::new(), "roomz");
+    let layer = layer(&MokaStore::new(), "roomz");
     assert_eq!(send(layer.clone(), layer).await.0, 200);
 }

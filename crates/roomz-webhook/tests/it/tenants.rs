@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{
     Delivery, RejectionKind, Secret, Secrets, SecretsHandle, Skipped, Tenant, TenantLookup, TenantMap,
@@ -37,7 +37,7 @@ fn two_tenants() -> TenantMap {
 
 /// A receiver with these tenants, whose handler returns 200.
 fn receiver(lookup: impl TenantLookup) -> TestReceiver {
-    let store = FaultyStore::new(MemoryStore::builder().with_clock(TokioClock::new()).build());
+    let store = FaultyStore::new(MokaStore::builder().with_clock(TokioClock::new()).build());
     let layer = WebhookLayer::builder_for_tenants(lookup).with_store(store.clone());
     TestReceiver::with_layer(layer.build().unwrap(), store, async |_| Ok(StatusCode::OK))
 }
@@ -63,7 +63,7 @@ async fn each_tenant_has_its_secret_and_claims() {
 
 #[tokio::test]
 async fn delivery_has_namespace_of_tenant() {
-    let store = FaultyStore::new(MemoryStore::new());
+    let store = FaultyStore::new(MokaStore::new());
     let layer = WebhookLayer::builder_for_tenants(two_tenants()).with_store(store.clone()).build().unwrap();
     let receiver = TestReceiver::with_layer(layer, store, async |delivery: Delivery| {
         let is_expected = delivery.namespace() == "globex";
@@ -183,7 +183,7 @@ fn invalid_tenant_is_an_error() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rotation_under_load_rejects_nothing() {
     let handle = SecretsHandle::new(secret("generation 0"));
-    let store = FaultyStore::new(MemoryStore::new());
+    let store = FaultyStore::new(MokaStore::new());
     let layer = WebhookLayer::builder(handle.clone()).with_store(store.clone()).build().unwrap();
     let receiver = TestReceiver::with_layer(layer, store, async |_| Ok(StatusCode::OK));
     // The secret that ROOMZ signs with.

@@ -28,12 +28,12 @@ pub use self::time::*;
 /// tests pass without doing anything. A new minor version of this crate may add tests.
 ///
 /// ```
-/// use roomz_webhook::store::MemoryStore;
+/// use roomz_webhook::store::MokaStore;
 /// use roomz_webhook::testing::StoreUnderTest;
 ///
 /// roomz_webhook::store_contract!(memory_store, async {
 ///     // A store on a server opens a second connection for the peer.
-///     let store = MemoryStore::new();
+///     let store = MokaStore::new();
 ///     StoreUnderTest::new(store.clone()).with_peer(store)
 /// });
 /// ```

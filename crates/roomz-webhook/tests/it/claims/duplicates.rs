@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::{StatusCode, header};
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, Skipped};
 use tokio::sync::Barrier;
@@ -193,7 +193,7 @@ async fn concurrent_duplicates_run_once() {
 /// Two layers on one store behave like two processes: one cannot notify the waiters of the other.
 #[tokio::test(start_paused = true)]
 async fn duplicate_polls_for_other_process() {
-    let store = MemoryStore::builder().with_clock(TokioClock::new()).build();
+    let store = MokaStore::builder().with_clock(TokioClock::new()).build();
     let shared = store.clone();
     let one = TestReceiver::with(
         |builder| builder.with_store(shared),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use roomz_webhook::store::{IdempotencyStore as _, MemoryStore, Settled};
+use roomz_webhook::store::{IdempotencyStore as _, MokaStore, Settled};
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, Skipped, WebhookLayer};
 use tokio::time::sleep;
@@ -156,7 +156,7 @@ async fn takes_over_above_lease_ceiling() {
 #[tokio::test(start_paused = true)]
 async fn completed_handler_needs_no_lease() {
     for status in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR] {
-        let store = FaultyStore::new(MemoryStore::builder().with_clock(TokioClock::new()).build());
+        let store = FaultyStore::new(MokaStore::builder().with_clock(TokioClock::new()).build());
         let layer = WebhookLayer::builder(secret()).with_store(store.clone()).build().unwrap();
         let of_handler = store.clone();
         let receiver = TestReceiver::with_layer(layer, store, move |delivery: Delivery| {

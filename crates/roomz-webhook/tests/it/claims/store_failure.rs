@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use http::{StatusCode, header};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use roomz_webhook::store::{
-    Claim, ClaimKey, ClaimRequest, IdempotencyStore, MemoryStore, Owner, Settled, StoreError, async_trait,
+    Claim, ClaimKey, ClaimRequest, IdempotencyStore, MokaStore, Owner, Settled, StoreError, async_trait,
 };
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, Skipped};
@@ -302,7 +302,7 @@ async fn full_store_keeps_live_claims() {
             OK
         }
     };
-    let store = MemoryStore::builder().with_max_in_flight(4).build();
+    let store = MokaStore::builder().with_max_in_flight(4).build();
     let receiver = TestReceiver::with(|builder| builder.with_store(store), handler);
     let events: Vec<_> = (0..4).map(|_| TestEvent::busy()).collect();
     let running: Vec<_> = events

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use roomz_webhook::store::{
-    Claim, ClaimKey, ClaimRequest, IdempotencyStore, MemoryStore, Owner, Settled, StoreError,
+    Claim, ClaimKey, ClaimRequest, IdempotencyStore, MokaStore, Owner, Settled, StoreError,
 };
 
 use super::TokioClock;
@@ -37,10 +37,10 @@ pub(crate) enum Fault {
     Full,
 }
 
-/// A [`MemoryStore`] that counts its calls and fails on demand.
+/// A [`MokaStore`] that counts its calls and fails on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyStore {
-    inner: Arc<Mutex<MemoryStore>>,
+    inner: Arc<Mutex<MokaStore>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -51,16 +51,16 @@ struct State {
 }
 
 impl FaultyStore {
-    pub(crate) fn new(inner: MemoryStore) -> Self {
+    pub(crate) fn new(inner: MokaStore) -> Self {
         Self { inner: Arc::new(Mutex::new(inner)), state: Arc::default() }
     }
 
     /// Replaces the data by that of another store, as a restart or a failover does.
     pub(crate) fn lose_data(&self) {
-        *self.inner.lock().unwrap() = MemoryStore::builder().with_clock(TokioClock::new()).build();
+        *self.inner.lock().unwrap() = MokaStore::builder().with_clock(TokioClock::new()).build();
     }
 
-    fn inner(&self) -> MemoryStore {
+    fn inner(&self) -> MokaStore {
         self.inner.lock().unwrap().clone()
     }
 

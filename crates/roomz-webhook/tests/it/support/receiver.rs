@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use roomz_webhook::store::MemoryStore;
+use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{
     Delivery, Rejection, ResponseBody, Skipped, WebhookBody, WebhookLayer, WebhookLayerBuilder,
@@ -116,7 +116,7 @@ impl TestReceiver {
 }
 
 fn store_and_builder() -> (FaultyStore, WebhookLayerBuilder) {
-    let store = FaultyStore::new(MemoryStore::builder().with_clock(TokioClock::new()).build());
+    let store = FaultyStore::new(MokaStore::builder().with_clock(TokioClock::new()).build());
     let builder = WebhookLayer::builder(secret()).with_store(store.clone()).with_clock(TokioClock::new());
     (store, builder)
 }

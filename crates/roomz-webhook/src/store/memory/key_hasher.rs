@@ -1,17 +1,18 @@
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 
-use hashlink::DefaultHashBuilder;
+use crate::store::key::{ClaimKey, Fingerprint, Owner};
 
-use super::key::{ClaimKey, Fingerprint};
-use super::memory_shard::Key;
+/// A record's key in memory: see [`KeyHasher::key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::store) struct Key([u64; 2]);
 
-/// Makes 16-byte keys and 8-byte fingerprints, with random keys of its own.
+/// Makes the short forms that a store in memory keeps, with random keys of its own.
 #[derive(Debug, Default)]
 pub(super) struct KeyHasher {
     /// SipHash with a random key: nobody can choose two namespaces or two bodies with the same hash.
     keyed: RandomState,
     /// A faster hash, for uniform distribution only.
-    shards: DefaultHashBuilder,
+    shards: foldhash::fast::RandomState,
 }
 
 impl KeyHasher {
@@ -21,12 +22,20 @@ impl KeyHasher {
     /// probability of 2^-128, and nobody who does not know the random key can find such ids.
     pub(super) fn key(&self, key: &ClaimKey) -> Key {
         let (high, low) = key.id().as_uuid().as_u64_pair();
-        let namespace = key.namespace();
-        Key([high ^ self.keyed.hash_one((0_u8, namespace)), low ^ self.keyed.hash_one((1_u8, namespace))])
+        let mut namespace = self.keyed.build_hasher();
+        key.namespace().hash(&mut namespace);
+        let first = namespace.finish();
+        namespace.write_u8(0);
+        Key([high ^ first, low ^ namespace.finish()])
+    }
+
+    /// Returns 64 bits that identify an owner among the few owners of one event. They are never 0.
+    pub(super) fn owner(&self, owner: Owner) -> u64 {
+        self.keyed.hash_one(owner) | 1
     }
 
     pub(super) fn fingerprint(&self, fingerprint: Fingerprint) -> u64 {
-        self.keyed.hash_one(fingerprint.to_bytes())
+        self.keyed.hash_one(fingerprint)
     }
 
     /// Returns a number that selects the shard of this key.

@@ -1,0 +1,141 @@
+//! What the stores in memory share: everything but the collection of the ids that are not in flight.
+
+mod builder;
+mod key_hasher;
+mod record;
+mod shard;
+mod totals;
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use self::builder::Settings;
+use self::key_hasher::KeyHasher;
+use self::shard::{InFlight, Shard};
+use self::totals::Totals;
+use super::error::StoreError;
+use super::idempotency::{Claim, ClaimRequest, Settled};
+use super::key::{ClaimKey, Owner};
+use crate::clock::Clock;
+
+pub use self::builder::InMemoryBuilder;
+pub(super) use self::key_hasher::Key;
+pub(super) use self::record::Record;
+pub(super) use self::shard::IdleIds;
+
+/// The claims of a store in memory, in shards with a lock each.
+pub(super) struct Shards<I> {
+    clock: Arc<dyn Clock>,
+    hasher: KeyHasher,
+    /// Their number is a power of two.
+    shards: Box<[Mutex<Shard<I>>]>,
+    totals: Arc<Totals>,
+}
+
+/// The ids of one shard. Large enough that the ids are distributed evenly and that the buffers of a moka cache take little,
+/// and small enough that the growth of one hash table takes no longer than a few milliseconds.
+const IDS_PER_SHARD: u64 = 32_768;
+const MAX_SHARDS: u64 = 256;
+
+/// Returns the number of shards, a power of two, and the capacity of each one.
+///
+/// The hash of the key selects the shard, so the newest `capacity` ids are not distributed exactly evenly: the number in
+/// one shard has the standard deviation `sqrt(capacity / shards)`. A shard has room for eight times that, which is exceeded
+/// with a probability below 10^-14.
+fn shards(capacity: u64) -> (u64, u64) {
+    let count = (capacity / IDS_PER_SHARD).clamp(1, MAX_SHARDS).next_power_of_two();
+    let mean = capacity.div_ceil(count);
+    let slack = if count == 1 { 0 } else { 8 * mean.isqrt() };
+    (count, mean.saturating_add(slack))
+}
+
+impl<I: IdleIds> Shards<I> {
+    pub(super) fn new(settings: Settings) -> Self {
+        let totals = Arc::new(Totals::new(settings.capacity, settings.max_in_flight));
+        let (count, capacity) = shards(settings.capacity);
+        let shard = |_| Mutex::new(Shard::new(I::with_capacity(capacity), Arc::clone(&totals)));
+        let shards = (0..count).map(shard).collect();
+        Self { clock: settings.clock, hasher: KeyHasher::default(), shards, totals }
+    }
+
+    pub(super) fn evicted_early(&self) -> u64 {
+        self.totals.evicted_early.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+        let (key, now) = (self.hasher.key(key), self.now());
+        let (owner, fingerprint) =
+            (self.hasher.owner(claim.owner), self.hasher.fingerprint(claim.fingerprint));
+        let record = Record::new(owner, fingerprint, after(now, claim.retention), 1);
+        let new = InFlight { record, lease_end: after(now, claim.lease) };
+        if let Some(claim) = self.lock(key).claim(key, new, now) {
+            return Ok(claim);
+        }
+        // Claims whose lease ended make room for live ones.
+        for shard in &self.shards {
+            lock(shard).evict_ended_leases(now);
+        }
+        self.lock(key).claim(key, new, now).ok_or_else(StoreError::full)
+    }
+
+    pub(super) fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Settled {
+        let (key, now) = (self.hasher.key(key), self.now());
+        self.lock(key).renew(key, self.hasher.owner(owner), after(now, lease), now)
+    }
+
+    /// Completes the claim, to be remembered for this retention, or releases it.
+    pub(super) fn settle(&self, key: &ClaimKey, owner: Owner, retention: Option<Duration>) -> Settled {
+        let (key, now) = (self.hasher.key(key), self.now());
+        let done_until = retention.map(|retention| after(now, retention));
+        self.lock(key).settle(key, self.hasher.owner(owner), done_until, now)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is below the number of shards, a power of two")]
+    fn lock(&self, key: Key) -> MutexGuard<'_, Shard<I>> {
+        lock(&self.shards[self.hasher.shard(key) as usize & (self.shards.len() - 1)])
+    }
+
+    fn now(&self) -> u64 {
+        after(0, self.clock.monotonic())
+    }
+}
+
+/// No panic leaves a shard half changed, so a poisoned lock is still usable.
+fn lock<I>(shard: &Mutex<Shard<I>>) -> MutexGuard<'_, Shard<I>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds a duration to a time in milliseconds.
+fn after(millis: u64, duration: Duration) -> u64 {
+    millis.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl<I> fmt::Debug for Shards<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.totals.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_store_has_exact_capacity() {
+        assert_eq!(shards(1), (1, 1));
+        assert_eq!(shards(10_000), (1, 10_000));
+    }
+
+    #[test]
+    fn shards_have_room_for_uneven_distribution() {
+        assert_eq!(shards(1_000_000), (32, 31_250 + 8 * 176));
+        assert_eq!(shards(u64::MAX).0, MAX_SHARDS);
+        for capacity in [65_536, 100_000, 540_673, 1_000_000, 10_000_000] {
+            let (count, each) = shards(capacity);
+            let total = count * each;
+            assert!(total >= capacity && total * 100 <= capacity * 107, "{capacity}: {total}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+
+use super::key_hasher::Key;
+use super::record::Record;
+use super::totals::Totals;
+use crate::store::idempotency::{Claim, ClaimState, Settled};
+
+/// The ids of a shard that are not in flight: done, released, or with an ended lease.
+pub(in crate::store) trait IdleIds: Send + 'static {
+    fn with_capacity(capacity: u64) -> Self;
+
+    fn get(&self, key: &Key) -> Option<Record>;
+
+    /// Inserts the newest id. Returns whether another id was evicted before it expired, because there are too many.
+    fn insert(&mut self, key: Key, record: Record, now: u64) -> bool;
+}
+
+/// A part of the ids, chosen by the hash of the key. It has a lock of its own, under which each state change happens.
+///
+/// An id in `claims` may also have an outdated record in `idle`, which its settlement replaces.
+#[derive(Debug)]
+pub(super) struct Shard<I> {
+    /// The claims in flight, which are never evicted.
+    claims: HashMap<Key, InFlight, RandomState>,
+    /// No lease ends before this time, so a search for ended leases before it finds nothing.
+    first_lease_end: u64,
+    idle: I,
+    totals: Arc<Totals>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight {
+    pub(super) record: Record,
+    pub(super) lease_end: u64,
+}
+
+impl<I: IdleIds> Shard<I> {
+    pub(super) fn new(idle: I, totals: Arc<Totals>) -> Self {
+        Self { claims: HashMap::default(), first_lease_end: u64::MAX, idle, totals }
+    }
+
+    /// `new` is the claim as the first attempt. Returns `None` if the limit of claims in flight is reached.
+    pub(super) fn claim(&mut self, key: Key, mut new: InFlight, now: u64) -> Option<Claim> {
+        let mut matches = true;
+        if let Some(InFlight { record, lease_end }) = self.known(&key, now) {
+            matches = record.fingerprint == new.record.fingerprint;
+            let mut attempt = record.attempt();
+            if record.is_done() {
+                return Some(Claim::new(ClaimState::Done, matches));
+            }
+            if record.owner != new.record.owner {
+                if lease_end > now {
+                    let remaining = Duration::from_millis(lease_end - now);
+                    return Some(Claim::new(ClaimState::InFlight { remaining }, matches));
+                }
+                attempt += 1;
+            }
+            new.record = Record::new(new.record.owner, record.fingerprint, new.record.expiry(), attempt);
+        }
+        let state = ClaimState::Claimed { attempt: new.record.attempt() };
+        self.insert_claim(key, new, self.totals.max_in_flight).then(|| Claim::new(state, matches))
+    }
+
+    pub(super) fn renew(&mut self, key: Key, owner: u64, lease_end: u64, now: u64) -> Settled {
+        match self.known(&key, now) {
+            Some(InFlight { record, .. }) if record.owner == owner && !record.is_done() => {
+                let expiry = record.expiry().max(lease_end);
+                let record = Record::new(owner, record.fingerprint, expiry, record.attempt());
+                // No limit: if the lease had ended and the claim was evicted, its owner is still alive.
+                self.insert_claim(key, InFlight { record, lease_end }, usize::MAX);
+                Settled::Applied
+            }
+            _ => Settled::Lost,
+        }
+    }
+
+    /// Completes the claim, to be remembered until `done_until`, or releases it.
+    pub(super) fn settle(&mut self, key: Key, owner: u64, done_until: Option<u64>, now: u64) -> Settled {
+        let known = self.known(&key, now).filter(|known| known.record.owner == owner);
+        let Some(InFlight { record, .. }) = known else { return Settled::Lost };
+        let record = match done_until {
+            // The owner repeats a completion whose reply was lost.
+            Some(_) if record.is_done() => return Settled::Applied,
+            None if record.is_done() => return Settled::Lost,
+            Some(expiry) => record.done(expiry),
+            None => record.released(),
+        };
+        if self.claims.remove(&key).is_some() {
+            self.totals.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.insert_idle(key, record, now);
+        Settled::Applied
+    }
+
+    /// Moves claims whose lease ended to the idle ids, where they can be evicted.
+    pub(super) fn evict_ended_leases(&mut self, now: u64) {
+        if self.first_lease_end > now {
+            return;
+        }
+        let ended: Vec<_> = self.claims.extract_if(|_, claim| claim.lease_end <= now).collect();
+        self.first_lease_end = self.claims.values().map(|claim| claim.lease_end).min().unwrap_or(u64::MAX);
+        self.totals.in_flight.fetch_sub(ended.len(), Ordering::Relaxed);
+        for (key, claim) in ended {
+            self.insert_idle(key, claim.record, now);
+        }
+    }
+
+    /// Returns what is known of an id. The lease of an idle id has ended.
+    fn known(&self, key: &Key, now: u64) -> Option<InFlight> {
+        let idle = || self.idle.get(key).map(|record| InFlight { record, lease_end: 0 });
+        let known = self.claims.get(key).copied().or_else(idle)?;
+        (known.lease_end > now || known.record.expiry() > now).then_some(known)
+    }
+
+    /// Returns whether there is room for the claim.
+    fn insert_claim(&mut self, key: Key, claim: InFlight, max_in_flight: usize) -> bool {
+        let in_flight = &self.totals.in_flight;
+        if !self.claims.contains_key(&key) && in_flight.fetch_add(1, Ordering::Relaxed) >= max_in_flight {
+            in_flight.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.first_lease_end = self.first_lease_end.min(claim.lease_end);
+        self.claims.insert(key, claim);
+        true
+    }
+
+    fn insert_idle(&mut self, key: Key, record: Record, now: u64) {
+        if self.idle.insert(key, record, now) {
+            self.totals.count_early_eviction();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use foldhash::fast::RandomState;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use super::error::StoreError;
+use super::idempotency::{Claim, ClaimRequest, IdempotencyStore, Settled};
+use super::key::{ClaimKey, Owner};
+use super::memory::{IdleIds, InMemoryBuilder, Key, Record, Shards};
+
+/// The default store.
+#[derive(Clone, Debug)]
+pub struct MokaStore {
+    shards: Arc<Shards<MokaIds>>,
+}
+
+impl MokaStore {
+    /// Creates an empty store with the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Creates a builder with the default settings.
+    pub fn builder() -> InMemoryBuilder<Self> {
+        InMemoryBuilder::new(|settings| Self { shards: Arc::new(Shards::new(settings)) })
+    }
+
+    /// Returns how many ids were evicted before their retention ended, since the store was created.
+    ///
+    /// If it is above 0, raise the capacity or shorten the retention. The metric
+    /// `roomz_webhook_evicted_early_total` counts the same.
+    #[must_use]
+    pub fn evicted_early(&self) -> u64 {
+        self.shards.evicted_early()
+    }
+}
+
+impl Default for MokaStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl IdempotencyStore for MokaStore {
+    async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+        self.shards.claim(key, claim)
+    }
+
+    async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
+        Ok(self.shards.renew(key, owner, lease))
+    }
+
+    async fn complete(
+        &self,
+        key: &ClaimKey,
+        owner: Owner,
+        retention: Duration,
+    ) -> Result<Settled, StoreError> {
+        Ok(self.shards.settle(key, owner, Some(retention)))
+    }
+
+    async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
+        Ok(self.shards.settle(key, owner, None))
+    }
+}
+
+/// A shard's ids in a moka cache. Only the owner of the shard's lock calls it, so `ids` is exact.
+#[derive(Debug)]
+struct MokaIds {
+    cache: Cache<Key, Record, RandomState>,
+    capacity: u64,
+    /// moka counts entries and evicts them later, some at a time.
+    ids: u64,
+    next_sweep: u64,
+}
+
+/// How long expired ids may keep their memory. A sweep visits every id.
+const SWEEP_INTERVAL_MILLIS: u64 = 10 * 60 * 1_000;
+
+impl IdleIds for MokaIds {
+    fn with_capacity(capacity: u64) -> Self {
+        // moka's default policy, TinyLFU, refuses new ids when the cache is full.
+        let cache = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru());
+        let cache = cache.build_with_hasher(RandomState::default());
+        Self { cache, capacity, ids: 0, next_sweep: 0 }
+    }
+
+    fn get(&self, key: &Key) -> Option<Record> {
+        // `get` also records misses, which costs more than a second lookup of the few ids that are found.
+        if self.cache.contains_key(key) { self.cache.get(key) } else { None }
+    }
+
+    fn insert(&mut self, key: Key, record: Record, now: u64) -> bool {
+        if now >= self.next_sweep {
+            self.free_expired(now);
+        }
+        let is_new = !self.cache.contains_key(&key);
+        let evicts = is_new && self.ids >= self.capacity;
+        self.ids += u64::from(is_new && !evicts);
+        self.cache.insert(key, record);
+        evicts
+    }
+}
+
+impl MokaIds {
+    /// Frees the memory of expired ids. Expiry by moka takes 48 bytes per id, and uses another clock than the store.
+    fn free_expired(&mut self, now: u64) {
+        self.next_sweep = now.saturating_add(SWEEP_INTERVAL_MILLIS);
+        self.cache.run_pending_tasks();
+        self.ids = 0;
+        for (key, record) in &self.cache {
+            if record.expiry() > now {
+                self.ids += 1;
+            } else {
+                self.cache.invalidate(&*key);
+            }
+        }
+    }
+}
