@@ -1,7 +1,8 @@
 use std::any::Any;
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
+use roomz_sql::db::error::ErrorChain;
 use tokio::task::JoinError;
 
 /// The longest text of an error. With what the worker adds to it, it has at most 1 000 characters.
@@ -12,17 +13,7 @@ pub(crate) struct ErrorText<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for ErrorText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            let part = error.to_string();
-            // Many errors repeat the text of their source.
-            if !text.ends_with(&part) {
-                let _ = write!(text, ": {part}");
-            }
-            source = error.source();
-        }
-        f.write_str(&bounded(&text))
+        f.write_str(&bounded(&ErrorChain(self.0).to_string()))
     }
 }
 

@@ -2,11 +2,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use roomz_sql::db::dialect::Dialect;
+use roomz_sql::db::pool::{Pool, Transaction};
 use roomz_webhook::{Event, EventData, Timestamp};
 
-use crate::error::InboxError;
-use crate::pool::Pool;
-use crate::transaction::Transaction;
+use crate::error::{InboxError, InboxErrorKind};
 
 /// One attempt to handle an event: the event, and the transaction to write into.
 ///
@@ -42,20 +42,31 @@ pub struct Job<T = EventData> {
     namespace: Arc<str>,
     attempt: u32,
     received: Timestamp,
+    dialect: Dialect,
     pool: Pool,
-    transaction: Option<Transaction>,
+    transaction: Option<Box<dyn Transaction>>,
     /// Where `Drop` puts the transaction, for the worker.
     returned: Arc<Returned>,
 }
 
-/// What a handler leaves behind when its job is dropped.
+/// Where a job puts its transaction when it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Returned(Mutex<Option<Option<Transaction>>>);
+pub(crate) struct Returned(Mutex<ReturnedTransaction>);
+
+/// The transaction of a job, after its handler.
+#[derive(Debug, Default)]
+pub(crate) enum ReturnedTransaction {
+    /// A task of the handler still has the job.
+    #[default]
+    Held,
+    /// The handler did not use a transaction.
+    NotBegun,
+    Open(Box<dyn Transaction>),
+}
 
 impl Returned {
-    /// Returns the transaction, if the handler used one. `None` while the job is not dropped.
-    pub(crate) fn take(&self) -> Option<Option<Transaction>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(crate) fn take(&self) -> ReturnedTransaction {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -66,13 +77,14 @@ pub(crate) struct JobContext {
     pub(crate) namespace: Arc<str>,
     pub(crate) attempt: u32,
     pub(crate) received: Timestamp,
+    pub(crate) dialect: Dialect,
     pub(crate) pool: Pool,
 }
 
 impl<T> Job<T> {
     pub(crate) fn new(event: Event<T>, context: JobContext, returned: Arc<Returned>) -> Self {
-        let JobContext { body, namespace, attempt, received, pool } = context;
-        Self { event, body, namespace, attempt, received, pool, transaction: None, returned }
+        let JobContext { body, namespace, attempt, received, dialect, pool } = context;
+        Self { event, body, namespace, attempt, received, dialect, pool, transaction: None, returned }
     }
 
     /// Returns the event.
@@ -118,11 +130,7 @@ impl<T> Job<T> {
     /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
     #[cfg(feature = "postgres")]
     pub async fn postgres(&mut self) -> Result<&mut sqlx::PgConnection, InboxError> {
-        match self.transaction().await? {
-            Transaction::Postgres(pooled) => Ok(pooled.connection()?),
-            #[cfg(feature = "sqlite")]
-            Transaction::Sqlite(_) => Err(InboxError::other_database()),
-        }
+        self.connection().await
     }
 
     /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction, and waits up to 30 s
@@ -136,38 +144,30 @@ impl<T> Job<T> {
     /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(&mut self) -> Result<&mut sqlx::SqliteConnection, InboxError> {
-        match self.transaction().await? {
-            Transaction::Sqlite(pooled) => Ok(pooled.connection()?),
-            #[cfg(feature = "postgres")]
-            Transaction::Postgres(_) => Err(InboxError::other_database()),
-        }
+        self.connection().await
     }
 
     /// Returns true if the inbox is in PostgreSQL, for handlers that support both databases.
     #[must_use]
     pub const fn is_postgres(&self) -> bool {
-        #[cfg(feature = "postgres")]
-        {
-            matches!(self.pool, Pool::Postgres { .. })
-        }
-        #[cfg(not(feature = "postgres"))]
-        {
-            false
-        }
+        matches!(self.dialect, Dialect::Postgres)
     }
 
-    async fn transaction(&mut self) -> Result<&mut Transaction, InboxError> {
-        match &mut self.transaction {
-            Some(transaction) => Ok(transaction),
-            none => Ok(none.insert(Transaction::begin(&self.pool).await?)),
-        }
+    async fn connection<C: 'static>(&mut self) -> Result<&mut C, InboxError> {
+        let transaction = match &mut self.transaction {
+            Some(transaction) => transaction,
+            none => none.insert(self.pool.begin().await?),
+        };
+        transaction.connection()?.downcast_mut().ok_or(InboxError::new(InboxErrorKind::OtherDatabase))
     }
 }
 
 /// Returns the transaction to the worker.
 impl<T> Drop for Job<T> {
     fn drop(&mut self) {
-        *self.returned.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.transaction.take());
+        let transaction = self.transaction.take();
+        *self.returned.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            transaction.map_or(ReturnedTransaction::NotBegun, ReturnedTransaction::Open);
     }
 }
 

@@ -129,10 +129,10 @@
 //! |---|---|---|---|
 //! | `events` | gauge | `state`: `waiting`, `running`, `dead` | events that are not done: alert on `dead` |
 //! | `oldest_seconds` | gauge | | age of the oldest event that waits or runs: alert on it to notice that no worker runs |
-//! | `attempts_total` | counter | `outcome`: `done`, `failed`, `dead`, `lost`, `unrecorded`, `shut down` | ended attempts |
+//! | `attempts_total` | counter | `outcome`: `done`, `failed`, `dead`, `lost`, `unrecorded`, `shut_down` | ended attempts |
 //! | `done_seconds` | histogram | | time from the arrival of an event until it is done |
 //! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
-//! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give back`, `stats`, `purge` | failed operations |
+//! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
 //!
 //! `lost`: the lease ended and another worker took the event. `unrecorded`: the database failed until the lease ended, so another
 //! attempt follows.
@@ -146,7 +146,7 @@
 //! |---|---|---|
 //! | `event done` | DEBUG | `event_id`, `age` |
 //! | `attempt failed` | WARN | `event_id`, `attempt`, `retry_after`, `error` |
-//! | `attempt ended without a result` | WARN | `event_id`, `outcome`: `lost`, `unrecorded`, `shut down` |
+//! | `attempt ended without a result` | WARN | `event_id`, `outcome`: `lost`, `unrecorded`, `shut_down` |
 //! | `dead letter` | ERROR | `event_id`, `attempt`, `error`, `hint` |
 //! | `inbox full` | ERROR | `open`, `hint`; at most once per second |
 //! | `unreadable row` | ERROR | `error`, `hint` |
@@ -183,38 +183,26 @@
 compile_error!("roomz-inbox needs the feature `postgres` or the feature `sqlite`");
 
 mod admission;
-mod attempt;
-mod backoff;
 mod endpoint;
 mod entry;
 mod error;
 mod error_text;
+mod events;
 mod inbox;
 mod job;
-#[cfg(feature = "metrics")]
-mod metric_series;
-mod pool;
 mod queue;
-mod row;
-mod statements;
 mod telemetry;
-mod transaction;
 mod worker;
-mod worker_builder;
 
 pub use self::admission::Enqueued;
 pub use self::endpoint::Endpoint;
 pub use self::entry::{InboxEntry, InboxState, InboxStats};
-pub use self::error::{InboxError, InboxErrorKind};
+pub use self::error::{BoxError, InboxError, InboxErrorKind};
 pub use self::inbox::{Inbox, InboxBuilder};
 pub use self::job::Job;
-pub use self::worker::Worker;
-pub use self::worker_builder::{DeadLetter, WorkerBuilder};
+pub use self::worker::{Worker, WorkerBuilder};
 pub use roomz_sql::{ConnectError, ConnectErrorKind, Database};
 pub use roomz_webhook::{Event, EventData, EventId, PresenceStatus, WorkspaceId, WorkspacePresenceChanged};
-
-/// An error of a handler.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Compiles the example in the README.
 #[cfg(doctest)]

@@ -2,7 +2,6 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::support::{
@@ -17,7 +16,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tower::service_fn;
 
 on_both! {
-    call_may_be_made_and_dropped_outside_runtime
+    call_may_be_dropped_outside_runtime
     job_may_be_dropped_outside_runtime
     waiting_handlers_get_their_transaction
 }
@@ -217,29 +216,19 @@ async fn scanned_rows(database: &TestDatabase) -> i64 {
     database.number("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'roomz_inbox'").await
 }
 
-/// Each future is polled once on a thread without a runtime, and dropped in the middle.
-async fn call_may_be_made_and_dropped_outside_runtime(database: TestDatabase) {
+/// Each future is polled some times, and dropped on a thread without a runtime.
+async fn call_may_be_dropped_outside_runtime(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     let key = crate::support::key(&deliver_new(&inbox).await);
-    let of_thread = inbox.clone();
-    let thread = std::thread::spawn(move || {
-        let mut context = Context::from_waker(Waker::noop());
-        for polls in 0..20 {
-            let mut stats = Box::pin(of_thread.stats());
-            let mut list = Box::pin(of_thread.list(InboxState::Waiting, 1));
-            let mut get = Box::pin(of_thread.get(&key));
-            for _ in 0..polls {
-                let pending = Future::poll(stats.as_mut(), &mut context).is_pending()
-                    && Future::poll(list.as_mut(), &mut context).is_pending()
-                    && Future::poll(get.as_mut(), &mut context).is_pending();
-                if !pending {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    });
-    tokio::task::spawn_blocking(|| thread.join()).await.unwrap().expect("the thread panicked");
+    for polls in 0..20 {
+        let (of_call, key) = (inbox.clone(), key.clone());
+        let mut call = Box::pin(async move {
+            tokio::join!(of_call.stats(), of_call.list(InboxState::Waiting, 1), of_call.get(&key))
+        });
+        // Ends the call early, if it has not ended by itself.
+        let _ = tokio::time::timeout(Duration::from_micros(100) * polls, &mut call).await;
+        std::thread::spawn(move || drop(call)).join().expect("the thread panicked");
+    }
     assert_eq!(inbox.stats().await.unwrap().waiting, 1);
 }
 

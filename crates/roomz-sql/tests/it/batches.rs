@@ -166,14 +166,6 @@ async fn sqlite_batch_equals_single_operations() {
     compare_on_sqlite(&connect(&url).await, &url, NAMESPACES).await;
 }
 
-/// In JSON, older versions of SQLite end a text at NUL.
-#[tokio::test]
-async fn sqlite_batch_accepts_namespace_with_nul() {
-    let directory = tempfile::tempdir().unwrap();
-    let url = sqlite_url(&directory);
-    compare_on_sqlite(&connect(&url).await, &url, ["one", "one\0two"]).await;
-}
-
 #[tokio::test]
 async fn sqlite_batch_works_in_utf_16_database() {
     let directory = tempfile::tempdir().unwrap();
