@@ -7,7 +7,6 @@ use roomz_webhook::store::ClaimKey;
 use sqlx::Error;
 
 use crate::queue::row::{attempts, key, text, time};
-use crate::queue::statements::{DEAD, DONE, RUNNING, WAITING};
 
 /// The state of an event in the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,13 +57,9 @@ pub struct InboxStats {
 }
 
 impl InboxState {
+    /// Returns the value of the column `state`.
     pub(crate) const fn number(self) -> i64 {
-        match self {
-            Self::Waiting => WAITING,
-            Self::Running => RUNNING,
-            Self::Done => DONE,
-            Self::Dead => DEAD,
-        }
+        self as i64
     }
 
     fn from_number(number: i64) -> Result<Self, Error> {

@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
@@ -20,12 +19,9 @@ impl fmt::Display for ErrorText<'_> {
 /// Returns the message of a panic.
 pub(crate) fn panic_text(error: JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else { return "the handler was cancelled".to_owned() };
-    let message = message(&*panic).unwrap_or("the message is not a text");
-    format!("the handler panicked: {}", bounded(message))
-}
-
-fn message(panic: &(dyn Any + Send)) -> Option<&str> {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the handler panicked: {}", bounded(text.unwrap_or("the message is not a text")))
 }
 
 /// Escapes everything that could change a terminal or a log.

@@ -180,8 +180,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the database fails.
     pub async fn list(&self, state: InboxState, limit: u32) -> Result<Vec<InboxEntry>, InboxError> {
-        let rows = self.events.queue.list(None, state.number(), limit).await?;
-        Ok(rows.iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
+        Ok(self.events.queue.list(None, state.number(), limit).await?)
     }
 
     /// Returns up to `limit` events of a namespace in this state, in the order of [`list`](Self::list).
@@ -205,8 +204,7 @@ impl Inbox {
         state: InboxState,
         limit: u32,
     ) -> Result<Vec<InboxEntry>, InboxError> {
-        let rows = self.events.queue.list(Some(namespace), state.number(), limit).await?;
-        Ok(rows.iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
+        Ok(self.events.queue.list(Some(namespace), state.number(), limit).await?)
     }
 
     /// Returns an event, or `None` if the inbox does not have it.
@@ -228,8 +226,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the database fails.
     pub async fn get(&self, key: &ClaimKey) -> Result<Option<InboxEntry>, InboxError> {
-        let row = self.events.queue.get(key).await?;
-        Ok(row.as_ref().map(InboxEntry::from_row).transpose()?)
+        Ok(self.events.queue.get(key).await?)
     }
 
     /// Makes a dead letter available again, with all its attempts. Returns false if there is no such dead letter.
@@ -301,8 +298,8 @@ impl InboxBuilder {
 
     /// Sets the maximum number of connections to PostgreSQL. Default: 13. Zero counts as 1.
     ///
-    /// Each running handler that writes into its transaction has a connection. Set at least three more than the worker's
-    /// concurrency. No effect on SQLite, which has one writer.
+    /// Two of them are for the statements of the inbox. The others are for handlers: each running handler that writes into its
+    /// transaction has one. Set at least two more than the worker's concurrency. No effect on SQLite, which has one writer.
     pub fn with_max_connections(mut self, connections: u32) -> Self {
         self.settings.max_connections = connections.max(1);
         self
@@ -316,7 +313,7 @@ impl InboxBuilder {
 
     /// Sets how many events may wait or run. Default: 1 000 000. Above it, deliveries get a 503.
     ///
-    /// The events are counted about once per second, so a burst can exceed it.
+    /// The events are counted about once per second, so a burst can exceed it. If a count fails, events are accepted until the next.
     pub const fn with_max_open(mut self, events: u64) -> Self {
         self.max_open = events;
         self

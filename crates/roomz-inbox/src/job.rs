@@ -38,12 +38,7 @@ use crate::error::{InboxError, InboxErrorKind};
 /// the other side can detect repetitions.
 pub struct Job<T = EventData> {
     event: Event<T>,
-    body: Bytes,
-    namespace: Arc<str>,
-    attempt: u32,
-    received: Timestamp,
-    dialect: Dialect,
-    pool: Pool,
+    context: JobContext,
     transaction: Option<Box<dyn Transaction>>,
     /// Where `Drop` puts the transaction, for the worker.
     returned: Arc<Returned>,
@@ -83,8 +78,7 @@ pub(crate) struct JobContext {
 
 impl<T> Job<T> {
     pub(crate) fn new(event: Event<T>, context: JobContext, returned: Arc<Returned>) -> Self {
-        let JobContext { body, namespace, attempt, received, dialect, pool } = context;
-        Self { event, body, namespace, attempt, received, dialect, pool, transaction: None, returned }
+        Self { event, context, transaction: None, returned }
     }
 
     /// Returns the event.
@@ -96,7 +90,7 @@ impl<T> Job<T> {
     /// Returns the signed bytes: the event as JSON, including the fields that [`Event`] ignores.
     #[must_use]
     pub const fn body(&self) -> &Bytes {
-        &self.body
+        &self.context.body
     }
 
     /// Returns the number of this attempt, counted from 1.
@@ -104,19 +98,19 @@ impl<T> Job<T> {
     /// Above 1, an earlier attempt failed or its process died. What it did outside of the transaction may have taken effect.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
-        self.attempt
+        self.context.attempt
     }
 
     /// Returns the namespace of the event: that of the [`Tenant`](roomz_webhook::Tenant), or else of the layer.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.namespace
+        &self.context.namespace
     }
 
     /// Returns when the event arrived, by the database's clock.
     #[must_use]
     pub const fn received(&self) -> Timestamp {
-        self.received
+        self.context.received
     }
 
     /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction, and waits up to
@@ -150,13 +144,13 @@ impl<T> Job<T> {
     /// Returns true if the inbox is in PostgreSQL, for handlers that support both databases.
     #[must_use]
     pub const fn is_postgres(&self) -> bool {
-        matches!(self.dialect, Dialect::Postgres)
+        matches!(self.context.dialect, Dialect::Postgres)
     }
 
     async fn connection<C: 'static>(&mut self) -> Result<&mut C, InboxError> {
         let transaction = match &mut self.transaction {
             Some(transaction) => transaction,
-            none => none.insert(self.pool.begin().await?),
+            none => none.insert(self.context.pool.begin().await?),
         };
         transaction.connection()?.downcast_mut().ok_or(InboxError::new(InboxErrorKind::OtherDatabase))
     }
@@ -175,9 +169,9 @@ impl<T: fmt::Debug> fmt::Debug for Job<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job")
             .field("event", &self.event)
-            .field("body", &format_args!("[{} bytes]", self.body.len()))
-            .field("attempt", &self.attempt)
-            .field("received", &self.received)
+            .field("body", &format_args!("[{} bytes]", self.context.body.len()))
+            .field("attempt", &self.context.attempt)
+            .field("received", &self.context.received)
             .finish_non_exhaustive()
     }
 }

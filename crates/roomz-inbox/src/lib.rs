@@ -92,9 +92,11 @@
 //! # Limits
 //!
 //! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no event is admitted
-//!   (after 2 to 4 s, deliveries get a 503), and no lease is renewed. Keep transactions below a second.
+//!   (after 2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a second.
 //! - **PostgreSQL: a connection for each open transaction.** Set
-//!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least three more than the concurrency. Default: 13.
+//!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least two more than the concurrency. Default: 13.
+//! - **A silent connection is replaced.** When a connection breaks or does not reply within 1.5 s, every connection without a reply
+//!   since then is replaced before its next use. An existing pool tests its connections by itself.
 //! - **Workers in other processes poll.** A worker in the process of the endpoint is woken for a new event. Others look for events
 //!   once per second ([`with_poll_interval`](WorkerBuilder::with_poll_interval)).
 //! - **A full inbox answers 503.** It is full at 1 000 000 open events ([`with_max_open`](InboxBuilder::with_max_open)), counted once
@@ -105,8 +107,7 @@
 //! # PostgreSQL behind a pooler
 //!
 //! A `postgres://` URL may lead to PgBouncer in session or transaction mode. `connect` detects a pooler, as in
-//! [`roomz_sql`](roomz_sql#postgresql-behind-a-pooler), and the inbox then sends prepared statements without a name, each in a
-//! transaction.
+//! [`roomz_sql`](roomz_sql#postgresql-behind-a-pooler), and the inbox then sends its statements as text, as the claims do.
 //!
 //! **In transaction mode, your own queries need `.persistent(false)`**, for example
 //! `sqlx::query("INSERT …").persistent(false)`. Otherwise sqlx gives each prepared statement a name. The name stays in a session
@@ -114,8 +115,8 @@
 //!
 //! # Existing pools
 //!
-//! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]). Statements then have no name,
-//! because the pool could lead to a pooler, which costs a round trip each. A `PgPool` needs at least three connections more than
+//! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]). Statements then go as text,
+//! because the pool could lead to a pooler. A `PgPool` needs at least two connections more than
 //! the concurrency. A `SqlitePool` needs the journal mode `WAL` and `synchronous = FULL`; give it one connection, because several
 //! do not get the write lock in order.
 //!
@@ -134,7 +135,7 @@
 //! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
 //! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
 //!
-//! `lost`: the lease ended and another worker took the event. `unrecorded`: the database failed until the lease ended, so another
+//! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and counts as `done`. `unrecorded`: the database failed until the lease ended, so another
 //! attempt follows.
 //!
 //! # Log

@@ -59,7 +59,7 @@ impl Queue {
 
     /// Adds an event. Returns true if it is new; then it is durable.
     pub(crate) async fn insert(&self, key: &ClaimKey, body: &[u8]) -> Result<bool, Failed> {
-        let [namespace, id] = key_values(key);
+        let [namespace, id] = Value::key(key);
         let values = vec![namespace, id, Value::Bytes(body.to_vec())];
         // If the reply was lost, the repetition finds a duplicate.
         Ok(!self.execute(&self.statements.insert, values).await?.is_empty())
@@ -123,18 +123,18 @@ impl Queue {
     }
 
     pub(crate) async fn get(&self, key: &ClaimKey) -> Result<Option<InboxEntry>, Failed> {
-        let rows = self.execute(&self.statements.get, key_values(key).to_vec()).await?;
+        let rows = self.execute(&self.statements.get, Value::key(key).to_vec()).await?;
         Ok(rows.first().map(InboxEntry::from_row).transpose()?)
     }
 
     /// Makes a dead letter available again. Returns false if there is none.
     pub(crate) async fn retry(&self, key: &ClaimKey) -> Result<bool, Failed> {
-        Ok(!self.execute(&self.statements.retry, key_values(key).to_vec()).await?.is_empty())
+        Ok(!self.execute(&self.statements.retry, Value::key(key).to_vec()).await?.is_empty())
     }
 
     /// Ends a dead letter. Returns false if there is none.
     pub(crate) async fn discard(&self, key: &ClaimKey, retention: Duration) -> Result<bool, Failed> {
-        let [namespace, id] = key_values(key);
+        let [namespace, id] = Value::key(key);
         let values = vec![namespace, id, millis(retention).into()];
         Ok(!self.execute(&self.statements.discard, values).await?.is_empty())
     }
@@ -169,7 +169,7 @@ impl OwnerUpdate<'_> {
             Self::Dead { retention, error } => (DEAD, retention, Some(error)),
             Self::GiveBack => (WAITING, Duration::ZERO, None),
         };
-        let [namespace, id] = key_values(key);
+        let [namespace, id] = Value::key(key);
         vec![
             namespace,
             id,
@@ -180,10 +180,6 @@ impl OwnerUpdate<'_> {
             error.map_or(Value::Null, Value::from),
         ]
     }
-}
-
-fn key_values(key: &ClaimKey) -> [Value; 2] {
-    [Value::from(key.namespace()), Value::from(key.id().as_uuid().as_bytes())]
 }
 
 fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {
@@ -239,5 +235,64 @@ mod tests {
         }
         assert!(!update(third, 3, dead).await);
         assert!(!update(second, 2, done).await);
+    }
+
+    /// Changes that wait together are one statement. Each has the outcome that it has alone.
+    #[tokio::test]
+    async fn batched_changes_have_their_own_outcomes() {
+        let directory = tempfile::tempdir().unwrap();
+        let sqlite = format!("sqlite://{}/inbox.db", directory.path().display());
+        for url in [Some(sqlite), roomz_tests::postgres_url_or_skip()].into_iter().flatten() {
+            let settings = Settings { has_handlers: true, ..Settings::new(roomz_sql::tests) };
+            let (workers, pool) = connect(url.into(), &settings).await.unwrap();
+            let queue = Queue::new(workers, pool);
+            let namespace = format!("batch {:032x}", rand::random::<u128>());
+            let key = |number: u128| {
+                ClaimKey::new(
+                    namespace.as_str().into(),
+                    roomz_webhook::roomz_protocol::Uuid::from_u128(number).into(),
+                )
+            };
+            let mut events = tokio::task::JoinSet::new();
+            for number in 0..60 {
+                let (queue, key) = (queue.clone(), key(number));
+                events.spawn(async move { queue.insert(&key, b"body").await.unwrap() });
+            }
+            assert!(events.join_all().await.into_iter().all(|is_new| is_new));
+            let owner = Owner::random();
+            while !queue.take(owner, HOUR, 1_000).await.unwrap().is_empty() {}
+
+            let mut changes = tokio::task::JoinSet::new();
+            for number in 0..60_u32 {
+                let (queue, key) = (queue.clone(), key(number.into()));
+                changes.spawn(async move {
+                    let update = match number % 5 {
+                        0 => OwnerUpdate::Renew { lease: HOUR },
+                        1 => OwnerUpdate::Complete { retention: HOUR },
+                        2 => OwnerUpdate::RetryAfter { pause: HOUR, error: "failed" },
+                        3 => OwnerUpdate::Dead { retention: HOUR, error: "dead" },
+                        _ => OwnerUpdate::GiveBack,
+                    };
+                    let is_owner = number % 7 != 0;
+                    let owner = if is_owner { owner } else { Owner::random() };
+                    let is_changed = queue.update(&key, owner, number, update).await.unwrap().is_some();
+                    assert_eq!(is_changed, is_owner, "{number}");
+                });
+            }
+            changes.join_all().await;
+            for number in 0..60_u32 {
+                let entry = queue.get(&key(number.into())).await.unwrap().unwrap();
+                let found = (entry.state.number(), entry.attempts, entry.error.as_deref());
+                let expected = match number % 5 {
+                    _ if number % 7 == 0 => (RUNNING, 1, None),
+                    0 => (RUNNING, number, None),
+                    1 => (DONE, number, None),
+                    2 => (WAITING, number, Some("failed")),
+                    3 => (DEAD, number, Some("dead")),
+                    _ => (WAITING, number, None),
+                };
+                assert_eq!(found, expected, "{number}");
+            }
+        }
     }
 }

@@ -40,16 +40,12 @@ use disabled::{counter, gauge, histogram};
 
 const TARGET: &str = "roomz_inbox";
 
-/// How an attempt ended without a success or a failure of its handler.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum AttemptOutcome {
-    /// The lease ended and another worker took the event.
-    Lost,
-    /// The outcome could not be recorded.
-    Unrecorded,
-    /// The worker shut down.
-    ShutDown,
-}
+/// An outcome of an attempt: the lease ended and another worker took the event.
+pub(crate) const LOST: &str = "lost";
+/// An outcome of an attempt: what happened could not be recorded.
+pub(crate) const UNRECORDED: &str = "unrecorded";
+/// An outcome of an attempt: the worker shut down.
+pub(crate) const SHUT_DOWN: &str = "shut_down";
 
 pub(crate) fn database_failed(operation: &'static str, failed: Failed) {
     let error: Arc<sqlx::Error> = failed.into();
@@ -101,12 +97,8 @@ pub(crate) fn dead_letter(key: &ClaimKey, attempt: u32, error: &str) {
     counter!("roomz_inbox_attempts_total", "outcome" => "dead").increment(1);
 }
 
-pub(crate) fn attempt_ended(key: &ClaimKey, outcome: AttemptOutcome) {
-    let outcome = match outcome {
-        AttemptOutcome::Lost => "lost",
-        AttemptOutcome::Unrecorded => "unrecorded",
-        AttemptOutcome::ShutDown => "shut_down",
-    };
+/// An attempt ended without a success or a failure of its handler.
+pub(crate) fn attempt_ended(key: &ClaimKey, outcome: &'static str) {
     tracing::warn!(target: TARGET, event_id = %key.id(), outcome, "attempt ended without a result");
     counter!("roomz_inbox_attempts_total", "outcome" => outcome).increment(1);
 }

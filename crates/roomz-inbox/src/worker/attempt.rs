@@ -11,7 +11,6 @@ use roomz_webhook::{Event, EventData};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tower_service::Service;
 
 use crate::error::BoxError;
 use crate::error_text::{ErrorText, bounded, panic_text};
@@ -19,8 +18,8 @@ use crate::events::Events;
 use crate::job::{Job, JobContext, Returned, ReturnedTransaction};
 use crate::queue::OwnerUpdate;
 use crate::queue::row::TakenEvent;
-use crate::telemetry::{self, AttemptOutcome};
-use crate::worker::settings::WorkerSettings;
+use crate::telemetry;
+use crate::worker::settings::{Handler, WorkerSettings};
 
 /// The pauses before an outcome is recorded again.
 const RECORD_BACKOFF: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(1) };
@@ -71,9 +70,7 @@ impl Attempt {
     /// Runs the handler and records what happened.
     pub(crate) async fn run<S, T>(self, service: S, abort: CancellationToken)
     where
-        S: Service<Job<T>, Response = ()> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send + 'static,
+        S: Handler<T>,
         T: Payload,
     {
         if self.counted() > self.settings.max_attempts {
@@ -86,7 +83,7 @@ impl Attempt {
         match self.handle(service, event, &abort).await {
             HandlerOutcome::Handled(transaction) => self.complete(transaction).await,
             HandlerOutcome::Failed(error) => self.fail(error).await,
-            HandlerOutcome::LeaseLost => telemetry::attempt_ended(&self.key, AttemptOutcome::Lost),
+            HandlerOutcome::LeaseLost => telemetry::attempt_ended(&self.key, telemetry::LOST),
             HandlerOutcome::ShutDown => self.give_back().await,
         }
     }
@@ -122,9 +119,7 @@ impl Attempt {
     /// Runs the handler under a lease that is renewed.
     async fn handle<S, T>(&self, mut service: S, event: Event<T>, abort: &CancellationToken) -> HandlerOutcome
     where
-        S: Service<Job<T>, Response = ()> + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send + 'static,
+        S: Handler<T>,
         T: Payload,
     {
         let returned = Arc::new(Returned::default());
@@ -252,7 +247,7 @@ impl Attempt {
         if let Err(error) = self.update(OwnerUpdate::GiveBack).await {
             telemetry::database_failed("give_back", error);
         }
-        telemetry::attempt_ended(&self.key, AttemptOutcome::ShutDown);
+        telemetry::attempt_ended(&self.key, telemetry::SHUT_DOWN);
     }
 
     /// Gives the event back before its handler started. The attempt does not count.
@@ -289,9 +284,9 @@ impl Attempt {
                 if let Ok(Some(age)) = self.update(complete).await {
                     return telemetry::done(&self.key, age);
                 }
-                telemetry::attempt_ended(&self.key, AttemptOutcome::Lost);
+                telemetry::attempt_ended(&self.key, telemetry::LOST);
             }
-            None => telemetry::attempt_ended(&self.key, AttemptOutcome::Unrecorded),
+            None => telemetry::attempt_ended(&self.key, telemetry::UNRECORDED),
         }
     }
 }

@@ -35,7 +35,7 @@ impl<S, T> WorkerBuilder<S, T> {
 
     /// Sets how many events this worker runs at once, from 1 to 1 000. Default: 10.
     ///
-    /// On PostgreSQL, set [`with_max_connections`](crate::InboxBuilder::with_max_connections) to at least three more.
+    /// On PostgreSQL, set [`with_max_connections`](crate::InboxBuilder::with_max_connections) to at least two more.
     pub fn with_concurrency(mut self, concurrency: usize) -> Self {
         self.settings.concurrency = concurrency.clamp(1, MAX_CONCURRENCY);
         self

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use roomz_sql::db::purge::purge;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -10,10 +11,6 @@ use crate::telemetry;
 const STATS_INTERVAL: Duration = Duration::from_secs(10);
 /// The interval at which rows whose retention is over are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// The pause after a batch of deletions is this many times as long as the batch.
-const PURGE_PAUSE_FACTOR: u32 = 9;
-/// The shortest pause after a batch of deletions.
-const PURGE_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// Records the gauges and deletes rows whose retention is over.
 pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
@@ -23,7 +20,7 @@ pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
             Ok(stats) => telemetry::stats(stats),
             Err(error) => telemetry::database_failed("stats", error),
         }
-        if Instant::now() >= next_purge && purge(&events, &stop).await {
+        if Instant::now() >= next_purge && purge_all(&events, &stop).await {
             next_purge = Instant::now() + PURGE_INTERVAL;
         }
         tokio::select! {
@@ -33,23 +30,12 @@ pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
     }
 }
 
-/// Deletes rows in small batches with pauses. Returns false if the database failed.
-async fn purge(events: &Events, stop: &CancellationToken) -> bool {
-    while !stop.is_cancelled() {
-        let start = Instant::now();
-        match events.queue.purge().await {
-            Ok(0) => return true,
-            Ok(_) => {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = sleep(PURGE_PAUSE_MIN.max(start.elapsed() * PURGE_PAUSE_FACTOR)) => {}
-                }
-            }
-            Err(error) => {
-                telemetry::database_failed("purge", error);
-                return false;
-            }
+/// Deletes rows whose retention is over. Returns false if the database failed.
+async fn purge_all(events: &Events, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => true,
+        deleted = purge(|| events.queue.purge()) => {
+            deleted.map_err(|error| telemetry::database_failed("purge", error)).is_ok()
         }
     }
-    true
 }

@@ -8,15 +8,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_service::Service;
 
-use crate::error::BoxError;
 use crate::events::Events;
-use crate::job::Job;
 use crate::telemetry;
 use crate::worker::attempt::Attempt;
 use crate::worker::maintenance::maintain;
-use crate::worker::settings::WorkerSettings;
+use crate::worker::settings::{Handler, WorkerSettings};
 
 /// The time for recording what happened to the handlers that a shutdown stopped.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,9 +33,7 @@ pub struct Worker {
 impl Worker {
     pub(crate) fn start<S, T>(events: Events, service: S, settings: WorkerSettings) -> Self
     where
-        S: Service<Job<T>, Response = ()> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send + 'static,
+        S: Handler<T>,
         T: Payload,
     {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -97,9 +92,7 @@ struct Dispatcher<S> {
 impl<S> Dispatcher<S> {
     async fn run<T>(mut self)
     where
-        S: Service<Job<T>, Response = ()> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send + 'static,
+        S: Handler<T>,
         T: Payload,
     {
         let semaphore = Arc::new(Semaphore::new(self.settings.concurrency));
@@ -138,9 +131,7 @@ impl<S> Dispatcher<S> {
     /// Takes an event for each permit, and returns how many there were.
     async fn take<T>(&mut self, permits: Vec<OwnedSemaphorePermit>) -> Result<usize, Failed>
     where
-        S: Service<Job<T>, Response = ()> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send + 'static,
+        S: Handler<T>,
         T: Payload,
     {
         let (owner, start) = (Owner::random(), Instant::now());

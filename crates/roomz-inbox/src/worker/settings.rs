@@ -1,6 +1,21 @@
 use std::time::Duration;
 
 use roomz_sql::db::backoff::Backoff;
+use tower_service::Service;
+
+use crate::error::BoxError;
+use crate::job::Job;
+
+/// A service that a worker can run.
+pub(crate) trait Handler<T>:
+    Service<Job<T>, Response = (), Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static
+{
+}
+
+impl<S, T> Handler<T> for S where
+    S: Service<Job<T>, Response = (), Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static
+{
+}
 
 /// The settings of a worker.
 #[derive(Clone, Debug)]

@@ -15,9 +15,10 @@ const SLACK: u32 = 1000;
 /// The parameters of a claim.
 pub(crate) fn claim(key: &ClaimKey, request: &ClaimRequest) -> [Value; 6] {
     let retention = request.retention.saturating_add(request.retention / SLACK);
+    let [namespace, id] = Value::key(key);
     [
-        Value::from(key.namespace()),
-        Value::from(key.id().as_uuid().as_bytes()),
+        namespace,
+        id,
         Value::from(&request.owner.to_bytes()),
         Value::from(&request.fingerprint.to_bytes()),
         Value::Number(millis(request.lease)),
@@ -27,13 +28,8 @@ pub(crate) fn claim(key: &ClaimKey, request: &ClaimRequest) -> [Value; 6] {
 
 /// The parameters of a renewal, a completion or a release.
 pub(crate) fn settlement(key: &ClaimKey, owner: Owner, operation: i64, duration: Duration) -> [Value; 5] {
-    [
-        Value::from(key.namespace()),
-        Value::from(key.id().as_uuid().as_bytes()),
-        Value::from(&owner.to_bytes()),
-        Value::Number(operation),
-        Value::Number(millis(duration)),
-    ]
+    let [namespace, id] = Value::key(key);
+    [namespace, id, Value::from(&owner.to_bytes()), Value::Number(operation), Value::Number(millis(duration))]
 }
 
 /// Returns the outcome of a claim, or `None` if the row is free now.

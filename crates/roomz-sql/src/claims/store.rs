@@ -1,7 +1,7 @@
 use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, IdempotencyStore, Owner, Settled, StoreError, async_trait,
@@ -10,14 +10,10 @@ use tokio::task::AbortHandle;
 
 use crate::claims::operation;
 use crate::claims::statements::{COMPLETE, RELEASE, RENEW, Statements};
+use crate::db::purge;
 use crate::db::queue::{Failed, Operation};
 use crate::db::value::{Row, Value};
 use crate::db::worker::Workers;
-
-/// The shortest pause between two batches of a purge.
-const PURGE_PAUSE_MIN: Duration = Duration::from_millis(10);
-/// The pause after a batch is this many times as long as the batch.
-const PURGE_PAUSE_FACTOR: u32 = 9;
 
 /// The pause after a failed purge, unless the interval is shorter.
 const PURGE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -130,18 +126,11 @@ async fn purge_every(inner: Arc<Inner>, interval: Duration) {
 }
 
 async fn purge(inner: &Inner) -> Result<u64, StoreError> {
-    let mut deleted = 0;
-    loop {
-        let (statement, values, start) = (&inner.statements.purge, vec![Value::Number(1)], Instant::now());
-        let operation = Operation { statement, values, is_retry_safe: true };
-        let rows = inner.execute(operation).await?;
-        if rows.is_empty() {
-            return Ok(deleted);
-        }
-        deleted += rows.len() as u64;
-        let pause = start.elapsed() * PURGE_PAUSE_FACTOR;
-        tokio::time::sleep(pause.max(PURGE_PAUSE_MIN)).await;
-    }
+    let delete_batch = || async {
+        let (statement, values) = (&inner.statements.purge, vec![Value::Number(1)]);
+        inner.execute(Operation { statement, values, is_retry_safe: true }).await.map(|rows| rows.len())
+    };
+    purge::purge(delete_batch).await
 }
 
 #[async_trait]

@@ -9,7 +9,6 @@ pub struct Backoff {
 
 impl Backoff {
     /// Returns the pause after this many failures, counted from 1.
-    #[must_use]
     pub fn after(&self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         self.min.saturating_mul(factor).min(self.max)

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
@@ -73,7 +73,7 @@ async fn use_pool<D: Driver>(
 ) -> Result<(Workers, Pool), ConnectError> {
     // It can lead to a pooler.
     let protocol = Protocol::text(settings.response_timeout);
-    let mut pooled = settings.within(async { Pooled::acquire(&pool).await.map_err(connect_error) }).await?;
+    let mut pooled = settings.execute(Pooled::acquire(&pool)).await?;
     check_and_migrate::<D>(pooled.connection().map_err(connect_error)?, &protocol, settings).await?;
     pooled.release();
     Ok(spawn(Origin::Pool(pool.clone()), pool, protocol, count, Arc::default(), settings))
@@ -87,8 +87,9 @@ fn spawn<D: Driver>(
     suspects: Arc<Suspects>,
     settings: &Settings,
 ) -> (Workers, Pool) {
-    let connections = Connections::new(origin, protocol, count, Arc::clone(&suspects));
-    (Workers::spawn(connections, count, settings), Pool::new(pool, suspects))
+    let (of_workers, abandoned) = (Arc::clone(&suspects), Mutex::default());
+    let connections = Connections { origin, protocol, max: count, suspects: of_workers, abandoned };
+    (Workers::spawn(connections, settings), Pool::new(pool, suspects))
 }
 
 /// The message names the scheme at most: the rest of the URL may contain a password.

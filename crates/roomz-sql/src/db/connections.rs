@@ -15,7 +15,7 @@ pub(crate) struct Connections<D: Driver> {
     pub(crate) max: u32,
     pub(crate) suspects: Arc<Suspects>,
     /// The sessions of connections that were given up. The server may still execute their statements.
-    abandoned: Mutex<Vec<D::Session>>,
+    pub(crate) abandoned: Mutex<Vec<D::Session>>,
 }
 
 pub(crate) enum Origin<D: Driver> {
@@ -31,10 +31,6 @@ pub(crate) enum Held<D: Driver> {
 }
 
 impl<D: Driver> Connections<D> {
-    pub(crate) fn new(origin: Origin<D>, protocol: Protocol, max: u32, suspects: Arc<Suspects>) -> Self {
-        Self { origin, protocol, max, suspects, abandoned: Mutex::default() }
-    }
-
     /// Opens a connection that can write. The other workers have `open` connections.
     pub(crate) async fn open(&self, open: usize) -> Result<Held<D>, Error> {
         match &self.origin {

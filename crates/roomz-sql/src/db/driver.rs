@@ -56,8 +56,18 @@ pub trait Driver: Database {
     fn lock_migrations(connection: &mut Self::Connection)
     -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// Classifies an error by the code of the database.
+    fn classify_code(code: &str) -> Failure;
+
     /// Classifies the error of a statement.
-    fn classify(error: &Error) -> Failure;
+    fn classify(error: &Error) -> Failure {
+        match error {
+            Error::Database(error) => Self::classify_code(error.code().as_deref().unwrap_or_default()),
+            // The same row from another connection cannot be decoded either.
+            Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => Failure::Rejected,
+            _ => Failure::Broken,
+        }
+    }
 }
 
 /// How statements are sent. SQLite always prepares them.

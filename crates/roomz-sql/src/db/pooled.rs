@@ -10,7 +10,7 @@ const RETURN_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// A connection that is borrowed from a pool. `Drop` closes it unless it was returned.
 #[derive(Debug)]
-pub struct Pooled<D: Database> {
+pub(crate) struct Pooled<D: Database> {
     connection: Option<PoolConnection<D>>,
     /// The pool spawns a task to close the connection, and `Drop` can run on a thread without a runtime.
     runtime: Handle,

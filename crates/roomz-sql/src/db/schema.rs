@@ -6,6 +6,7 @@ use roomz_webhook::store::{ConnectError, ConnectErrorKind, Fingerprint};
 use sqlx::{Error, SqlSafeStr as _};
 use sqlx_core::transaction::TransactionManager as _;
 
+use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Protocol};
 use crate::db::error::connect_error;
 use crate::db::settings::Settings;
@@ -28,14 +29,9 @@ pub(crate) async fn check_and_migrate<D: Driver>(
     settings: &Settings,
 ) -> Result<(), ConnectError> {
     let (product, show_version, min_version) = D::VERSION;
-    let version = settings.within(async {
-        let rows = D::script(connection, show_version.to_owned()).await.map_err(connect_error)?;
-        rows.first()
-            .ok_or(Error::RowNotFound)
-            .and_then(|row| row.text(0).map(str::to_owned))
-            .map_err(connect_error)
-    });
-    require_version(product, &version.await?, min_version)?;
+    let rows = settings.execute(D::script(connection, show_version.to_owned())).await?;
+    let version = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
+    require_version(product, version, min_version)?;
     settings.within(D::check(connection)).await?;
     match settings.within(test::<D>(connection, protocol, settings)).await {
         Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
@@ -76,35 +72,26 @@ async fn execute_tests<D: Driver>(
 
 /// Runs the scripts in one transaction. Only the wait for another instance that migrates has no timeout.
 async fn migrate<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), ConnectError> {
-    let mut is_locked = false;
-    settings
-        .within(async {
-            D::TransactionManager::begin(connection, Some(D::BEGIN.into_sql_str()))
-                .await
-                .map_err(connect_error)
-        })
-        .await?;
-    while !is_locked {
-        is_locked =
-            settings.within(async { D::lock_migrations(connection).await.map_err(connect_error) }).await?;
-        if !is_locked {
-            tokio::time::sleep(LOCK_INTERVAL).await;
-        }
+    let begin = D::TransactionManager::begin(connection, Some(D::BEGIN.into_sql_str()));
+    settings.execute(begin).await?;
+    while !settings.execute(D::lock_migrations(connection)).await? {
+        tokio::time::sleep(LOCK_INTERVAL).await;
     }
-    settings.within(async {
-        D::script(connection, CREATE_HISTORY.to_owned()).await.map_err(connect_error)?;
-        let history = read_history::<D>(connection).await.map_err(connect_error)?;
-        for (version, script) in missing(&history, D::MIGRATIONS)? {
-            // A checksum is hexadecimal.
-            let record = format!(
-                "; UPDATE roomz_migrations SET checksum = '{}' WHERE version = {version} AND checksum IS NULL",
-                checksum(script)
-            );
-            D::script(connection, format!("{}{record}", script.trim_end().trim_end_matches(';'))).await.map_err(connect_error)?;
-        }
-        D::TransactionManager::commit(connection).await.map_err(connect_error)
-    })
-    .await
+    if D::DIALECT == Dialect::Postgres {
+        // A migration may wait for as long as the connect timeout.
+        settings.execute(D::script(connection, settings.set_timeouts("LOCAL"))).await?;
+    }
+    settings.execute(D::script(connection, CREATE_HISTORY.to_owned())).await?;
+    let history = settings.execute(read_history::<D>(connection)).await?;
+    for (version, script) in missing(&history, D::MIGRATIONS)? {
+        // A checksum is hexadecimal.
+        let script = format!(
+            "{script}\nUPDATE roomz_migrations SET checksum = '{}' WHERE version = {version} AND checksum IS NULL",
+            checksum(script)
+        );
+        settings.execute(D::script(connection, script)).await?;
+    }
+    settings.execute(D::TransactionManager::commit(connection)).await
 }
 
 async fn read_history<D: Driver>(connection: &mut D::Connection) -> Result<Vec<Applied>, Error> {

@@ -4,7 +4,7 @@ use roomz_webhook::store::ConnectError;
 use tokio::time::timeout;
 
 use crate::db::dialect::Dialect;
-use crate::db::error::unreachable_error;
+use crate::db::error::{connect_error, unreachable_error};
 use crate::db::statement::Statement;
 use crate::db::value::Value;
 
@@ -31,7 +31,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    #[must_use]
     pub fn new(tests: fn(Dialect) -> Vec<Test>) -> Self {
         Self {
             migrations: true,
@@ -64,5 +63,13 @@ impl Settings {
         step: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
         timeout(self.connect_timeout, step).await.unwrap_or_else(|_| Err(unreachable_error()))
+    }
+
+    /// The same for a step that is executed by the database.
+    pub(crate) async fn execute<T>(
+        &self,
+        step: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, ConnectError> {
+        self.within(async { step.await.map_err(connect_error) }).await
     }
 }

@@ -46,7 +46,6 @@ pub struct Update<'a> {
 
 impl Statement {
     /// Creates a statement that is executed for one row of parameters at a time.
-    #[must_use]
     pub fn single(dialect: Dialect, text: &str, columns: &[&str]) -> Self {
         Self {
             one: for_one(dialect, text, columns),
@@ -58,14 +57,12 @@ impl Statement {
     }
 
     /// Creates a statement that is executed for one or many rows of parameters.
-    #[must_use]
     pub fn batched(dialect: Dialect, text: &str, columns: &[&str]) -> Self {
         let many = for_many(dialect, text, columns);
         Self { many: Some(many), ..Self::single(dialect, text, columns) }
     }
 
     /// Creates an update for one or many rows of parameters.
-    #[must_use]
     pub fn update(dialect: Dialect, update: &Update<'_>, columns: &[&str]) -> Self {
         const KEY: &str = "c.namespace = {namespace} AND c.event_id = {event_id}";
         let Update { table, set, kept, condition, returning } = update;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use roomz_webhook::store::ClaimKey;
 use sqlx::Error;
 
 /// A parameter of a statement, or a column of a row.
@@ -30,6 +31,11 @@ impl From<i64> for Value {
 }
 
 impl Value {
+    /// Returns the namespace and the event id of a key.
+    pub fn key(key: &ClaimKey) -> [Self; 2] {
+        [Self::from(key.namespace()), Self::from(key.id().as_uuid().as_bytes())]
+    }
+
     pub(crate) fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
@@ -61,7 +67,6 @@ impl Row {
         self.0.get(column).and_then(Value::as_bytes).ok_or_else(|| unexpected(column, "bytes"))
     }
 
-    #[must_use]
     pub fn is_null(&self, column: usize) -> bool {
         self.0.get(column) == Some(&Value::Null)
     }

@@ -37,15 +37,15 @@ pub struct Workers {
 
 impl Workers {
     /// Spawns the workers. They end when this is dropped, after the operations that wait.
-    pub(crate) fn spawn<D: Driver>(connections: Connections<D>, count: u32, settings: &Settings) -> Self {
-        let queue = Arc::new(Queue::default());
+    pub(crate) fn spawn<D: Driver>(connections: Connections<D>, settings: &Settings) -> Self {
+        let (queue, count) = (Arc::new(Queue::default()), connections.max);
         let shared = Arc::new(Shared {
             connections,
             queue: Arc::clone(&queue),
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
             open: AtomicUsize::new(0),
-            reconnect: Mutex::new(Reconnect { failures: 0, not_before: Instant::now() }),
+            reconnect: Mutex::new((0, Instant::now())),
         });
         for _ in 0..count {
             let guard = WorkerGuard::new(&queue);
@@ -58,7 +58,6 @@ impl Workers {
         Self { queue, dialect: D::DIALECT, timeout: settings.response_timeout * 5 / 4 }
     }
 
-    #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.dialect
     }
@@ -110,13 +109,9 @@ struct Shared<D: Driver> {
     response_timeout: Duration,
     /// The number of workers that have a connection.
     open: AtomicUsize,
-    /// Held while a worker connects, so that one worker at a time tries to reach a failed server.
-    reconnect: Mutex<Reconnect>,
-}
-
-struct Reconnect {
-    failures: u32,
-    not_before: Instant,
+    /// The number of failed attempts to connect, and when the next may begin. Held while a worker connects, so that one worker at a
+    /// time tries to reach a failed server.
+    reconnect: Mutex<(u32, Instant)>,
 }
 
 struct Worker<D: Driver> {
@@ -171,20 +166,21 @@ impl<D: Driver> Worker<D> {
         // Another worker may have a connection and wait.
         shared.queue.wake_worker();
         let mut reconnect = shared.reconnect.lock().await;
-        sleep_until(reconnect.not_before).await;
+        let (failures, not_before) = &mut *reconnect;
+        sleep_until(*not_before).await;
         let open = shared.open.load(Ordering::Relaxed);
         let failed = match timeout(shared.connect_timeout, shared.connections.open(open)).await {
             Ok(Ok(held)) => {
                 self.current = Some(Open { held, last_reply: Instant::now() });
                 shared.open.fetch_add(1, Ordering::Relaxed);
-                reconnect.failures = 0;
+                *failures = 0;
                 return true;
             }
             Ok(Err(error)) => Failed::Database(Arc::new(error)),
             Err(_) => Failed::TimedOut,
         };
-        reconnect.failures += 1;
-        reconnect.not_before = Instant::now() + CONNECT_BACKOFF.after(reconnect.failures);
+        *failures += 1;
+        *not_before = Instant::now() + CONNECT_BACKOFF.after(*failures);
         if shared.open.load(Ordering::Relaxed) == 0 {
             shared.queue.fail_all(&failed);
         }

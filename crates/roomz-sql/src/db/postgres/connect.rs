@@ -30,9 +30,7 @@ pub(crate) async fn connect(
     if let Protocol::Prepared = protocol {
         // The timeouts of the other connections are for claims. Another instance may be migrating.
         let reset = settings.set_timeouts("SESSION");
-        settings
-            .within(async { Postgres::script(&mut connection, reset).await.map_err(connect_error) })
-            .await?;
+        settings.execute(Postgres::script(&mut connection, reset)).await?;
     }
     check_and_migrate::<Postgres>(&mut connection, &protocol, settings).await?;
     let _ = timeout(settings.connect_timeout, connection.close()).await;

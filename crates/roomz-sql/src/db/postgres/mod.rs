@@ -115,24 +115,17 @@ impl Driver for Postgres {
             .map_or(Ok(false), |row| Ok(row.number(0)? == 1))
     }
 
-    fn classify(error: &Error) -> Failure {
-        match error {
-            Error::Database(error) => match error.code().as_deref() {
-                // Lock not available, deadlock.
-                Some("55P03" | "40P01") => Failure::Locked,
-                // Serialization failure.
-                Some("40001") => Failure::Busy,
-                // A prepared statement is unknown, or does not fit the table any more. The server is read-only now: after a
-                // failover, a new connection leads to the primary server.
-                Some("0A000" | "26000" | "25006") => Failure::Broken,
-                Some(code) if code.len() == 5 && (code.starts_with("57P") || code.starts_with("08")) => {
-                    Failure::Broken
-                }
-                _ => Failure::Rejected,
-            },
-            // The same row from another connection cannot be decoded either.
-            Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => Failure::Rejected,
-            _ => Failure::Broken,
+    fn classify_code(code: &str) -> Failure {
+        match code {
+            // Lock not available, deadlock.
+            "55P03" | "40P01" => Failure::Locked,
+            // Serialization failure.
+            "40001" => Failure::Busy,
+            // A prepared statement is unknown, or does not fit the table any more. The server is read-only now: after a failover, a new
+            // connection leads to the primary server.
+            "0A000" | "26000" | "25006" => Failure::Broken,
+            _ if code.len() == 5 && (code.starts_with("57P") || code.starts_with("08")) => Failure::Broken,
+            _ => Failure::Rejected,
         }
     }
 }

@@ -18,7 +18,8 @@ pub(crate) fn check_parameters(url: &str) -> Result<String, ConnectError> {
     const ADVICE: &str = "use sslmode, sslrootcert, sslcert, sslkey, statement-cache-capacity, host, hostaddr, port, dbname, user, \
                           password, application_name or options";
     let (start, query) = url.split_once('?').unwrap_or((url, ""));
-    let (query, fragment) = query.split_once('#').map_or((query, None), |(query, rest)| (query, Some(rest)));
+    // sqlx ignores a fragment.
+    let query = query.split('#').next().unwrap_or_default();
     let is_in = |names: &str, name: &str| names.split_whitespace().any(|one| one == name);
     let mut kept = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -37,10 +38,5 @@ pub(crate) fn check_parameters(url: &str) -> Result<String, ConnectError> {
             return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
         }
     }
-    let fragment = fragment.map(|rest| format!("#{rest}")).unwrap_or_default();
-    Ok(if kept.is_empty() {
-        format!("{start}{fragment}")
-    } else {
-        format!("{start}?{}{fragment}", kept.join("&"))
-    })
+    Ok(if kept.is_empty() { start.to_owned() } else { format!("{start}?{}", kept.join("&")) })
 }

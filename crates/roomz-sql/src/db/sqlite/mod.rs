@@ -89,18 +89,12 @@ impl Driver for Sqlite {
         Ok(true)
     }
 
-    fn classify(error: &Error) -> Failure {
-        match error {
-            // The last byte holds the primary code.
-            Error::Database(error) => {
-                match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
-                    Some(5) => Failure::Busy,
-                    Some(6) => Failure::Locked,
-                    _ => Failure::Rejected,
-                }
-            }
-            Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => Failure::Rejected,
-            _ => Failure::Broken,
+    fn classify_code(code: &str) -> Failure {
+        // The last byte holds the primary code.
+        match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(5) => Failure::Busy,
+            Ok(6) => Failure::Locked,
+            _ => Failure::Rejected,
         }
     }
 }
