@@ -61,6 +61,8 @@ struct Waiting {
     normal: VecDeque<Entry>,
     background: VecDeque<Entry>,
     batches_taken: usize,
+    /// A worker executes a batch of the background lane. Only one does, so that locked rows leave the others free.
+    is_background_taken: bool,
     workers: usize,
     is_closed: bool,
 }
@@ -101,7 +103,7 @@ impl Queue {
             {
                 let mut waiting = self.waiting();
                 waiting.remove_abandoned();
-                if !waiting.is_empty() {
+                if waiting.has_next() {
                     return true;
                 }
                 if waiting.is_closed {
@@ -117,12 +119,18 @@ impl Queue {
         let mut waiting = self.waiting();
         waiting.remove_abandoned();
         let batch = waiting.take();
-        let has_next = !waiting.is_empty();
+        let has_next = waiting.has_next();
         drop(waiting);
         if has_next {
             self.wake_worker();
         }
         batch
+    }
+
+    /// Call this after a batch of the background lane.
+    pub(crate) fn end_background(&self) {
+        self.waiting().is_background_taken = false;
+        self.wake_worker();
     }
 
     /// Fails every waiting operation.
@@ -166,17 +174,26 @@ impl Waiting {
 
     fn take(&mut self) -> Vec<Entry> {
         self.batches_taken = self.batches_taken.wrapping_add(1);
-        let is_turn_of_background = self.batches_taken.is_multiple_of(BACKGROUND_ONE_IN);
-        let lanes = if is_turn_of_background {
-            [&mut self.background, &mut self.first, &mut self.normal]
+        let lanes = if self.batches_taken.is_multiple_of(BACKGROUND_ONE_IN) {
+            [Lane::Background, Lane::First, Lane::Normal]
         } else {
-            [&mut self.first, &mut self.normal, &mut self.background]
+            [Lane::First, Lane::Normal, Lane::Background]
         };
-        lanes.into_iter().find(|lane| !lane.is_empty()).map(take_batch).unwrap_or_default()
+        let Some(lane) = lanes.into_iter().find(|lane| self.has_next_in(*lane)) else { return Vec::new() };
+        self.is_background_taken |= lane == Lane::Background;
+        take_batch(self.lane(lane))
     }
 
-    fn is_empty(&self) -> bool {
-        self.first.is_empty() && self.normal.is_empty() && self.background.is_empty()
+    fn has_next(&self) -> bool {
+        [Lane::First, Lane::Normal, Lane::Background].into_iter().any(|lane| self.has_next_in(lane))
+    }
+
+    fn has_next_in(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::First => !self.first.is_empty(),
+            Lane::Normal => !self.normal.is_empty(),
+            Lane::Background => !self.background.is_empty() && !self.is_background_taken,
+        }
     }
 
     /// Removes the first operations of each lane whose callers gave up.

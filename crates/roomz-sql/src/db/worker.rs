@@ -48,7 +48,8 @@ impl Workers {
             reconnect: Mutex::new((0, Instant::now())),
         });
         for _ in 0..count {
-            let guard = WorkerGuard::new(&queue);
+            queue.add_worker();
+            let guard = WorkerGuard(Arc::clone(&queue));
             let worker = Worker { shared: Arc::clone(&shared), current: None };
             drop(tokio::spawn(async move {
                 worker.run().await;
@@ -87,13 +88,6 @@ impl fmt::Debug for Workers {
 
 /// Counts a worker until it is dropped: also when its runtime shuts down, and when it panics.
 struct WorkerGuard(Arc<Queue>);
-
-impl WorkerGuard {
-    fn new(queue: &Arc<Queue>) -> Self {
-        queue.add_worker();
-        Self(Arc::clone(queue))
-    }
-}
 
 impl Drop for WorkerGuard {
     fn drop(&mut self) {
@@ -146,8 +140,10 @@ impl<D: Driver> Worker<D> {
             }
             let batch = shared.queue.take();
             last_batch_len = batch.len();
-            if !batch.is_empty() {
-                self.execute(batch).await;
+            let Some(lane) = batch.first().map(|entry| entry.lane) else { continue };
+            self.execute(batch).await;
+            if lane == Lane::Background {
+                shared.queue.end_background();
             }
         }
         if let Some(Open { held, .. }) = self.current {
@@ -215,35 +211,32 @@ impl<D: Driver> Worker<D> {
                 self.retry_or_fail(entries, &failed);
             }
             Failure::Busy => self.execute_later(entries, BUSY_RETRY_INTERVAL),
-            // Each attempt takes as long as the lock timeout, so most of them wait for the other operations.
-            Failure::Locked if entries.len() > 1 => self.split(entries, &failed, Some(Lane::Background)),
-            Failure::Rejected if entries.len() > 1 => self.split(entries, &failed, None),
-            Failure::Locked => self.execute_locked_later(entries),
+            Failure::Locked => self.execute_locked_later(entries, &failed),
+            Failure::Rejected if entries.len() > 1 => self.split(entries, &failed),
             Failure::Rejected => fail(entries, &failed),
         }
     }
 
     /// Executes the operations again in two batches, so that at last the operation that fails is alone.
-    fn split(&self, entries: Vec<Entry>, failed: &Failed, lane: Option<Lane>) {
+    fn split(&self, entries: Vec<Entry>, failed: &Failed) {
         let max_batch = entries.len().div_ceil(2);
         let was_rolled_back =
             matches!(failed, Failed::Database(error) if matches!(**error, Error::Database(_)));
         let (mut split, failing): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| was_rolled_back || entry.operation.is_retry_safe);
-        for entry in &mut split {
-            entry.max_batch = max_batch;
-            entry.lane = lane.unwrap_or(entry.lane);
-        }
+        split.iter_mut().for_each(|entry| entry.max_batch = max_batch);
         fail(failing, failed);
         self.shared.queue.push_front(split);
     }
 
-    fn execute_locked_later(&self, mut entries: Vec<Entry>) {
-        for entry in &mut entries {
-            entry.times_locked += 1;
-            entry.lane = Lane::Background;
+    /// Each attempt takes as long as the lock timeout, so most of them wait for the other operations.
+    fn execute_locked_later(&self, mut entries: Vec<Entry>, failed: &Failed) {
+        entries.iter_mut().for_each(|entry| entry.lane = Lane::Background);
+        if entries.len() > 1 {
+            return self.split(entries, failed);
         }
-        let times = entries.iter().map(|entry| entry.times_locked).max().unwrap_or_default();
+        entries.iter_mut().for_each(|entry| entry.times_locked += 1);
+        let times = entries.first().map_or(0, |entry| entry.times_locked);
         self.execute_later(entries, LOCK_BACKOFF.after(times));
     }
 
@@ -255,15 +248,13 @@ impl<D: Driver> Worker<D> {
         }));
     }
 
-    /// Executes each operation once more if that cannot change its outcome. In a pool, each connection can be broken.
+    /// Executes each operation once more if that cannot change its outcome.
     fn retry_or_fail(&self, entries: Vec<Entry>, failed: &Failed) {
         let (mut retried, failing): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.operation.is_retry_safe && entry.retries == 0);
         retried.iter_mut().for_each(|entry| entry.retries += 1);
         fail(failing, failed);
-        if !retried.is_empty() {
-            self.shared.queue.push_front(retried);
-        }
+        self.shared.queue.push_front(retried);
     }
 
     fn abandon_if_suspect(&mut self) {
