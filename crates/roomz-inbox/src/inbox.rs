@@ -86,7 +86,7 @@ impl Inbox {
         let defaults = Settings::new(roomz_sql::tests);
         InboxBuilder {
             database: database.into(),
-            settings: Settings { max_connections: 13, has_handlers: true, test_script: TEST, ..defaults },
+            settings: Settings { handler_connections: 11, test_script: TEST, ..defaults },
             max_open: 1_000_000,
             retention: Duration::from_secs(7 * 24 * 60 * 60),
         }
@@ -296,12 +296,13 @@ impl InboxBuilder {
         self
     }
 
-    /// Sets the maximum number of connections to PostgreSQL. Default: 13. Zero counts as 1.
+    /// Sets the maximum number of connections to PostgreSQL. Default: 13. Fewer than 3 count as 3.
     ///
     /// Two of them are for the statements of the inbox. The others are for handlers: each running handler that writes into its
     /// transaction has one. Set at least two more than the worker's concurrency. No effect on SQLite, which has one writer.
     pub fn with_max_connections(mut self, connections: u32) -> Self {
-        self.settings.max_connections = connections.max(1);
+        self.settings.handler_connections =
+            connections.saturating_sub(self.settings.worker_connections).max(1);
         self
     }
 

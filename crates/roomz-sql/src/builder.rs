@@ -111,7 +111,7 @@ impl SqlStoreBuilder {
     /// # drop(builder);
     /// ```
     pub fn with_max_connections(mut self, connections: u32) -> Self {
-        self.settings.max_connections = connections.max(1);
+        self.settings.worker_connections = connections.max(1);
         self
     }
 

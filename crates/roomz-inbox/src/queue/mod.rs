@@ -199,7 +199,7 @@ mod tests {
     async fn outcome_can_be_recorded_again() {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/inbox.db", directory.path().display());
-        let settings = Settings { has_handlers: true, ..Settings::new(roomz_sql::tests) };
+        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
         let (workers, pool) = connect(url.into(), &settings).await.unwrap();
         let queue = Queue::new(workers, pool);
         let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
@@ -243,7 +243,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let sqlite = format!("sqlite://{}/inbox.db", directory.path().display());
         for url in [Some(sqlite), roomz_tests::postgres_url_or_skip()].into_iter().flatten() {
-            let settings = Settings { has_handlers: true, ..Settings::new(roomz_sql::tests) };
+            let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
             let (workers, pool) = connect(url.into(), &settings).await.unwrap();
             let queue = Queue::new(workers, pool);
             let namespace = format!("batch {:032x}", rand::random::<u128>());

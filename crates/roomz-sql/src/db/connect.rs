@@ -4,6 +4,7 @@ use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 use crate::db::connections::{Connections, Origin};
 use crate::db::database::{Database, Source};
+use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Protocol};
 use crate::db::error::connect_error;
 use crate::db::pool::{Pool, pool_options};
@@ -17,9 +18,6 @@ use crate::db::sqlite;
 use crate::db::suspects::Suspects;
 use crate::db::worker::Workers;
 
-/// The most connections to PostgreSQL that execute the statements of an inbox. The other connections are for handlers.
-const INBOX_CONNECTIONS: u32 = 2;
-
 /// Connects, creates missing tables, and executes the tests.
 ///
 /// Returns a pool for the transactions of handlers, too.
@@ -29,16 +27,11 @@ pub async fn connect(database: Database, settings: &Settings) -> Result<(Workers
             #[cfg(feature = "postgres")]
             Some("postgres" | "postgresql") => {
                 let (options, with_settings, protocol) = postgres::connect(&url, settings).await?;
-                let max = settings.max_connections;
-                let (own, of_handlers) = if settings.has_handlers {
-                    (INBOX_CONNECTIONS.min(max), max.saturating_sub(INBOX_CONNECTIONS).max(1))
-                } else {
-                    (max, 1)
-                };
                 let suspects = Arc::default();
-                let pool = postgres::handler_pool(options, &protocol, pool_options(of_handlers, &suspects));
+                let pool = pool_options(settings.handler_connections.max(1), &suspects);
+                let pool = postgres::handler_pool(options, &protocol, pool);
                 let origin = Origin::<sqlx::Postgres>::Url(Box::new(with_settings));
-                Ok(spawn(origin, pool, protocol, own, suspects, settings))
+                Ok(spawn(origin, pool, protocol, settings.worker_connections, suspects, settings))
             }
             #[cfg(feature = "sqlite")]
             Some("sqlite") => {
@@ -46,7 +39,7 @@ pub async fn connect(database: Database, settings: &Settings) -> Result<(Workers
                 let suspects = Arc::default();
                 // SQLite has one writer, and a pool serves those who wait in order.
                 let pool = pool_options::<sqlx::Sqlite>(1, &suspects).connect_lazy_with(options.clone());
-                let origin = if settings.has_handlers {
+                let origin = if settings.handler_connections > 0 {
                     Origin::Pool(pool.clone())
                 } else {
                     Origin::Url(Box::new(options))
@@ -56,21 +49,19 @@ pub async fn connect(database: Database, settings: &Settings) -> Result<(Workers
             _ => Err(unknown_scheme(&url)),
         },
         #[cfg(feature = "postgres")]
-        Source::Postgres(pool) => {
-            let count = if settings.has_handlers { INBOX_CONNECTIONS } else { settings.max_connections };
-            use_pool(pool, count, settings).await
-        }
+        Source::Postgres(pool) => use_pool(pool, settings).await,
         #[cfg(feature = "sqlite")]
-        Source::Sqlite(pool) => use_pool(pool, 1, settings).await,
+        Source::Sqlite(pool) => use_pool(pool, settings).await,
     }
 }
 
 /// Uses a pool of the application.
 async fn use_pool<D: Driver>(
     pool: sqlx::Pool<D>,
-    count: u32,
     settings: &Settings,
 ) -> Result<(Workers, Pool), ConnectError> {
+    // SQLite has one writer.
+    let count = if D::DIALECT == Dialect::Sqlite { 1 } else { settings.worker_connections };
     // It can lead to a pooler.
     let protocol = Protocol::text(settings.response_timeout);
     let mut pooled = settings.execute(Pooled::acquire(&pool)).await?;

@@ -19,12 +19,12 @@ pub type Test = (&'static Statement, Vec<Vec<Value>>);
 pub struct Settings {
     /// Whether missing tables are created.
     pub migrations: bool,
-    /// The most connections to PostgreSQL, for statements of the layer and for handlers.
-    pub max_connections: u32,
+    /// The most connections to PostgreSQL that execute statements of the layer.
+    pub worker_connections: u32,
+    /// The most connections to PostgreSQL for transactions of handlers. 0 if there are no handlers.
+    pub handler_connections: u32,
     pub connect_timeout: Duration,
     pub response_timeout: Duration,
-    /// Whether handlers need a pool for their transactions.
-    pub has_handlers: bool,
     pub tests: fn(Dialect) -> Vec<Test>,
     /// Statements that `connect` executes after the tests.
     pub test_script: &'static str,
@@ -34,10 +34,10 @@ impl Settings {
     pub fn new(tests: fn(Dialect) -> Vec<Test>) -> Self {
         Self {
             migrations: true,
-            max_connections: 2,
+            worker_connections: 2,
+            handler_connections: 0,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_millis(1_500),
-            has_handlers: false,
             tests,
             test_script: "",
         }
