@@ -1,22 +1,17 @@
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use roomz_webhook::store::ClaimKey;
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
 use crate::error::{InboxError, InboxErrorKind};
-use crate::queue::Queue;
+use crate::events::Events;
 use crate::telemetry;
 
-/// The most events of one transaction.
-const MAX_BATCH: usize = 128;
-/// The most events that wait for a transaction. Above it, the inbox is full.
+/// The most events that wait for the database. Above it, the inbox is full.
 const MAX_PENDING: usize = 4_096;
-/// The timeout of an event: one transaction before it, and its own.
-const ENQUEUE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The shortest time between two counts of the open events.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// A count takes at most one part in this many of the time.
@@ -32,113 +27,72 @@ pub enum Enqueued {
     Duplicate,
 }
 
-/// The events that wait for a transaction. The task ends with the last clone.
+/// Adds events unless the inbox is full.
 #[derive(Clone, Debug)]
-pub(crate) struct Admission(mpsc::Sender<Pending>);
+pub(crate) struct Admission {
+    events: Events,
+    max_open: u64,
+    state: Arc<State>,
+}
 
-struct Pending {
-    key: ClaimKey,
-    body: Bytes,
-    reply: oneshot::Sender<Result<Enqueued, InboxErrorKind>>,
+#[derive(Debug)]
+struct State {
+    pending: Semaphore,
+    /// The open events at the last count, and those inserted since then.
+    open: AtomicU64,
+    /// `None` while a task counts.
+    count_after: Mutex<Option<Instant>>,
 }
 
 impl Admission {
-    pub(crate) fn spawn(queue: Queue, max_open: u64, arrived: Arc<Notify>) -> Self {
-        let (sender, receiver) = mpsc::channel(MAX_PENDING);
-        drop(tokio::spawn(Task { queue, max_open, arrived, open: 0, count_after: None }.run(receiver)));
-        Self(sender)
+    /// Counts the open events for the first time.
+    pub(crate) async fn new(events: Events, max_open: u64) -> Self {
+        let (pending, open) = (Semaphore::new(MAX_PENDING), AtomicU64::new(0));
+        let state = Arc::new(State { pending, open, count_after: Mutex::new(None) });
+        let admission = Self { events, max_open, state };
+        admission.count().await;
+        admission
     }
 
     /// Waits until the event is durable.
-    pub(crate) async fn enqueue(&self, key: ClaimKey, body: Bytes) -> Result<Enqueued, InboxError> {
-        let (reply, outcome) = oneshot::channel();
-        self.0.try_send(Pending { key, body, reply }).map_err(|error| {
-            InboxError::new(match error {
-                mpsc::error::TrySendError::Full(_) => {
-                    telemetry::rejected_as_full(1);
-                    InboxErrorKind::Full
-                }
-                mpsc::error::TrySendError::Closed(_) => InboxErrorKind::Unavailable,
-            })
-        })?;
-        match timeout(ENQUEUE_TIMEOUT, outcome).await {
-            Ok(Ok(outcome)) => outcome.map_err(InboxError::new),
-            // The event may be durable nevertheless. Its redelivery is a duplicate then. The task ends early only with its runtime.
-            Err(_) | Ok(Err(_)) => Err(InboxError::new(InboxErrorKind::Unavailable)),
+    pub(crate) async fn enqueue(&self, key: &ClaimKey, body: &Bytes) -> Result<Enqueued, InboxError> {
+        self.count_if_due();
+        let permit = self.state.pending.try_acquire().ok();
+        if permit.is_none() || self.state.open.load(Ordering::Relaxed) >= self.max_open {
+            telemetry::rejected_as_full();
+            return Err(InboxError::new(InboxErrorKind::Full));
         }
+        // After an error, the event may be durable nevertheless. Its redelivery is a duplicate then.
+        let inserted = self.events.queue.insert(key, body).await;
+        let is_new = inserted.inspect_err(|failed| telemetry::database_failed("enqueue", failed.clone()))?;
+        if !is_new {
+            return Ok(Enqueued::Duplicate);
+        }
+        self.state.open.fetch_add(1, Ordering::Relaxed);
+        self.events.arrived.notify_one();
+        Ok(Enqueued::New)
     }
-}
 
-/// Inserts all events that wait in one transaction.
-struct Task {
-    queue: Queue,
-    max_open: u64,
-    arrived: Arc<Notify>,
-    /// The open events at the last count, and those inserted since then.
-    open: u64,
-    /// `None` before the first count.
-    count_after: Option<Instant>,
-}
-
-impl Task {
-    async fn run(mut self, mut receiver: mpsc::Receiver<Pending>) {
-        let mut batch = Vec::with_capacity(MAX_BATCH);
-        while receiver.recv_many(&mut batch, MAX_BATCH).await > 0 {
-            // Nobody waits for these any more. They were not acknowledged.
-            batch.retain(|pending: &Pending| !pending.reply.is_closed());
-            if batch.is_empty() {
-                continue;
-            }
-            let mut result = self.insert(&batch).await;
-            for pending in batch.drain(..) {
-                let _ = pending.reply.send(match &mut result {
-                    // Of two deliveries of one event in a batch, the first is new.
-                    Ok(new) => Ok(if new.remove(&pending.key) { Enqueued::New } else { Enqueued::Duplicate }),
-                    Err(kind) => Err(*kind),
-                });
-            }
+    /// Counts the open events from time to time, in a task: no delivery waits for it.
+    fn count_if_due(&self) {
+        let mut count_after = self.state.count_after.lock().unwrap_or_else(PoisonError::into_inner);
+        if count_after.is_some_and(|time| time <= Instant::now()) {
+            *count_after = None;
+            let admission = self.clone();
+            drop(tokio::spawn(async move { admission.count().await }));
         }
     }
 
-    async fn insert(&mut self, batch: &[Pending]) -> Result<HashSet<ClaimKey>, InboxErrorKind> {
-        self.count().await;
-        if self.open >= self.max_open {
-            telemetry::rejected_as_full(batch.len());
-            return Err(InboxErrorKind::Full);
-        }
-        let events: Vec<_> = batch.iter().map(|pending| (&pending.key, &pending.body)).collect();
-        match self.queue.insert(&events).await {
-            Ok(new) => {
-                self.open += new.len() as u64;
-                if !new.is_empty() {
-                    self.arrived.notify_one();
-                }
-                Ok(new)
-            }
-            Err(error) => {
-                telemetry::database_failed("enqueue", &error);
-                Err(InboxErrorKind::Unavailable)
-            }
-        }
-    }
-
-    /// Counts the open events from time to time. If the count fails, the insert says so.
-    async fn count(&mut self) {
+    async fn count(&self) {
         let start = Instant::now();
-        if self.count_after.is_some_and(|time| start < time) {
-            return;
+        // If the count fails, the number is unknown: the inbox is said to be full only if it is.
+        let stats = self.events.queue.stats().await.unwrap_or_default();
+        let open = stats.waiting + stats.running;
+        self.state.open.store(open, Ordering::Relaxed);
+        if open >= self.max_open {
+            telemetry::full(open);
         }
-        let pause = match self.queue.stats().await {
-            Ok((waiting, running, ..)) => {
-                self.open = u64::try_from(waiting + running).unwrap_or_default();
-                if self.open >= self.max_open {
-                    telemetry::full(self.open);
-                }
-                start.elapsed() * COUNT_FRACTION
-            }
-            // Not before each insert: it would wait for the timeout of the count, too.
-            Err(_) => COUNT_INTERVAL,
-        };
-        self.count_after = Some(Instant::now() + pause.max(COUNT_INTERVAL));
+        let pause = (start.elapsed() * COUNT_FRACTION).max(COUNT_INTERVAL);
+        *self.state.count_after.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
     }
 }

@@ -9,22 +9,15 @@ use http_body_util::Full;
 use roomz_webhook::{Delivery, Rejection, RejectionKind, Skipped};
 use tower_service::Service;
 
-use crate::admission::Enqueued;
+use crate::admission::{Admission, Enqueued};
 use crate::error::InboxErrorKind;
-use crate::inbox::Inbox;
 
 /// The pause that a 503 asks for, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// The service behind the webhook layer that adds each event to the inbox. See [`Inbox::endpoint`].
+/// The service behind the webhook layer that adds each event to the inbox. See [`Inbox::endpoint`](crate::Inbox::endpoint).
 #[derive(Clone, Debug)]
-pub struct Endpoint(Inbox);
-
-impl Endpoint {
-    pub(crate) const fn new(inbox: Inbox) -> Self {
-        Self(inbox)
-    }
-}
+pub struct Endpoint(pub(crate) Admission);
 
 impl<B> Service<Request<B>> for Endpoint {
     type Response = Response<Full<Bytes>>;
@@ -37,12 +30,12 @@ impl<B> Service<Request<B>> for Endpoint {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let delivery = request.extensions().get::<Delivery>().cloned();
-        let inbox = self.0.clone();
+        let admission = self.0.clone();
         Box::pin(async move {
             let Some(delivery) = delivery else {
                 return Ok(Rejection::new(RejectionKind::MissingLayer).into_response());
             };
-            Ok(match inbox.enqueue(&delivery).await {
+            Ok(match admission.enqueue(delivery.claim_key(), delivery.body()).await {
                 Ok(Enqueued::New) => accepted(),
                 Ok(Enqueued::Duplicate) => Skipped::Duplicate.into_response(),
                 Err(error) => unavailable(error.kind()),

@@ -1,13 +1,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use roomz_sql::db::value::Row;
 use roomz_webhook::Timestamp;
 use roomz_webhook::store::ClaimKey;
 use sqlx::Error;
 
-use crate::queue::StatsRow;
-use crate::row::{EntryRow, key, time};
-use crate::statements::{DEAD, DONE, RUNNING, WAITING};
+use crate::queue::row::{attempts, key, text, time};
 
 /// The state of an event in the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,13 +57,9 @@ pub struct InboxStats {
 }
 
 impl InboxState {
+    /// Returns the value of the column `state`.
     pub(crate) const fn number(self) -> i64 {
-        match self {
-            Self::Waiting => WAITING,
-            Self::Running => RUNNING,
-            Self::Done => DONE,
-            Self::Dead => DEAD,
-        }
+        self as i64
     }
 
     fn from_number(number: i64) -> Result<Self, Error> {
@@ -76,28 +71,27 @@ impl InboxState {
 }
 
 impl InboxEntry {
-    pub(crate) fn from_row(row: EntryRow) -> Result<Self, Error> {
-        let (namespace, id, state, received, due, attempts, error, body) = row;
+    pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
         Ok(Self {
-            key: key(&namespace, &id)?,
-            state: InboxState::from_number(state)?,
-            received: time(received),
-            due: time(due),
-            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-            error,
-            body: body.into(),
+            key: key(row)?,
+            state: InboxState::from_number(row.number(2)?)?,
+            received: time(row.number(3)?),
+            due: time(row.number(4)?),
+            attempts: attempts(row.number(5)?),
+            error: text(row, 6)?,
+            body: Bytes::copy_from_slice(row.bytes(7)?),
         })
     }
 }
 
 impl InboxStats {
-    pub(crate) fn from_row((waiting, running, dead, oldest): StatsRow) -> Self {
-        let count = |number| u64::try_from(number).unwrap_or_default();
-        Self {
-            waiting: count(waiting),
-            running: count(running),
-            dead: count(dead),
-            oldest: Duration::from_millis(count(oldest)),
-        }
+    pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
+        let count = |column| row.number(column).map(|number| u64::try_from(number).unwrap_or_default());
+        Ok(Self {
+            waiting: count(0)?,
+            running: count(1)?,
+            dead: count(2)?,
+            oldest: Duration::from_millis(count(3)?),
+        })
     }
 }

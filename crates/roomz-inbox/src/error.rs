@@ -1,11 +1,19 @@
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
+
+use roomz_sql::db::error::ErrorChain;
+use roomz_sql::db::queue::Failed;
+
+/// An error of a handler.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why an operation of the inbox failed.
-#[derive(Debug)]
+///
+/// `Display` says what happened and what to do. `Debug` adds the causes.
 pub struct InboxError {
     kind: InboxErrorKind,
-    source: Option<sqlx::Error>,
+    source: Option<Arc<sqlx::Error>>,
 }
 
 /// The kind of an [`InboxError`].
@@ -25,12 +33,6 @@ impl InboxError {
         Self { kind, source: None }
     }
 
-    /// The handler asked for a connection to the other database.
-    #[cfg(all(feature = "postgres", feature = "sqlite"))]
-    pub(crate) const fn other_database() -> Self {
-        Self::new(InboxErrorKind::OtherDatabase)
-    }
-
     /// Returns the kind.
     ///
     /// ```
@@ -48,7 +50,19 @@ impl InboxError {
 
 impl From<sqlx::Error> for InboxError {
     fn from(error: sqlx::Error) -> Self {
-        Self { kind: InboxErrorKind::Unavailable, source: Some(error) }
+        Failed::from(error).into()
+    }
+}
+
+impl From<Failed> for InboxError {
+    fn from(failed: Failed) -> Self {
+        Self { kind: InboxErrorKind::Unavailable, source: Some(failed.into()) }
+    }
+}
+
+impl fmt::Debug for InboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
 }
 
@@ -71,6 +85,6 @@ impl fmt::Display for InboxError {
 
 impl Error for InboxError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|error| error as _)
+        self.source.as_deref().map(|error| error as _)
     }
 }

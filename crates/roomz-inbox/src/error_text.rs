@@ -1,7 +1,7 @@
-use std::any::Any;
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
+use roomz_sql::db::error::ErrorChain;
 use tokio::task::JoinError;
 
 /// The longest text of an error. With what the worker adds to it, it has at most 1 000 characters.
@@ -12,29 +12,16 @@ pub(crate) struct ErrorText<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for ErrorText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            let part = error.to_string();
-            // Many errors repeat the text of their source.
-            if !text.ends_with(&part) {
-                let _ = write!(text, ": {part}");
-            }
-            source = error.source();
-        }
-        f.write_str(&bounded(&text))
+        f.write_str(&bounded(&ErrorChain(self.0).to_string()))
     }
 }
 
 /// Returns the message of a panic.
 pub(crate) fn panic_text(error: JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else { return "the handler was cancelled".to_owned() };
-    let message = message(&*panic).unwrap_or("the message is not a text");
-    format!("the handler panicked: {}", bounded(message))
-}
-
-fn message(panic: &(dyn Any + Send)) -> Option<&str> {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the handler panicked: {}", bounded(text.unwrap_or("the message is not a text")))
 }
 
 /// Escapes everything that could change a terminal or a log.

@@ -2,22 +2,24 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomz_sql::{ConnectError, Database, internal};
+use roomz_sql::db::connect::connect;
+use roomz_sql::db::settings::Settings;
+use roomz_sql::{ConnectError, Database};
 use roomz_webhook::Delivery;
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::store::ClaimKey;
 use tokio::sync::Notify;
 use tower_service::Service;
 
-use crate::BoxError;
 use crate::admission::{Admission, Enqueued};
 use crate::endpoint::Endpoint;
 use crate::entry::{InboxEntry, InboxState, InboxStats};
-use crate::error::InboxError;
+use crate::error::{BoxError, InboxError};
+use crate::events::Events;
 use crate::job::Job;
 use crate::queue::Queue;
-use crate::statements::TEST;
-use crate::worker_builder::WorkerBuilder;
+use crate::queue::statements::TEST;
+use crate::worker::WorkerBuilder;
 
 /// A durable queue of webhook events in PostgreSQL or SQLite.
 ///
@@ -26,10 +28,7 @@ use crate::worker_builder::WorkerBuilder;
 /// runtime that called `connect`.
 #[derive(Clone)]
 pub struct Inbox {
-    pub(crate) queue: Queue,
-    pub(crate) retention: Duration,
-    /// Wakes a worker of this process.
-    pub(crate) arrived: Arc<Notify>,
+    events: Events,
     admission: Admission,
 }
 
@@ -52,9 +51,7 @@ pub struct Inbox {
 #[must_use = "call `connect` to get the inbox"]
 pub struct InboxBuilder {
     database: Database,
-    migrations: bool,
-    max_connections: u32,
-    connect_timeout: Duration,
+    settings: Settings,
     max_open: u64,
     retention: Duration,
 }
@@ -86,11 +83,10 @@ impl Inbox {
     /// # drop(builder);
     /// ```
     pub fn builder(database: impl Into<Database>) -> InboxBuilder {
+        let defaults = Settings::new(roomz_sql::tests);
         InboxBuilder {
             database: database.into(),
-            migrations: true,
-            max_connections: 13,
-            connect_timeout: Duration::from_secs(2),
+            settings: Settings { handler_connections: 11, test_script: TEST, ..defaults },
             max_open: 1_000_000,
             retention: Duration::from_secs(7 * 24 * 60 * 60),
         }
@@ -117,7 +113,7 @@ impl Inbox {
     /// ```
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::new(self.clone())
+        Endpoint(self.admission.clone())
     }
 
     /// Adds the event of a delivery, and returns once it is durable.
@@ -137,7 +133,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the inbox is full or its database fails. Do not acknowledge the delivery then.
     pub async fn enqueue(&self, delivery: &Delivery) -> Result<Enqueued, InboxError> {
-        self.admission.enqueue(delivery.claim_key().clone(), delivery.body().clone()).await
+        self.admission.enqueue(delivery.claim_key(), delivery.body()).await
     }
 
     /// Creates a worker that runs each event with this service: a `tower::Service`, or an `async fn` in `tower::service_fn`.
@@ -166,7 +162,7 @@ impl Inbox {
         S::Future: Send + 'static,
         T: Payload,
     {
-        WorkerBuilder::new(self.clone(), service)
+        WorkerBuilder::new(self.events.clone(), service)
     }
 
     /// Returns up to `limit` events in this state. Dead letters: the oldest first. Others: those that are due first.
@@ -184,8 +180,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the database fails.
     pub async fn list(&self, state: InboxState, limit: u32) -> Result<Vec<InboxEntry>, InboxError> {
-        let rows = self.queue.list(state.number(), limit).await?;
-        Ok(rows.into_iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
+        Ok(self.events.queue.list(None, state.number(), limit).await?)
     }
 
     /// Returns up to `limit` events of a namespace in this state, in the order of [`list`](Self::list).
@@ -209,8 +204,7 @@ impl Inbox {
         state: InboxState,
         limit: u32,
     ) -> Result<Vec<InboxEntry>, InboxError> {
-        let rows = self.queue.list_namespace(namespace, state.number(), limit).await?;
-        Ok(rows.into_iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
+        Ok(self.events.queue.list(Some(namespace), state.number(), limit).await?)
     }
 
     /// Returns an event, or `None` if the inbox does not have it.
@@ -232,8 +226,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the database fails.
     pub async fn get(&self, key: &ClaimKey) -> Result<Option<InboxEntry>, InboxError> {
-        let row = self.queue.get(key).await?;
-        Ok(row.map(InboxEntry::from_row).transpose()?)
+        Ok(self.events.queue.get(key).await?)
     }
 
     /// Makes a dead letter available again, with all its attempts. Returns false if there is no such dead letter.
@@ -253,8 +246,8 @@ impl Inbox {
     ///
     /// [`InboxError`] if the database fails.
     pub async fn retry(&self, key: &ClaimKey) -> Result<bool, InboxError> {
-        let retried = self.queue.retry(key).await?;
-        self.arrived.notify_one();
+        let retried = self.events.queue.retry(key).await?;
+        self.events.arrived.notify_one();
         Ok(retried)
     }
 
@@ -274,7 +267,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the database fails.
     pub async fn discard(&self, key: &ClaimKey) -> Result<bool, InboxError> {
-        Ok(self.queue.discard(key, self.retention).await?)
+        Ok(self.events.queue.discard(key, self.events.retention).await?)
     }
 
     /// Counts the events that are not done.
@@ -291,7 +284,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the database fails.
     pub async fn stats(&self) -> Result<InboxStats, InboxError> {
-        Ok(InboxStats::from_row(self.queue.stats().await?))
+        Ok(self.events.queue.stats().await?)
     }
 }
 
@@ -299,28 +292,29 @@ impl InboxBuilder {
     /// Sets whether `connect` creates missing tables. Default: `true`. The scripts are
     /// [`POSTGRES_MIGRATIONS`](roomz_sql::POSTGRES_MIGRATIONS) and [`SQLITE_MIGRATIONS`](roomz_sql::SQLITE_MIGRATIONS).
     pub const fn with_migrations(mut self, migrate: bool) -> Self {
-        self.migrations = migrate;
+        self.settings.migrations = migrate;
         self
     }
 
-    /// Sets the maximum number of connections to PostgreSQL. Default: 13. Zero counts as 1.
+    /// Sets the maximum number of connections to PostgreSQL. Default: 13. Fewer than 3 count as 3.
     ///
-    /// Each running handler that writes into its transaction has a connection. Set at least three more than the worker's
-    /// concurrency. No effect on SQLite, which has one writer.
+    /// Two of them are for the statements of the inbox. The others are for handlers: each running handler that writes into its
+    /// transaction has one. Set at least two more than the worker's concurrency. No effect on SQLite, which has one writer.
     pub fn with_max_connections(mut self, connections: u32) -> Self {
-        self.max_connections = connections.max(1);
+        self.settings.handler_connections =
+            connections.saturating_sub(self.settings.worker_connections).max(1);
         self
     }
 
     /// Sets the timeout for each step of connecting, from 1 ms to 1 h. Default: 2 s.
-    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.set_connect_timeout(timeout);
         self
     }
 
     /// Sets how many events may wait or run. Default: 1 000 000. Above it, deliveries get a 503.
     ///
-    /// The events are counted about once per second, so a burst can exceed it.
+    /// The events are counted about once per second, so a burst can exceed it. If a count fails, events are accepted until the next.
     pub const fn with_max_open(mut self, events: u64) -> Self {
         self.max_open = events;
         self
@@ -340,18 +334,18 @@ impl InboxBuilder {
     /// an invalid URL, a server that cannot be reached, a file that cannot be opened, a read-only or too old database, or missing
     /// tables.
     pub async fn connect(self) -> Result<Inbox, ConnectError> {
-        let Self { database, migrations, max_connections, connect_timeout, max_open, retention } = self;
-        let pool = internal::open(database, migrations, max_connections, connect_timeout, TEST).await?;
+        let Self { database, settings, max_open, retention } = self;
+        let (workers, pool) = connect(database, &settings).await?;
         #[cfg(feature = "metrics")]
-        crate::metric_series::register();
-        let (queue, arrived) = (Queue::new(pool.try_into()?), Arc::new(Notify::new()));
-        let admission = Admission::spawn(queue.clone(), max_open, Arc::clone(&arrived));
-        Ok(Inbox { queue, retention, arrived, admission })
+        crate::telemetry::series::register();
+        let events = Events { queue: Queue::new(workers, pool), retention, arrived: Arc::new(Notify::new()) };
+        let admission = Admission::new(events.clone(), max_open).await;
+        Ok(Inbox { events, admission })
     }
 }
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("retention", &self.retention).finish_non_exhaustive()
+        f.debug_struct("Inbox").field("retention", &self.events.retention).finish_non_exhaustive()
     }
 }

@@ -2,11 +2,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use roomz_sql::db::dialect::Dialect;
+use roomz_sql::db::pool::{Pool, Transaction};
 use roomz_webhook::{Event, EventData, Timestamp};
 
-use crate::error::InboxError;
-use crate::pool::Pool;
-use crate::transaction::Transaction;
+use crate::error::{InboxError, InboxErrorKind};
 
 /// One attempt to handle an event: the event, and the transaction to write into.
 ///
@@ -38,24 +38,30 @@ use crate::transaction::Transaction;
 /// the other side can detect repetitions.
 pub struct Job<T = EventData> {
     event: Event<T>,
-    body: Bytes,
-    namespace: Arc<str>,
-    attempt: u32,
-    received: Timestamp,
-    pool: Pool,
-    transaction: Option<Transaction>,
+    context: JobContext,
+    transaction: Option<Box<dyn Transaction>>,
     /// Where `Drop` puts the transaction, for the worker.
     returned: Arc<Returned>,
 }
 
-/// What a handler leaves behind when its job is dropped.
+/// Where a job puts its transaction when it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Returned(Mutex<Option<Option<Transaction>>>);
+pub(crate) struct Returned(Mutex<ReturnedTransaction>);
+
+/// The transaction of a job, after its handler.
+#[derive(Debug, Default)]
+pub(crate) enum ReturnedTransaction {
+    /// A task of the handler still has the job.
+    #[default]
+    Held,
+    /// The handler did not use a transaction.
+    NotBegun,
+    Open(Box<dyn Transaction>),
+}
 
 impl Returned {
-    /// Returns the transaction, if the handler used one. `None` while the job is not dropped.
-    pub(crate) fn take(&self) -> Option<Option<Transaction>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(crate) fn take(&self) -> ReturnedTransaction {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -66,13 +72,13 @@ pub(crate) struct JobContext {
     pub(crate) namespace: Arc<str>,
     pub(crate) attempt: u32,
     pub(crate) received: Timestamp,
+    pub(crate) dialect: Dialect,
     pub(crate) pool: Pool,
 }
 
 impl<T> Job<T> {
     pub(crate) fn new(event: Event<T>, context: JobContext, returned: Arc<Returned>) -> Self {
-        let JobContext { body, namespace, attempt, received, pool } = context;
-        Self { event, body, namespace, attempt, received, pool, transaction: None, returned }
+        Self { event, context, transaction: None, returned }
     }
 
     /// Returns the event.
@@ -84,7 +90,7 @@ impl<T> Job<T> {
     /// Returns the signed bytes: the event as JSON, including the fields that [`Event`] ignores.
     #[must_use]
     pub const fn body(&self) -> &Bytes {
-        &self.body
+        &self.context.body
     }
 
     /// Returns the number of this attempt, counted from 1.
@@ -92,19 +98,19 @@ impl<T> Job<T> {
     /// Above 1, an earlier attempt failed or its process died. What it did outside of the transaction may have taken effect.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
-        self.attempt
+        self.context.attempt
     }
 
     /// Returns the namespace of the event: that of the [`Tenant`](roomz_webhook::Tenant), or else of the layer.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.namespace
+        &self.context.namespace
     }
 
     /// Returns when the event arrived, by the database's clock.
     #[must_use]
     pub const fn received(&self) -> Timestamp {
-        self.received
+        self.context.received
     }
 
     /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction, and waits up to
@@ -118,11 +124,7 @@ impl<T> Job<T> {
     /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
     #[cfg(feature = "postgres")]
     pub async fn postgres(&mut self) -> Result<&mut sqlx::PgConnection, InboxError> {
-        match self.transaction().await? {
-            Transaction::Postgres(pooled) => Ok(pooled.connection()?),
-            #[cfg(feature = "sqlite")]
-            Transaction::Sqlite(_) => Err(InboxError::other_database()),
-        }
+        self.connection().await
     }
 
     /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction, and waits up to 30 s
@@ -136,38 +138,30 @@ impl<T> Job<T> {
     /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(&mut self) -> Result<&mut sqlx::SqliteConnection, InboxError> {
-        match self.transaction().await? {
-            Transaction::Sqlite(pooled) => Ok(pooled.connection()?),
-            #[cfg(feature = "postgres")]
-            Transaction::Postgres(_) => Err(InboxError::other_database()),
-        }
+        self.connection().await
     }
 
     /// Returns true if the inbox is in PostgreSQL, for handlers that support both databases.
     #[must_use]
     pub const fn is_postgres(&self) -> bool {
-        #[cfg(feature = "postgres")]
-        {
-            matches!(self.pool, Pool::Postgres { .. })
-        }
-        #[cfg(not(feature = "postgres"))]
-        {
-            false
-        }
+        matches!(self.context.dialect, Dialect::Postgres)
     }
 
-    async fn transaction(&mut self) -> Result<&mut Transaction, InboxError> {
-        match &mut self.transaction {
-            Some(transaction) => Ok(transaction),
-            none => Ok(none.insert(Transaction::begin(&self.pool).await?)),
-        }
+    async fn connection<C: 'static>(&mut self) -> Result<&mut C, InboxError> {
+        let transaction = match &mut self.transaction {
+            Some(transaction) => transaction,
+            none => none.insert(self.context.pool.begin().await?),
+        };
+        transaction.connection()?.downcast_mut().ok_or(InboxError::new(InboxErrorKind::OtherDatabase))
     }
 }
 
 /// Returns the transaction to the worker.
 impl<T> Drop for Job<T> {
     fn drop(&mut self) {
-        *self.returned.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.transaction.take());
+        let transaction = self.transaction.take();
+        *self.returned.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            transaction.map_or(ReturnedTransaction::NotBegun, ReturnedTransaction::Open);
     }
 }
 
@@ -175,9 +169,9 @@ impl<T: fmt::Debug> fmt::Debug for Job<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job")
             .field("event", &self.event)
-            .field("body", &format_args!("[{} bytes]", self.body.len()))
-            .field("attempt", &self.attempt)
-            .field("received", &self.received)
+            .field("body", &format_args!("[{} bytes]", self.context.body.len()))
+            .field("attempt", &self.context.attempt)
+            .field("received", &self.context.received)
             .finish_non_exhaustive()
     }
 }

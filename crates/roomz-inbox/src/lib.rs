@@ -92,9 +92,11 @@
 //! # Limits
 //!
 //! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no event is admitted
-//!   (after 2 to 4 s, deliveries get a 503), and no lease is renewed. Keep transactions below a second.
+//!   (after 2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a second.
 //! - **PostgreSQL: a connection for each open transaction.** Set
-//!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least three more than the concurrency. Default: 13.
+//!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least two more than the concurrency. Default: 13.
+//! - **A silent connection is replaced.** When a connection breaks or does not reply within 1.5 s, every connection without a reply
+//!   since then is replaced before its next use. An existing pool tests its connections by itself.
 //! - **Workers in other processes poll.** A worker in the process of the endpoint is woken for a new event. Others look for events
 //!   once per second ([`with_poll_interval`](WorkerBuilder::with_poll_interval)).
 //! - **A full inbox answers 503.** It is full at 1 000 000 open events ([`with_max_open`](InboxBuilder::with_max_open)), counted once
@@ -105,8 +107,7 @@
 //! # PostgreSQL behind a pooler
 //!
 //! A `postgres://` URL may lead to PgBouncer in session or transaction mode. `connect` detects a pooler, as in
-//! [`roomz_sql`](roomz_sql#postgresql-behind-a-pooler), and the inbox then sends prepared statements without a name, each in a
-//! transaction.
+//! [`roomz_sql`](roomz_sql#postgresql-behind-a-pooler), and the inbox then sends its statements as text, as the claims do.
 //!
 //! **In transaction mode, your own queries need `.persistent(false)`**, for example
 //! `sqlx::query("INSERT …").persistent(false)`. Otherwise sqlx gives each prepared statement a name. The name stays in a session
@@ -114,8 +115,8 @@
 //!
 //! # Existing pools
 //!
-//! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]). Statements then have no name,
-//! because the pool could lead to a pooler, which costs a round trip each. A `PgPool` needs at least three connections more than
+//! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]). Statements then go as text,
+//! because the pool could lead to a pooler. A `PgPool` needs at least two connections more than
 //! the concurrency. A `SqlitePool` needs the journal mode `WAL` and `synchronous = FULL`; give it one connection, because several
 //! do not get the write lock in order.
 //!
@@ -129,12 +130,12 @@
 //! |---|---|---|---|
 //! | `events` | gauge | `state`: `waiting`, `running`, `dead` | events that are not done: alert on `dead` |
 //! | `oldest_seconds` | gauge | | age of the oldest event that waits or runs: alert on it to notice that no worker runs |
-//! | `attempts_total` | counter | `outcome`: `done`, `failed`, `dead`, `lost`, `unrecorded`, `shut down` | ended attempts |
+//! | `attempts_total` | counter | `outcome`: `done`, `failed`, `dead`, `lost`, `unrecorded`, `shut_down` | ended attempts |
 //! | `done_seconds` | histogram | | time from the arrival of an event until it is done |
 //! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
-//! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give back`, `stats`, `purge` | failed operations |
+//! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
 //!
-//! `lost`: the lease ended and another worker took the event. `unrecorded`: the database failed until the lease ended, so another
+//! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and counts as `done`. `unrecorded`: the database failed until the lease ended, so another
 //! attempt follows.
 //!
 //! # Log
@@ -146,7 +147,7 @@
 //! |---|---|---|
 //! | `event done` | DEBUG | `event_id`, `age` |
 //! | `attempt failed` | WARN | `event_id`, `attempt`, `retry_after`, `error` |
-//! | `attempt ended without a result` | WARN | `event_id`, `outcome`: `lost`, `unrecorded`, `shut down` |
+//! | `attempt ended without a result` | WARN | `event_id`, `outcome`: `lost`, `unrecorded`, `shut_down` |
 //! | `dead letter` | ERROR | `event_id`, `attempt`, `error`, `hint` |
 //! | `inbox full` | ERROR | `open`, `hint`; at most once per second |
 //! | `unreadable row` | ERROR | `error`, `hint` |
@@ -183,38 +184,26 @@
 compile_error!("roomz-inbox needs the feature `postgres` or the feature `sqlite`");
 
 mod admission;
-mod attempt;
-mod backoff;
 mod endpoint;
 mod entry;
 mod error;
 mod error_text;
+mod events;
 mod inbox;
 mod job;
-#[cfg(feature = "metrics")]
-mod metric_series;
-mod pool;
 mod queue;
-mod row;
-mod statements;
 mod telemetry;
-mod transaction;
 mod worker;
-mod worker_builder;
 
 pub use self::admission::Enqueued;
 pub use self::endpoint::Endpoint;
 pub use self::entry::{InboxEntry, InboxState, InboxStats};
-pub use self::error::{InboxError, InboxErrorKind};
+pub use self::error::{BoxError, InboxError, InboxErrorKind};
 pub use self::inbox::{Inbox, InboxBuilder};
 pub use self::job::Job;
-pub use self::worker::Worker;
-pub use self::worker_builder::{DeadLetter, WorkerBuilder};
+pub use self::worker::{Worker, WorkerBuilder};
 pub use roomz_sql::{ConnectError, ConnectErrorKind, Database};
 pub use roomz_webhook::{Event, EventData, EventId, PresenceStatus, WorkspaceId, WorkspacePresenceChanged};
-
-/// An error of a handler.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Compiles the example in the README.
 #[cfg(doctest)]

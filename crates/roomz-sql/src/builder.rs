@@ -1,16 +1,16 @@
 use std::time::Duration;
 
-use crate::database::{Database, Source};
-#[cfg(feature = "postgres")]
-use crate::postgres;
-use crate::settings::Settings;
-#[cfg(feature = "sqlite")]
-use crate::sqlite;
-use crate::store::SqlStore;
-use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+use roomz_webhook::store::ConnectError;
 
-pub(crate) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
-pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+use crate::claims::{self, SqlStore};
+use crate::db::connect::connect;
+use crate::db::database::Database;
+use crate::db::dialect::Dialect;
+use crate::db::settings::{Settings, Test};
+use crate::presence;
+
+const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+const PURGE_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
 impl SqlStore {
     /// Connects to a database with the default settings.
@@ -49,7 +49,8 @@ impl SqlStore {
     /// # }
     /// ```
     pub fn builder(database: impl Into<Database>) -> SqlStoreBuilder {
-        SqlStoreBuilder { database: database.into(), settings: Settings::default() }
+        let (settings, purge_interval) = (Settings::new(tests), Some(PURGE_INTERVAL));
+        SqlStoreBuilder { database: database.into(), settings, purge_interval }
     }
 }
 
@@ -74,6 +75,7 @@ impl SqlStore {
 pub struct SqlStoreBuilder {
     database: Database,
     settings: Settings,
+    purge_interval: Option<Duration>,
 }
 
 impl SqlStoreBuilder {
@@ -109,7 +111,7 @@ impl SqlStoreBuilder {
     /// # drop(builder);
     /// ```
     pub fn with_max_connections(mut self, connections: u32) -> Self {
-        self.settings.max_connections = connections.max(1);
+        self.settings.worker_connections = connections.max(1);
         self
     }
 
@@ -127,7 +129,7 @@ impl SqlStoreBuilder {
     /// # drop(builder);
     /// ```
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.connect_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+        self.settings.set_connect_timeout(timeout);
         self
     }
 
@@ -143,7 +145,7 @@ impl SqlStoreBuilder {
     /// # drop(builder);
     /// ```
     pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.response_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+        self.settings.set_response_timeout(timeout);
         self
     }
 
@@ -161,7 +163,7 @@ impl SqlStoreBuilder {
     /// # drop((builder, without_purging));
     /// ```
     pub fn with_purge_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.settings.purge_interval = interval.into().map(|interval| interval.max(MIN_TIMEOUT));
+        self.purge_interval = interval.into().map(|interval| interval.max(PURGE_INTERVAL_MIN));
         self
     }
 
@@ -187,44 +189,13 @@ impl SqlStoreBuilder {
     /// rejected, the connection cannot be encrypted as `sslmode` requires, the database is too old, a pooler rejects the
     /// parameter `options`, the table is missing, different or not writable, or another version of a migration was applied.
     pub async fn connect(self) -> Result<SqlStore, ConnectError> {
-        let Self { database: Database(source), settings } = self;
-        let workers = match source {
-            Source::Url(url) => match url.split_once(':').map(|(scheme, _)| scheme) {
-                #[cfg(feature = "postgres")]
-                Some("postgres" | "postgresql") => {
-                    settings.spawn(postgres::connect(&url, &settings).await?, settings.max_connections)
-                }
-                // SQLite has one writer.
-                #[cfg(feature = "sqlite")]
-                Some("sqlite") => settings.spawn(sqlite::connect(&url, &settings).await?, 1),
-                _ => return Err(unknown_scheme(&url)),
-            },
-            #[cfg(feature = "postgres")]
-            Source::Postgres(pool) => {
-                settings.spawn(postgres::use_pool(pool, &settings).await?, settings.max_connections)
-            }
-            #[cfg(feature = "sqlite")]
-            Source::Sqlite(pool) => settings.spawn(sqlite::use_pool(pool, &settings).await?, 1),
-        };
-        Ok(SqlStore::new(workers, settings.response_timeout * 5 / 4, settings.purge_interval))
+        let (workers, _) = connect(self.database, &self.settings).await?;
+        Ok(SqlStore::new(workers, self.purge_interval))
     }
 }
 
-/// The message names the scheme at most: the rest of the URL may contain a password.
-pub(crate) fn unknown_scheme(url: &str) -> ConnectError {
-    const ADVICE: &str = "use postgres:// (feature `postgres`) or sqlite: (feature `sqlite`)";
-    // `user:password@host` has no scheme.
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    let scheme = scheme.filter(|scheme| {
-        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-    });
-    let message = match scheme {
-        Some(scheme @ ("postgres" | "postgresql" | "sqlite")) => {
-            let feature = if scheme == "sqlite" { "sqlite" } else { "postgres" };
-            format!("invalid database URL: {scheme}: needs the feature `{feature}` of roomz-sql; enable it")
-        }
-        Some(scheme) => format!("invalid database URL: unknown scheme {scheme:?}; {ADVICE}"),
-        None => format!("invalid database URL: the scheme is missing; {ADVICE}"),
-    };
-    ConnectError::new(ConnectErrorKind::InvalidUrl, message)
+/// Executes every statement of the claims and of the presence.
+#[must_use]
+pub fn tests(dialect: Dialect) -> Vec<Test> {
+    claims::tests(dialect).into_iter().chain(presence::tests(dialect)).collect()
 }

@@ -149,42 +149,24 @@
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!("roomz-sql needs the feature `postgres` or the feature `sqlite`");
 
-mod backend;
 mod builder;
-mod complete;
+mod claims;
 mod connection;
-mod database;
 #[doc(hidden)]
-pub mod internal;
-mod migrations;
-mod operation;
-mod outcomes;
-mod pooled;
-#[cfg(feature = "postgres")]
-mod postgres;
+pub mod db;
 mod presence;
-mod presence_statements;
-mod queue;
-mod self_test;
-mod settings;
-mod single;
-#[cfg(feature = "sqlite")]
-mod sqlite;
-mod sqlx_error;
-mod statements;
-mod store;
-mod worker;
 
 pub use self::builder::SqlStoreBuilder;
-pub use self::complete::{CompleteError, CompleteErrorKind, complete};
+#[doc(hidden)]
+pub use self::builder::tests;
+pub use self::claims::{CompleteError, CompleteErrorKind, SqlStore, complete};
 pub use self::connection::SqlConnection;
-pub use self::database::Database;
+pub use self::db::database::Database;
 #[cfg(feature = "postgres")]
-pub use self::migrations::POSTGRES_MIGRATIONS;
+pub use self::db::postgres::POSTGRES_MIGRATIONS;
 #[cfg(feature = "sqlite")]
-pub use self::migrations::SQLITE_MIGRATIONS;
+pub use self::db::sqlite::SQLITE_MIGRATIONS;
 pub use self::presence::{PresenceChanges, PresencePoint, PresenceTable, WorkspacePresence};
-pub use self::store::SqlStore;
 pub use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// Compiles the example in the README.

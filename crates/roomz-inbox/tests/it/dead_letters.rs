@@ -11,7 +11,6 @@ use crate::support::{
 use roomz_inbox::{Inbox, InboxState, WorkspacePresenceChanged};
 use roomz_tests::secret;
 use roomz_webhook::testing::{TestEvent, signed_request};
-use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 on_both! {
@@ -20,7 +19,6 @@ on_both! {
     retried_dead_letter_has_all_attempts_again
     discarded_dead_letter_is_a_duplicate
     only_dead_letters_are_retried_or_discarded
-    callback_is_called_once
     entries_are_listed_in_order
     stats_count_events_that_are_not_done
     expired_rows_are_deleted_in_batches
@@ -128,39 +126,6 @@ async fn only_dead_letters_are_retried_or_discarded(database: TestDatabase) {
     call.succeed();
     wait_for(&inbox, &event, InboxState::Done).await;
     assert!(!inbox.retry(&key(&event)).await.unwrap() && !inbox.discard(&key(&event)).await.unwrap());
-    worker.shutdown(WAIT).await;
-}
-
-async fn callback_is_called_once(database: TestDatabase) {
-    let inbox = Inbox::connect(&database.url).await.unwrap();
-    database.create_effects().await;
-    let event = deliver_new(&inbox).await;
-    let (sender, mut dead_letters) = mpsc::unbounded_channel();
-    let (service, mut calls) = Calls::new();
-    let worker = inbox
-        .worker(service)
-        .with_max_attempts(2)
-        .with_concurrency(1)
-        .with_poll_interval(POLL)
-        .with_dead_letter_callback(move |dead| {
-            sender.send(dead.clone()).unwrap();
-            // The worker continues.
-            std::panic::panic_any("the callback fails");
-        })
-        .start();
-    calls.next().await.fail("first");
-    wait_for(&inbox, &event, InboxState::Waiting).await;
-    assert!(dead_letters.is_empty());
-    database.make_due().await;
-    calls.next().await.fail("second");
-    let dead = dead_letters.recv().await.unwrap();
-    assert_eq!((&*dead.namespace, dead.attempts, dead.error.as_str()), ("roomz", 2, "second"));
-    assert_eq!(dead.event_id, key(&event).id());
-
-    let other = deliver_new(&inbox).await;
-    calls.next().await.succeed();
-    wait_for(&inbox, &other, InboxState::Done).await;
-    assert!(dead_letters.is_empty());
     worker.shutdown(WAIT).await;
 }
 

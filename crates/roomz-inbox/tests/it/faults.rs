@@ -1,8 +1,12 @@
 //! The inbox with a database that is silent, suspended or restarted, with bad plans, and outside of a runtime.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may panic in its helpers"
+)]
 
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::support::{
@@ -17,7 +21,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tower::service_fn;
 
 on_both! {
-    call_may_be_made_and_dropped_outside_runtime
+    call_may_be_dropped_outside_runtime
     job_may_be_dropped_outside_runtime
     waiting_handlers_get_their_transaction
 }
@@ -50,6 +54,70 @@ async fn silent_network_gets_503() {
     calls.next().await.succeed();
     wait_for(&inbox, &event, InboxState::Done).await;
     assert_eq!(database.effects().await, [1, 1]);
+    worker.shutdown(WAIT).await;
+}
+
+/// A firewall dropped the state of all idle connections. The first operation without a reply replaces them.
+#[tokio::test(flavor = "multi_thread")]
+async fn first_timeout_replaces_all_connections() {
+    const HANDLERS: usize = 5;
+    let Some((_server, proxy, database, url)) = behind_proxy().await else { return };
+    let inbox = Inbox::connect(url).await.unwrap();
+    database.create_effects().await;
+    let all_began = std::sync::Arc::new(tokio::sync::Barrier::new(HANDLERS));
+    let worker = inbox.worker(service_fn(move |mut job: Job| {
+        let all_began = std::sync::Arc::clone(&all_began);
+        async move {
+            write_effect(&mut job).await?;
+            // Each has a connection of its own.
+            all_began.wait().await;
+            Ok::<_, BoxError>(())
+        }
+    }));
+    let worker = worker.with_poll_interval(POLL).start();
+    for round in 0..2 {
+        let mut events = Vec::new();
+        for _ in 0..HANDLERS {
+            events.push(deliver_new(&inbox).await);
+        }
+        for event in &events {
+            assert_eq!(wait_for(&inbox, event, InboxState::Done).await.attempts, 1);
+        }
+        if round == 0 {
+            proxy.set(Network::Blackholes);
+            assert_eq!(deliver(&inbox, &events[0]).await, 503);
+            proxy.set(Network::Forwards);
+            deliver_until(&inbox, &events[0], &[200]).await;
+        }
+    }
+    worker.shutdown(WAIT).await;
+}
+
+/// The server commits the transaction of the handler, and ends before it replies.
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_without_reply_is_done_once() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let database = TestDatabase::postgres_at(&server.postgres_url()).await;
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let event = deliver_new(&inbox).await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    let call = calls.next().await;
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    // The commit is durable here, and waits for a standby that does not exist.
+    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'").await.unwrap();
+    admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    call.succeed();
+    let end_commit = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                      WHERE wait_event = 'SyncRep' AND query LIKE 'COMMIT%'";
+    while sqlx::query_scalar::<_, i64>(end_commit).fetch_one(&mut admin).await.unwrap() == 0 {
+        tokio::time::sleep(POLL).await;
+    }
+    admin.execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+    admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    let done = wait_for(&inbox, &event, InboxState::Done).await;
+    assert_eq!((done.attempts, done.error), (1, None));
+    assert_eq!(database.effects().await, [1]);
     worker.shutdown(WAIT).await;
 }
 
@@ -217,29 +285,19 @@ async fn scanned_rows(database: &TestDatabase) -> i64 {
     database.number("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'roomz_inbox'").await
 }
 
-/// Each future is polled once on a thread without a runtime, and dropped in the middle.
-async fn call_may_be_made_and_dropped_outside_runtime(database: TestDatabase) {
+/// Each future is polled some times, and dropped on a thread without a runtime.
+async fn call_may_be_dropped_outside_runtime(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     let key = crate::support::key(&deliver_new(&inbox).await);
-    let of_thread = inbox.clone();
-    let thread = std::thread::spawn(move || {
-        let mut context = Context::from_waker(Waker::noop());
-        for polls in 0..20 {
-            let mut stats = Box::pin(of_thread.stats());
-            let mut list = Box::pin(of_thread.list(InboxState::Waiting, 1));
-            let mut get = Box::pin(of_thread.get(&key));
-            for _ in 0..polls {
-                let pending = Future::poll(stats.as_mut(), &mut context).is_pending()
-                    && Future::poll(list.as_mut(), &mut context).is_pending()
-                    && Future::poll(get.as_mut(), &mut context).is_pending();
-                if !pending {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    });
-    tokio::task::spawn_blocking(|| thread.join()).await.unwrap().expect("the thread panicked");
+    for polls in 0..20 {
+        let (of_call, key) = (inbox.clone(), key.clone());
+        let mut call = Box::pin(async move {
+            tokio::join!(of_call.stats(), of_call.list(InboxState::Waiting, 1), of_call.get(&key))
+        });
+        // Ends the call early, if it has not ended by itself.
+        let _ = tokio::time::timeout(Duration::from_micros(100) * polls, &mut call).await;
+        std::thread::spawn(move || drop(call)).join().expect("the thread panicked");
+    }
     assert_eq!(inbox.stats().await.unwrap().waiting, 1);
 }
 

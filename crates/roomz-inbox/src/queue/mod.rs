@@ -1,0 +1,298 @@
+pub(crate) mod row;
+pub(crate) mod statements;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roomz_sql::db::dialect::Dialect;
+use roomz_sql::db::pool::{Pool, Transaction};
+use roomz_sql::db::queue::{Failed, Operation};
+use roomz_sql::db::statement::Statement;
+use roomz_sql::db::value::{Row, Value};
+use roomz_sql::db::worker::Workers;
+use roomz_webhook::store::{ClaimKey, Owner};
+use sqlx::Error;
+
+use crate::entry::{InboxEntry, InboxStats};
+use crate::queue::row::{TakenEvent, duration, millis};
+use crate::queue::statements::{DEAD, DONE, RUNNING, Statements, WAITING};
+
+/// The table `roomz_inbox`. Insertions and changes by owners are executed together with others that wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    workers: Arc<Workers>,
+    /// For the transactions of handlers.
+    pub(crate) pool: Pool,
+    statements: &'static Statements,
+}
+
+/// What the owner of a running event does with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OwnerUpdate<'a> {
+    Renew {
+        lease: Duration,
+    },
+    Complete {
+        retention: Duration,
+    },
+    RetryAfter {
+        pause: Duration,
+        error: &'a str,
+    },
+    Dead {
+        retention: Duration,
+        error: &'a str,
+    },
+    /// Makes the event available again at once.
+    GiveBack,
+}
+
+impl Queue {
+    pub(crate) fn new(workers: Workers, pool: Pool) -> Self {
+        let statements = Statements::of(workers.dialect());
+        Self { workers: Arc::new(workers), pool, statements }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.workers.dialect()
+    }
+
+    /// Adds an event. Returns true if it is new; then it is durable.
+    pub(crate) async fn insert(&self, key: &ClaimKey, body: &[u8]) -> Result<bool, Failed> {
+        let [namespace, id] = Value::key(key);
+        let values = vec![namespace, id, Value::Bytes(body.to_vec())];
+        // If the reply was lost, the repetition finds a duplicate.
+        Ok(!self.execute(&self.statements.insert, values).await?.is_empty())
+    }
+
+    /// Takes events whose attempt is due, under a lease of this owner. A row that cannot be read does not fail the others.
+    pub(crate) async fn take(
+        &self,
+        owner: Owner,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<Result<TakenEvent, Error>>, Failed> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = vec![Value::from(&owner.to_bytes()), millis(lease).into(), limit.into()];
+        let operation = Operation { statement: &self.statements.take, values, is_retry_safe: false };
+        Ok(self.workers.execute(operation).await?.into_iter().map(TakenEvent::try_from).collect())
+    }
+
+    /// Changes an event, and its number of attempts. Returns its age, or `None` if this owner does not hold it.
+    pub(crate) async fn update(
+        &self,
+        key: &ClaimKey,
+        owner: Owner,
+        attempts: u32,
+        update: OwnerUpdate<'_>,
+    ) -> Result<Option<Duration>, Failed> {
+        let rows = self.execute(&self.statements.update, update.values(key, owner, attempts)).await?;
+        Ok(age(&rows)?)
+    }
+
+    /// Completes the event in the transaction of its handler.
+    pub(crate) async fn complete_in(
+        &self,
+        transaction: &mut dyn Transaction,
+        key: &ClaimKey,
+        owner: Owner,
+        attempts: u32,
+        retention: Duration,
+    ) -> Result<Option<Duration>, Error> {
+        let values = OwnerUpdate::Complete { retention }.values(key, owner, attempts);
+        age(&transaction.fetch(&self.statements.update, &values).await?)
+    }
+
+    /// Returns the events in this state that are due first, of one or of all namespaces.
+    pub(crate) async fn list(
+        &self,
+        namespace: Option<&str>,
+        state: i64,
+        limit: u32,
+    ) -> Result<Vec<InboxEntry>, Failed> {
+        let [waiting, running, done, dead] = &self.statements.list;
+        let statement = match state {
+            WAITING => waiting,
+            RUNNING => running,
+            DONE => done,
+            _ => dead,
+        };
+        let namespace = namespace.map_or(Value::Null, Value::from);
+        let rows = self.execute(statement, vec![namespace, i64::from(limit).into()]).await?;
+        Ok(rows.iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
+    }
+
+    pub(crate) async fn get(&self, key: &ClaimKey) -> Result<Option<InboxEntry>, Failed> {
+        let rows = self.execute(&self.statements.get, Value::key(key).to_vec()).await?;
+        Ok(rows.first().map(InboxEntry::from_row).transpose()?)
+    }
+
+    /// Makes a dead letter available again. Returns false if there is none.
+    pub(crate) async fn retry(&self, key: &ClaimKey) -> Result<bool, Failed> {
+        Ok(!self.execute(&self.statements.retry, Value::key(key).to_vec()).await?.is_empty())
+    }
+
+    /// Ends a dead letter. Returns false if there is none.
+    pub(crate) async fn discard(&self, key: &ClaimKey, retention: Duration) -> Result<bool, Failed> {
+        let [namespace, id] = Value::key(key);
+        let values = vec![namespace, id, millis(retention).into()];
+        Ok(!self.execute(&self.statements.discard, values).await?.is_empty())
+    }
+
+    pub(crate) async fn stats(&self) -> Result<InboxStats, Failed> {
+        let rows = self.execute(&self.statements.stats, Vec::new()).await?;
+        Ok(rows.first().map_or(Ok(InboxStats::default()), InboxStats::from_row)?)
+    }
+
+    /// Deletes a few rows whose retention is over, and returns how many.
+    pub(crate) async fn purge(&self) -> Result<usize, Failed> {
+        let mut deleted = 0;
+        for statement in &self.statements.purge {
+            deleted += self.execute(statement, Vec::new()).await?.len();
+        }
+        Ok(deleted)
+    }
+
+    /// Executes a statement that has the same effect when it is executed again.
+    async fn execute(&self, statement: &'static Statement, values: Vec<Value>) -> Result<Vec<Row>, Failed> {
+        self.workers.execute(Operation { statement, values, is_retry_safe: true }).await
+    }
+}
+
+impl OwnerUpdate<'_> {
+    fn values(self, key: &ClaimKey, owner: Owner, attempts: u32) -> Vec<Value> {
+        let (state, delay, error) = match self {
+            // Events that ran together do not run together again when their leases end.
+            Self::Renew { lease } => (RUNNING, lease.mul_f64(rand::random_range(1.0..=1.5)), None),
+            Self::Complete { retention } => (DONE, retention, None),
+            Self::RetryAfter { pause, error } => (WAITING, pause, Some(error)),
+            Self::Dead { retention, error } => (DEAD, retention, Some(error)),
+            Self::GiveBack => (WAITING, Duration::ZERO, None),
+        };
+        let [namespace, id] = Value::key(key);
+        vec![
+            namespace,
+            id,
+            Value::from(&owner.to_bytes()),
+            state.into(),
+            millis(delay).into(),
+            i64::from(attempts).into(),
+            error.map_or(Value::Null, Value::from),
+        ]
+    }
+}
+
+fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {
+    rows.first().map(|row| row.number(2).map(duration)).transpose()
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use roomz_sql::db::connect::connect;
+    use roomz_sql::db::settings::Settings;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    /// A reply can be lost, and the worker then records the outcome again.
+    #[tokio::test]
+    async fn outcome_can_be_recorded_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/inbox.db", directory.path().display());
+        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
+        let (workers, pool) = connect(url.into(), &settings).await.unwrap();
+        let queue = Queue::new(workers, pool);
+        let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
+        assert!(queue.insert(&key, b"body").await.unwrap());
+        let take = async || {
+            let owner = Owner::random();
+            assert_eq!(queue.take(owner, HOUR, 1).await.unwrap().len(), 1);
+            owner
+        };
+        let update = async |owner, attempts, update| {
+            queue.update(&key, owner, attempts, update).await.unwrap().is_some()
+        };
+        let retry = OwnerUpdate::RetryAfter { pause: Duration::ZERO, error: "failed" };
+        let (dead, done) =
+            (OwnerUpdate::Dead { retention: HOUR, error: "dead" }, OwnerUpdate::Complete { retention: HOUR });
+
+        let first = take().await;
+        for _ in 0..2 {
+            assert!(update(first, 1, retry).await);
+        }
+        let second = take().await;
+        assert!(!update(first, 1, retry).await);
+        for _ in 0..2 {
+            assert!(update(second, 2, dead).await);
+        }
+        // A person retries it. The late repetition does not end it again.
+        assert!(queue.retry(&key).await.unwrap());
+        assert!(!update(second, 2, dead).await);
+
+        let third = take().await;
+        for _ in 0..2 {
+            assert!(update(third, 3, done).await);
+        }
+        assert!(!update(third, 3, dead).await);
+        assert!(!update(second, 2, done).await);
+    }
+
+    /// Changes that wait together are one statement. Each has the outcome that it has alone.
+    #[tokio::test]
+    async fn batched_changes_have_their_own_outcomes() {
+        let directory = tempfile::tempdir().unwrap();
+        let sqlite = format!("sqlite://{}/inbox.db", directory.path().display());
+        for url in [Some(sqlite), roomz_tests::postgres_url_or_skip()].into_iter().flatten() {
+            let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
+            let (workers, pool) = connect(url.into(), &settings).await.unwrap();
+            let queue = Queue::new(workers, pool);
+            let namespace = format!("batch {:032x}", rand::random::<u128>());
+            let key = |number: u128| {
+                ClaimKey::new(
+                    namespace.as_str().into(),
+                    roomz_webhook::roomz_protocol::Uuid::from_u128(number).into(),
+                )
+            };
+            let mut events = tokio::task::JoinSet::new();
+            for number in 0..60 {
+                let (queue, key) = (queue.clone(), key(number));
+                events.spawn(async move { queue.insert(&key, b"body").await.unwrap() });
+            }
+            assert!(events.join_all().await.into_iter().all(|is_new| is_new));
+            let owner = Owner::random();
+            while !queue.take(owner, HOUR, 1_000).await.unwrap().is_empty() {}
+
+            let mut changes = tokio::task::JoinSet::new();
+            for number in 0..60_u32 {
+                let (queue, key) = (queue.clone(), key(number.into()));
+                changes.spawn(async move {
+                    let update = match number % 5 {
+                        0 => OwnerUpdate::Renew { lease: HOUR },
+                        1 => OwnerUpdate::Complete { retention: HOUR },
+                        2 => OwnerUpdate::RetryAfter { pause: HOUR, error: "failed" },
+                        3 => OwnerUpdate::Dead { retention: HOUR, error: "dead" },
+                        _ => OwnerUpdate::GiveBack,
+                    };
+                    let is_owner = number % 7 != 0;
+                    let owner = if is_owner { owner } else { Owner::random() };
+                    let is_changed = queue.update(&key, owner, number, update).await.unwrap().is_some();
+                    assert_eq!(is_changed, is_owner, "{number}");
+                });
+            }
+            changes.join_all().await;
+            for number in 0..60_u32 {
+                let entry = queue.get(&key(number.into())).await.unwrap().unwrap();
+                let found = (entry.state.number(), entry.attempts, entry.error.as_deref());
+                let expected = match number % 5 {
+                    _ if number % 7 == 0 => (RUNNING, 1, None),
+                    0 => (RUNNING, number, None),
+                    1 => (DONE, number, None),
+                    2 => (WAITING, number, Some("failed")),
+                    3 => (DEAD, number, Some("dead")),
+                    _ => (WAITING, number, None),
+                };
+                assert_eq!(found, expected, "{number}");
+            }
+        }
+    }
+}

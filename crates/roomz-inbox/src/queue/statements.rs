@@ -1,0 +1,128 @@
+use std::sync::LazyLock;
+
+use roomz_sql::db::dialect::Dialect;
+use roomz_sql::db::statement::{Lane, Statement, Update};
+
+/// A value of the column `state`.
+pub(crate) const WAITING: i64 = 0;
+/// A value of the column `state`.
+pub(crate) const RUNNING: i64 = 1;
+/// A value of the column `state`.
+pub(crate) const DONE: i64 = 2;
+/// A value of the column `state`.
+pub(crate) const DEAD: i64 = 3;
+
+/// Fails if the table or a column is missing, or if a permission is. It changes nothing.
+pub(crate) const TEST: &str = "SELECT owner, attempt, earlier, received, body, error FROM roomz_inbox LIMIT 0; \
+     INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
+       SELECT namespace, event_id, state, due, received, owner, attempt, earlier, body FROM roomz_inbox WHERE 0 = 1 \
+       ON CONFLICT (namespace, event_id) DO NOTHING; \
+     UPDATE roomz_inbox SET state = 0 WHERE 0 = 1; \
+     DELETE FROM roomz_inbox WHERE 0 = 1";
+
+/// Adds an event. Returns no row if the inbox has it.
+const INSERT: &str = "INSERT INTO roomz_inbox \
+     (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
+     SELECT {namespace}, {event_id}, 0, {now}, {now}, {event_id}, 0, 0, {body} {from} WHERE TRUE {order} \
+     ON CONFLICT (namespace, event_id) DO NOTHING RETURNING namespace, event_id";
+
+/// An attempt is counted when it is taken, so that an event that ends its process reaches the maximum. The events that ran with it
+/// are not taken together again, because their leases end at different times: up to a half later. Otherwise all of them would reach
+/// the maximum.
+const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id AS next_id FROM roomz_inbox \
+       WHERE state < 2 AND due <= {now} ORDER BY due LIMIT {limit} {skip_locked}) \
+     UPDATE roomz_inbox SET state = 1, owner = {owner}, attempt = attempt + 1, \
+       due = {now} + {lease} + {lease} * {per_mille} / 2000 \
+     FROM next WHERE namespace = next_namespace AND event_id = next_id \
+     RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error";
+
+/// Changes an event that its owner runs. If the reply was lost and the owner records the same again, this confirms it.
+const UPDATE: Update<'_> = Update {
+    table: "roomz_inbox",
+    set: &[
+        ("state", "{state}"),
+        ("due", "{now} + {delay}"),
+        ("attempt", "{attempt}"),
+        ("error", "CASE WHEN {state} = 2 THEN NULL ELSE coalesce({error}, c.error) END"),
+    ],
+    kept: &[("received", "c.received"), ("owner", "c.owner"), ("earlier", "c.earlier"), ("body", "x''")],
+    condition: "c.owner = {owner} AND c.state IN (1, {state})",
+    returning: "{now} - received",
+};
+
+const ENTRY: &str = "SELECT namespace, event_id, state, received, due, attempt, error, body FROM roomz_inbox";
+
+/// SQLite uses an index with a condition only if the statement contains the same condition.
+const LIST: &str = "WHERE state = {number}{open} AND (CAST({only} AS TEXT) IS NULL OR namespace = {only}) \
+     ORDER BY due LIMIT {limit}";
+
+const RETRY: &str = "UPDATE roomz_inbox SET state = 0, due = {now}, earlier = attempt \
+     WHERE namespace = {namespace} AND event_id = {event_id} AND state = 3 RETURNING due";
+
+const DISCARD: &str = "UPDATE roomz_inbox SET state = 2, due = {now} + {retention} \
+     WHERE namespace = {namespace} AND event_id = {event_id} AND state = 3 RETURNING due";
+
+const STATS: &str = "SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END), \
+       (SELECT count(*) FROM roomz_inbox WHERE state = 3), \
+       CAST(coalesce({now} - min(received), 0) AS BIGINT) \
+     FROM roomz_inbox WHERE state < 2";
+
+/// The state and the limit are literals: with parameters, PostgreSQL could plan a scan of the whole table.
+const PURGE: &str = "DELETE FROM roomz_inbox WHERE (namespace, event_id) IN \
+     (SELECT namespace, event_id FROM roomz_inbox WHERE state = {number} AND due <= {now} \
+      ORDER BY due LIMIT 100 {skip_locked}) RETURNING due";
+
+/// The statements of the table `roomz_inbox`.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    pub(crate) insert: Statement,
+    pub(crate) take: Statement,
+    pub(crate) update: Statement,
+    /// One for each state.
+    pub(crate) list: [Statement; 4],
+    pub(crate) get: Statement,
+    pub(crate) retry: Statement,
+    pub(crate) discard: Statement,
+    pub(crate) stats: Statement,
+    /// Of done events and of dead letters.
+    pub(crate) purge: [Statement; 2],
+}
+
+static STATEMENTS: LazyLock<[Statements; 2]> =
+    LazyLock::new(|| [Dialect::Postgres, Dialect::Sqlite].map(Statements::new));
+
+impl Statements {
+    /// Returns the statements in the SQL of a database.
+    pub(crate) fn of(dialect: Dialect) -> &'static Self {
+        let [postgres, sqlite] = &*STATEMENTS;
+        if dialect == Dialect::Postgres { postgres } else { sqlite }
+    }
+
+    fn new(dialect: Dialect) -> Self {
+        let key = ["namespace", "event_id"];
+        let single = |text: &str, columns: &[&str]| Statement::single(dialect, text, columns);
+        let list = |state: i64| {
+            let open = if state < DONE { " AND state < 2" } else { "" };
+            let list = LIST.replace("{number}", &state.to_string()).replace("{open}", open);
+            single(&format!("{ENTRY} {list}"), &["only", "limit"])
+        };
+        let purge = |state: i64| {
+            single(&PURGE.replace("{number}", &state.to_string()), &[]).in_lane(Lane::Background)
+        };
+        let updated = ["namespace", "event_id", "owner", "state", "delay", "attempt", "error"];
+        Self {
+            insert: Statement::batched(dialect, INSERT, &["namespace", "event_id", "body"]),
+            take: single(TAKE, &["owner", "lease", "limit"]),
+            update: Statement::update(dialect, &UPDATE, &updated).in_lane(Lane::First),
+            list: [WAITING, RUNNING, DONE, DEAD].map(list),
+            get: single(
+                &format!("{ENTRY} WHERE namespace = {{namespace}} AND event_id = {{event_id}}"),
+                &key,
+            ),
+            retry: single(RETRY, &key),
+            discard: single(DISCARD, &["namespace", "event_id", "retention"]),
+            stats: single(STATS, &[]).in_lane(Lane::Background),
+            purge: [DONE, DEAD].map(purge),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roomz_sql::db::backoff::Backoff;
+use roomz_sql::db::pool::Transaction;
+use roomz_sql::db::queue::Failed;
+use roomz_webhook::roomz_protocol::Payload;
+use roomz_webhook::store::{ClaimKey, Owner};
+use roomz_webhook::{Event, EventData};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::error::BoxError;
+use crate::error_text::{ErrorText, bounded, panic_text};
+use crate::events::Events;
+use crate::job::{Job, JobContext, Returned, ReturnedTransaction};
+use crate::queue::OwnerUpdate;
+use crate::queue::row::TakenEvent;
+use crate::telemetry;
+use crate::worker::settings::{Handler, WorkerSettings};
+
+/// The pauses before an outcome is recorded again.
+const RECORD_BACKOFF: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(1) };
+/// The pause after a renewal that failed.
+const RENEW_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One attempt of an event that this worker has taken.
+pub(crate) struct Attempt {
+    events: Events,
+    settings: Arc<WorkerSettings>,
+    owner: Owner,
+    key: ClaimKey,
+    /// Attempts with this one, and those that do not count towards the maximum.
+    attempt: u32,
+    uncounted_attempts: u32,
+    age: Duration,
+    taken: Instant,
+    context: JobContext,
+    last_error: Option<String>,
+}
+
+/// How a handler ended.
+enum HandlerOutcome {
+    /// It returned `Ok`. The transaction, if it used one.
+    Handled(Option<Box<dyn Transaction>>),
+    Failed(String),
+    /// Another worker has the event.
+    LeaseLost,
+    ShutDown,
+}
+
+impl Attempt {
+    pub(crate) fn new(
+        events: &Events,
+        settings: Arc<WorkerSettings>,
+        owner: Owner,
+        taken: Instant,
+        event: TakenEvent,
+    ) -> Self {
+        let TakenEvent { key, attempt, uncounted_attempts, received, age, body, last_error } = event;
+        let (namespace, dialect, pool) =
+            (key.namespace().into(), events.queue.dialect(), events.queue.pool.clone());
+        let context = JobContext { body, namespace, attempt, received, dialect, pool };
+        let events = events.clone();
+        Self { events, settings, owner, key, attempt, uncounted_attempts, age, taken, context, last_error }
+    }
+
+    /// Runs the handler and records what happened.
+    pub(crate) async fn run<S, T>(self, service: S, abort: CancellationToken)
+    where
+        S: Handler<T>,
+        T: Payload,
+    {
+        if self.counted() > self.settings.max_attempts {
+            return self.record_exhausted().await;
+        }
+        let event = match self.event::<T>() {
+            Ok(event) => event,
+            Err(error) => return self.dead(error).await,
+        };
+        match self.handle(service, event, &abort).await {
+            HandlerOutcome::Handled(transaction) => self.complete(transaction).await,
+            HandlerOutcome::Failed(error) => self.fail(error).await,
+            HandlerOutcome::LeaseLost => telemetry::attempt_ended(&self.key, telemetry::LOST),
+            HandlerOutcome::ShutDown => self.give_back().await,
+        }
+    }
+
+    /// The number of attempts that count towards the maximum.
+    fn counted(&self) -> u32 {
+        self.attempt.saturating_sub(self.uncounted_attempts)
+    }
+
+    /// Records a dead letter if the last attempt that was permitted has not recorded its end.
+    async fn record_exhausted(mut self) {
+        // This attempt calls no handler.
+        self.attempt = self.attempt.saturating_sub(1);
+        let last = bounded(self.last_error.as_deref().unwrap_or("none was recorded"));
+        let error = format!(
+            "the last attempt did not end: its process died, or it lost its lease. Last error: {last}"
+        );
+        self.dead(error).await;
+    }
+
+    /// Returns the event, or why it cannot be handled.
+    fn event<T: Payload>(&self) -> Result<Event<T>, String> {
+        let event = Event::parse(&self.context.body)
+            .map_err(|error| format!("the event cannot be read: {}", ErrorText(&error)))?;
+        event.typed().ok_or_else(|| match &event.data {
+            EventData::Unknown(unknown) => {
+                format!("the worker cannot handle the type {}: {}", event.event_type, unknown.reason())
+            }
+            _ => format!("the worker does not handle the type {}", event.event_type),
+        })
+    }
+
+    /// Runs the handler under a lease that is renewed.
+    async fn handle<S, T>(&self, mut service: S, event: Event<T>, abort: &CancellationToken) -> HandlerOutcome
+    where
+        S: Handler<T>,
+        T: Payload,
+    {
+        let returned = Arc::new(Returned::default());
+        let job = Job::new(event, self.context.clone(), Arc::clone(&returned));
+        // A task, so that a panic ends the attempt and not the worker.
+        let mut handler = AbortOnDropHandle::new(tokio::spawn(async move {
+            poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
+            service.call(job).await.map_err(Into::into)
+        }));
+        let result = tokio::select! {
+            biased;
+            result = &mut handler => result,
+            () = self.renew_until_lost() => return HandlerOutcome::LeaseLost,
+            () = abort.cancelled() => return HandlerOutcome::ShutDown,
+            () = sleep(self.settings.handler_timeout) => {
+                return HandlerOutcome::Failed(format!("the handler did not end within {:?}", self.settings.handler_timeout));
+            }
+        };
+        let (error, returned) = match (result, returned.take()) {
+            (Ok(Ok(())), ReturnedTransaction::Open(transaction)) => {
+                return HandlerOutcome::Handled(Some(transaction));
+            }
+            (Ok(Ok(())), ReturnedTransaction::NotBegun) => return HandlerOutcome::Handled(None),
+            (Ok(Ok(())), ReturnedTransaction::Held) => {
+                return HandlerOutcome::Failed(
+                    "the handler returned but a task still has its `Job`; drop the `Job` before the handler returns".to_owned(),
+                );
+            }
+            (Ok(Err(error)), returned) => {
+                let error: BoxError = error;
+                (ErrorText(&*error).to_string(), returned)
+            }
+            (Err(error), returned) => (panic_text(error), returned),
+        };
+        if let ReturnedTransaction::Open(transaction) = returned {
+            // Keeps the connection. If this fails, the connection is closed.
+            let _ = transaction.rollback().await;
+        }
+        HandlerOutcome::Failed(error)
+    }
+
+    /// Renews the lease until another worker has the event.
+    async fn renew_until_lost(&self) {
+        let interval = self.settings.lease / 3;
+        let mut pause = interval;
+        loop {
+            sleep(pause).await;
+            pause = match self.update(OwnerUpdate::Renew { lease: self.settings.lease }).await {
+                Ok(Some(_)) => interval,
+                Ok(None) => return,
+                Err(error) => {
+                    telemetry::database_failed("renew", error);
+                    RENEW_RETRY_INTERVAL.min(interval)
+                }
+            };
+        }
+    }
+
+    async fn update(&self, update: OwnerUpdate<'_>) -> Result<Option<Duration>, Failed> {
+        self.events.queue.update(&self.key, self.owner, self.attempt, update).await
+    }
+
+    /// Completes the event, in the transaction of the handler if there is one.
+    async fn complete(self, transaction: Option<Box<dyn Transaction>>) {
+        let complete = OwnerUpdate::Complete { retention: self.events.retention };
+        let Some(transaction) = transaction else {
+            let completed = self.record("complete", complete).await;
+            return self.ended(completed, |age| telemetry::done(&self.key, age)).await;
+        };
+        match self.commit(transaction).await {
+            Ok(completed) => self.ended(Some(completed), |age| telemetry::done(&self.key, age)).await,
+            Err(error) => {
+                let text = format!("the transaction of the handler failed: {}", ErrorText(&error));
+                self.fail(text).await;
+            }
+        }
+    }
+
+    /// Completes the event in the transaction of the handler. Returns its age, or `None` if this attempt lost the event.
+    async fn commit(&self, mut transaction: Box<dyn Transaction>) -> Result<Option<Duration>, sqlx::Error> {
+        let Events { queue, retention, .. } = &self.events;
+        let since = tokio::time::Instant::now();
+        let completed = async {
+            let age =
+                queue.complete_in(&mut *transaction, &self.key, self.owner, self.attempt, *retention).await?;
+            match age {
+                Some(_) => transaction.commit().await?,
+                None => transaction.rollback().await?,
+            }
+            Ok(age)
+        };
+        // The lease is not renewed any more, and the database may never reply.
+        let completed =
+            timeout(self.settings.lease, completed).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        if let Err(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) = completed {
+            queue.pool.suspect(since);
+        }
+        completed
+    }
+
+    /// Records a failed attempt.
+    async fn fail(self, error: String) {
+        let counted = self.counted();
+        // A dead letter that was retried has all its attempts, however old it is.
+        let is_too_old =
+            self.uncounted_attempts == 0 && self.age + self.taken.elapsed() > self.settings.max_age;
+        if counted >= self.settings.max_attempts || is_too_old {
+            return self.dead(error).await;
+        }
+        // Less a random part of up to a half: events that failed together do not run together again.
+        let pause = self.settings.backoff.after(counted).mul_f64(rand::random_range(0.5..=1.0));
+        let failed = self.record("fail", OwnerUpdate::RetryAfter { pause, error: &error }).await;
+        self.ended(failed, |_| telemetry::attempt_failed(&self.key, self.attempt, pause, &error)).await;
+    }
+
+    /// Records a dead letter.
+    async fn dead(self, error: String) {
+        let retention = self.settings.dead_letter_retention;
+        let dead = self.record("fail", OwnerUpdate::Dead { retention, error: &error }).await;
+        self.ended(dead, |_| telemetry::dead_letter(&self.key, self.attempt, &error)).await;
+    }
+
+    /// Makes the event available to other workers at once.
+    async fn give_back(self) {
+        if let Err(error) = self.update(OwnerUpdate::GiveBack).await {
+            telemetry::database_failed("give_back", error);
+        }
+        telemetry::attempt_ended(&self.key, telemetry::SHUT_DOWN);
+    }
+
+    /// Gives the event back before its handler started. The attempt does not count.
+    pub(crate) async fn give_back_unstarted(mut self) {
+        self.attempt = self.attempt.saturating_sub(1);
+        self.give_back().await;
+    }
+
+    /// Tries to record an outcome until the lease ends: then another worker runs the event again. `None` if that failed.
+    async fn record(&self, operation: &'static str, update: OwnerUpdate<'_>) -> Option<Option<Duration>> {
+        let (start, mut failures) = (Instant::now(), 0);
+        loop {
+            match self.update(update).await {
+                Ok(result) => return Some(result),
+                Err(error) => telemetry::database_failed(operation, error),
+            }
+            failures += 1;
+            let pause = RECORD_BACKOFF.after(failures);
+            if start.elapsed() + pause > self.settings.lease {
+                return None;
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Reports how the attempt ended: what was recorded, or that the event was lost or the outcome not recorded.
+    async fn ended(&self, recorded: Option<Option<Duration>>, report: impl FnOnce(Duration)) {
+        match recorded {
+            Some(Some(age)) => report(age),
+            // The transaction of the handler may have been committed, and only the reply was lost. Then this finds that this attempt
+            // completed the event. It changes nothing if another worker has the event.
+            Some(None) => {
+                let complete = OwnerUpdate::Complete { retention: self.events.retention };
+                if let Ok(Some(age)) = self.update(complete).await {
+                    return telemetry::done(&self.key, age);
+                }
+                telemetry::attempt_ended(&self.key, telemetry::LOST);
+            }
+            None => telemetry::attempt_ended(&self.key, telemetry::UNRECORDED),
+        }
+    }
+}

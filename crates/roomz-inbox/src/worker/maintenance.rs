@@ -1,0 +1,41 @@
+use std::time::{Duration, Instant};
+
+use roomz_sql::db::purge::purge;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::events::Events;
+use crate::telemetry;
+
+/// The interval of the gauges.
+const STATS_INTERVAL: Duration = Duration::from_secs(10);
+/// The interval at which rows whose retention is over are deleted.
+const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Records the gauges and deletes rows whose retention is over.
+pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
+    let mut next_purge = Instant::now();
+    while !stop.is_cancelled() {
+        match events.queue.stats().await {
+            Ok(stats) => telemetry::stats(stats),
+            Err(error) => telemetry::database_failed("stats", error),
+        }
+        if Instant::now() >= next_purge && purge_all(&events, &stop).await {
+            next_purge = Instant::now() + PURGE_INTERVAL;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(STATS_INTERVAL) => {}
+        }
+    }
+}
+
+/// Deletes rows whose retention is over. Returns false if the database failed.
+async fn purge_all(events: &Events, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => true,
+        deleted = purge(|| events.queue.purge()) => {
+            deleted.map_err(|error| telemetry::database_failed("purge", error)).is_ok()
+        }
+    }
+}

@@ -1,0 +1,8 @@
+mod attempt;
+mod builder;
+mod maintenance;
+mod run;
+mod settings;
+
+pub use self::builder::WorkerBuilder;
+pub use self::run::Worker;

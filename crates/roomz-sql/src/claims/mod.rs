@@ -1,0 +1,8 @@
+mod complete;
+mod operation;
+mod statements;
+mod store;
+
+pub use self::complete::{CompleteError, CompleteErrorKind, complete};
+pub(crate) use self::statements::tests;
+pub use self::store::SqlStore;

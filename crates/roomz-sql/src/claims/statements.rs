@@ -1,0 +1,186 @@
+//! The rule of a claim, in SQL. Each statement stands once, for both databases, and for one and many operations.
+
+use std::sync::LazyLock;
+
+use roomz_webhook::store::Owner;
+
+use crate::db::dialect::Dialect;
+use crate::db::settings::Test;
+use crate::db::statement::{Lane, Statement, Update};
+use crate::db::value::Value;
+
+/// A value of the column `state`.
+pub(crate) const RUNNING: i64 = 0;
+/// A value of the column `state`.
+pub(crate) const FREE: i64 = 1;
+/// A value of the column `state`.
+pub(crate) const DONE: i64 = 2;
+/// In the place of the state, in the rows that a claim wrote.
+pub(crate) const CLAIMED: i64 = -1;
+
+/// The parameter `operation` of [`Statements::settle`].
+pub(crate) const RENEW: i64 = 0;
+/// The parameter `operation` of [`Statements::settle`].
+pub(crate) const COMPLETE: i64 = 1;
+/// The parameter `operation` of [`Statements::settle`].
+pub(crate) const RELEASE: i64 = 2;
+
+/// Inserts the row or takes it over in one statement, which locks the row before it reads it. Returns no row if another owner holds
+/// the claim. NOT EXISTS is an optimization: a duplicate takes no lock and writes nothing. The lease of a row is the difference of
+/// two columns, because DO UPDATE can refer to `excluded` only.
+const CLAIM: &str = "INSERT INTO roomz_claims AS c \
+     (namespace, event_id, state, owner, fingerprint, attempt, lease_end, expires) \
+     SELECT {namespace}, {event_id}, 0, {owner}, {fingerprint}, 1, {now} + {lease}, {now} + {retention} {from} \
+     WHERE NOT EXISTS (SELECT 1 FROM roomz_claims o \
+       WHERE o.namespace = {namespace} AND o.event_id = {event_id} AND o.expires > {now} \
+       AND (o.state = 2 OR (o.state = 0 AND o.owner <> {owner} AND o.lease_end > {now}))) \
+     {order} \
+     ON CONFLICT (namespace, event_id) DO UPDATE SET \
+       state = 0, \
+       owner = excluded.owner, \
+       fingerprint = CASE WHEN c.expires <= {now} THEN excluded.fingerprint ELSE c.fingerprint END, \
+       attempt = CASE WHEN c.expires <= {now} THEN 1 \
+         WHEN c.state = 0 AND c.owner = excluded.owner THEN c.attempt ELSE c.attempt + 1 END, \
+       lease_end = {clock} - {now} + excluded.lease_end, \
+       expires = {clock} - {now} + excluded.expires \
+     WHERE c.expires <= {now} \
+       OR c.state = 1 \
+       OR (c.state = 0 AND c.owner = excluded.owner) \
+       OR (c.state = 0 AND c.lease_end <= {now}) \
+     RETURNING namespace, event_id, -1, attempt, fingerprint";
+
+/// Reads the state of a row that a claim did not get. CROSS JOIN and the sign of `expires` make SQLite search each key in the primary
+/// key. Without them, it would read all rows that have not expired if ANALYZE last ran while the table was small.
+const FIND: &str = "SELECT c.namespace, c.event_id, c.state, c.lease_end - {now}, c.fingerprint \
+     FROM {and} roomz_claims c \
+     WHERE c.namespace = {namespace} AND c.event_id = {event_id} AND +c.expires > {now}";
+
+/// Operation 0 renews, 1 completes, 2 releases.
+///
+/// If the reply was lost and the owner completes again, this changes nothing and confirms the completion. The claim set an expiry that
+/// is right for a completion with the same retention: see `SLACK`. A second release returns no row, because nobody holds a released
+/// claim.
+const SETTLE: Update<'_> = Update {
+    table: "roomz_claims",
+    set: &[
+        ("state", "CASE {operation} WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE 0 END"),
+        ("lease_end", "CASE {operation} WHEN 0 THEN {now} + {duration} ELSE c.lease_end END"),
+        (
+            "expires",
+            "CASE WHEN {operation} = 0 AND c.expires < {now} + {duration} THEN {now} + {duration} \
+             WHEN {operation} = 1 AND c.state = 0 \
+               AND c.expires - {now} NOT BETWEEN {duration} AND {duration} + {duration} / 1000 THEN {now} + {duration} \
+             ELSE c.expires END",
+        ),
+    ],
+    kept: &[("owner", "c.owner"), ("fingerprint", "c.fingerprint"), ("attempt", "c.attempt")],
+    condition: "c.owner = {owner} AND (c.state = 0 OR (c.state = 2 AND {operation} = 1)) AND +c.expires > {now}",
+    returning: "attempt",
+};
+
+/// Deletes one batch of expired rows. The inner SELECT locks the rows, so that none is claimed again before it is deleted. The limit
+/// is a literal: with a parameter, the generic plan of PostgreSQL reads the whole table. If `enabled` is 0, nothing is deleted.
+const PURGE: &str = "DELETE FROM roomz_claims WHERE (namespace, event_id) IN \
+     (SELECT namespace, event_id FROM roomz_claims WHERE expires <= {now} AND CAST({enabled} AS BIGINT) > 0 \
+      ORDER BY expires LIMIT 100 {skip_locked}) \
+     RETURNING attempt";
+
+#[derive(Debug)]
+pub(crate) struct Statements {
+    pub(crate) claim: Statement,
+    pub(crate) settle: Statement,
+    pub(crate) purge: Statement,
+}
+
+static STATEMENTS: LazyLock<[Statements; 2]> =
+    LazyLock::new(|| [Dialect::Postgres, Dialect::Sqlite].map(Statements::new));
+
+impl Statements {
+    /// Returns the statements in the SQL of a database.
+    pub(crate) fn of(dialect: Dialect) -> &'static Self {
+        let [postgres, sqlite] = &*STATEMENTS;
+        if dialect == Dialect::Postgres { postgres } else { sqlite }
+    }
+
+    fn new(dialect: Dialect) -> Self {
+        let columns = ["namespace", "event_id", "owner", "fingerprint", "lease", "retention"];
+        let find = Statement::batched(dialect, FIND, &["namespace", "event_id"]);
+        let settled = ["namespace", "event_id", "owner", "operation", "duration"];
+        Self {
+            claim: Statement::batched(dialect, CLAIM, &columns).or_else(find),
+            settle: Statement::update(dialect, &SETTLE, &settled).in_lane(Lane::First),
+            purge: Statement::single(dialect, PURGE, &["enabled"]).in_lane(Lane::Background),
+        }
+    }
+}
+
+/// Executes every statement for one and for two rows, with random keys.
+pub(crate) fn tests(dialect: Dialect) -> Vec<Test> {
+    let Statements { claim, settle, purge } = Statements::of(dialect);
+    let (namespace, minute) = (Value::from("roomz self-test"), Value::Number(60_000));
+    let mut tests = vec![(purge, vec![vec![Value::Number(0)]])];
+    for count in 1..=2 {
+        let keys: Vec<_> = (0..count).map(|_| Value::from(&Owner::random().to_bytes())).collect();
+        // The bits of a key are its owner, too.
+        let rows = |last: &dyn Fn(&Value) -> Vec<Value>| {
+            let row = |id: &Value| [&namespace, id, id].into_iter().cloned().chain(last(id)).collect();
+            keys.iter().map(row).collect()
+        };
+        tests.push((claim, rows(&|id| vec![id.clone(), minute.clone(), minute.clone()])));
+        tests.push((settle, rows(&|_| vec![Value::Number(COMPLETE), minute.clone()])));
+    }
+    tests
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
+
+    use super::*;
+    use crate::SQLITE_MIGRATIONS;
+
+    /// An application that runs ANALYZE while the table is small keeps these statistics when it is large.
+    #[tokio::test]
+    async fn searches_keys_with_any_statistics() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        for script in SQLITE_MIGRATIONS {
+            connection.execute(*script).await.unwrap();
+        }
+        // Creates the table of the statistics.
+        connection.execute("ANALYZE").await.unwrap();
+        let Statements { claim, settle, .. } = Statements::of(Dialect::Sqlite);
+        let find = claim.otherwise.as_deref().unwrap();
+        for rows in [1, 2, 5, 30, 1_000, 1_000_000] {
+            let statistics = format!(
+                "DELETE FROM sqlite_stat1; \
+                 INSERT INTO sqlite_stat1 VALUES ('roomz_claims', 'roomz_claims', '{rows} {rows} 1'), \
+                 ('roomz_claims', 'roomz_claims_expires', '{rows} 1'); \
+                 ANALYZE sqlite_schema"
+            );
+            connection.execute(AssertSqlSafe(statistics)).await.unwrap();
+            for statement in [claim, find, settle] {
+                let row = format!("({})", vec!["?"; statement.parameters].join(","));
+                let many = statement.many.as_ref().unwrap().replace("{values}", &format!("{row},{row}"));
+                for text in [&statement.one, &many] {
+                    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+                    let plan: Vec<(i64, i64, i64, String)> =
+                        sqlx::query_as(explain).fetch_all(&mut connection).await.unwrap();
+                    let steps: Vec<_> = plan.iter().map(|(.., step)| step.as_str()).collect();
+                    let scans_table = |step: &&str| {
+                        ["SCAN c", "SCAN o"]
+                            .iter()
+                            .any(|scan| *step == *scan || step.starts_with(&format!("{scan} ")))
+                    };
+                    assert!(!steps.iter().any(scans_table), "{rows} rows: {steps:?}");
+                    if statement.one.starts_with("INSERT") || text.contains("CROSS JOIN") {
+                        let by_key =
+                            |step: &&str| step.ends_with(" USING PRIMARY KEY (namespace=? AND event_id=?)");
+                        assert!(steps.iter().any(by_key), "{rows} rows: {steps:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+use std::time::Duration;
+
+use roomz_webhook::store::ConnectError;
+use sqlx::{Database, Error};
+
+use crate::db::dialect::Dialect;
+use crate::db::statement::Statement;
+use crate::db::value::{Row, Value};
+
+/// The longest time that a statement waits for a lock of another session. An operation tries again later, so that it does
+/// not delay the operations behind it.
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// A database of sqlx: how it sends statements and reads rows.
+pub trait Driver: Database {
+    const DIALECT: Dialect;
+    /// The name of the product, the statement that returns its version, and the oldest version that works.
+    const VERSION: (&'static str, &'static str, (u32, u32));
+    const MIGRATIONS: &'static [&'static str];
+    /// Begins a transaction that may write.
+    const BEGIN: &'static str;
+
+    /// What the server calls a connection.
+    type Session: Clone + PartialEq + Send + Sync + 'static;
+
+    /// Executes a statement, and returns all rows: it is committed only after its last row. With several rows of parameters,
+    /// executes the form for many rows.
+    fn fetch(
+        connection: &mut Self::Connection,
+        protocol: &Protocol,
+        statement: &'static Statement,
+        rows: &[&[Value]],
+    ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+
+    /// Executes a text that can have several statements, and returns all rows.
+    fn script(
+        connection: &mut Self::Connection,
+        text: String,
+    ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+
+    /// Fails if the layer cannot use the database for another reason than its version.
+    fn check(connection: &mut Self::Connection) -> impl Future<Output = Result<(), ConnectError>> + Send;
+
+    /// Returns the session of a connection. Fails if the database accepts no writes.
+    fn session(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Self::Session, Error>> + Send;
+
+    /// Returns those sessions that still execute a statement.
+    fn active(
+        connection: &mut Self::Connection,
+        sessions: &[Self::Session],
+    ) -> impl Future<Output = Result<Vec<Self::Session>, Error>> + Send;
+
+    /// Waits for other instances that migrate. Called in the transaction of the migrations.
+    fn lock_migrations(connection: &mut Self::Connection)
+    -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Classifies an error by the code of the database.
+    fn classify_code(code: &str) -> Failure;
+
+    /// Classifies the error of a statement.
+    fn classify(error: &Error) -> Failure {
+        match error {
+            Error::Database(error) => Self::classify_code(error.code().as_deref().unwrap_or_default()),
+            // The same row from another connection cannot be decoded either.
+            Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => Failure::Rejected,
+            _ => Failure::Broken,
+        }
+    }
+}
+
+/// How statements are sent. SQLite always prepares them.
+#[derive(Clone, Debug)]
+pub enum Protocol {
+    /// As prepared statements. The session has its timeouts from the startup parameter `options`.
+    Prepared,
+    /// As text, with the settings in front of the statement in the same message. This needs no session state, so it works
+    /// with any pooler.
+    Text { settings: String },
+}
+
+impl Protocol {
+    /// Statements as text without settings: for a transaction that is open, on a connection that may lead to a pooler.
+    pub(crate) const IN_TRANSACTION: Self = Self::Text { settings: String::new() };
+
+    /// Statements as text, each with its timeouts.
+    ///
+    /// PostgreSQL executes the statements of one message in one transaction. The isolation level is set because a role or
+    /// database can have another default.
+    pub(crate) fn text(statement_timeout: Duration) -> Self {
+        let settings = format!(
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; ",
+            LOCK_TIMEOUT.as_millis(),
+            statement_timeout.as_millis()
+        );
+        Self::Text { settings }
+    }
+
+    pub(crate) fn in_transaction(&self) -> Self {
+        match self {
+            Self::Prepared => Self::Prepared,
+            Self::Text { .. } => Self::IN_TRANSACTION,
+        }
+    }
+}
+
+/// What a failed statement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The connection cannot be used any more, and a new connection can help.
+    Broken,
+    /// Another session holds a lock for longer than a statement waits, or the server resolved a deadlock.
+    Locked,
+    /// Another process writes to the SQLite file, or two transactions conflict. The same batch can succeed later.
+    Busy,
+    /// The database rejected the statement.
+    Rejected,
+}

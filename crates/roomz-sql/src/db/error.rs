@@ -1,0 +1,106 @@
+//! Converts errors of sqlx.
+
+use std::error::Error;
+use std::fmt;
+
+use sqlx::error::DatabaseError;
+
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+
+const UNREACHABLE: &str = "cannot reach the database in time; check that the server runs and accepts \
+                                      connections, that host and port are correct, and that no other session locks \
+                                      `roomz_claims` or the SQLite file";
+const INVALID_URL: &str =
+    "invalid database URL; use postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:FILE";
+const TLS: &str = "cannot encrypt the connection as `sslmode` requires; enable the feature `tls` of roomz-sql, and \
+                   check that the server has a certificate that can be verified; name the file of a private \
+                   certificate authority with `sslrootcert`";
+const INVALID_FILE: &str = "cannot open the SQLite file; its directory must exist and be writable, and the file must \
+                            be an SQLite database";
+const BUSY_FILE: &str = "another process holds the write lock of the SQLite file; end its transaction, or raise \
+                                    the timeout";
+const REJECTED: &str = "the database rejected a statement of the store; the cause says why";
+const LOGIN_REJECTED: &str =
+    "the database rejected the login; check the user, the password and the database name";
+const POOLER: &str = "a pooler between this program and PostgreSQL rejects what the store needs; use session or \
+                      transaction mode (`pool_mode` of PgBouncer)";
+const INVALID_SCHEMA: &str = "the tables `roomz_claims`, `roomz_presence`, `roomz_inbox` and `roomz_migrations` are missing \
+                              or different; run the scripts in `roomz_sql::POSTGRES_MIGRATIONS` or `SQLITE_MIGRATIONS`, or use \
+                              `with_migrations(true)`; drop tables that are different";
+const PERMISSION_DENIED: &str = "the database does not permit what the store needs; grant the user SELECT, INSERT, \
+                                 UPDATE and DELETE on `roomz_claims`, `roomz_presence` and, for an inbox, \
+                                 `roomz_inbox`, and SELECT on \
+                                 `roomz_migrations` (and CREATE, to create them), and check that the database accepts \
+                                 writes";
+
+pub(crate) fn connect_error(error: sqlx::Error) -> ConnectError {
+    let (kind, message) = match &error {
+        sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => {
+            (ConnectErrorKind::InvalidUrl, INVALID_URL)
+        }
+        sqlx::Error::Database(error) => database_error(error.as_ref()),
+        sqlx::Error::Tls(_) => (ConnectErrorKind::Tls, TLS),
+        // rustls reports a certificate that it rejects as an I/O error.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            (ConnectErrorKind::Tls, TLS)
+        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA)
+        }
+        _ => (ConnectErrorKind::Unreachable, UNREACHABLE),
+    };
+    ConnectError::new(kind, message).with_source(error)
+}
+
+/// The database did not reply in time.
+pub(crate) fn unreachable_error() -> ConnectError {
+    ConnectError::new(ConnectErrorKind::Unreachable, UNREACHABLE)
+}
+
+/// PostgreSQL codes have five characters, SQLite codes are numbers.
+fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str) {
+    let code = error.code();
+    let code = code.as_deref().unwrap_or_default();
+    match code.parse::<u32>() {
+        // The last byte holds the primary code.
+        Ok(number) if code.len() < 5 => match number & 0xff {
+            1 => (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA),
+            5 | 6 => (ConnectErrorKind::Unreachable, BUSY_FILE),
+            10 | 11 | 14 | 26 => (ConnectErrorKind::InvalidFile, INVALID_FILE),
+            3 | 8 | 23 => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
+            _ => (ConnectErrorKind::Unsupported, REJECTED),
+        },
+        _ => match code {
+            "28000" | "28P01" | "3D000" => (ConnectErrorKind::LoginRejected, LOGIN_REJECTED),
+            "08P01" => (ConnectErrorKind::Unsupported, POOLER),
+            "3F000" | "23502" | "42P01" | "42P07" | "42703" | "42804" | "42883" | "42P10" => {
+                (ConnectErrorKind::InvalidSchema, INVALID_SCHEMA)
+            }
+            "53300" | "55P03" | "57014" | "57P01" | "57P02" | "57P03" => {
+                (ConnectErrorKind::Unreachable, UNREACHABLE)
+            }
+            "25006" | "42501" => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
+            _ => (ConnectErrorKind::Unsupported, REJECTED),
+        },
+    }
+}
+
+/// Displays an error and its sources, separated by `: `.
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            let part = error.to_string();
+            // Many errors repeat the text of their source.
+            if !text.ends_with(&part) {
+                text.push_str(": ");
+                text.push_str(&part);
+            }
+            source = error.source();
+        }
+        f.write_str(&text)
+    }
+}

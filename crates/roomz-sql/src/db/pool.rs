@@ -1,0 +1,138 @@
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roomz_webhook::store::async_trait;
+use sqlx::pool::PoolOptions;
+use sqlx::{Connection as _, Error, SqlSafeStr as _};
+use sqlx_core::transaction::TransactionManager as _;
+use tokio::time::{Instant, timeout};
+
+use crate::db::driver::{Driver, Protocol};
+use crate::db::pooled::Pooled;
+use crate::db::statement::Statement;
+use crate::db::suspects::Suspects;
+use crate::db::value::{Row, Value};
+
+/// How long a handler waits for a connection. On SQLite it waits for the other handlers.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that was idle for longer is tested before its next use.
+const MAX_UNTESTED: Duration = Duration::from_secs(1);
+/// The timeout for the reply to a `BEGIN`, a test or a `ROLLBACK`. An SQLite pool waits for up to 5 s for another process.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// The connections for the transactions of handlers.
+#[derive(Clone)]
+pub struct Pool {
+    connections: Arc<dyn Begin>,
+    suspects: Arc<Suspects>,
+}
+
+/// A pool of either database.
+#[async_trait]
+trait Begin: Send + Sync {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, Error>;
+}
+
+/// An open transaction with a connection of its own. `Drop` closes the connection, which rolls the transaction back.
+#[async_trait]
+pub trait Transaction: fmt::Debug + Send {
+    /// Executes a statement with one row of parameters.
+    async fn fetch(&mut self, statement: &'static Statement, values: &[Value]) -> Result<Vec<Row>, Error>;
+
+    async fn commit(self: Box<Self>) -> Result<(), Error>;
+
+    /// Rolls back and returns the connection to its pool.
+    async fn rollback(self: Box<Self>) -> Result<(), Error>;
+
+    /// Returns the connection of sqlx.
+    fn connection(&mut self) -> Result<&mut (dyn Any + Send), Error>;
+}
+
+impl Pool {
+    pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, suspects: Arc<Suspects>) -> Self {
+        Self { connections: Arc::new(pool), suspects }
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self) -> Result<Box<dyn Transaction>, Error> {
+        let since = Instant::now();
+        match self.connections.begin().await {
+            // Now the pool replaces each connection that is older than this failure.
+            Err(Error::Io(_) | Error::Database(_)) => {
+                self.suspect(since);
+                self.connections.begin().await
+            }
+            result => result,
+        }
+    }
+
+    /// Replaces each connection without a reply since then before its next use, unless the pool is of the application.
+    pub fn suspect(&self, since: Instant) {
+        self.suspects.add(since);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+/// The options of a pool that replaces suspect connections.
+pub(crate) fn pool_options<D: Driver>(max_connections: u32, suspects: &Arc<Suspects>) -> PoolOptions<D> {
+    let suspects = Arc::clone(suspects);
+    PoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(move |connection: &mut D::Connection, metadata| {
+            let last_reply = Instant::now().checked_sub(metadata.idle_for);
+            let is_suspect = last_reply.is_none_or(|last_reply| suspects.contains(last_reply));
+            Box::pin(async move {
+                if is_suspect || metadata.idle_for < MAX_UNTESTED {
+                    return Ok(!is_suspect);
+                }
+                Ok(timeout(REPLY_TIMEOUT, connection.ping()).await.is_ok_and(|pinged| pinged.is_ok()))
+            })
+        })
+}
+
+#[async_trait]
+impl<D: Driver> Begin for sqlx::Pool<D> {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, Error> {
+        let mut pooled = Pooled::acquire(self).await?;
+        let begun = D::TransactionManager::begin(pooled.connection()?, Some(D::BEGIN.into_sql_str()));
+        timeout(REPLY_TIMEOUT, begun).await.map_err(|_| no_reply())??;
+        Ok(Box::new(pooled))
+    }
+}
+
+#[async_trait]
+impl<D: Driver> Transaction for Pooled<D> {
+    async fn fetch(&mut self, statement: &'static Statement, values: &[Value]) -> Result<Vec<Row>, Error> {
+        D::fetch(Self::connection(self)?, &Protocol::IN_TRANSACTION, statement, &[values]).await
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), Error> {
+        D::TransactionManager::commit(Self::connection(&mut self)?).await?;
+        self.release();
+        Ok(())
+    }
+
+    async fn rollback(mut self: Box<Self>) -> Result<(), Error> {
+        let rolled_back = D::TransactionManager::rollback(Self::connection(&mut self)?);
+        timeout(REPLY_TIMEOUT, rolled_back).await.map_err(|_| no_reply())??;
+        self.release();
+        Ok(())
+    }
+
+    fn connection(&mut self) -> Result<&mut (dyn Any + Send), Error> {
+        Ok(Self::connection(self)?)
+    }
+}
+
+fn no_reply() -> Error {
+    Error::Io(std::io::ErrorKind::TimedOut.into())
+}

@@ -1,0 +1,99 @@
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection, PgPool, Postgres};
+use tokio::time::timeout;
+
+use crate::db::driver::{Driver as _, LOCK_TIMEOUT, Protocol};
+use crate::db::error::connect_error;
+use crate::db::postgres::url::check_parameters;
+use crate::db::schema::check_and_migrate;
+use crate::db::settings::Settings;
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+
+/// Connects to the server of this URL, and creates missing tables.
+///
+/// Returns the options of the URL, the options of connections for statements of the layer, and how these send statements.
+pub(crate) async fn connect(
+    url: &str,
+    settings: &Settings,
+) -> Result<(PgConnectOptions, PgConnectOptions, Protocol), ConnectError> {
+    let url = &check_parameters(url)?;
+    let options = PgConnectOptions::from_str(url).map_err(connect_error)?;
+    let has_name = options.get_application_name().is_some();
+    let options = if has_name { options } else { options.application_name("roomz") };
+    // No column is a floating-point number, and PgBouncer rejects this parameter.
+    let options = options.extra_float_digits(None).disable_statement_logging();
+    let (mut connection, with_settings, protocol) =
+        settings.within(log_in(options.clone(), settings.response_timeout)).await?;
+    if let Protocol::Prepared = protocol {
+        // The timeouts of the other connections are for claims. Another instance may be migrating.
+        let reset = settings.set_timeouts("SESSION");
+        settings.execute(Postgres::script(&mut connection, reset)).await?;
+    }
+    check_and_migrate::<Postgres>(&mut connection, &protocol, settings).await?;
+    let _ = timeout(settings.connect_timeout, connection.close()).await;
+    Ok((options, with_settings, protocol))
+}
+
+/// Creates a pool for the transactions of handlers: without the settings of the connections for statements of the layer.
+pub(crate) fn handler_pool(options: PgConnectOptions, protocol: &Protocol, pool: PgPoolOptions) -> PgPool {
+    // A pooler can execute the statements of one session in several sessions of the server, where a prepared statement is missing.
+    let keeps_statements = matches!(protocol, Protocol::Prepared);
+    pool.connect_lazy_with(if keeps_statements { options } else { options.statement_cache_capacity(0) })
+}
+
+/// Connects, and finds out whether the server keeps the settings of a session.
+///
+/// PostgreSQL sets them from the startup parameter `options`. A pooler, which may give each transaction another session,
+/// rejects or ignores that parameter.
+async fn log_in(
+    options: PgConnectOptions,
+    response_timeout: Duration,
+) -> Result<(PgConnection, PgConnectOptions, Protocol), ConnectError> {
+    let lock_timeout = format!("{}ms", LOCK_TIMEOUT.as_millis());
+    let with_settings = options.clone().options([
+        ("lock_timeout", lock_timeout.as_str()),
+        ("statement_timeout", &format!("{}ms", response_timeout.as_millis())),
+        ("default_transaction_isolation", "read committed"),
+        // Every statement finds its rows by an index. A plan that was made while the table was small would read all rows
+        // of the table until its next ANALYZE.
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ]);
+    let ignoring = match with_settings.connect().await {
+        Ok(mut connection) => {
+            let found = read_settings(&mut connection).await.map_err(connect_error)?;
+            if found == format!("{lock_timeout} force_generic_plan") {
+                return Ok((connection, with_settings, Protocol::Prepared));
+            }
+            Some(connection)
+        }
+        Err(Error::Database(error))
+            if error.code().is_some_and(|code| code.starts_with("08") || code == "0A000") =>
+        {
+            None
+        }
+        Err(error) => return Err(connect_error(error)),
+    };
+    if let Some(connection) = ignoring {
+        let _ = connection.close().await;
+    }
+    if options.get_options().is_some() {
+        let message = "the pooler in front of PostgreSQL does not accept the URL parameter `options`; remove it, and set \
+                       its values with ALTER ROLE … SET";
+        return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
+    }
+    tracing::info!("PostgreSQL behind a pooler: statements are sent without session state");
+    let connection = options.connect().await.map_err(connect_error)?;
+    Ok((connection, options, Protocol::text(response_timeout)))
+}
+
+async fn read_settings(connection: &mut PgConnection) -> Result<String, Error> {
+    let settings = "SELECT concat(current_setting('lock_timeout'), ' ', current_setting('plan_cache_mode'))";
+    let rows = Postgres::script(connection, settings.to_owned()).await?;
+    rows.first().ok_or(Error::RowNotFound)?.text(0).map(str::to_owned)
+}

@@ -1,0 +1,149 @@
+mod connect;
+mod text;
+mod url;
+
+use roomz_webhook::store::ConnectError;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Error, PgConnection, Postgres, Row as _, TypeInfo as _, ValueRef as _};
+
+use crate::db::dialect::Dialect;
+use crate::db::driver::{Driver, Failure, Protocol};
+use crate::db::statement::Statement;
+use crate::db::value::{Row, Value};
+
+pub(crate) use self::connect::{connect, handler_pool};
+
+/// The SQL scripts that create the tables in PostgreSQL, in the order to run them.
+///
+/// `connect` runs the missing ones by default. To run them with your own migration tool, turn that off with
+/// [`with_migrations(false)`](crate::SqlStoreBuilder::with_migrations). Each script can be run again, and records its
+/// version in the table `roomz_migrations`, which `connect` compares.
+///
+/// ```
+/// assert!(roomz_sql::POSTGRES_MIGRATIONS[0].contains("CREATE TABLE IF NOT EXISTS roomz_claims"));
+/// ```
+pub const POSTGRES_MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/postgres/0001_claims.sql"),
+    include_str!("../../../migrations/postgres/0002_presence.sql"),
+    include_str!("../../../migrations/postgres/0003_inbox.sql"),
+    include_str!("../../../migrations/postgres/0004_claims_fillfactor.sql"),
+];
+
+/// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is random.
+const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(7236718392205847142)";
+const SESSION: &str = "SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT), \
+                       CAST(current_setting('transaction_read_only') AS BOOLEAN) \
+                       FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+const ACTIVE: &str = "SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT) \
+                      FROM pg_stat_activity WHERE state <> 'idle'";
+
+impl Driver for Postgres {
+    const DIALECT: Dialect = Dialect::Postgres;
+    const VERSION: (&'static str, &'static str, (u32, u32)) = ("PostgreSQL", "SHOW server_version", (13, 0));
+    const MIGRATIONS: &'static [&'static str] = POSTGRES_MIGRATIONS;
+    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+    /// A process of the server: its number, and its start in microseconds since 1970, because numbers are used again.
+    type Session = (i64, i64);
+
+    async fn fetch(
+        connection: &mut PgConnection,
+        protocol: &Protocol,
+        statement: &'static Statement,
+        rows: &[&[Value]],
+    ) -> Result<Vec<Row>, Error> {
+        let sql = if rows.len() == 1 { Some(&statement.one) } else { statement.many.as_ref() };
+        let sql = sql.ok_or(Error::RowNotFound)?;
+        let columns: Vec<Vec<&Value>> = (0..statement.parameters)
+            .map(|column| rows.iter().filter_map(|row| row.get(column)).collect())
+            .collect();
+        if let Protocol::Text { settings } = protocol {
+            return Self::script(connection, format!("{settings}{}", text::inline(sql, &columns))).await;
+        }
+        let mut query = sqlx::query(sql.as_str());
+        for values in columns {
+            query = match values[..] {
+                [Value::Null] => query.bind(None::<&str>),
+                [Value::Text(text)] => query.bind(&**text),
+                [Value::Bytes(bytes)] => query.bind(bytes.as_slice()),
+                [Value::Number(number)] => query.bind(*number),
+                [Value::Number(_), ..] => {
+                    query.bind(values.iter().map(|value| value.as_number()).collect::<Vec<_>>())
+                }
+                [Value::Bytes(_), ..] => {
+                    query.bind(values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>())
+                }
+                _ => query.bind(values.iter().map(|value| value.as_text()).collect::<Vec<_>>()),
+            };
+        }
+        query.fetch_all(connection).await?.iter().map(decode).collect()
+    }
+
+    async fn script(connection: &mut PgConnection, text: String) -> Result<Vec<Row>, Error> {
+        // Safe: values are inlined as numbers and hexadecimal digits only.
+        sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?.iter().map(decode).collect()
+    }
+
+    async fn check(_connection: &mut PgConnection) -> Result<(), ConnectError> {
+        Ok(())
+    }
+
+    async fn session(connection: &mut PgConnection) -> Result<(i64, i64), Error> {
+        let rows = Self::script(connection, SESSION.to_owned()).await?;
+        let row = rows.first().ok_or(Error::RowNotFound)?;
+        if row.number(2)? == 1 {
+            let message = "the database accepts no writes; use the address of the primary server";
+            return Err(Error::Protocol(message.into()));
+        }
+        Ok((row.number(0)?, row.number(1)?))
+    }
+
+    async fn active(
+        connection: &mut PgConnection,
+        sessions: &[(i64, i64)],
+    ) -> Result<Vec<(i64, i64)>, Error> {
+        let rows = Self::script(connection, ACTIVE.to_owned()).await?;
+        let active: Vec<_> =
+            rows.iter().map(|row| Ok((row.number(0)?, row.number(1)?))).collect::<Result<_, Error>>()?;
+        Ok(sessions.iter().copied().filter(|session| active.contains(session)).collect())
+    }
+
+    async fn lock_migrations(connection: &mut PgConnection) -> Result<bool, Error> {
+        Self::script(connection, TRY_LOCK.to_owned())
+            .await?
+            .first()
+            .map_or(Ok(false), |row| Ok(row.number(0)? == 1))
+    }
+
+    fn classify_code(code: &str) -> Failure {
+        match code {
+            // Lock not available, deadlock.
+            "55P03" | "40P01" => Failure::Locked,
+            // Serialization failure.
+            "40001" => Failure::Busy,
+            // A prepared statement is unknown, or does not fit the table any more. The server is read-only now: after a failover, a new
+            // connection leads to the primary server.
+            "0A000" | "26000" | "25006" => Failure::Broken,
+            _ if code.len() == 5 && (code.starts_with("57P") || code.starts_with("08")) => Failure::Broken,
+            _ => Failure::Rejected,
+        }
+    }
+}
+
+fn decode(row: &PgRow) -> Result<Row, Error> {
+    let decode = |column| {
+        let value = row.try_get_raw(column)?;
+        if value.is_null() {
+            return Ok(Value::Null);
+        }
+        Ok(match value.type_info().name() {
+            "INT8" => Value::Number(row.try_get(column)?),
+            "INT4" => Value::Number(row.try_get::<i32, _>(column)?.into()),
+            "INT2" => Value::Number(row.try_get::<i16, _>(column)?.into()),
+            "BOOL" => Value::Number(row.try_get::<bool, _>(column)?.into()),
+            "BYTEA" => Value::Bytes(row.try_get(column)?),
+            _ => Value::Text(row.try_get::<&str, _>(column)?.into()),
+        })
+    };
+    (0..row.len()).map(decode).collect::<Result<_, Error>>().map(Row)
+}

@@ -1,0 +1,272 @@
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sqlx::Error;
+use tokio::sync::{Notify, oneshot};
+
+use crate::db::statement::{Lane, Statement};
+use crate::db::value::{Row, Value};
+
+/// The most operations in one statement. More would make a statement slower than the response timeout allows.
+const MAX_BATCH: usize = 128;
+/// While other operations wait, one batch in this many is from the background lane.
+const BACKGROUND_ONE_IN: usize = 8;
+
+/// A statement to execute with one row of parameters. Operations with the same statement are executed together.
+#[derive(Debug)]
+pub struct Operation {
+    pub statement: &'static Statement,
+    /// The first two are the key, if the statement has a form for many rows.
+    pub values: Vec<Value>,
+    /// Whether it may run again if its connection broke before the result arrived. The database may have executed it.
+    pub is_retry_safe: bool,
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug)]
+pub enum Failed {
+    TimedOut,
+    Database(Arc<Error>),
+    /// The tokio runtime of the connections was shut down.
+    RuntimeEnded,
+}
+
+/// The rows that belong to one operation.
+pub(crate) type Outcome = Result<Vec<Row>, Failed>;
+
+/// An operation, and the caller that waits for its outcome.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) operation: Operation,
+    pub(crate) lane: Lane,
+    reply: oneshot::Sender<Outcome>,
+    /// How often a connection broke while it executed the operation.
+    pub(crate) retries: u32,
+    /// The most operations in its batch. Smaller after a batch with it failed.
+    pub(crate) max_batch: usize,
+    /// How often the row was locked when the operation was executed alone.
+    pub(crate) times_locked: u32,
+}
+
+/// The operations that wait for a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    notify: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    first: VecDeque<Entry>,
+    normal: VecDeque<Entry>,
+    background: VecDeque<Entry>,
+    batches_taken: usize,
+    /// A worker executes a batch of the background lane. Only one does, so that locked rows leave the others free.
+    is_background_taken: bool,
+    workers: usize,
+    is_closed: bool,
+}
+
+impl Queue {
+    /// Adds an operation, and returns the receiver of its outcome. A caller that drops the receiver gives up: an operation
+    /// that no worker took is then not executed. Without a worker, the receiver fails at once.
+    pub(crate) fn push(&self, operation: Operation) -> oneshot::Receiver<Outcome> {
+        let (reply, outcome) = oneshot::channel();
+        let lane = operation.statement.lane;
+        let entry = Entry { operation, lane, reply, retries: 0, max_batch: MAX_BATCH, times_locked: 0 };
+        let mut waiting = self.waiting();
+        if waiting.workers > 0 {
+            waiting.lane(lane).push_back(entry);
+        }
+        drop(waiting);
+        self.wake_worker();
+        outcome
+    }
+
+    /// Puts operations back at the front, in their order.
+    pub(crate) fn push_front(&self, entries: Vec<Entry>) {
+        let mut waiting = self.waiting();
+        entries.into_iter().rev().for_each(|entry| waiting.lane(entry.lane).push_front(entry));
+        drop(waiting);
+        self.wake_worker();
+    }
+
+    /// Wakes the worker that began to wait last. So one connection executes all operations that come one at a time.
+    pub(crate) fn wake_worker(&self) {
+        self.notify.notify_last();
+    }
+
+    /// Waits until an operation waits. Returns `false` when the queue is closed and empty.
+    pub(crate) async fn wait(&self) -> bool {
+        loop {
+            let notified = self.notify.notified();
+            {
+                let mut waiting = self.waiting();
+                waiting.remove_abandoned();
+                if waiting.has_next() {
+                    return true;
+                }
+                if waiting.is_closed {
+                    return false;
+                }
+            }
+            notified.await;
+        }
+    }
+
+    /// Takes the operations of the next statement.
+    pub(crate) fn take(&self) -> Vec<Entry> {
+        let mut waiting = self.waiting();
+        waiting.remove_abandoned();
+        let batch = waiting.take();
+        let has_next = waiting.has_next();
+        drop(waiting);
+        if has_next {
+            self.wake_worker();
+        }
+        batch
+    }
+
+    /// Call this after a batch of the background lane.
+    pub(crate) fn end_background(&self) {
+        self.waiting().is_background_taken = false;
+        self.wake_worker();
+    }
+
+    /// Fails every waiting operation.
+    pub(crate) fn fail_all(&self, failed: &Failed) {
+        let all = self.waiting().take_all();
+        all.into_iter().for_each(|entry| entry.reply(Err(failed.clone())));
+    }
+
+    /// Ends the workers once they executed the operations that wait.
+    pub(crate) fn close(&self) {
+        self.waiting().is_closed = true;
+        self.notify.notify_waiters();
+    }
+
+    pub(crate) fn add_worker(&self) {
+        self.waiting().workers += 1;
+    }
+
+    /// Call this when a worker ends, for whatever reason. The callers of the last one fail.
+    pub(crate) fn remove_worker(&self) {
+        let mut waiting = self.waiting();
+        waiting.workers -= 1;
+        if waiting.workers == 0 {
+            drop(waiting.take_all());
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    const fn lane(&mut self, lane: Lane) -> &mut VecDeque<Entry> {
+        match lane {
+            Lane::First => &mut self.first,
+            Lane::Normal => &mut self.normal,
+            Lane::Background => &mut self.background,
+        }
+    }
+
+    fn take(&mut self) -> Vec<Entry> {
+        self.batches_taken = self.batches_taken.wrapping_add(1);
+        let lanes = if self.batches_taken.is_multiple_of(BACKGROUND_ONE_IN) {
+            [Lane::Background, Lane::First, Lane::Normal]
+        } else {
+            [Lane::First, Lane::Normal, Lane::Background]
+        };
+        let Some(lane) = lanes.into_iter().find(|lane| self.has_next_in(*lane)) else { return Vec::new() };
+        self.is_background_taken |= lane == Lane::Background;
+        take_batch(self.lane(lane))
+    }
+
+    fn has_next(&self) -> bool {
+        [Lane::First, Lane::Normal, Lane::Background].into_iter().any(|lane| self.has_next_in(lane))
+    }
+
+    fn has_next_in(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::First => !self.first.is_empty(),
+            Lane::Normal => !self.normal.is_empty(),
+            Lane::Background => !self.background.is_empty() && !self.is_background_taken,
+        }
+    }
+
+    /// Removes the first operations of each lane whose callers gave up.
+    fn remove_abandoned(&mut self) {
+        for lane in [&mut self.first, &mut self.normal, &mut self.background] {
+            while lane.front().is_some_and(|entry| entry.reply.is_closed()) {
+                lane.pop_front();
+            }
+        }
+    }
+
+    fn take_all(&mut self) -> Vec<Entry> {
+        [&mut self.first, &mut self.normal, &mut self.background]
+            .into_iter()
+            .flat_map(std::mem::take)
+            .collect()
+    }
+}
+
+/// Takes the first operation, and those behind it that fit into the same statement.
+fn take_batch(lane: &mut VecDeque<Entry>) -> Vec<Entry> {
+    let Some(first) = lane.pop_front() else { return Vec::new() };
+    let statement = first.operation.statement;
+    if lane.is_empty() || first.max_batch == 1 || statement.many.is_none() {
+        return vec![first];
+    }
+    let mut limit = first.max_batch;
+    // One statement cannot write a row twice, so a batch has each key once.
+    let mut keys: HashSet<_> = std::iter::once(first.operation.key().to_vec()).collect();
+    let (mut batch, mut skipped) = (vec![first], Vec::new());
+    while batch.len() < limit {
+        let Some(entry) = lane.pop_front() else { break };
+        if entry.reply.is_closed() {
+            continue;
+        }
+        let fits = entry.max_batch > batch.len() && std::ptr::eq(entry.operation.statement, statement);
+        if fits && keys.insert(entry.operation.key().to_vec()) {
+            limit = limit.min(entry.max_batch);
+            batch.push(entry);
+        } else {
+            skipped.push(entry);
+        }
+    }
+    skipped.into_iter().rev().for_each(|entry| lane.push_front(entry));
+    batch
+}
+
+impl Operation {
+    /// The namespace and the event id.
+    pub(crate) fn key(&self) -> &[Value] {
+        self.values.get(..2).unwrap_or_default()
+    }
+}
+
+impl Entry {
+    pub(crate) fn reply(self, outcome: Outcome) {
+        // The caller may have given up.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<Failed> for Arc<Error> {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Database(error) => error,
+            Failed::TimedOut => Self::new(Error::PoolTimedOut),
+            Failed::RuntimeEnded => Self::new(Error::PoolClosed),
+        }
+    }
+}

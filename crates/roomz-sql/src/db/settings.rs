@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use roomz_webhook::store::ConnectError;
+use tokio::time::timeout;
+
+use crate::db::dialect::Dialect;
+use crate::db::error::{connect_error, unreachable_error};
+use crate::db::statement::Statement;
+use crate::db::value::Value;
+
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// A statement, and the rows of parameters with which `connect` executes it in a transaction that it rolls back.
+pub type Test = (&'static Statement, Vec<Vec<Value>>);
+
+/// The settings of connecting.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether missing tables are created.
+    pub migrations: bool,
+    /// The most connections to PostgreSQL that execute statements of the layer.
+    pub worker_connections: u32,
+    /// The most connections to PostgreSQL for transactions of handlers. 0 if there are no handlers.
+    pub handler_connections: u32,
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
+    pub tests: fn(Dialect) -> Vec<Test>,
+    /// Statements that `connect` executes after the tests.
+    pub test_script: &'static str,
+}
+
+impl Settings {
+    pub fn new(tests: fn(Dialect) -> Vec<Test>) -> Self {
+        Self {
+            migrations: true,
+            worker_connections: 2,
+            handler_connections: 0,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_millis(1_500),
+            tests,
+            test_script: "",
+        }
+    }
+
+    pub fn set_connect_timeout(&mut self, timeout: Duration) {
+        self.connect_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+    }
+
+    pub(crate) fn set_response_timeout(&mut self, timeout: Duration) {
+        self.response_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+    }
+
+    /// Sets the timeouts of PostgreSQL to the timeout for connecting.
+    pub(crate) fn set_timeouts(&self, scope: &str) -> String {
+        let timeout = self.connect_timeout.as_millis();
+        format!("SET {scope} lock_timeout = {timeout}; SET {scope} statement_timeout = {timeout}")
+    }
+
+    /// Fails if a step of connecting takes longer than its timeout.
+    pub(crate) async fn within<T>(
+        &self,
+        step: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        timeout(self.connect_timeout, step).await.unwrap_or_else(|_| Err(unreachable_error()))
+    }
+
+    /// The same for a step that is executed by the database.
+    pub(crate) async fn execute<T>(
+        &self,
+        step: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, ConnectError> {
+        self.within(async { step.await.map_err(connect_error) }).await
+    }
+}

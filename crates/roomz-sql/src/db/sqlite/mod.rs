@@ -1,0 +1,119 @@
+mod connect;
+
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Error, Row as _, Sqlite, SqliteConnection, TypeInfo as _, ValueRef as _};
+
+use crate::db::dialect::Dialect;
+use crate::db::driver::{Driver, Failure, Protocol};
+use crate::db::error::connect_error;
+use crate::db::statement::Statement;
+use crate::db::value::{Row, Value};
+
+pub(crate) use self::connect::connect;
+
+/// The SQL scripts that create the tables in SQLite, in the order to run them.
+///
+/// Like the scripts for PostgreSQL, with the types of SQLite.
+///
+/// ```
+/// assert!(roomz_sql::SQLITE_MIGRATIONS[0].contains("CREATE TABLE IF NOT EXISTS roomz_claims"));
+/// ```
+pub const SQLITE_MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_claims.sql"),
+    include_str!("../../../migrations/sqlite/0002_presence.sql"),
+    include_str!("../../../migrations/sqlite/0003_inbox.sql"),
+];
+
+impl Driver for Sqlite {
+    const DIALECT: Dialect = Dialect::Sqlite;
+    const VERSION: (&'static str, &'static str, (u32, u32)) = ("SQLite", "SELECT sqlite_version()", (3, 42));
+    const MIGRATIONS: &'static [&'static str] = SQLITE_MIGRATIONS;
+    /// A transaction that reads first could not write after another connection wrote.
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+
+    /// A file has no sessions.
+    type Session = ();
+
+    async fn fetch(
+        connection: &mut SqliteConnection,
+        _protocol: &Protocol,
+        statement: &'static Statement,
+        rows: &[&[Value]],
+    ) -> Result<Vec<Row>, Error> {
+        let query = match rows {
+            [_] => sqlx::query(statement.one.as_str()),
+            _ => {
+                let text = statement.many.as_ref().ok_or(Error::RowNotFound)?;
+                // Without names: SQLite would search the name of each parameter among all of them.
+                let row = format!("({})", vec!["?"; statement.parameters].join(","));
+                let values = vec![row.as_str(); rows.len()].join(",");
+                sqlx::query(AssertSqlSafe(text.replace("{values}", &values))).persistent(false)
+            }
+        };
+        let values = rows.iter().flat_map(|row| row.iter().take(statement.parameters));
+        let query = values.fold(query, |query, value| match value {
+            Value::Null => query.bind(None::<i64>),
+            Value::Text(text) => query.bind(&**text),
+            Value::Bytes(bytes) => query.bind(bytes.as_slice()),
+            Value::Number(number) => query.bind(*number),
+        });
+        query.fetch_all(connection).await?.iter().map(decode).collect()
+    }
+
+    async fn script(connection: &mut SqliteConnection, text: String) -> Result<Vec<Row>, Error> {
+        sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?.iter().map(decode).collect()
+    }
+
+    /// A database in memory or in a temporary file is lost when its connection closes.
+    async fn check(connection: &mut SqliteConnection) -> Result<(), ConnectError> {
+        let file = "SELECT file FROM pragma_database_list WHERE name = 'main' AND file <> ''";
+        if Self::script(connection, file.to_owned()).await.map_err(connect_error)?.is_empty() {
+            let message =
+                "invalid SQLite database: it is in memory; use a file, for example sqlite:claims.db";
+            return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
+        }
+        Ok(())
+    }
+
+    async fn session(_connection: &mut SqliteConnection) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn active(_connection: &mut SqliteConnection, _sessions: &[()]) -> Result<Vec<()>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// The transaction holds the write lock of the file.
+    async fn lock_migrations(_connection: &mut SqliteConnection) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    fn classify_code(code: &str) -> Failure {
+        // The last byte holds the primary code.
+        match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(5) => Failure::Busy,
+            Ok(6) => Failure::Locked,
+            _ => Failure::Rejected,
+        }
+    }
+}
+
+fn decode(row: &SqliteRow) -> Result<Row, Error> {
+    let decode = |column| {
+        let value = row.try_get_raw(column)?;
+        if value.is_null() {
+            return Ok(Value::Null);
+        }
+        Ok(match value.type_info().name() {
+            "INTEGER" | "BOOLEAN" => Value::Number(row.try_get_unchecked(column)?),
+            "BLOB" => Value::Bytes(row.try_get_unchecked(column)?),
+            // The text can be invalid. Then only this row is unreadable.
+            _ => match row.try_get_unchecked::<&str, _>(column) {
+                Ok(text) => Value::Text(text.into()),
+                Err(_) => Value::Bytes(row.try_get_unchecked(column)?),
+            },
+        })
+    };
+    (0..row.len()).map(decode).collect::<Result<_, Error>>().map(Row)
+}

@@ -1,0 +1,153 @@
+use crate::db::dialect::Dialect;
+
+/// A statement in the SQL of one database, for one row of parameters and mostly also for many.
+///
+/// Both forms have the same text. A `{column}` is a parameter in the one, and a column of the table `new` in the other:
+///
+/// | in the text | one row | many rows |
+/// |---|---|---|
+/// | `{column}` | `$1` | `new.column` |
+/// | `{from}` | | `FROM (…) AS new` |
+/// | `{and}` | | `(…) AS new CROSS JOIN` |
+/// | `{order}` | | the order of the keys, so that two statements never wait for each other |
+///
+/// A form for many rows returns the namespace and the event id first: they tell the operations of a batch apart.
+#[derive(Debug)]
+pub struct Statement {
+    pub(crate) one: String,
+    pub(crate) many: Option<String>,
+    pub(crate) parameters: usize,
+    pub(crate) lane: Lane,
+    /// Executed for each row of parameters for which this statement returned no row.
+    pub(crate) otherwise: Option<Box<Statement>>,
+}
+
+/// How urgent a statement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Before all others: it frees waiting duplicates and handlers.
+    First,
+    Normal,
+    /// While others wait, one batch in eight.
+    Background,
+}
+
+/// An update of the rows that a condition selects. `c` is the row of the table.
+#[derive(Debug)]
+pub struct Update<'a> {
+    pub table: &'a str,
+    /// The columns to set, and their new values.
+    pub set: &'a [(&'a str, &'a str)],
+    /// The values of the other columns that are NOT NULL, apart from the key. They stay as they are.
+    pub kept: &'a [(&'a str, &'a str)],
+    pub condition: &'a str,
+    pub returning: &'a str,
+}
+
+impl Statement {
+    /// Creates a statement that is executed for one row of parameters at a time.
+    pub fn single(dialect: Dialect, text: &str, columns: &[&str]) -> Self {
+        Self {
+            one: for_one(dialect, text, columns),
+            many: None,
+            parameters: columns.len(),
+            lane: Lane::Normal,
+            otherwise: None,
+        }
+    }
+
+    /// Creates a statement that is executed for one or many rows of parameters.
+    pub fn batched(dialect: Dialect, text: &str, columns: &[&str]) -> Self {
+        let many = for_many(dialect, text, columns);
+        Self { many: Some(many), ..Self::single(dialect, text, columns) }
+    }
+
+    /// Creates an update for one or many rows of parameters.
+    pub fn update(dialect: Dialect, update: &Update<'_>, columns: &[&str]) -> Self {
+        const KEY: &str = "c.namespace = {namespace} AND c.event_id = {event_id}";
+        let Update { table, set, kept, condition, returning } = update;
+        let join = |pairs: &[(&str, &str)], write: &dyn Fn(&str, &str) -> String| {
+            pairs.iter().map(|(name, value)| write(name, value)).collect::<Vec<_>>().join(", ")
+        };
+        let assignments = join(set, &|name, value| format!("{name} = {value}"));
+        let one = format!(
+            "UPDATE {table} AS c SET {assignments} {{from}} WHERE {KEY} AND {condition} \
+             RETURNING namespace, event_id, {returning}"
+        );
+        let many = match dialect {
+            // Locks the rows in the order of their keys.
+            Dialect::Postgres => format!(
+                "WITH locked AS MATERIALIZED (SELECT new.* FROM {{and}} {table} c WHERE {KEY} AND c.owner = {{owner}} \
+                 ORDER BY c.namespace, c.event_id FOR UPDATE OF c) {}",
+                one.replace("{from}", "FROM locked AS new")
+                    .replace("RETURNING namespace, event_id", "RETURNING c.namespace, c.event_id")
+            ),
+            // An upsert of rows that exist. SQLite would read all rows for an `UPDATE … FROM` if ANALYZE last ran while the table was
+            // small, and only a SELECT can have the CROSS JOIN that prevents it.
+            Dialect::Sqlite => format!(
+                "INSERT INTO {table} (namespace, event_id, {}, {}) SELECT c.namespace, c.event_id, {}, {} \
+                 FROM {{and}} {table} c WHERE {KEY} AND {condition} \
+                 ON CONFLICT (namespace, event_id) DO UPDATE SET {} RETURNING namespace, event_id, {returning}",
+                join(set, &|name, _| name.to_owned()),
+                join(kept, &|name, _| name.to_owned()),
+                join(set, &|_, value| value.to_owned()),
+                join(kept, &|_, value| value.to_owned()),
+                join(set, &|name, _| format!("{name} = excluded.{name}")),
+            ),
+        };
+        let many = for_many(dialect, &many, columns);
+        Self { many: Some(many), ..Self::single(dialect, &one, columns) }
+    }
+
+    #[must_use]
+    pub fn in_lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
+
+    /// Sets the statement for the rows of parameters for which this one returned no row.
+    #[must_use]
+    pub fn or_else(mut self, otherwise: Self) -> Self {
+        self.otherwise = Some(Box::new(otherwise));
+        self
+    }
+}
+
+fn for_one(dialect: Dialect, text: &str, columns: &[&str]) -> String {
+    let text =
+        ["{from}", "{and}", "{order}"].iter().fold(text.to_owned(), |text, name| text.replace(name, ""));
+    fill_placeholders(&text, columns, |index, _| format!("${}", index + 1), dialect)
+}
+
+fn for_many(dialect: Dialect, text: &str, columns: &[&str]) -> String {
+    let names = columns.join(", ");
+    let parameters: Vec<_> = (1..=columns.len()).map(|number| format!("${number}")).collect();
+    let new = match dialect {
+        Dialect::Postgres => format!("unnest({}) AS new ({names})", parameters.join(", ")),
+        // `{values}` depends on the number of rows.
+        Dialect::Sqlite => {
+            let names =
+                columns.iter().enumerate().map(|(index, name)| format!("column{} AS {name}", index + 1));
+            format!("(SELECT {} FROM (VALUES {{values}})) AS new", names.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let order = match dialect {
+        Dialect::Postgres => "ORDER BY new.namespace COLLATE \"C\", new.event_id",
+        Dialect::Sqlite => "",
+    };
+    let text = text.replace("{from}", &format!("FROM {new}"));
+    let text = text.replace("{and}", &format!("{new} CROSS JOIN")).replace("{order}", order);
+    fill_placeholders(&text, columns, |_, name| format!("new.{name}"), dialect)
+}
+
+fn fill_placeholders(
+    text: &str,
+    columns: &[&str],
+    write: impl Fn(usize, &str) -> String,
+    dialect: Dialect,
+) -> String {
+    let fill = |text: String, (index, name): (usize, &&str)| {
+        text.replace(&format!("{{{name}}}"), &write(index, name))
+    };
+    dialect.render(&columns.iter().enumerate().fold(text.to_owned(), fill))
+}

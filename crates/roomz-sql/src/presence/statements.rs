@@ -1,0 +1,88 @@
+use std::sync::LazyLock;
+
+use roomz_webhook::store::Owner;
+
+use crate::db::dialect::Dialect;
+use crate::db::settings::Test;
+use crate::db::statement::Statement;
+use crate::db::value::Value;
+
+/// The statements of the table `roomz_presence`. Each returns the workspace, the status, the seconds and nanoseconds of the
+/// timestamp, the event id, and a point in the changes.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    /// Writes the row if the event is newer, and returns it.
+    pub(crate) apply: Statement,
+    pub(crate) get: Statement,
+    /// Returns the changed rows, and the next point in the last column. Without changes, the other columns are NULL.
+    pub(crate) changes: Statement,
+}
+
+/// `change` is the number of the transaction.
+const APPLY_POSTGRES: &str = "INSERT INTO roomz_presence AS kept \
+     (namespace, workspace_id, status, seconds, nanoseconds, event_id, change) \
+     VALUES ({namespace}, {workspace}, {status}, {seconds}, CAST({nanoseconds} AS BIGINT), {event}, \
+       CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)) \
+     ON CONFLICT (namespace, workspace_id) DO UPDATE SET \
+       status = excluded.status, seconds = excluded.seconds, nanoseconds = excluded.nanoseconds, \
+       event_id = excluded.event_id, change = excluded.change \
+     WHERE (kept.seconds, kept.nanoseconds, kept.event_id) \
+       < (excluded.seconds, excluded.nanoseconds, excluded.event_id) \
+     RETURNING workspace_id, status, seconds, nanoseconds, event_id, change";
+
+/// `change` is higher than that of every earlier write.
+const APPLY_SQLITE: &str = "INSERT OR REPLACE INTO roomz_presence \
+     (namespace, workspace_id, status, seconds, nanoseconds, event_id) \
+     SELECT {namespace}, {workspace}, {status}, {seconds}, {nanoseconds}, {event} \
+     WHERE NOT EXISTS (SELECT 1 FROM roomz_presence WHERE namespace = {namespace} AND workspace_id = {workspace} \
+       AND (seconds, nanoseconds, event_id) >= ({seconds}, {nanoseconds}, {event})) \
+     RETURNING workspace_id, status, seconds, nanoseconds, event_id, change";
+
+const GET: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, change \
+     FROM roomz_presence WHERE namespace = {namespace} AND workspace_id = {workspace}";
+
+const CHANGES: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, point.next FROM (SELECT {next}) AS point \
+     LEFT JOIN roomz_presence ON namespace = {namespace} AND change >= {since}";
+
+/// Transactions commit in another order than their numbers, so the next point is the oldest transaction that still runs: rows after
+/// it are returned again, and none is skipped.
+const NEXT_POSTGRES: &str = "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS next";
+
+/// SQLite has one writer at a time, so rows become visible in the order of their numbers.
+const NEXT_SQLITE: &str =
+    "coalesce(max(seq), 0) + 1 AS next FROM sqlite_sequence WHERE name = 'roomz_presence'";
+
+static STATEMENTS: LazyLock<[Statements; 2]> = LazyLock::new(|| {
+    let new = |dialect, apply, next| Statements {
+        apply: Statement::single(
+            dialect,
+            apply,
+            &["namespace", "workspace", "status", "seconds", "nanoseconds", "event"],
+        ),
+        get: Statement::single(dialect, GET, &["namespace", "workspace"]),
+        changes: Statement::single(dialect, &CHANGES.replace("{next}", next), &["namespace", "since"]),
+    };
+    [new(Dialect::Postgres, APPLY_POSTGRES, NEXT_POSTGRES), new(Dialect::Sqlite, APPLY_SQLITE, NEXT_SQLITE)]
+});
+
+impl Statements {
+    /// Returns the statements in the SQL of a database.
+    pub(crate) fn of(dialect: Dialect) -> &'static Self {
+        let [postgres, sqlite] = &*STATEMENTS;
+        if dialect == Dialect::Postgres { postgres } else { sqlite }
+    }
+}
+
+/// Executes every statement with a random key.
+pub(crate) fn tests(dialect: Dialect) -> Vec<Test> {
+    let Statements { apply, get, changes } = Statements::of(dialect);
+    let (namespace, key) = (Value::from("roomz self-test"), Value::from(&Owner::random().to_bytes()));
+    let zero = Value::Number(0);
+    let apply_row =
+        vec![namespace.clone(), key.clone(), Value::from("Free"), zero.clone(), zero.clone(), key.clone()];
+    vec![
+        (apply, vec![apply_row]),
+        (get, vec![vec![namespace.clone(), key]]),
+        (changes, vec![vec![namespace, zero]]),
+    ]
+}
