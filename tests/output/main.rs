@@ -215,6 +215,7 @@ async fn lost_claim_is_logged() {
         });
         let log = log.text();
         assert!(log.lines().any(|line| line.contains("WARN") && line.contains(message)), "{log}");
+        assert!(!log.contains("handler cancelled"), "every handler ended: {log}");
     }
 }
 
