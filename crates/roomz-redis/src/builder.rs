@@ -15,8 +15,8 @@ use roomz_webhook::store::ConnectError;
 impl RedisStore {
     /// Connects to a server with the default settings.
     ///
-    /// Accepts everything that names a server: a URL, a [`redis::Client`], or a [`redis::aio::ConnectionManager`] (see
-    /// [`Server`]).
+    /// Accepts everything that names a server: a URL, a [`redis::Client`], or a
+    /// [`redis::aio::ConnectionManager`] (see [`Server`]).
     ///
     /// ```no_run
     /// use roomz_redis::RedisStore;
@@ -99,7 +99,8 @@ impl RedisStoreBuilder {
 
     /// Sets the timeout for an attempt to connect, and for one reply of the server. Default: 1.5 s.
     ///
-    /// Keep it below the layer's store timeout (2 s by default). No effect on an existing `ConnectionManager`.
+    /// Keep it below the layer's store timeout (2 s by default). No effect on an existing
+    /// `ConnectionManager`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -114,8 +115,9 @@ impl RedisStoreBuilder {
 
     /// Sets whether `connect` accepts a server that evicts keys when its memory is full. Default: `false`.
     ///
-    /// With a `maxmemory` and another `maxmemory-policy` than `noeviction`, the server can evict live claims and handled
-    /// ids, and their duplicates run again. Allow it only if a repeated event is harmless; `connect` then logs a warning.
+    /// With a `maxmemory` and another `maxmemory-policy` than `noeviction`, the server can evict live claims
+    /// and handled ids, and their duplicates run again. Allow it only if a repeated event is harmless;
+    /// `connect` then logs a warning.
     ///
     /// ```
     /// # use roomz_redis::RedisStore;
@@ -127,8 +129,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets the root certificates in PEM format, for servers with a certificate of a private authority. Default: the
-    /// certificates of the operating system.
+    /// Sets the root certificates in PEM format, for servers with a certificate of a private authority.
+    /// Default: the certificates of the operating system.
     ///
     /// Needs a URL with TLS, such as `rediss://`. No effect on an existing client or connection.
     ///
@@ -148,8 +150,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Connects, and checks that the store can use the server: its version and eviction policy, the user's permissions, and
-    /// one write. In a cluster, it checks each master.
+    /// Connects, and checks that the store can use the server: its version and eviction policy, the user's
+    /// permissions, and one write. In a cluster, it checks each master.
     ///
     /// ```no_run
     /// use roomz_redis::{ConnectErrorKind, RedisStore};
@@ -165,9 +167,10 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] if the URL is invalid or does not fit the server's mode (one server, cluster or sentinel), the server
-    /// cannot be reached, its certificate is not valid, it rejects the login, it is older than Redis 6.0, it evicts keys,
-    /// or it does not permit the user to run the store's scripts or to write.
+    /// [`ConnectError`] if the URL is invalid or does not fit the server's mode (one server, cluster or
+    /// sentinel), the server cannot be reached, its certificate is not valid, it rejects the login, it is
+    /// older than Redis 6.0, it evicts keys, or it does not permit the user to run the store's scripts or to
+    /// write.
     pub async fn connect(self) -> Result<RedisStore, ConnectError> {
         #[cfg(feature = "tls")]
         url::select_cryptography();

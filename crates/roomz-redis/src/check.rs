@@ -31,7 +31,8 @@ pub(crate) async fn check_server(
     let value = |name: &str| {
         info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
     };
-    // Valkey reports in `redis_version` the version of Redis that it is compatible with, and its mode in `server_mode`.
+    // Valkey reports in `redis_version` the version of Redis that it is compatible with, and its mode in
+    // `server_mode`.
     let (version, mode) = (value("redis_version"), [value("redis_mode"), value("server_mode")]);
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 6) {

@@ -74,7 +74,8 @@ impl Cluster {
         masters.iter().filter_map(key_of).collect()
     }
 
-    /// Executes a call on the node that owns the key. Follows redirections: the node that redirects has not executed it.
+    /// Executes a call on the node that owns the key. Follows redirections: the node that redirects has not
+    /// executed it.
     pub(crate) async fn invoke<T: FromRedisValue>(&self, key: &str, call: &Call) -> Result<T, RedisError> {
         let slot = Slot::for_key(key);
         let (mut node, mut asking) = (self.owner(slot).await?, false);
@@ -93,7 +94,8 @@ impl Cluster {
         Err((ErrorKind::Io, "the nodes of the cluster redirect in a circle").into())
     }
 
-    /// Returns the master of a slot. If it did not serve the last operation, the other nodes are asked for the slots first.
+    /// Returns the master of a slot. If it did not serve the last operation, the other nodes are asked for
+    /// the slots first.
     async fn owner(&self, slot: Slot) -> Result<Arc<Node>, RedisError> {
         let is_due = {
             let mut map = self.map();
@@ -116,8 +118,9 @@ impl Cluster {
         self.map().owners.get(&slot).cloned().ok_or_else(|| unknown.into())
     }
 
-    /// Asks all nodes at once that do not fail, and takes the first reply: the caller may not wait until a silent node times
-    /// out, and a failed master may not know that it was replaced. Keeps the connections of the nodes that are still masters.
+    /// Asks all nodes at once that do not fail, and takes the first reply: the caller may not wait until a
+    /// silent node times out, and a failed master may not know that it was replaced. Keeps the connections of
+    /// the nodes that are still masters.
     async fn refresh(&self) -> Result<(), RedisError> {
         let nodes: Vec<_> = self.map().nodes.values().cloned().collect();
         let healthy: Vec<_> = nodes.iter().filter(|node| !node.connection.is_failing()).cloned().collect();
@@ -157,8 +160,8 @@ impl Node {
         Ok(Arc::new(Self { address, connection, is_seed }))
     }
 
-    /// The address of a node that this node named. A node that does not know a name says nothing or `?`, which means the
-    /// host where it was asked itself.
+    /// The address of a node that this node named. A node that does not know a name says nothing or `?`,
+    /// which means the host where it was asked itself.
     fn address_of(&self, host: &str, port: &str) -> String {
         let own_host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
         format!("{}:{port}", if matches!(host, "" | "?") { own_host } else { host })

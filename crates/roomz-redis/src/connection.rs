@@ -10,8 +10,9 @@ use crate::sentinel::Sentinels;
 
 /// A connection to one server, which is replaced when the server stops replying.
 ///
-/// A `ConnectionManager` reconnects when its connection breaks. It keeps a connection that stops replying, for example
-/// because a firewall dropped its state, until the operating system gives up. It never retries a rejected login.
+/// A `ConnectionManager` reconnects when its connection breaks. It keeps a connection that stops replying,
+/// for example because a firewall dropped its state, until the operating system gives up. It never retries a
+/// rejected login.
 pub(crate) struct Connection {
     /// `None` for a connection that the application passed, which is never replaced.
     target: Option<Target>,
@@ -93,7 +94,8 @@ impl Connection {
         self.current().failing_since.is_some()
     }
 
-    /// Executes a call. `asking`: this node of a cluster is importing the key's slot, so `ASKING` comes first.
+    /// Executes a call. `asking`: this node of a cluster is importing the key's slot, so `ASKING` comes
+    /// first.
     pub(crate) async fn invoke<T: FromRedisValue>(&self, call: &Call, asking: bool) -> Result<T, RedisError> {
         let (mut manager, since) = self.live_manager().await?;
         // The caller has its own timeout and may drop this future before the reply arrives.
@@ -101,8 +103,9 @@ impl Connection {
             Operation { connection: self, since, sent: Instant::now(), health: Health::Failing };
         let mut reply = call.send(&mut manager, asking).await;
         if reply.as_ref().is_err_and(is_broken) {
-            // Using a connection that the server closed while idle is what shows that it is closed. The manager is
-            // reconnecting by now. The server may have executed the call: a repetition by the same owner changes nothing.
+            // Using a connection that the server closed while idle is what shows that it is closed. The
+            // manager is reconnecting by now. The server may have executed the call: a repetition by the same
+            // owner changes nothing.
             reply = call.send(&mut manager, asking).await;
         }
         operation.health = reply.as_ref().err().map_or(Health::Healthy, health);
@@ -115,8 +118,9 @@ impl Connection {
             let mut current = self.current();
             match &self.target {
                 Some(target) if current.is_stale(self.timeout) => {
-                    // The other operations use the old connection in the meantime. If this is the only server, or the
-                    // sentinels do not know another one, every operation would reconnect otherwise.
+                    // The other operations use the old connection in the meantime. If this is the only
+                    // server, or the sentinels do not know another one, every operation would reconnect
+                    // otherwise.
                     *current = Current::new(current.manager.clone());
                     target
                 }
@@ -186,8 +190,8 @@ impl Current {
         Self { manager, since: Instant::now(), failing_since: None, is_demoted: false }
     }
 
-    /// Whether to replace the connection. It gets enough time to connect and to receive a reply. With less, a slow server
-    /// would never get to reply.
+    /// Whether to replace the connection. It gets enough time to connect and to receive a reply. With less, a
+    /// slow server would never get to reply.
     fn is_stale(&self, timeout: Duration) -> bool {
         let is_over = |since: Instant| since.elapsed() >= timeout.saturating_mul(2);
         is_over(self.since) && (self.is_demoted || self.failing_since.is_some_and(is_over))

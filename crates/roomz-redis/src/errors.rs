@@ -92,7 +92,8 @@ pub(crate) fn is_full(error: &RedisError) -> bool {
     error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("-OOM "))
 }
 
-/// Whether the server refuses writes: it is full, a replica, without enough replicas, or cannot save to its disk.
+/// Whether the server refuses writes: it is full, a replica, without enough replicas, or cannot save to its
+/// disk.
 pub(crate) fn is_refused_write(error: &RedisError) -> bool {
     is_full(error) || matches!(error.code(), Some("READONLY" | "NOREPLICAS" | "MISCONF"))
 }

@@ -1,7 +1,7 @@
 //! Stores the claims of [`roomz_webhook`] in Redis or Valkey.
 //!
-//! All instances of a receiver share the claims. A restart of an instance loses none; a restart of the server loses what
-//! the server did not persist.
+//! All instances of a receiver share the claims. A restart of an instance loses none; a restart of the server
+//! loses what the server did not persist.
 //!
 //! ```no_run
 //! use roomz_redis::RedisStore;
@@ -16,14 +16,15 @@
 //! # }
 //! ```
 //!
-//! **Keep presence in a database too.** Durable claims with presence kept in memory lose the presence at a restart,
-//! because handled events are not handled again.
+//! **Keep presence in a database too.** Durable claims with presence kept in memory lose the presence at a
+//! restart, because handled events are not handled again.
 //!
 //! # How claims are stored
 //!
-//! Each event is one string with the key `roomz:NAMESPACE:ID` (see [`with_prefix`](RedisStoreBuilder::with_prefix)). `SET NX`
-//! claims a new event. Two Lua scripts do everything else; each is atomic and touches only that key. The key's time to live
-//! holds the lease and the retention. Leases are measured with the server's clock, so a jump of that clock moves them.
+//! Each event is one string with the key `roomz:NAMESPACE:ID` (see
+//! [`with_prefix`](RedisStoreBuilder::with_prefix)). `SET NX` claims a new event. Two Lua scripts do
+//! everything else; each is atomic and touches only that key. The key's time to live holds the lease and the
+//! retention. Leases are measured with the server's clock, so a jump of that clock moves them.
 //!
 //! # One server, Redis Cluster, or Redis Sentinel
 //!
@@ -35,28 +36,33 @@
 //! | Redis Cluster | `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` with the addresses of some nodes |
 //! | Redis Sentinel | `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE` with the addresses of the sentinels and the name of the master |
 //!
-//! - Only one host is required. With several, one that replies is enough to connect. The login applies to all nodes, and to
-//!   sentinels that require one.
-//! - `rediss`, `rediss+cluster` and `rediss+sentinel` use TLS for all connections, and need the feature `tls`.
-//! - `connect` checks each master, and rejects a URL that does not fit: the URL of one server that is a node of a cluster,
-//!   or a sentinel, and the reverse. The message names the right URL.
-//! - In a cluster, the store keeps one connection to each master and follows redirections. Slots can move while receivers
-//!   run. When a master does not reply, the layer answers 503 for the events of its slots only.
-//! - After a failover, the store finds the new master without a restart: within about half a second in a cluster, and with
-//!   sentinels within the time after which it reconnects (see below).
-//! - **A failover can lose claims**, because replication is asynchronous. An event whose claim is lost may run again.
+//! - Only one host is required. With several, one that replies is enough to connect. The login applies to all
+//!   nodes, and to sentinels that require one.
+//! - `rediss`, `rediss+cluster` and `rediss+sentinel` use TLS for all connections, and need the feature
+//!   `tls`.
+//! - `connect` checks each master, and rejects a URL that does not fit: the URL of one server that is a node
+//!   of a cluster, or a sentinel, and the reverse. The message names the right URL.
+//! - In a cluster, the store keeps one connection to each master and follows redirections. Slots can move
+//!   while receivers run. When a master does not reply, the layer answers 503 for the events of its slots
+//!   only.
+//! - After a failover, the store finds the new master without a restart: within about half a second in a
+//!   cluster, and with sentinels within the time after which it reconnects (see below).
+//! - **A failover can lose claims**, because replication is asynchronous. An event whose claim is lost may
+//!   run again.
 //!
 //! # Connection and retries
 //!
-//! All requests share one connection (in a cluster, one per master), and an operation is one round trip. A claim is two if
-//! the event is known or the server refuses writes.
+//! All requests share one connection (in a cluster, one per master), and an operation is one round trip. A
+//! claim is two if the event is known or the server refuses writes.
 //!
-//! If the connection breaks, the store reconnects and retries the operation once, so a connection that was closed while idle
-//! costs no delivery. Each operation can be repeated by its owner without another result. The store also reconnects if it
-//! receives no reply for twice its [timeout](RedisStoreBuilder::with_timeout) (3 s by default). With sentinels, it then asks
-//! them for the master. If an operation still fails, the layer answers 503 with `Retry-After`.
+//! If the connection breaks, the store reconnects and retries the operation once, so a connection that was
+//! closed while idle costs no delivery. Each operation can be repeated by its owner without another result.
+//! The store also reconnects if it receives no reply for twice its [timeout](RedisStoreBuilder::with_timeout)
+//! (3 s by default). With sentinels, it then asks them for the master. If an operation still fails, the layer
+//! answers 503 with `Retry-After`.
 //!
-//! With a `redis::aio::ConnectionManager` of your application, timeouts and reconnecting are yours: see [`Server`].
+//! With a `redis::aio::ConnectionManager` of your application, timeouts and reconnecting are yours: see
+//! [`Server`].
 //!
 //! # Which claims the server can lose
 //!
@@ -73,14 +79,14 @@
 //!
 //! # Versions
 //!
-//! Tested with Redis 7.0, alone, in a cluster and with sentinels, and with Redis 6.2 alone. `connect` rejects servers older
-//! than Redis 6.0. Valkey was tested with an earlier version of the scripts only.
+//! Tested with Redis 7.0, alone, in a cluster and with sentinels. Redis 6.2 and Valkey were tested with an
+//! earlier version of the scripts only. `connect` rejects servers older than Redis 6.0.
 //!
-//! redis 1.x is part of the public API (`redis::Client` and `redis::aio::ConnectionManager` convert into [`Server`]), so
-//! a new major version of redis is a breaking change of this crate.
+//! redis 1.x is part of the public API (`redis::Client` and `redis::aio::ConnectionManager` convert into
+//! [`Server`]), so a new major version of redis is a breaking change of this crate.
 //!
-//! Feature `tls` (off by default): `rediss` URLs, with rustls and the certificates of the operating system. For servers with a
-//! certificate of a private authority, call
+//! Feature `tls` (off by default): `rediss` URLs, with rustls and the certificates of the operating system.
+//! For servers with a certificate of a private authority, call
 #![cfg_attr(feature = "tls", doc = "[`with_root_certificate`](RedisStoreBuilder::with_root_certificate).")]
 #![cfg_attr(not(feature = "tls"), doc = "`with_root_certificate`.")]
 //! If the application has not selected a cryptography provider of rustls, the store selects aws-lc-rs.

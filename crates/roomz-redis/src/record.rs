@@ -8,10 +8,11 @@
 //! | 4 | attempt, little-endian; missing when done |
 //! | 8 | time to live of the key at the end of the lease, in ms, as a little-endian double; missing when done |
 //!
-//! It contains no time of day, and the server deletes it at the end of the retention. Redis stores a value of at most 44 bytes,
-//! such as a done record, without a second allocation.
+//! It contains no time of day, and the server deletes it at the end of the retention. Redis stores a value of
+//! at most 44 bytes, such as a done record, without a second allocation.
 
-/// The record of the first claim of an event. `after_lease`: from the end of the lease to that of the retention, in ms.
+/// The record of the first claim of an event. `after_lease`: from the end of the lease to that of the
+/// retention, in ms.
 pub(crate) fn first_claim(owner: [u8; 16], fingerprint: [u8; 16], after_lease: u64) -> Vec<u8> {
     // Exact, because a duration is at most 2^50 ms.
     let after_lease = (after_lease as f64).to_le_bytes();

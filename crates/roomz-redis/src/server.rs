@@ -3,7 +3,8 @@ use std::fmt;
 use redis::Client;
 use redis::aio::ConnectionManager;
 
-/// A Redis or Valkey server, a cluster, or the master of sentinels: a URL, an existing client, or an existing connection.
+/// A Redis or Valkey server, a cluster, or the master of sentinels: a URL, an existing client, or an existing
+/// connection.
 ///
 /// | created from | who sets timeouts and reconnects |
 /// |---|---|
@@ -13,7 +14,8 @@ use redis::aio::ConnectionManager;
 /// | [`redis::Client`] of one server | the store: it opens its own connection |
 /// | [`redis::aio::ConnectionManager`] | you: the store shares the connection and never replaces it |
 ///
-/// With the feature `tls`, the schemes `rediss`, `rediss+cluster` and `rediss+sentinel` encrypt the connections.
+/// With the feature `tls`, the schemes `rediss`, `rediss+cluster` and `rediss+sentinel` encrypt the
+/// connections.
 ///
 /// For a `ConnectionManager`:
 ///

@@ -18,8 +18,8 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("set
 
 /// A store that keeps claims in Redis or Valkey.
 ///
-/// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone shares the
-/// connection.
+/// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone
+/// shares the connection.
 #[derive(Clone)]
 pub struct RedisStore {
     backend: Arc<Backend>,
@@ -31,8 +31,8 @@ impl RedisStore {
         Self { backend: Arc::new(backend), prefix: prefix.into() }
     }
 
-    /// Executes each command of the store on each master, to find out whether it permits them. The keys expire after a
-    /// second at most.
+    /// Executes each command of the store on each master, to find out whether it permits them. The keys
+    /// expire after a second at most.
     pub(crate) async fn self_test(&self) -> Result<(), RedisError> {
         let new_key =
             || format!("{}:self-test:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));

@@ -105,7 +105,8 @@ fn open(url: &str, root_certificate: Option<&[u8]>) -> Result<Client, RedisError
     Client::open(url)
 }
 
-/// Selects aws-lc-rs for the process unless the application has selected its own. The client would panic without.
+/// Selects aws-lc-rs for the process unless the application has selected its own. The client would panic
+/// without.
 #[cfg(feature = "tls")]
 pub(crate) fn select_cryptography() {
     use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -115,7 +116,8 @@ pub(crate) fn select_cryptography() {
     }
 }
 
-/// Creates a client with the settings of another one, for the server with this address: `HOST:PORT`, without brackets.
+/// Creates a client with the settings of another one, for the server with this address: `HOST:PORT`, without
+/// brackets.
 pub(crate) fn client_for(client: &Client, address: &str) -> Result<Client, RedisError> {
     let info = client.get_connection_info().clone();
     let (mut addr, target) = (info.addr().clone(), address.rsplit_once(':'));

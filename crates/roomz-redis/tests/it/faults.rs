@@ -159,8 +159,8 @@ async fn full_server_gives_503_and_loses_no_claim() {
     assert_eq!(receiver.deliver(&first).await, (StatusCode::OK, true), "the first event is still known");
 }
 
-/// A handler runs for two leases while the server has no free memory. Its claim is renewed and completed, and a receiver that
-/// starts afterwards knows the event.
+/// A handler runs for two leases while the server has no free memory. Its claim is renewed and completed, and
+/// a receiver that starts afterwards knows the event.
 #[tokio::test]
 async fn full_server_settles_running_claims() {
     let Some(server) = Server::redis_or_skip(&["--maxmemory-policy", "noeviction"]) else { return };
@@ -232,8 +232,8 @@ async fn closed_idle_connection_costs_no_delivery() {
 async fn reconnects_when_server_is_demoted() {
     let Some(server) = Server::redis_or_skip(&[]) else { return };
     let receiver = TestReceiver::with_server(&server).await;
-    // Like a failover that leaves the old master running as a replica. `CLIENT ID` counts all connections, so that a gap
-    // shows that the store opened a new one.
+    // Like a failover that leaves the old master running as a replica. `CLIENT ID` counts all connections, so
+    // that a gap shows that the store opened a new one.
     let newest_client_id =
         || server.redis_command("CLIENT ID").trim_start_matches(':').parse::<u64>().unwrap();
     assert_eq!(server.redis_command("REPLICAOF 127.0.0.1 1"), "+OK");
@@ -245,8 +245,8 @@ async fn reconnects_when_server_is_demoted() {
     }
 }
 
-/// A server that accepts no writes must not report a lost claim: a replica may not know the owner yet, and a readiness check
-/// must fail where a claim fails.
+/// A server that accepts no writes must not report a lost claim: a replica may not know the owner yet, and a
+/// readiness check must fail where a claim fails.
 #[tokio::test]
 async fn lost_claim_needs_writes() {
     let Some(server) = Server::redis_or_skip(&[]) else { return };

@@ -8,7 +8,8 @@ use roomz_tests::{Authority, RedisCluster, RedisSentinels, Server};
 use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
 use std::time::Duration;
 
-/// Claims an event over TLS with the authority's certificate, and checks that the connection is rejected without.
+/// Claims an event over TLS with the authority's certificate, and checks that the connection is rejected
+/// without.
 async fn needs_authority(url: &str, authority: &Authority) {
     let builder = RedisStore::builder(url).with_root_certificate(authority.certificate());
     let store = builder.connect().await.unwrap();

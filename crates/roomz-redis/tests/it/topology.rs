@@ -36,7 +36,8 @@ fn slot(node: &Server, key: &ClaimKey) -> u16 {
     node.redis_text(&format!("CLUSTER KEYSLOT {}", redis_key(key))).trim().parse().unwrap()
 }
 
-/// Waits until the server executed the operation. The connection of its lost reply is closed when the network forwards again.
+/// Waits until the server executed the operation. The connection of its lost reply is closed when the network
+/// forwards again.
 async fn lose_reply(proxy: &Proxy, is_executed: impl Fn() -> bool) {
     let start = Instant::now();
     tokio::task::yield_now().await;
