@@ -77,9 +77,9 @@ pub(crate) async fn run(
     let interrupt = tokio::spawn(stop_on_interrupt(stop));
 
     let mut workers = JoinSet::new();
-    for _ in 0..u64::from(args.connections).min(total) {
+    for index in 0..u64::from(args.connections).min(total) {
         let shared = Arc::clone(&shared);
-        workers.spawn(async move { shared.run_worker().await });
+        workers.spawn(async move { shared.run_worker(index == 0).await });
     }
     workers.join_all().await;
     let elapsed = started.elapsed();
@@ -94,11 +94,19 @@ pub(crate) async fn run(
 }
 
 impl<I: Iterator<Item = Delivery>> Shared<I> {
-    async fn run_worker(&self) {
+    async fn run_worker(&self, is_first: bool) {
         while let Some(started) = self.pace.wait_for_turn(&self.stop).await
             && let Some(delivery) = self.next_delivery()
         {
-            self.deliver(&delivery, started).await;
+            if let Err(error) = self.deliver(&delivery, started).await
+                && is_first
+                && error.is_connect
+                && self.max_retries.is_none()
+                && self.stats().latency.is_empty()
+            {
+                let _ = self.unreachable.set(error);
+                self.stop.cancel();
+            }
             self.progress.inc(1);
         }
     }
@@ -107,14 +115,15 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).next()
     }
 
-    /// The latency of the first attempt counts from `started`, that of a retry from its own start.
-    async fn deliver(&self, delivery: &Delivery, mut started: Instant) {
+    /// The latency of the first attempt counts from `started`, that of a retry from its own start. Fails when
+    /// the last attempt had no response.
+    async fn deliver(&self, delivery: &Delivery, mut started: Instant) -> Result<(), TransportError> {
         for attempt in 1.. {
             let response = self.client.request(&delivery.outgoing, MAX_RESPONSE_BODY).await;
             let result = response.map(|response| ReceiverResponse::new(&response, SystemTime::now()));
             let outcome = self.stats().record_attempt(&result, started.elapsed(), delivery.forged);
             if outcome == Outcome::Expected {
-                return;
+                break;
             }
             let retry_after = result.as_ref().ok().and_then(|response| response.retry_after);
             // The receiver has already accepted a forgery, so a retry cannot succeed.
@@ -126,19 +135,12 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
             };
             if !is_retried {
                 self.stats().record_failure(&result, delivery.forged);
-                if let Err(error) = result
-                    && error.is_connect
-                    && self.max_retries.is_none()
-                    && self.progress.position() == 0
-                {
-                    let _ = self.unreachable.set(error);
-                    self.stop.cancel();
-                }
-                return;
+                return result.map(drop);
             }
             self.stats().retries += 1;
             started = Instant::now();
         }
+        Ok(())
     }
 
     fn stats(&self) -> impl std::ops::DerefMut<Target = Stats> {

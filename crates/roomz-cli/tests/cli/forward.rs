@@ -133,7 +133,10 @@ fn silent_and_endless_receivers_are_answered_502() {
     let listener = ListenProcess::start(&["--forward", &url, "--timeout", "0.05"]);
     assert!(exchange(&listener.url, "", "{}").contains("no response within 0.05 s"));
     assert!(listener.stop("-TERM").stderr.contains("raise --timeout"));
-    let endless = TestReceiver::responding(|_, _| vec![b'x'; 2 * 1024 * 1024].into_response());
+    let endless = TestReceiver::responding(|_, _| {
+        let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b'x'; 64 * 1024]));
+        axum::body::Body::from_stream(chunks).into_response()
+    });
     let listener = ListenProcess::start(&["--forward", &endless.url]);
     assert!(exchange(&listener.url, "", "{}").contains("the response is larger than 1 MiB"));
     listener.stop("-TERM");
