@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Url};
+use reqwest::{Certificate, Request, Url};
 
 pub(crate) use self::headers::{parse_headers, remove_connection_headers, user_agent};
 pub(crate) use self::transport_error::TransportError;
@@ -77,9 +77,10 @@ impl Client {
     }
 
     async fn exchange(&self, outgoing: &Outgoing, max_body: usize) -> reqwest::Result<Response<Bytes>> {
-        let request =
-            self.http.post(self.url.clone()).headers(outgoing.headers.clone()).body(outgoing.body.clone());
-        let mut received = request.send().await?;
+        let mut request = Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = outgoing.headers.clone();
+        *request.body_mut() = Some(outgoing.body.clone().into());
+        let mut received = self.http.execute(request).await?;
         let mut body = Vec::new();
         while body.len() <= max_body
             && let Some(chunk) = received.chunk().await?
