@@ -1,33 +1,32 @@
-use std::process::ExitCode;
+//! Exit codes. Any other error ends the program with code 1.
 
-/// An error that ends the program: a one-line message and an exit code.
+use std::fmt;
+
+/// An error with an exit code of its own.
 #[derive(Debug)]
-pub(crate) struct CliError {
+struct ErrorWithCode {
     message: String,
     code: u8,
 }
 
-impl CliError {
-    /// Invalid command line: exit code 2.
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 2 }
-    }
+/// Invalid command line: exit code 2.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    ErrorWithCode { message: message.into(), code: 2 }.into()
+}
 
-    /// The command ran and failed: exit code 1.
-    pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 1 }
-    }
+/// Interrupted by Ctrl-C: exit code 130, the shell convention for SIGINT.
+pub(crate) fn interrupted(message: impl Into<String>) -> anyhow::Error {
+    ErrorWithCode { message: message.into(), code: 130 }.into()
+}
 
-    /// Interrupted by Ctrl-C: exit code 130, the shell convention for SIGINT.
-    pub(crate) fn interrupted(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 130 }
-    }
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<ErrorWithCode>().map_or(1, |error| error.code)
+}
 
-    pub(crate) fn message(&self) -> &str {
-        &self.message
-    }
-
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code)
+impl fmt::Display for ErrorWithCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
+
+impl std::error::Error for ErrorWithCode {}

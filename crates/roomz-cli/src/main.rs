@@ -1,14 +1,13 @@
-//! `roomz`: signs, verifies, sends, replays and receives [ROOMZ](https://roomz.io) webhooks, for development and load
-//! tests; shows the inbox of a receiver, and retries or discards its dead letters.
+//! `roomz`: signs, verifies, sends, replays and receives [ROOMZ](https://roomz.io) webhooks, for development
+//! and load tests; shows the inbox of a receiver, and retries or discards its dead letters.
 //!
 //! The README and `roomz COMMAND --help` describe the commands and their output.
 //!
-//! Each command is a module of the same name. `send` and `replay` share [`deliver`]: it takes deliveries from a
-//! [`deliver::Source`], sends them over several connections, and collects [`deliver::stats::Stats`] for the
-//! [`deliver::report::Report`]. They and `listen --forward` reach the receiver with a [`client::Client`].
+//! Each command is a module of the same name. `send` and `replay` share [`deliver`]: it sends deliveries over
+//! several connections, collects [`deliver::stats::Stats`] and prints the report. They and `listen --forward`
+//! reach the receiver with a [`client::Client`].
 
 mod args;
-mod clap_error;
 mod client;
 mod deliver;
 mod error;
@@ -24,37 +23,39 @@ mod saved_file;
 mod secret;
 mod send;
 mod sign;
+mod signature;
 mod verify;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, Command};
-use crate::error::CliError;
 
-fn main() -> ExitCode {
+#[tokio::main]
+async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return clap_error::report(&error),
+        Err(error) => return report_command_line(&error),
     };
-    match run(cli) {
+    match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::print_error(error.message());
-            error.exit_code()
+            output::print_error(&format!("{error:#}"));
+            ExitCode::from(error::exit_code(&error))
         }
     }
 }
 
-fn run(cli: Cli) -> Result<(), CliError> {
+async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Send(args) => runtime()?.block_on(send::run(&args)),
+        Command::Send(args) => send::run(args).await,
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
-        Command::Listen(args) => runtime()?.block_on(listen::run(&args)),
-        Command::Replay(args) => runtime()?.block_on(replay::run(&args)),
-        Command::Inbox(args) => runtime()?.block_on(inbox::run(&args)),
+        Command::Listen(args) => listen::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
+        Command::Inbox(args) => inbox::run(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "roomz", &mut script);
@@ -63,8 +64,22 @@ fn run(cli: Cli) -> Result<(), CliError> {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        CliError::failed(format!("cannot start the async runtime: {error}; check the limits of this user"))
-    })
+/// Prints help and version as clap does, and clap's error on one line.
+fn report_command_line(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+    } else {
+        let text = error.render().to_string();
+        let text = text.trim_start_matches("error: ").trim().replace("\n\n", "; ");
+        output::print_error(&redact_user(&text));
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// Removes user and password from a URL in the text, such as a database URL in the place of an id.
+fn redact_user(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((before, after)), Some((_, rest))) if after.contains('@') => format!("{before}://…@{rest}"),
+        _ => text.to_owned(),
+    }
 }

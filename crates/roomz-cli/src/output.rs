@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, Write as _};
 
 use anstyle::{AnsiColor, Style};
+use anyhow::{Result, anyhow};
 
-use crate::error::CliError;
 use crate::escape::escape_to_one_line;
 
 pub(crate) const ERROR_STYLE: Style = AnsiColor::Red.on_default().bold();
@@ -12,14 +12,13 @@ pub(crate) const SUCCESS_STYLE: Style = AnsiColor::Green.on_default();
 pub(crate) const DIM_STYLE: Style = Style::new().dimmed();
 
 /// Writes to standard output. A closed pipe is not an error.
-pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
+pub(crate) fn print(bytes: &[u8]) -> Result<()> {
     match try_print(bytes) {
         // `roomz … | head` must not fail when `head` has read enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(CliError::failed(format!(
-            "cannot write to standard output: {error}; check where it is redirected to"
-        ))),
-        Ok(()) => Ok(()),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow!("cannot write to standard output: {error}; check where it is redirected to"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -30,7 +29,7 @@ pub(crate) fn try_print(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-pub(crate) fn print_line(text: &str) -> Result<(), CliError> {
+pub(crate) fn print_line(text: &str) -> Result<()> {
     print(format!("{text}\n").as_bytes())
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use anyhow::{Result, anyhow, ensure};
 use bytes::Bytes;
 
-use crate::error::CliError;
 use crate::input;
 use crate::saved_delivery::SavedDelivery;
 
@@ -18,16 +18,15 @@ pub(crate) struct SavedFile {
 
 impl SavedFile {
     /// Reads the whole file; `-` is standard input. Fails when it has no line.
-    pub(crate) fn read(file: &Path) -> Result<Self, CliError> {
+    pub(crate) fn read(file: &Path) -> Result<Self> {
         let is_stdin = file == Path::new("-");
         let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
         let saved = Self { name, bytes: input::read(Some(file))? };
-        if saved.lines().next().is_none() {
-            return Err(CliError::failed(format!(
-                "{} contains no deliveries; record some with `roomz listen --save FILE`",
-                saved.name
-            )));
-        }
+        let name = &saved.name;
+        ensure!(
+            saved.lines().next().is_some(),
+            "{name} contains no deliveries; record some with `roomz listen --save FILE`"
+        );
         Ok(saved)
     }
 
@@ -38,12 +37,12 @@ impl SavedFile {
     }
 
     /// Parses one of the [`lines`](Self::lines), for a command that sends nothing when a line is invalid.
-    pub(crate) fn parse(&self, number: usize, line: &[u8]) -> Result<SavedDelivery, CliError> {
+    pub(crate) fn parse(&self, number: usize, line: &[u8]) -> Result<SavedDelivery> {
         SavedDelivery::from_line(line).map_err(|problem| {
-            CliError::failed(format!(
+            anyhow!(
                 "invalid line {number} of {}: {problem}; correct or remove the line; nothing was sent",
                 self.name
-            ))
+            )
         })
     }
 }

@@ -1,28 +1,29 @@
 //! Finds the webhook secret.
 
-use std::error::Error as _;
 use std::fs;
 
-use roomz_protocol::{Secret, SecretError, SecretErrorKind};
+use anyhow::{Result, anyhow};
+use roomz_protocol::{Secret, SecretErrorKind};
 use zeroize::Zeroizing;
 
 use crate::args::SecretArgs;
-use crate::error::CliError;
 use crate::output;
 
 /// The environment variable that holds the secret when no option names one.
 const SECRET_VARIABLE: &str = "ROOMZ_WEBHOOK_SECRET";
 
 /// Loads the secret from the options, or else from the environment.
-pub(crate) fn load(args: &SecretArgs) -> Result<Secret, CliError> {
-    match load_optional(args)? {
-        Some(secret) => Ok(secret),
-        None => Secret::from_env(SECRET_VARIABLE).map_err(|error| secret_error(&error)),
-    }
+pub(crate) fn load(args: &SecretArgs) -> Result<Secret> {
+    load_optional(args)?.ok_or_else(|| {
+        anyhow!(
+            "the environment variable {SECRET_VARIABLE} is not set: set it to the webhook secret, or name a file with \
+             --secret-file"
+        )
+    })
 }
 
 /// Like [`load`], but returns `None` when there is no secret.
-pub(crate) fn load_optional(args: &SecretArgs) -> Result<Option<Secret>, CliError> {
+pub(crate) fn load_optional(args: &SecretArgs) -> Result<Option<Secret>> {
     let secret = if let Some(file) = &args.secret_file {
         Secret::from_file(file)
     } else if let Some(value) = &args.secret {
@@ -34,14 +35,13 @@ pub(crate) fn load_optional(args: &SecretArgs) -> Result<Option<Secret>, CliErro
         Secret::from_env(SECRET_VARIABLE)
     };
     match secret {
-        Ok(secret) => Ok(Some(secret)),
         Err(error) if error.kind() == SecretErrorKind::NotSet => Ok(None),
-        Err(error) => Err(secret_error(&error)),
+        secret => Ok(Some(secret?)),
     }
 }
 
-/// Reads the bytes of the secret again, for the diagnosis of a wrong signature. Empty when the source cannot be read
-/// twice, such as a pipe.
+/// Reads the bytes of the secret again, for the diagnosis of a wrong signature. Empty when the source cannot
+/// be read twice, such as a pipe.
 pub(crate) fn read_bytes(args: &SecretArgs) -> Zeroizing<Vec<u8>> {
     let bytes = if let Some(file) = &args.secret_file {
         fs::read(file).ok()
@@ -51,13 +51,4 @@ pub(crate) fn read_bytes(args: &SecretArgs) -> Zeroizing<Vec<u8>> {
         std::env::var(SECRET_VARIABLE).ok().map(String::into_bytes)
     };
     Zeroizing::new(bytes.unwrap_or_default())
-}
-
-fn secret_error(error: &SecretError) -> CliError {
-    let suffix = match (error.kind(), error.source()) {
-        (SecretErrorKind::NotSet, _) => ", or name a file with --secret-file".to_owned(),
-        (_, Some(source)) => format!(" ({source})"),
-        _ => String::new(),
-    };
-    CliError::failed(format!("{error}{suffix}"))
 }

@@ -42,7 +42,4 @@ pub(crate) struct ListenArgs {
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
-    /// Print each delivery as one JSON object, as --save writes it; with --forward also the member "forwarded"
-    #[arg(long)]
-    pub(crate) json: bool,
 }

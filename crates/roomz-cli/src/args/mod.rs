@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Doc comments are help texts. In an `after_help`, a paragraph is one line, because clap wraps it to the width of the
-//! terminal; an example stays below 80 columns, so that it is never wrapped and can be copied.
+//! Doc comments are help texts. In an `after_help`, a paragraph is one line, because clap wraps it to the
+//! width of the terminal; an example stays below 80 columns, so that it is never wrapped and can be copied.
 
 mod cli;
 mod connect;

@@ -2,9 +2,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use roomz_protocol::{Timestamp, WorkspaceId};
 
-use super::values::{parse_lines, parse_timestamp};
+use super::values::parse_lines;
 use super::{DeliverArgs, SecretArgs};
 
 const REPLAY_HELP: &str = "\
@@ -12,6 +11,7 @@ Examples:
   roomz replay deliveries.jsonl http://127.0.0.1:3000/webhooks/roomz
   roomz replay deliveries.jsonl http://127.0.0.1:3000/hook --re-sign
   roomz replay deliveries.jsonl http://127.0.0.1:3000/hook --line 3 --line 7-9
+  grep desk.moved deliveries.jsonl | roomz replay - http://127.0.0.1:3000/hook
 
 Sends the saved bodies and signatures to the URL; the saved paths are ignored. Exits with 1 when a delivery was not \
 answered 2xx.
@@ -22,21 +22,16 @@ Deliveries with a wrong signature are not sent, also not with --re-sign, which w
 #[derive(Args)]
 #[command(after_help = REPLAY_HELP)]
 pub(crate) struct ReplayArgs {
-    /// File written by `roomz listen --save`
+    /// File written by `roomz listen --save`, or - for standard input
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     /// URL of the receiver
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
-    /// Send only the delivery in this line of the file, or those in a range of lines; repeat the option for several
+    /// Send only the delivery in this line of the file, or those in a range of lines; repeat the option for
+    /// several
     #[arg(long, value_name = "NUMBER", value_parser = parse_lines)]
     pub(crate) line: Vec<RangeInclusive<usize>>,
-    /// Send only events of this workspace; repeat the option for several
-    #[arg(long, value_name = "UUID")]
-    pub(crate) workspace: Vec<WorkspaceId>,
-    /// Send only deliveries that were received at this time or later
-    #[arg(long, value_name = "RFC3339", value_parser = parse_timestamp)]
-    pub(crate) since: Option<Timestamp>,
     /// Replace the saved signatures: sign the bodies again with the secret
     #[arg(long)]
     pub(crate) re_sign: bool,

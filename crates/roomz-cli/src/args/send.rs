@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use roomz_protocol::{Timestamp, WorkspaceId};
 
-use super::values::{parse_event_id, parse_fraction, parse_number, parse_timestamp};
+use super::values::{parse_fraction, parse_number, parse_timestamp};
 use super::{DeliverArgs, SecretArgs};
 
 const SEND_HELP: &str = "\
@@ -17,7 +17,8 @@ Examples:
 
 Exits with 1 when a correctly signed delivery was not answered 2xx, or a forged one not 401.
 
-Redirects are not followed and proxies are not used. With https, the certificate authorities of the system are trusted, \
+Redirects are not followed. The proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is used, except for this machine and the \
+hosts in NO_PROXY. With https, the certificate authorities of the system are trusted, \
 and those in --cacert. On Linux, the environment variable SSL_CERT_FILE replaces those of the system.";
 
 #[derive(Args)]
@@ -37,7 +38,8 @@ pub(crate) struct SendArgs {
     /// Fraction of the events to date before the previous event of the same workspace
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, default_value_t = 0.0, value_parser = parse_fraction, conflicts_with = "body")]
     pub(crate) out_of_order: f64,
-    /// Additional deliveries with a wrong signature, as a fraction of the events; the receiver must answer 401
+    /// Additional deliveries with a wrong signature, as a fraction of the events; the receiver must answer
+    /// 401
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, default_value_t = 0.0, value_parser = parse_fraction)]
     pub(crate) forged: f64,
     /// presenceStatus of the events [default: alternately Busy and Free]
@@ -57,9 +59,6 @@ pub(crate) struct SendArgs {
     /// Timestamp of the events [default: now]
     #[arg(long, value_name = "RFC3339", conflicts_with = "body", value_parser = parse_timestamp)]
     pub(crate) timestamp: Option<Timestamp>,
-    /// Id of the event, sent as written [default: random]
-    #[arg(long, value_name = "UUID", conflicts_with = "body", value_parser = parse_event_id)]
-    pub(crate) id: Option<String>,
     /// File to send as the body, byte for byte; - for standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) body: Option<PathBuf>,

@@ -20,7 +20,4 @@ pub(crate) struct SignArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::StatusCode;
-use roomz_protocol::{EventId, Timestamp};
+use roomz_protocol::Timestamp;
 
 /// Parses a whole number from `MIN` to `MAX`.
 pub(crate) fn parse_number<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Result<T, String> {
@@ -27,48 +27,30 @@ pub(crate) fn parse_lines(text: &str) -> Result<RangeInclusive<usize>, &'static 
 }
 
 pub(crate) fn parse_fraction(text: &str) -> Result<f64, &'static str> {
-    let number: f64 = text.parse().unwrap_or(f64::NAN);
-    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("use a number from 0 to 1, such as 0.2") }
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or("use a number from 0 to 1, such as 0.2")
 }
 
-pub(crate) fn parse_positive_number(text: &str) -> Result<f64, &'static str> {
-    let number: f64 = text.parse().unwrap_or(f64::NAN);
-    if number > 0.0 && number.is_finite() { Ok(number) } else { Err("use a number above 0, such as 50") }
+pub(crate) fn parse_rate(text: &str) -> Result<f64, &'static str> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.ok_or("use a number above 0, such as 50")
 }
 
-pub(crate) fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
-    let number = text.parse().unwrap_or(f64::NAN);
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, &'static str> {
     // One year. `Instant` plus a much longer duration could overflow.
-    let range = 0.0..=31_536_000.0;
-    if range.contains(&number) {
-        Ok(Duration::from_secs_f64(number))
-    } else {
-        Err("use a number of seconds from 0 to 31536000, such as 2.5")
-    }
-}
-
-pub(crate) fn parse_positive_seconds(text: &str) -> Result<Duration, &'static str> {
-    parse_seconds(text).and_then(|duration| {
-        if duration.is_zero() { Err("use a number of seconds above 0, such as 2.5") } else { Ok(duration) }
-    })
-}
-
-pub(crate) fn parse_event_id(text: &str) -> Result<String, String> {
-    text.parse::<EventId>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 31_536_000.0);
+    let timeout = seconds.map(Duration::from_secs_f64).filter(|timeout| !timeout.is_zero());
+    timeout.ok_or("use a number of seconds above 0, such as 2.5")
 }
 
 pub(crate) fn parse_path(text: &str) -> Result<String, &'static str> {
     let valid =
         text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err("use a path that begins with / and has no query, such as /webhooks/roomz")
-    }
+    let path = valid.then(|| text.to_owned());
+    path.ok_or("use a path that begins with / and has no query, such as /webhooks/roomz")
 }
 
 pub(crate) fn parse_status(text: &str) -> Result<StatusCode, &'static str> {
-    let status = text.parse::<StatusCode>().ok();
-    let final_status = status.filter(|status| (200..600).contains(&status.as_u16()));
-    final_status.ok_or("use a status from 200 to 599, such as 503")
+    let status = text.parse::<StatusCode>().ok().filter(|status| (200..600).contains(&status.as_u16()));
+    status.ok_or("use a status from 200 to 599, such as 503")
 }

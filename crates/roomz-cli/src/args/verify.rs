@@ -19,8 +19,8 @@ Exits with 0 when every signature matches, or else with 1 and the likely cause. 
 #[derive(Args)]
 #[command(after_help = VERIFY_HELP)]
 pub(crate) struct VerifyArgs {
-    /// File written by `roomz listen --save`, or - for standard input; with --signature, the body [default: standard
-    /// input]
+    /// File written by `roomz listen --save`, or - for standard input; with --signature, the body [default:
+    /// standard input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     /// Value of the header Roomz-Signature; the file is the body that it signs
@@ -28,7 +28,4 @@ pub(crate) struct VerifyArgs {
     pub(crate) signature: Option<OsString>,
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
-    /// Print one JSON object, for a file of deliveries one per line
-    #[arg(long)]
-    pub(crate) json: bool,
 }

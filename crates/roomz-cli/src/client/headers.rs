@@ -1,9 +1,10 @@
 //! Headers of requests to a receiver.
 
+use anyhow::Result;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use roomz_protocol::{SIGNATURE_HEADER, Secret};
+use roomz_protocol::SIGNATURE_HEADER;
 
-use crate::error::CliError;
+use crate::error::usage;
 use crate::escape::escape_truncated;
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), and those that it replaced.
@@ -19,17 +20,12 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Signs the body. Never `None` in practice: base64 is always a valid header value.
-pub(crate) fn signature_header(secret: &Secret, body: &[u8]) -> Option<HeaderValue> {
-    HeaderValue::try_from(secret.sign(body).to_base64()).ok()
-}
-
 pub(crate) fn user_agent() -> HeaderValue {
     HeaderValue::from_static(concat!("roomz-cli/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Removes the headers that belong to one connection, also those that `Connection` names, and `Content-Length`, which
-/// is set again from the body.
+/// Removes the headers that belong to one connection, also those that `Connection` names, and
+/// `Content-Length`, which is set again from the body.
 pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -46,27 +42,19 @@ pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// The headers of `--header`. They replace headers of the same name.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ExtraHeaders(Vec<(HeaderName, HeaderValue)>);
-
-impl ExtraHeaders {
-    /// Parses `Name: value` texts. An error quotes only the name, because a value may be a password.
-    pub(crate) fn parse(texts: &[String]) -> Result<Self, CliError> {
-        let headers = texts.iter().map(|text| parse_header(text));
-        headers.collect::<Result<_, _>>().map(Self).map_err(|problem| {
-            CliError::usage(format!("invalid --header: {problem}; example: --header 'X-Environment: test'"))
-        })
+/// Parses the `Name: value` texts of `--header`. An error quotes only the name, because a value may be a
+/// password.
+///
+/// `HeaderMap::extend` with the result replaces headers of the same name.
+pub(crate) fn parse_headers(texts: &[String]) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for text in texts {
+        let (name, value) = parse_header(text).map_err(|problem| {
+            usage(format!("invalid --header: {problem}; example: --header 'X-Environment: test'"))
+        })?;
+        headers.append(name, value);
     }
-
-    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        for (name, _) in &self.0 {
-            headers.remove(name);
-        }
-        for (name, value) in &self.0 {
-            headers.append(name, value.clone());
-        }
-    }
+    Ok(headers)
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -118,7 +106,7 @@ mod tests {
     fn extra_headers_replace_headers_of_same_name() {
         let mut headers = HeaderMap::from_iter([(header::USER_AGENT, user_agent())]);
         let texts = ["User-Agent: mine", "x-a:1", "X-A:  2: ü "].map(str::to_owned);
-        ExtraHeaders::parse(&texts).unwrap().apply(&mut headers);
+        headers.extend(parse_headers(&texts).unwrap());
         assert_eq!(headers["user-agent"], "mine");
         let values: Vec<_> = headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
         assert_eq!(values, [&b"1"[..], "2: ü".as_bytes()]);

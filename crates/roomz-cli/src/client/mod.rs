@@ -1,15 +1,120 @@
 //! An HTTP/1.1 client for one receiver, with plain errors. `send`, `replay` and `listen --forward` use it.
 
-mod ca_file;
-mod connection;
 mod headers;
-mod io_error;
-mod target;
-mod tls;
-mod tls_error;
 mod transport_error;
+mod url;
 
-pub(crate) use self::connection::{Client, Connection, Outgoing};
-pub(crate) use self::headers::{ExtraHeaders, remove_connection_headers, signature_header, user_agent};
-pub(crate) use self::target::Target;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Request, Url};
+
+pub(crate) use self::headers::{parse_headers, remove_connection_headers, user_agent};
 pub(crate) use self::transport_error::TransportError;
+pub(crate) use self::url::{leads_to, parse_url};
+use crate::args::ConnectArgs;
+
+/// Sends requests to one receiver, over connections that are kept open.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: Url,
+    timeout: Duration,
+}
+
+/// The request of a delivery, a POST, the same in each attempt.
+pub(crate) struct Outgoing {
+    /// Without `Content-Length`, which is set per request. Without `Host`, the host of the URL is used.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Client {
+    /// Reads the certificates of `--cacert`, also for a URL that does not need them, so that a wrong file is
+    /// noticed.
+    pub(crate) fn new(url: Url, args: &ConnectArgs) -> Result<Self> {
+        let (file, timeout) = (args.cacert.as_deref(), args.timeout);
+        let certificates = file.map(read_certificates).transpose()?.unwrap_or_default();
+        let mut builder = reqwest::Client::builder()
+            .http1_only()
+            .redirect(Policy::none())
+            .timeout(timeout)
+            .pool_idle_timeout(None);
+        builder = if url.scheme() == "https" {
+            builder.tls_certs_merge(certificates)
+        } else {
+            // The certificates of the system, which may be missing, are not needed.
+            builder.tls_certs_only(certificates)
+        };
+        if url::is_loopback(&url) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| match file {
+            Some(file) => cacert_error(file, error),
+            None => anyhow!(
+                "found no certificate authorities on this system: install ca-certificates, set SSL_CERT_FILE, or name the \
+                 receiver's authority with --cacert FILE"
+            ),
+        })?;
+        Ok(Self { http, url, timeout })
+    }
+
+    /// Host and port of the receiver, for messages.
+    pub(crate) fn address(&self) -> &str {
+        self.url.authority()
+    }
+
+    /// Makes one attempt. A body of more than `max_body` bytes is not read to its end.
+    pub(crate) async fn request(
+        &self,
+        outgoing: &Outgoing,
+        max_body: usize,
+    ) -> Result<Response<Bytes>, TransportError> {
+        self.exchange(outgoing, max_body).await.map_err(|error| TransportError::new(&error, self.timeout))
+    }
+
+    async fn exchange(&self, outgoing: &Outgoing, max_body: usize) -> reqwest::Result<Response<Bytes>> {
+        let mut request = Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = outgoing.headers.clone();
+        *request.body_mut() = Some(outgoing.body.clone().into());
+        let mut received = self.http.execute(request).await?;
+        let mut body = Vec::new();
+        while body.len() <= max_body
+            && let Some(chunk) = received.chunk().await?
+        {
+            body.extend_from_slice(&chunk);
+        }
+        let mut response = Response::new(body.into());
+        *response.status_mut() = received.status();
+        *response.headers_mut() = std::mem::take(received.headers_mut());
+        Ok(response)
+    }
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
+    let pem = std::fs::read(file).map_err(|error| {
+        anyhow!(
+            "cannot use --cacert {}: {error}; check that the file exists and that this user can read it",
+            file.display()
+        )
+    })?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| cacert_error(file, error))?;
+    anyhow::ensure!(
+        !certificates.is_empty(),
+        "cannot use --cacert {}: it contains no certificate in PEM, which begins with the line -----BEGIN CERTIFICATE-----",
+        file.display()
+    );
+    Ok(certificates)
+}
+
+fn cacert_error(file: &Path, error: reqwest::Error) -> anyhow::Error {
+    let cause = anyhow::Error::new(error);
+    anyhow!(
+        "cannot use --cacert {}: a certificate is damaged ({}); copy the file again, unchanged",
+        file.display(),
+        cause.root_cause()
+    )
+}

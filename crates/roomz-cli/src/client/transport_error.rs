@@ -1,25 +1,84 @@
+use std::error::Error;
+use std::io;
+use std::iter::successors;
+use std::time::Duration;
+
+use rustls::{CertificateError, OtherError};
+
 /// An attempt without a response.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub(crate) struct TransportError {
     /// What happened, short: such attempts are counted under it.
     pub(crate) cause: String,
     /// What the user can do about it.
     pub(crate) advice: &'static str,
+    /// Nothing was sent, because there was no connection.
+    pub(crate) is_connect: bool,
 }
 
 impl TransportError {
-    pub(crate) fn new(cause: impl Into<String>, advice: &'static str) -> Self {
-        Self { cause: cause.into(), advice }
+    pub(super) fn new(error: &reqwest::Error, timeout: Duration) -> Self {
+        let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+        let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
+        let (cause, advice) = if error.is_timeout() {
+            let cause = format!("no response within {} s", timeout.as_secs_f64());
+            (cause, "check that the receiver is running; raise --timeout if it is slow")
+        } else if let Some(tls) = tls {
+            describe_tls(tls)
+        } else if last.contains("Too many open files") {
+            (last, "raise `ulimit -n`, or lower --connections")
+        } else if error.is_connect() {
+            (last, "check that the receiver is running, and the scheme, host and port of the URL")
+        } else {
+            (last, "check the receiver's log, and use https:// if this port expects TLS")
+        };
+        Self { cause, advice, is_connect: error.is_connect() }
     }
+}
 
-    pub(super) fn timeout(seconds: f64) -> Self {
-        Self::new(
-            format!("no response within {seconds} s"),
-            "check that the receiver is running; raise --timeout if it is slow",
-        )
-    }
+/// The error and its causes, also those inside an [`io::Error`].
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    successors(Some(error as &(dyn Error + 'static)), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
+}
 
-    pub(super) fn unknown_host(host: &str) -> Self {
-        Self::new(format!("the host name {host:?} cannot be resolved"), "check the host of the URL")
+fn describe_tls(error: &rustls::Error) -> (String, &'static str) {
+    const TRUST_IT: &str = "to trust it, name the certificate of its authority, or its own if it is self-signed, with --cacert FILE";
+    let problem = match error {
+        rustls::Error::InvalidCertificate(problem) => problem,
+        rustls::Error::InvalidMessage(_) => {
+            let cause = "the server does not speak TLS".to_owned();
+            return (cause, "use http:// in the URL, or the port that expects TLS");
+        }
+        _ => {
+            let cause = format!("the TLS handshake failed: {error}");
+            return (cause, "check the TLS settings and the log of the server");
+        }
+    };
+    let cause = format!("the server's certificate is invalid: {problem}");
+    match problem {
+        CertificateError::UnknownIssuer => {
+            ("the server's certificate is from an unknown authority".to_owned(), TRUST_IT)
+        }
+        // rustls has no variant for this error of WebPKI.
+        CertificateError::Other(OtherError(other)) if other.to_string() == "CaUsedAsEndEntity" => (
+            "the server's certificate is that of an authority".to_owned(),
+            "create it with `-addext basicConstraints=critical,CA:FALSE`",
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            (cause, "use a host of the certificate in the URL, or issue a certificate for this host")
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            (cause, "renew it, or correct the clock of this machine")
+        }
+        // The system may trust another certificate with the same name.
+        _ => (cause, TRUST_IT),
     }
 }

@@ -1,42 +1,35 @@
-//! Sends the deliveries of a [`Source`] over several connections, with a rate limit and retries.
+//! Sends deliveries over several connections, with a rate limit and retries, and reports the results.
 
 mod advice;
 mod pace;
-mod progress;
-pub(crate) mod report;
+mod report;
 mod response;
 mod retry;
-pub(crate) mod stats;
+mod stats;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Url;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::pace::{Pace, sleep_until};
-use self::progress::Progress;
+pub(crate) use self::report::PlannedCounts;
 use self::report::Report;
 use self::response::ReceiverResponse;
-use self::retry::RetryPolicy;
+use self::retry::delay_after;
 use self::stats::{Outcome, Stats};
 use crate::args::DeliverArgs;
-use crate::client::{Client, Connection, Outgoing, Target};
-use crate::error::CliError;
+use crate::client::{Client, Outgoing, TransportError};
 
 /// A longer response body is not read to its end, and its connection is not reused.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
-
-/// The deliveries to send.
-pub(crate) trait Source: Send + Sync + 'static {
-    /// The number of deliveries.
-    fn total(&self) -> u64;
-
-    /// Returns the next delivery. Called at most [`total`](Self::total) times.
-    fn next(&self) -> Option<Delivery>;
-}
+/// Fewer deliveries finish too fast for a progress bar, unless a rate or retries slow them down.
+const MIN_DELIVERIES_WITH_PROGRESS: u64 = 2_000;
 
 /// One delivery, possibly sent in several attempts.
 pub(crate) struct Delivery {
@@ -45,96 +38,124 @@ pub(crate) struct Delivery {
     pub(crate) forged: bool,
 }
 
-struct Shared<S> {
+/// What all connections share.
+struct Shared<I> {
     client: Client,
-    source: S,
-    retry: Option<RetryPolicy>,
+    deliveries: Mutex<I>,
+    stats: Mutex<Stats>,
+    max_retries: Option<u32>,
     pace: Pace,
-    done: Arc<AtomicU64>,
+    /// Counts the finished deliveries, also when it is hidden.
+    progress: ProgressBar,
     stop: CancellationToken,
+    /// Why the receiver was unreachable from the start.
+    unreachable: OnceLock<TransportError>,
 }
 
-/// Sends all deliveries and returns the report. Without retries, fails before the first delivery when the receiver is
-/// unreachable.
-pub(crate) async fn run(target: Target, source: impl Source, args: &DeliverArgs) -> Result<Report, CliError> {
-    let client = Client::new(target, args.connect.timeout, args.connect.cacert.as_deref())?;
-    let retry = args.retry.map(|max_retries| RetryPolicy { max_retries, backoff: args.backoff });
-    // With retries, a failed connection is retried like any other failed attempt.
-    let mut first_connection = if retry.is_none() { Some(client.open().await?) } else { None };
-
-    let total = source.total();
-    let done = Arc::new(AtomicU64::new(0));
+/// Sends all deliveries and prints the report. Without retries, stops when the receiver is unreachable from
+/// the start.
+pub(crate) async fn run(
+    url: Url,
+    deliveries: impl Iterator<Item = Delivery> + Send + 'static,
+    planned: PlannedCounts,
+    args: &DeliverArgs,
+) -> Result<()> {
+    let total = planned.deliveries();
+    let client = Client::new(url, &args.connect)?;
     let stop = CancellationToken::new();
     let started = Instant::now();
     let shared = Arc::new(Shared {
         client,
-        source,
-        retry,
+        deliveries: Mutex::new(deliveries),
+        stats: Mutex::new(Stats::new()?),
+        max_retries: args.retry,
         pace: Pace::new(started, args.rate, total),
-        done: Arc::clone(&done),
+        progress: progress_bar(total, args),
         stop: stop.clone(),
+        unreachable: OnceLock::new(),
     });
-    let interrupt = tokio::spawn(stop_on_interrupt(stop.clone()));
-    let progress = Progress::start(total, args, Arc::clone(&done));
+    let interrupt = tokio::spawn(stop_on_interrupt(stop));
 
     let mut workers = JoinSet::new();
-    for _ in 0..u64::from(args.connections).min(total) {
-        workers.spawn(run_worker(Arc::clone(&shared), first_connection.take()));
+    for index in 0..u64::from(args.connections).min(total) {
+        let shared = Arc::clone(&shared);
+        workers.spawn(async move { shared.run_worker(index == 0).await });
     }
-    let mut stats = Stats::new().ok_or_else(worker_error)?;
-    while let Some(joined) = workers.join_next().await {
-        stats.merge(joined.ok().flatten().ok_or_else(worker_error)?);
-    }
+    workers.join_all().await;
     let elapsed = started.elapsed();
     interrupt.abort();
-    progress.finish();
-    let done = done.load(Ordering::Relaxed);
-    Ok(Report { stats, elapsed, total, done, interrupted: stop.is_cancelled() })
-}
-
-async fn run_worker<S: Source>(shared: Arc<Shared<S>>, mut connection: Option<Connection>) -> Option<Stats> {
-    let mut stats = Stats::new()?;
-    while let Some(started) = shared.pace.wait_for_turn(&shared.stop).await
-        && let Some(delivery) = shared.source.next()
-    {
-        shared.deliver(&delivery, started, &mut connection, &mut stats).await;
-        shared.done.fetch_add(1, Ordering::Relaxed);
+    shared.progress.finish_and_clear();
+    if let Some(TransportError { cause, advice, .. }) = shared.unreachable.get() {
+        bail!("cannot connect to {}: {cause}; {advice}", shared.client.address());
     }
-    Some(stats)
+    let stats = shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
+    let (done, interrupted) = (shared.progress.position(), shared.stop.is_cancelled());
+    Report { stats: &stats, elapsed, planned, done, interrupted }.finish(args.json)
 }
 
-impl<S: Source> Shared<S> {
-    /// The latency of the first attempt counts from `started`, that of a retry from its own start.
-    async fn deliver(
-        &self,
-        delivery: &Delivery,
-        mut started: Instant,
-        connection: &mut Option<Connection>,
-        stats: &mut Stats,
-    ) {
+impl<I: Iterator<Item = Delivery>> Shared<I> {
+    async fn run_worker(&self, is_first: bool) {
+        while let Some(started) = self.pace.wait_for_turn(&self.stop).await
+            && let Some(delivery) = self.next_delivery()
+        {
+            if let Err(error) = self.deliver(&delivery, started).await
+                && is_first
+                && error.is_connect
+                && self.max_retries.is_none()
+                && self.stats().latency.is_empty()
+            {
+                let _ = self.unreachable.set(error);
+                self.stop.cancel();
+            }
+            self.progress.inc(1);
+        }
+    }
+
+    fn next_delivery(&self) -> Option<Delivery> {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    /// The latency of the first attempt counts from `started`, that of a retry from its own start. Fails when
+    /// the last attempt had no response.
+    async fn deliver(&self, delivery: &Delivery, mut started: Instant) -> Result<(), TransportError> {
         for attempt in 1.. {
-            let response = self.client.request(connection, &delivery.outgoing, MAX_RESPONSE_BODY).await;
-            let result = response.map(|raw| ReceiverResponse::new(&raw.head, &raw.body, SystemTime::now()));
-            let outcome = stats.record_attempt(&result, started.elapsed(), delivery.forged);
+            let response = self.client.request(&delivery.outgoing, MAX_RESPONSE_BODY).await;
+            let result = response.map(|response| ReceiverResponse::new(&response, SystemTime::now()));
+            let outcome = self.stats().record_attempt(&result, started.elapsed(), delivery.forged);
             if outcome == Outcome::Expected {
-                return;
+                break;
             }
             let retry_after = result.as_ref().ok().and_then(|response| response.retry_after);
-            let delay = self.retry.and_then(|retry| retry.delay_after(attempt, retry_after, rand::random()));
-            // The receiver has already accepted the forgery, so a retry cannot succeed.
-            let delay = delay.filter(|_| outcome != Outcome::ForgeryAccepted);
-            let retries = match delay {
+            // The receiver has already accepted a forgery, so a retry cannot succeed.
+            let retries = self.max_retries.filter(|_| outcome != Outcome::ForgeryAccepted).unwrap_or(0);
+            let delay = delay_after(attempt, retries, retry_after, rand::random());
+            let is_retried = match delay {
                 Some(delay) => sleep_until(Instant::now() + delay, &self.stop).await,
                 None => false,
             };
-            if !retries {
-                stats.record_failure(&result, delivery.forged);
-                return;
+            if !is_retried {
+                self.stats().record_failure(&result, delivery.forged);
+                return result.map(drop);
             }
-            stats.retries += 1;
+            self.stats().retries += 1;
             started = Instant::now();
         }
+        Ok(())
     }
+
+    fn stats(&self) -> impl std::ops::DerefMut<Target = Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A progress bar on standard error, shown only on a terminal and only for long runs.
+fn progress_bar(total: u64, args: &DeliverArgs) -> ProgressBar {
+    let is_slow = args.rate.is_some() || args.retry.is_some();
+    if total < MIN_DELIVERIES_WITH_PROGRESS && (total == 1 || !is_slow) {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta} left");
+    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Stops new deliveries on the first Ctrl-C and lets those in flight finish; the second Ctrl-C exits at once.
@@ -145,8 +166,4 @@ async fn stop_on_interrupt(stop: CancellationToken) {
             std::process::exit(130);
         }
     }
-}
-
-fn worker_error() -> CliError {
-    CliError::failed("a worker task ended unexpectedly; this is a bug: please report it")
 }

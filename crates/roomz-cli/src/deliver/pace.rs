@@ -20,10 +20,10 @@ impl Pace {
 
     /// Waits until the next delivery is due. `None` when all are sent or the run was stopped.
     ///
-    /// Returns the time from which its latency counts. When all connections were busy at the scheduled time, it is the
-    /// scheduled time: otherwise a stalled receiver would delay the deliveries without appearing in their latencies
-    /// (coordinated omission). When a connection waited for the scheduled time, it is the time of waking up, because
-    /// the timer's delay is not the receiver's.
+    /// Returns the time from which its latency counts. When all connections were busy at the scheduled time,
+    /// it is the scheduled time: otherwise a stalled receiver would delay the deliveries without appearing in
+    /// their latencies (coordinated omission). When a connection waited for the scheduled time, it is the
+    /// time of waking up, because the timer's delay is not the receiver's.
     pub(crate) async fn wait_for_turn(&self, stop: &CancellationToken) -> Option<Instant> {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         if index >= self.total || stop.is_cancelled() {

@@ -1,23 +1,23 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::stats::Stats;
-use crate::error::CliError;
+use super::stats::{Counts, Stats};
+use crate::error::interrupted;
 use crate::escape::escape;
 use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE, format_duration};
 
 /// The results of a run.
 #[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) stats: Stats,
-    pub(crate) elapsed: Duration,
-    /// Deliveries planned.
-    pub(crate) total: u64,
-    /// Deliveries finished; less than `total` after an interrupt.
-    pub(crate) done: u64,
-    pub(crate) interrupted: bool,
+pub(super) struct Report<'a> {
+    pub(super) stats: &'a Stats,
+    pub(super) elapsed: Duration,
+    pub(super) planned: PlannedCounts,
+    /// Deliveries finished; less than planned after an interrupt.
+    pub(super) done: u64,
+    pub(super) interrupted: bool,
 }
 
 /// What was planned to be sent.
@@ -32,115 +32,81 @@ pub(crate) struct PlannedCounts {
     pub(crate) unverified: u64,
 }
 
+impl PlannedCounts {
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.events + self.duplicates + self.forged
+    }
+}
+
 const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
 
-impl Report {
+impl Report<'_> {
     /// Prints the report as a table or as JSON. Fails when the run was interrupted or a delivery failed.
-    pub(crate) fn finish(&self, planned: PlannedCounts, as_json: bool) -> Result<(), CliError> {
+    pub(super) fn finish(&self, as_json: bool) -> Result<()> {
         if as_json {
-            output::print_line(&self.json(planned).to_string())?;
+            output::print_line(&self.json().to_string())?;
         } else {
-            output::print(self.table(planned).as_bytes())?;
+            output::print(self.table().as_bytes())?;
         }
+        let total = self.planned.deliveries();
         if self.interrupted {
-            return Err(CliError::interrupted(format!(
-                "interrupted after {} of {} deliveries",
-                self.done, self.total
-            )));
+            return Err(interrupted(format!("interrupted after {} of {total} deliveries", self.done)));
         }
-        self.error().map_or(Ok(()), Err)
+        if let Some(advice) = self.stats.advice {
+            let failed = &self.stats.failed;
+            let results: Vec<_> =
+                failed.iter().map(|(result, count)| format!("{count} × {result}")).collect();
+            bail!("{} of {total} deliveries failed ({}): {advice}", sum(failed), results.join(", "));
+        }
+        Ok(())
     }
 
-    fn error(&self) -> Option<CliError> {
-        let (most_frequent, _) = self.stats.failed.iter().max_by_key(|(_, number)| **number)?;
-        let results: Vec<_> = self
-            .stats
-            .failed
-            .iter()
-            .map(|(failure, number)| format!("{number} × {}", failure.result))
-            .collect();
-        Some(CliError::failed(format!(
-            "{} of {} deliveries failed ({}): {}",
-            self.failed(),
-            self.total,
-            results.join(", "),
-            most_frequent.advice
-        )))
-    }
-
-    fn table(&self, planned: PlannedCounts) -> String {
-        let stats = &self.stats;
+    fn table(&self) -> String {
+        let (stats, planned) = (self.stats, self.planned);
         let mut table = Table::default();
         table.row("events", planned.events, "");
+        let mut note = String::new();
         if planned.duplicates + planned.forged + stats.retries > 0 {
-            let note = format!(
+            note = format!(
                 "{} duplicates, {} forged, {} retries",
                 planned.duplicates, planned.forged, stats.retries
             );
-            table.row("sent", stats.sent, &note);
-        } else {
-            table.row("sent", stats.sent, "");
         }
+        table.row("sent", stats.sent, &note);
         if planned.unverified > 0 {
             table.row("unverified, not sent", planned.unverified, "--include-unverified sends them");
         }
         table.row("2xx", stats.accepted, "");
         table.row("duplicates detected", stats.duplicates, "");
-        for (skipped, number) in stats.skipped.iter().filter(|(skipped, _)| *skipped != "duplicate") {
-            table.row(&format!("  {skipped}"), *number, "");
-        }
-        table.row("rejected", stats.rejected.values().sum::<u64>(), "");
-        for ((status, reason), number) in &stats.rejected {
-            table.row(format!("  {status} {reason}").trim_end(), *number, "");
-        }
+        table.counts(stats.skipped.iter().filter(|(skipped, _)| *skipped != "duplicate"));
+        table.row("rejected", sum(&stats.rejected), "");
+        table.counts(&stats.rejected);
         if planned.forged > 0 {
             table.row("forged, rejected 401", stats.forged_rejected, "");
             table.row("forged, accepted", stats.forged_accepted, "");
         }
-        table.row("connection errors", stats.transport_errors.values().sum::<u64>(), "");
-        for (cause, number) in &stats.transport_errors {
-            table.row(&format!("  {}", escape(cause)), *number, "");
-        }
+        table.row("connection errors", sum(&stats.transport_errors), "");
+        table.counts(&stats.transport_errors);
         if !stats.latency.is_empty() {
-            let latencies: Vec<_> = PERCENTILES
-                .iter()
-                .map(|(name, quantile)| format!("{name} {}", format_duration(self.latency(*quantile))))
-                .collect();
+            let latencies =
+                self.latencies().map(|(name, micros)| format!("{name} {}", format_duration(micros)));
             table.line("latency", &latencies.join("   "));
         }
         let elapsed = format_duration(self.elapsed.as_micros());
         table.line("rate", &format!("{:.0} per second ({elapsed})", self.rate()));
-        let failed = self.failed();
-        let style = if failed == 0 { SUCCESS_STYLE } else { ERROR_STYLE };
-        let text = if failed == 0 && !self.interrupted {
-            "all as expected".to_owned()
-        } else {
-            format!("{failed} failed")
+        let (style, text) = match sum(&stats.failed) {
+            0 if !self.interrupted => (SUCCESS_STYLE, "all as expected".to_owned()),
+            failed => (ERROR_STYLE, format!("{failed} failed")),
         };
         table.line("deliveries", &format!("{style}{text}{style:#}"));
         table.0
     }
 
-    fn json(&self, planned: PlannedCounts) -> Value {
-        let stats = &self.stats;
-        let rejected: Vec<_> = stats
-            .rejected
-            .iter()
-            .map(|((status, reason), number)| {
-                let reason = if reason.is_empty() { Value::Null } else { json!(reason) };
-                json!({ "status": status, "reason": reason, "count": number })
-            })
-            .collect();
-        let connection_errors: Vec<_> = stats
-            .transport_errors
-            .iter()
-            .map(|(cause, number)| json!({ "error": cause, "count": number }))
-            .collect();
-        let latency = PERCENTILES.iter().map(|(name, quantile)| {
-            #[expect(clippy::cast_precision_loss, reason = "at most one hour")]
-            let milliseconds = self.latency(*quantile) as f64 / 1_000.0;
-            ((*name).to_owned(), json!(milliseconds))
-        });
+    fn json(&self) -> Value {
+        let (stats, planned) = (self.stats, self.planned);
+        #[expect(clippy::cast_precision_loss, reason = "at most one hour")]
+        let latency =
+            self.latencies().map(|(name, micros)| (name.to_owned(), json!(micros as f64 / 1_000.0)));
         json!({
             "events": planned.events,
             "duplicates": planned.duplicates,
@@ -150,26 +116,22 @@ impl Report {
             "accepted": stats.accepted,
             "duplicates_detected": stats.duplicates,
             "skipped": stats.skipped,
-            "rejected": rejected,
+            "rejected": stats.rejected,
             "forged": {
                 "sent": planned.forged, "rejected": stats.forged_rejected, "accepted": stats.forged_accepted,
             },
-            "connection_errors": connection_errors,
-            "failed": self.failed(),
+            "connection_errors": stats.transport_errors,
+            "failed": sum(&stats.failed),
             "interrupted": self.interrupted,
-            "latency_ms": if stats.latency.is_empty() { Value::Null } else { Value::Object(latency.collect()) },
+            "latency_ms": if stats.latency.is_empty() { Value::Null } else { latency.into_iter().collect() },
             "seconds": self.elapsed.as_secs_f64(),
             "rate": self.rate(),
         })
     }
 
-    fn failed(&self) -> u64 {
-        self.stats.failed.values().sum()
-    }
-
     /// In microseconds.
-    fn latency(&self, quantile: f64) -> u128 {
-        self.stats.latency.value_at_quantile(quantile).into()
+    fn latencies(&self) -> [(&'static str, u128); 4] {
+        PERCENTILES.map(|(name, quantile)| (name, self.stats.latency.value_at_quantile(quantile).into()))
     }
 
     fn rate(&self) -> f64 {
@@ -179,6 +141,10 @@ impl Report {
     }
 }
 
+fn sum(counts: &Counts) -> u64 {
+    counts.values().sum()
+}
+
 #[derive(Default)]
 struct Table(String);
 
@@ -186,6 +152,12 @@ impl Table {
     fn row(&mut self, label: &str, number: u64, note: &str) {
         let note = if note.is_empty() { String::new() } else { format!("   {DIM_STYLE}{note}{DIM_STYLE:#}") };
         let _ = writeln!(self.0, "{label:<24}{number:>12}{note}");
+    }
+
+    fn counts<'a>(&mut self, counts: impl IntoIterator<Item = (&'a String, &'a u64)>) {
+        for (text, number) in counts {
+            self.row(&format!("  {}", escape(text)), *number, "");
+        }
     }
 
     fn line(&mut self, label: &str, text: &str) {

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
-use http::response::Parts;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use roomz_webhook::Skipped;
 use serde_json::Value;
 
@@ -21,31 +21,37 @@ pub(crate) struct ReceiverResponse {
     /// The member `reason` of a problem+json body, or the header `grpc-status`, escaped.
     pub(crate) reason: Option<String>,
     pub(crate) retry_after: Option<Duration>,
-    /// A gRPC server answered, such as tonic, which answers unknown paths with 200. The webhook received nothing.
+    /// A gRPC server answered, such as tonic, which answers unknown paths with 200. The webhook received
+    /// nothing.
     pub(super) is_grpc: bool,
 }
 
 impl ReceiverResponse {
-    pub(crate) fn new(head: &Parts, body: &[u8], now: SystemTime) -> Self {
+    pub(crate) fn new(response: &Response<Bytes>, now: SystemTime) -> Self {
+        let (status, headers) = (response.status(), response.headers());
         let text = |name: HeaderName| {
-            let value = head.headers.get(name)?;
+            let value = headers.get(name)?;
             Some(escape_truncated(&String::from_utf8_lossy(value.as_bytes()), MAX_REASON_CHARS))
         };
         let grpc_status = text(GRPC_STATUS);
+        let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         Self {
-            status: head.status,
+            status,
             skipped: text(Skipped::HEADER),
             is_grpc: grpc_status.is_some(),
             reason: match grpc_status {
                 Some(grpc_status) => Some(format!("{GRPC_STATUS} {grpc_status}")),
-                None if head.status.is_success() => None,
-                None => problem_reason(&head.headers, body),
+                None if status.is_success() => None,
+                None => problem_reason(headers, response.body()),
             },
-            retry_after: head
-                .headers
-                .get(header::RETRY_AFTER)
-                .and_then(|value| parse_retry_after(value.to_str().ok()?, now)),
+            retry_after: retry_after.and_then(|value| parse_retry_after(value, now)),
         }
+    }
+
+    /// The status and the reason, such as `401 signature-mismatch`.
+    pub(crate) fn label(&self) -> String {
+        let status = self.status.as_u16();
+        self.reason.as_ref().map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
     }
 
     /// Whether the webhook accepted the delivery.

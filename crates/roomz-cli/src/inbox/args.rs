@@ -77,9 +77,6 @@ pub(super) struct DatabaseArgs {
     /// Database of the inbox: sqlite://FILE or postgres://USER@HOST/DATABASE [default: DATABASE_URL]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) database: Option<String>,
-    /// Print JSON instead of text
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Args)]
@@ -102,6 +99,9 @@ pub(super) struct ListArgs {
     /// Maximum number of events
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 100, value_parser = parse_number::<u32, 1, 100_000>)]
     pub(super) limit: u32,
+    /// Print one JSON object per event
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,6 +125,9 @@ pub(super) struct ShowArgs {
     pub(super) database: DatabaseArgs,
     #[command(flatten)]
     pub(super) namespace: NamespaceArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]
@@ -146,6 +149,9 @@ pub(super) struct ChangeArgs {
 pub(super) struct StatsArgs {
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 impl From<State> for InboxState {

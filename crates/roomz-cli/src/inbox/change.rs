@@ -1,20 +1,16 @@
 use std::collections::HashSet;
 
+use anyhow::{Result, ensure};
 use roomz_inbox::{EventId, Inbox, InboxError, InboxState};
 use roomz_webhook::store::ClaimKey;
-use serde_json::{Value, json};
 
 use super::args::ChangeArgs;
-use super::connect::{connect, operation_error};
+use super::connect::{connect, database_error};
 use super::format::state_name;
-use crate::error::CliError;
-use crate::escape::escape_json;
 use crate::output;
 
 /// How many dead letters are read at once.
 const PAGE: u32 = 100;
-/// How many events an error message names.
-const MAX_NAMED: usize = 5;
 
 /// What happens to a dead letter.
 #[derive(Clone, Copy)]
@@ -24,17 +20,11 @@ pub(super) enum Change {
 }
 
 impl Change {
-    const fn verb(self) -> &'static str {
+    /// For messages: the verb and its participle.
+    const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Retry => "retry",
-            Self::Discard => "discard",
-        }
-    }
-
-    const fn participle(self) -> &'static str {
-        match self {
-            Self::Retry => "retried",
-            Self::Discard => "discarded",
+            Self::Retry => ("retry", "retried"),
+            Self::Discard => ("discard", "discarded"),
         }
     }
 
@@ -46,102 +36,62 @@ impl Change {
     }
 }
 
-/// What was done before the end, or before an error of the database.
-#[derive(Default)]
-struct Changes {
-    done: Vec<EventId>,
-    /// Events that are no dead letters, with the reason.
-    failed: Vec<(EventId, String)>,
-}
-
-pub(super) async fn run(change: Change, args: &ChangeArgs) -> Result<(), CliError> {
+pub(super) async fn run(change: Change, args: &ChangeArgs) -> Result<()> {
     let inbox = connect(&args.database).await?;
-    let mut changes = Changes::default();
-    let result = if args.all {
-        change_all(change, &inbox, args, &mut changes).await
-    } else {
-        change_each(change, &inbox, args, &mut changes).await
-    };
-    print(change, args, &changes)?;
-    result.map_err(|error| operation_error(&error))?;
-    if changes.failed.is_empty() { Ok(()) } else { Err(failed_error(change, args, &changes)) }
+    if !args.all {
+        return change_each(change, &inbox, args).await;
+    }
+    let mut changed = 0;
+    let result = change_all(change, &inbox, &args.namespace.namespace, &mut changed).await;
+    let (_, participle) = change.words();
+    let noun = if changed == 1 { "dead letter" } else { "dead letters" };
+    output::print_line(&format!("{changed} {noun} {participle}"))?;
+    result.map_err(database_error)
 }
 
-async fn change_each(
-    change: Change,
-    inbox: &Inbox,
-    args: &ChangeArgs,
-    changes: &mut Changes,
-) -> Result<(), InboxError> {
+async fn change_each(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result<()> {
     let namespace = args.namespace.namespace.as_str();
+    let (verb, participle) = change.words();
+    let mut failed = Vec::new();
     for id in &args.ids {
         let key = ClaimKey::new(namespace.into(), *id);
-        if change.apply(inbox, &key).await? {
-            changes.done.push(*id);
-        } else {
-            let reason = match inbox.get(&key).await? {
-                None => format!("is not in the inbox (namespace {namespace:?})"),
-                Some(entry) => format!("is {}, not a dead letter", state_name(entry.state)),
-            };
-            changes.failed.push((*id, reason));
+        if change.apply(inbox, &key).await.map_err(database_error)? {
+            output::print_line(&format!("{participle} {id}"))?;
+            continue;
         }
+        failed.push(match inbox.get(&key).await.map_err(database_error)? {
+            None => format!("{id} is not in the inbox (namespace {namespace:?})"),
+            Some(entry) => format!("{id} is {}, not a dead letter", state_name(entry.state)),
+        });
     }
+    ensure!(
+        failed.is_empty(),
+        "cannot {verb} {} of {} events: {}; `roomz inbox list` shows the dead letters",
+        failed.len(),
+        args.ids.len(),
+        failed.join(", ")
+    );
     Ok(())
 }
 
+/// Adds to `changed` what was done before the end, or before an error of the database.
 async fn change_all(
     change: Change,
     inbox: &Inbox,
-    args: &ChangeArgs,
-    changes: &mut Changes,
+    namespace: &str,
+    changed: &mut u64,
 ) -> Result<(), InboxError> {
     // A retried event can become a dead letter again meanwhile. It must not be retried forever.
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::<EventId>::new();
     loop {
-        let page = inbox.list_namespace(&args.namespace.namespace, InboxState::Dead, PAGE).await?;
-        let new: Vec<_> = page.iter().filter(|entry| seen.insert(entry.key.id())).collect();
-        if new.is_empty() {
+        let mut page = inbox.list_namespace(namespace, InboxState::Dead, PAGE).await?;
+        page.retain(|entry| seen.insert(entry.key.id()));
+        if page.is_empty() {
             return Ok(());
         }
-        for entry in new {
+        for entry in page {
             // Another process may have retried or discarded it.
-            if change.apply(inbox, &entry.key).await? {
-                changes.done.push(entry.key.id());
-            }
+            *changed += u64::from(change.apply(inbox, &entry.key).await?);
         }
     }
-}
-
-fn print(change: Change, args: &ChangeArgs, changes: &Changes) -> Result<(), CliError> {
-    if args.database.json {
-        let done: Vec<_> = changes.done.iter().map(ToString::to_string).collect();
-        let failed: Vec<Value> = changes
-            .failed
-            .iter()
-            .map(|(id, reason)| json!({ "id": id.to_string(), "reason": reason }))
-            .collect();
-        let object = json!({ change.participle(): done, "failed": failed });
-        return output::print_line(&escape_json(&object.to_string()));
-    }
-    if args.all {
-        let plural = if changes.done.len() == 1 { "dead letter" } else { "dead letters" };
-        return output::print_line(&format!("{} {plural} {}", changes.done.len(), change.participle()));
-    }
-    let lines: String = changes.done.iter().map(|id| format!("{} {id}\n", change.participle())).collect();
-    output::print(lines.as_bytes())
-}
-
-fn failed_error(change: Change, args: &ChangeArgs, changes: &Changes) -> CliError {
-    let failed = changes.failed.len();
-    let named = changes.failed.iter().take(MAX_NAMED);
-    let mut reasons: Vec<_> = named.map(|(id, reason)| format!("{id} {reason}")).collect();
-    if failed > MAX_NAMED {
-        reasons.push(format!("and {} more", failed - MAX_NAMED));
-    }
-    CliError::failed(format!(
-        "cannot {} {failed} of {} events: {}; `roomz inbox list` shows the dead letters",
-        change.verb(),
-        args.ids.len(),
-        reasons.join(", ")
-    ))
 }

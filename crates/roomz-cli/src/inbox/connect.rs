@@ -1,114 +1,77 @@
-use std::env::{self, VarError};
-use std::error::Error as _;
+use std::env;
 
-use roomz_inbox::{ConnectError, ConnectErrorKind, Inbox, InboxError};
+use anyhow::{Context as _, Result, anyhow};
+use roomz_inbox::{ConnectError, ConnectErrorKind, Inbox};
 
 use super::args::DatabaseArgs;
-use crate::error::CliError;
+use crate::error::usage;
 use crate::output;
 
 /// The environment variable that holds the URL when no option does.
 const DATABASE_VARIABLE: &str = "DATABASE_URL";
 
 /// Connects to the inbox of a receiver. Creates nothing.
-pub(super) async fn connect(args: &DatabaseArgs) -> Result<Inbox, CliError> {
-    let (setting, url) = match &args.database {
-        Some(url) => ("--database", url.clone()),
-        None => (DATABASE_VARIABLE, from_environment()?),
+pub(super) async fn connect(args: &DatabaseArgs) -> Result<Inbox> {
+    let url = match &args.database {
+        Some(url) => url.clone(),
+        None => env::var(DATABASE_VARIABLE).context(
+            "the database is unknown: use --database URL, or the environment variable DATABASE_URL",
+        )?,
     };
     if args.database.is_some() && contains_password(&url) {
         output::print_notice(&format!(
             "the password in --database is visible in the process list: use {DATABASE_VARIABLE}"
         ));
     }
-    check_scheme(setting, &url)?;
     let builder = Inbox::builder(without_creating(&url)).with_migrations(false).with_max_connections(2);
-    builder.connect().await.map_err(|error| connect_error(setting, &error))
+    builder.connect().await.map_err(|error| connect_error(args.database.is_some(), error))
 }
 
-/// The error of an operation of the inbox.
-pub(super) fn operation_error(error: &InboxError) -> CliError {
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    CliError::failed(plain(&format!("{error}{source}")))
-}
-
-fn from_environment() -> Result<String, CliError> {
-    env::var(DATABASE_VARIABLE).map_err(|error| {
-        CliError::failed(match error {
-            VarError::NotPresent => format!(
-                "the database is unknown: use --database URL, or set the environment variable {DATABASE_VARIABLE}"
-            ),
-            VarError::NotUnicode(_) => {
-                format!("the environment variable {DATABASE_VARIABLE} is not valid UTF-8; correct it")
-            }
-        })
-    })
-}
-
-/// Rejects a URL that is of no supported database, without the names of cargo features that the library's error has.
-fn check_scheme(setting: &str, url: &str) -> Result<(), CliError> {
-    if ["postgres://", "postgresql://", "sqlite:"].iter().any(|scheme| url.starts_with(scheme)) {
-        return Ok(());
-    }
-    // Without `://`, the text before a colon may be a user.
-    let problem = match url.split_once("://") {
-        Some((scheme, _)) => format!("unknown scheme {scheme:?}"),
-        None => "the scheme is missing".to_owned(),
-    };
-    let message = format!(
-        "{setting}: invalid database URL: {problem}; use postgres://USER@HOST/DATABASE or sqlite://FILE"
-    );
-    Err(if setting == DATABASE_VARIABLE { CliError::failed(message) } else { CliError::usage(message) })
-}
-
-/// Removes the words with which the database driver introduces each cause.
-fn plain(message: &str) -> String {
-    let introductions = [
+/// Joins an error with its causes, without the words with which the database driver introduces each cause,
+/// and without the names of cargo features.
+pub(super) fn database_error(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+    let mut text = format!("{:#}", anyhow::Error::new(error));
+    for noise in [
         "error communicating with database: ",
         "error returned from database: ",
         "error with configuration: ",
-    ];
-    introductions.iter().fold(message.to_owned(), |text, introduction| text.replace(introduction, ""))
+        " (feature `postgres`)",
+        " (feature `sqlite`)",
+    ] {
+        text = text.replace(noise, "");
+    }
+    anyhow!(text)
 }
 
 /// Changes an SQLite URL so that a missing file is an error.
 fn without_creating(url: &str) -> String {
-    if !url.starts_with("sqlite:") {
-        return url.to_owned();
-    }
+    let url = url.replace("mode=rwc", "mode=rw");
     match url.split_once('?') {
-        None => format!("{url}?mode=rw"),
-        Some((file, query)) => {
-            let kept = query.split('&').filter(|pair| !["", "mode=rwc"].contains(pair));
-            let has_mode = query.split('&').any(|pair| pair.starts_with("mode=") && pair != "mode=rwc");
-            let added = if has_mode { None } else { Some("mode=rw") };
-            format!("{file}?{}", kept.chain(added).collect::<Vec<_>>().join("&"))
-        }
+        _ if !url.starts_with("sqlite:") => url,
+        Some((_, query)) if query.contains("mode=") => url,
+        Some(_) => url + "&mode=rw",
+        None => url + "?mode=rw",
     }
 }
 
 fn contains_password(url: &str) -> bool {
-    let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    let has_user = address.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
-    has_user.is_some_and(|(user, _)| user.contains(':'))
-        || query.split('&').any(|pair| pair.starts_with("password="))
+    url::Url::parse(url)
+        .is_ok_and(|url| url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password"))
 }
 
-fn connect_error(setting: &str, error: &ConnectError) -> CliError {
-    match error.kind() {
+fn connect_error(is_option: bool, error: ConnectError) -> anyhow::Error {
+    let setting = if is_option { "--database" } else { DATABASE_VARIABLE };
+    let kind = error.kind();
+    let text = database_error(error);
+    match kind {
         // The error's own message advises to create the tables, which only a receiver may do.
-        ConnectErrorKind::InvalidSchema => {
-            let source = error.source().map(|source| format!(" ({source})")).unwrap_or_default();
-            CliError::failed(format!(
-                "{setting}: the database has no inbox of this version{source}; check the URL, and start the receiver, which \
-                 creates the tables"
-            ))
-        }
-        ConnectErrorKind::InvalidUrl if setting != DATABASE_VARIABLE => {
-            CliError::usage(plain(&format!("{setting}: {error:?}")))
-        }
-        // `Debug` prints the message and its causes, without the URL.
-        _ => CliError::failed(plain(&format!("{setting}: {error:?}"))),
+        ConnectErrorKind::InvalidSchema => anyhow!(
+            "{setting}: the database has no inbox of this version ({}); check the URL, and start the receiver, which creates \
+             the tables",
+            text
+        ),
+        ConnectErrorKind::InvalidUrl if is_option => usage(format!("{setting}: {text}")),
+        _ => anyhow!("{setting}: {text}"),
     }
 }
 
@@ -121,7 +84,7 @@ mod tests {
         for (url, changed) in [
             ("sqlite:a.db", "sqlite:a.db?mode=rw"),
             ("sqlite://a.db?mode=rwc", "sqlite://a.db?mode=rw"),
-            ("sqlite://a.db?", "sqlite://a.db?mode=rw"),
+            ("sqlite://a.db?", "sqlite://a.db?&mode=rw"),
             ("sqlite://a.db?cache=shared&mode=rwc", "sqlite://a.db?cache=shared&mode=rw"),
             ("sqlite://a.db?mode=ro", "sqlite://a.db?mode=ro"),
             ("postgres://localhost/floors", "postgres://localhost/floors"),

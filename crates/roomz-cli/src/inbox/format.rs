@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Result;
 use roomz_inbox::{InboxEntry, InboxState};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::escape::{escape, escape_json, escape_truncated};
 use crate::event_text::describe;
 use crate::output::DIM_STYLE;
-use crate::saved_delivery::insert_bytes;
+use crate::saved_delivery::serialize_body;
 
 /// A longer error is cut in a list.
 const MAX_ERROR_CHARS: usize = 100;
@@ -75,17 +76,31 @@ pub(super) fn format_entry(entry: &InboxEntry) -> String {
     text
 }
 
+/// An event as a JSON object.
+#[derive(Serialize)]
+struct JsonEntry<'a> {
+    id: String,
+    namespace: &'a str,
+    state: &'a str,
+    received: String,
+    due: String,
+    attempts: u32,
+    error: Option<&'a str>,
+    #[serde(flatten, serialize_with = "serialize_body")]
+    body: &'a [u8],
+}
+
 /// Formats one event as a JSON object on one line.
-pub(super) fn format_json(entry: &InboxEntry) -> String {
-    let mut object = Map::from_iter([
-        ("id".to_owned(), json!(entry.key.id().to_string())),
-        ("namespace".to_owned(), json!(entry.key.namespace())),
-        ("state".to_owned(), json!(state_name(entry.state))),
-        ("received".to_owned(), json!(format!("{:.3}", entry.received))),
-        ("due".to_owned(), json!(format!("{:.3}", entry.due))),
-        ("attempts".to_owned(), json!(entry.attempts)),
-        ("error".to_owned(), json!(entry.error)),
-    ]);
-    insert_bytes(&mut object, "body", &entry.body);
-    escape_json(&Value::Object(object).to_string()) + "\n"
+pub(super) fn format_json(entry: &InboxEntry) -> Result<String> {
+    let object = JsonEntry {
+        id: entry.key.id().to_string(),
+        namespace: entry.key.namespace(),
+        state: state_name(entry.state),
+        received: format!("{:.3}", entry.received),
+        due: format!("{:.3}", entry.due),
+        attempts: entry.attempts,
+        error: entry.error.as_deref(),
+        body: &entry.body,
+    };
+    Ok(escape_json(&serde_json::to_string(&object)?) + "\n")
 }

@@ -1,23 +1,24 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use roomz_protocol::{Secrets, Timestamp};
 use roomz_webhook::{Rejection, RejectionKind};
 use tokio_util::sync::CancellationToken;
 
-use super::format::{format_delivery, format_json};
-use super::forward::{Forwarded, Forwarder, ReceiverAnswer};
-use super::responses::{empty_response, text_response};
+use super::format::{Check, format_delivery};
+use super::forward::{Forwarded, Forwarder};
 use super::save_file::SaveFile;
-use super::signature_check::SignatureCheck;
 use crate::client::TransportError;
 use crate::escape::escape_truncated;
-use crate::output;
 use crate::saved_delivery::SavedDelivery;
+use crate::{output, signature};
 
 /// Larger than the limit of a receiver (256 KiB by default), so that a body that it rejects can be saved.
 const MAX_BODY: usize = 1024 * 1024;
@@ -25,7 +26,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers, prints and saves the requests to `listen`.
-pub(super) struct Handler {
+pub(super) struct Receiver {
     /// `None` accepts every signature.
     pub(super) secrets: Option<Secrets>,
     /// The path that accepts deliveries.
@@ -34,60 +35,44 @@ pub(super) struct Handler {
     pub(super) status: Option<StatusCode>,
     /// Passes every delivery on; `None` answers it here.
     pub(super) forwarder: Option<Forwarder>,
-    pub(super) json: bool,
     pub(super) save_file: Option<Mutex<SaveFile>>,
     /// Cancelled when standard output is closed.
     pub(super) stop: CancellationToken,
 }
 
-impl Handler {
-    pub(super) async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let method = head.method.as_str();
-        if head.uri.path() != self.path {
-            self.print_rejected(method, &path, StatusCode::NOT_FOUND, &format!("not {}", self.path));
-            return text_response(
-                StatusCode::NOT_FOUND,
-                format!("not found: this receiver accepts deliveries at {}\n", self.path),
-            );
-        }
-        if head.method != Method::POST {
-            return self.reject(method, &path, RejectionKind::MethodNotAllowed, "not POST");
-        }
-        let body = match read_body(body).await {
-            Ok(body) => body,
-            Err((kind, cause)) => return self.reject(method, &path, kind, cause),
-        };
-        let check = SignatureCheck::new(self.secrets.as_ref(), &head.headers, &body);
-        let delivery = SavedDelivery {
-            received: format!("{:.3}", Timestamp::now()),
-            verified: check.is_verified(),
-            headers: SavedDelivery::select_headers(&head.headers),
-            method: head.method.clone(),
-            path,
-            body,
-        };
-        // A task of its own, so that a delivery is forwarded and printed also when the sender disconnects.
-        let handler = Arc::clone(self);
-        let task = async move { handler.handle_delivery(&delivery, &check, &head.headers).await };
-        tokio::spawn(task).await.unwrap_or_else(|_| empty_response(StatusCode::INTERNAL_SERVER_ERROR))
+pub(super) async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    if head.uri.path() != receiver.path {
+        let text = format!("not found: this receiver accepts deliveries at {}\n", receiver.path);
+        let reason = format!("not {}", receiver.path);
+        return receiver.reject(&head, (StatusCode::NOT_FOUND, text).into_response(), &reason);
     }
+    let body = match read_body(&head, body).await {
+        Ok(body) => body,
+        Err(kind) => return receiver.reject(&head, Rejection::new(kind).into_response(), kind.as_str()),
+    };
+    let secrets = receiver.secrets.as_ref();
+    let check = secrets.map(|secrets| signature::verify(secrets, &head.headers, &body));
+    let delivery = SavedDelivery {
+        received: format!("{:.3}", Timestamp::now()),
+        verified: check.as_ref().map(Result::is_ok),
+        headers: SavedDelivery::select_headers(&head.headers),
+        path: head.uri.to_string(),
+        body,
+    };
+    // A task of its own, so that a delivery is forwarded and printed also when the sender disconnects.
+    let task = async move { receiver.handle_delivery(&delivery, &check, head.headers).await };
+    tokio::spawn(task).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
 
-    async fn handle_delivery(
-        &self,
-        delivery: &SavedDelivery,
-        check: &SignatureCheck,
-        headers: &HeaderMap,
-    ) -> Response<Full<Bytes>> {
+impl Receiver {
+    async fn handle_delivery(&self, delivery: &SavedDelivery, check: &Check, headers: HeaderMap) -> Response {
         if let Some(file) = &self.save_file {
             let saved = file.lock().unwrap_or_else(PoisonError::into_inner).append(delivery);
             if let Err(error) = saved {
                 output::print_error(&format!("cannot save a delivery: {error}; check the free disk space"));
-                return text_response(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the delivery could not be saved\n".to_owned(),
-                );
+                return (StatusCode::INTERNAL_SERVER_ERROR, "the delivery could not be saved\n")
+                    .into_response();
             }
         }
         let (response, forwarded) = match &self.forwarder {
@@ -97,43 +82,27 @@ impl Handler {
                 (response, Some(forwarded))
             }
         };
-        let status = response.status();
-        if self.json {
-            self.print(&format_json(delivery, status, forwarded.as_ref()));
-        } else {
-            self.print(&format_delivery(delivery, check, status, forwarded.as_ref()));
-        }
+        self.print(&format_delivery(delivery, check, response.status(), forwarded));
         response
     }
 
     /// The answer without `--forward`.
-    fn own_answer(&self, check: &SignatureCheck) -> Response<Full<Bytes>> {
-        match (self.status, check.rejection()) {
-            (None, Some(rejection)) => Rejection::new(rejection).into_response(),
-            (status, _) => match status.unwrap_or(StatusCode::OK) {
-                status if status.is_success() => empty_response(status),
-                status => {
-                    text_response(status, "this status was set with `roomz listen --status`\n".to_owned())
-                }
-            },
+    fn own_answer(&self, check: &Check) -> Response {
+        match (self.status, check) {
+            (None, Some(Err(rejection))) => rejection.clone().into_response(),
+            (None, _) => StatusCode::OK.into_response(),
+            (Some(status), _) if status.is_success() => status.into_response(),
+            (Some(status), _) => {
+                (status, "this status was set with `roomz listen --status`\n").into_response()
+            }
         }
-    }
-
-    fn reject(&self, method: &str, path: &str, kind: RejectionKind, cause: &str) -> Response<Full<Bytes>> {
-        let rejection = Rejection::new(kind);
-        self.print_rejected(method, path, rejection.status(), cause);
-        rejection.into_response()
     }
 
     /// Prints a request that was rejected before its signature was verified.
-    fn print_rejected(&self, method: &str, path: &str, status: StatusCode, cause: &str) {
-        let line = format!("{method} {path} answered {} ({cause})", status.as_u16());
-        if self.json {
-            // With --json, standard output contains only deliveries.
-            output::print_notice(&line);
-        } else {
-            self.print(&format!("{}\n", escape_truncated(&line, 300)));
-        }
+    fn reject(&self, head: &Parts, response: Response, reason: &str) -> Response {
+        let line = format!("{} {} answered {} ({reason})", head.method, head.uri, response.status().as_u16());
+        self.print(&format!("{}\n", escape_truncated(&line, 300)));
+        response
     }
 
     /// Prints, and stops the server when standard output is closed.
@@ -148,26 +117,27 @@ impl Handler {
 async fn forward(
     forwarder: &Forwarder,
     delivery: &SavedDelivery,
-    headers: &HeaderMap,
-) -> (Response<Full<Bytes>>, Forwarded) {
+    headers: HeaderMap,
+) -> (Response, Forwarded) {
     match forwarder.forward(delivery, headers).await {
-        Ok(ReceiverAnswer { response, elapsed }) => (response, Forwarded::Answered(elapsed)),
-        Err(TransportError { cause, advice }) => {
+        Ok((response, elapsed)) => (response, Forwarded::Answered(elapsed)),
+        Err(TransportError { cause, advice, .. }) => {
             let address = forwarder.address();
             output::print_error(&format!("cannot forward a delivery to {address}: {cause}; {advice}"));
             let text = format!("`roomz listen --forward` got no answer from the receiver: {cause}\n");
-            (text_response(StatusCode::BAD_GATEWAY, text), Forwarded::Failed(cause))
+            ((StatusCode::BAD_GATEWAY, text).into_response(), Forwarded::Failed)
         }
     }
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, (RejectionKind, &'static str)> {
+async fn read_body(head: &Parts, body: Body) -> Result<Bytes, RejectionKind> {
+    if head.method != Method::POST {
+        return Err(RejectionKind::MethodNotAllowed);
+    }
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err((RejectionKind::BodyTooLarge, "the body is larger than 1 MiB"))
-        }
-        Ok(Err(_)) => Err((RejectionKind::BodyBroken, "the connection closed before the body was complete")),
-        Err(_) => Err((RejectionKind::BodyTimeout, "the body was not complete within 10 s")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RejectionKind::BodyTooLarge),
+        Ok(Err(_)) => Err(RejectionKind::BodyBroken),
+        Err(_) => Err(RejectionKind::BodyTimeout),
     }
 }

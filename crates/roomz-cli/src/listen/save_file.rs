@@ -2,7 +2,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use crate::error::CliError;
+use anyhow::{Result, anyhow};
+
 use crate::escape::escape_json;
 use crate::saved_delivery::SavedDelivery;
 
@@ -11,23 +12,23 @@ use crate::saved_delivery::SavedDelivery;
 pub(super) struct SaveFile(File);
 
 impl SaveFile {
-    pub(super) fn open(path: &Path) -> Result<Self, CliError> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         // Anybody who can read a saved delivery can replay it, so only the owner may read the file.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(path).and_then(|mut file| end_last_line(&mut file).map(|()| Self(file))).map_err(|error| {
-            CliError::failed(format!(
+            anyhow!(
                 "cannot write the file {}: {error}; check that its directory exists and that this user can write to it",
                 path.display()
-            ))
+            )
         })
     }
 
     pub(super) fn append(&mut self, delivery: &SavedDelivery) -> io::Result<()> {
         // The file may be printed on a terminal.
-        let line = escape_json(&delivery.to_json().to_string()) + "\n";
+        let line = escape_json(&serde_json::to_string(delivery)?) + "\n";
         self.0.write_all(line.as_bytes())
     }
 }

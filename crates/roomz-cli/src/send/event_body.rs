@@ -1,7 +1,6 @@
 use roomz_protocol::{Timestamp, Uuid, WorkspaceId};
 use serde_json::json;
 
-use super::event_ids::EventIds;
 use super::plan::PlannedEvent;
 use crate::args::SendArgs;
 
@@ -10,9 +9,6 @@ const DEFAULT_WORKSPACES: usize = 10;
 
 /// Builds the bodies of events with `format!`, because a JSON library takes longer than the signature.
 pub(super) struct EventBody {
-    ids: EventIds,
-    /// Replaces the ids of `ids`.
-    id: Option<String>,
     /// A JSON string with its quotes, like `statuses`.
     event_type: String,
     workspaces: Vec<WorkspaceId>,
@@ -31,7 +27,7 @@ impl EventBody {
             None => ["Busy", "Free"].map(|status| json!(status).to_string()).to_vec(),
         };
         let event_type = json!(args.event_type).to_string();
-        Self { ids: EventIds::random(), id: args.id.clone(), event_type, workspaces, statuses }
+        Self { event_type, workspaces, statuses }
     }
 
     pub(super) fn workspace_count(&self) -> usize {
@@ -39,7 +35,7 @@ impl EventBody {
     }
 
     pub(super) fn build(&self, event: &PlannedEvent) -> String {
-        let id = self.id.clone().unwrap_or_else(|| self.ids.get(event.number).to_string());
+        let id = event.id;
         let time = Timestamp::from_millisecond(event.timestamp_ms).unwrap_or_default();
         let workspace = self.workspaces.get(event.workspace).map(WorkspaceId::to_string).unwrap_or_default();
         // All workspaces have the same status in one round, and the next status in the next round.

@@ -1,24 +1,24 @@
-//! Plans the deliveries of `send` and their order: distinct events, duplicates, out-of-order events and forgeries.
+//! Plans the deliveries of `send` and their order: distinct events, duplicates, out-of-order events and
+//! forgeries.
 //!
-//! Memory use does not grow with the number of events. A duplicate is built and signed again from a [`PlannedEvent`],
-//! which determines its bytes; only the events that wait for their duplicate are kept.
+//! Memory use does not grow with the number of events. A duplicate is built and signed again from a
+//! [`PlannedEvent`], which determines its bytes; only the events that wait for their duplicate are kept.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
 
-use roomz_protocol::Timestamp;
+use roomz_protocol::{Timestamp, Uuid};
 
-use crate::deliver::report::PlannedCounts;
+use crate::deliver::PlannedCounts;
 
 /// A late duplicate is sent this many deliveries after the first one, or at the end.
 const LATE_DUPLICATE_DISTANCE: u64 = 100;
 
-/// The numbers that determine the bytes of an event.
+/// What determines the bytes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PlannedEvent {
     /// From 0; distinct.
     pub(super) number: u64,
+    pub(super) id: Uuid,
     /// Index in the list of workspaces.
     pub(super) workspace: usize,
     /// Unix time in milliseconds.
@@ -41,14 +41,9 @@ pub(super) struct PlanOptions {
 /// The deliveries of one run, produced one by one.
 #[derive(Debug)]
 pub(super) struct Plan {
-    options: PlanOptions,
     counts: PlannedCounts,
     out_of_order: u64,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
+    timestamp_ms: Option<i64>,
     /// Index of the next delivery.
     position: u64,
     /// Number of the next event or forgery.
@@ -58,7 +53,7 @@ struct State {
     forged_due: u64,
     out_of_order_due: u64,
     /// Events to send again, by the position at which they are due.
-    pending_duplicates: BinaryHeap<Reverse<(u64, PlannedEvent)>>,
+    pending_duplicates: BTreeSet<(u64, PlannedEvent)>,
     /// Duplicates scheduled so far.
     duplicates: u64,
     /// The timestamp of the last event of each workspace.
@@ -68,75 +63,41 @@ struct State {
 impl Plan {
     pub(super) fn new(options: PlanOptions) -> Self {
         let fraction_of_count = |fraction| fraction_of(options.count, fraction);
-        let counts = PlannedCounts {
-            events: options.count,
-            duplicates: fraction_of_count(options.duplicates),
-            forged: fraction_of_count(options.forged),
-            unverified: 0,
-        };
-        let state = State {
+        Self {
+            counts: PlannedCounts {
+                events: options.count,
+                duplicates: fraction_of_count(options.duplicates),
+                forged: fraction_of_count(options.forged),
+                unverified: 0,
+            },
+            out_of_order: fraction_of_count(options.out_of_order),
+            timestamp_ms: options.timestamp_ms,
             position: 0,
             next_number: 0,
             events: 0,
             forged_due: 0,
             out_of_order_due: 0,
-            pending_duplicates: BinaryHeap::new(),
+            pending_duplicates: BTreeSet::new(),
             duplicates: 0,
-            last_timestamps: vec![None; options.workspaces.max(1)],
-        };
-        let out_of_order = fraction_of_count(options.out_of_order);
-        Self { options, counts, out_of_order, state: Mutex::new(state) }
+            last_timestamps: vec![None; options.workspaces],
+        }
     }
 
     pub(super) fn counts(&self) -> PlannedCounts {
         self.counts
     }
 
-    /// Returns the next event to deliver.
-    pub(super) fn next(&self) -> Option<PlannedEvent> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = state.position;
-        state.position += 1;
-        let duplicate_is_due =
-            state.pending_duplicates.peek().is_some_and(|Reverse((due, _))| *due <= position);
-        if duplicate_is_due {
-            return state.pop_duplicate();
-        }
-        if state.forged_due > 0 {
-            state.forged_due -= 1;
-            return Some(self.new_event(&mut state, true));
-        }
-        if state.events == self.options.count {
-            return state.pop_duplicate();
-        }
-        let index = state.events;
-        state.events += 1;
-        let is_one_of = |selected| is_selected(index, selected, self.options.count);
-        state.forged_due += u64::from(is_one_of(self.counts.forged));
-        state.out_of_order_due += u64::from(is_one_of(self.out_of_order));
-        let event = self.new_event(&mut state, false);
-        if is_one_of(self.counts.duplicates) {
-            // Every other duplicate comes at once, while the first delivery may be in flight; the others come after
-            // the first delivery has been completed.
-            let distance = if state.duplicates.is_multiple_of(2) { 1 } else { LATE_DUPLICATE_DISTANCE };
-            state.duplicates += 1;
-            state.pending_duplicates.push(Reverse((position + distance, event)));
-        }
-        Some(event)
-    }
-
-    fn new_event(&self, state: &mut State, forged: bool) -> PlannedEvent {
-        let number = state.next_number;
-        state.next_number += 1;
-        let workspaces = state.last_timestamps.len();
-        let workspace = usize::try_from(number % workspaces as u64).unwrap_or_default();
-        let now = self.options.timestamp_ms.unwrap_or_else(|| Timestamp::now().as_millisecond());
+    fn new_event(&mut self, forged: bool) -> PlannedEvent {
+        let number = self.next_number;
+        self.next_number += 1;
+        let workspace = usize::try_from(number % self.last_timestamps.len() as u64).unwrap_or_default();
+        let now = self.timestamp_ms.unwrap_or_else(|| Timestamp::now().as_millisecond());
         let mut timestamp_ms = now;
-        if !forged && let Some(last) = state.last_timestamps.get_mut(workspace) {
+        if !forged && let Some(last) = self.last_timestamps.get_mut(workspace) {
             timestamp_ms = match *last {
                 // The first event of a workspace has no earlier event to be older than.
-                Some(previous) if state.out_of_order_due > 0 => {
-                    state.out_of_order_due -= 1;
+                Some(previous) if self.out_of_order_due > 0 => {
+                    self.out_of_order_due -= 1;
                     previous - 1
                 }
                 // If the clock was set back, `now` alone would make the event out of order.
@@ -145,13 +106,41 @@ impl Plan {
             };
             *last = Some(timestamp_ms);
         }
-        PlannedEvent { number, workspace, timestamp_ms, forged }
+        // Not `Uuid::new_v4`, which asks the operating system each time.
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        PlannedEvent { number, id, workspace, timestamp_ms, forged }
     }
 }
 
-impl State {
-    fn pop_duplicate(&mut self) -> Option<PlannedEvent> {
-        self.pending_duplicates.pop().map(|Reverse((_, event))| event)
+impl Iterator for Plan {
+    type Item = PlannedEvent;
+
+    fn next(&mut self) -> Option<PlannedEvent> {
+        let position = self.position;
+        self.position += 1;
+        let all_planned = self.events == self.counts.events && self.forged_due == 0;
+        if all_planned || self.pending_duplicates.first().is_some_and(|(due, _)| *due <= position) {
+            return self.pending_duplicates.pop_first().map(|(_, event)| event);
+        }
+        if self.forged_due > 0 {
+            self.forged_due -= 1;
+            return Some(self.new_event(true));
+        }
+        let index = self.events;
+        self.events += 1;
+        let is_one_of = |selected| is_selected(index, selected, self.counts.events);
+        let is_duplicated = is_one_of(self.counts.duplicates);
+        self.forged_due += u64::from(is_one_of(self.counts.forged));
+        self.out_of_order_due += u64::from(is_one_of(self.out_of_order));
+        let event = self.new_event(false);
+        if is_duplicated {
+            // Every other duplicate comes at once, while the first delivery may be in flight; the others come
+            // after the first delivery has been completed.
+            let distance = if self.duplicates.is_multiple_of(2) { 1 } else { LATE_DUPLICATE_DISTANCE };
+            self.duplicates += 1;
+            self.pending_duplicates.insert((position + distance, event));
+        }
+        Some(event)
     }
 }
 
@@ -185,8 +174,7 @@ mod tests {
     }
 
     fn all_events(options: PlanOptions) -> Vec<PlannedEvent> {
-        let plan = Plan::new(options);
-        std::iter::from_fn(|| plan.next()).collect()
+        Plan::new(options).collect()
     }
 
     #[test]
@@ -205,6 +193,9 @@ mod tests {
             assert!(times.values().all(|times| *times <= 2));
             let numbers: BTreeSet<_> = events.iter().map(|event| event.number).collect();
             assert_eq!(numbers.len() as u64, count + number, "each forgery has its own number");
+            let ids: BTreeSet<_> = events.iter().map(|event| event.id).collect();
+            assert_eq!(ids.len(), numbers.len());
+            assert!(ids.iter().all(|id| id.get_version_num() == 4));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Verifies a signature and finds out which common mistake explains a wrong one.
 //!
-//! For each mistake, the HMAC that the signer would have computed is compared with the given one in constant time. Only
-//! the name of the mistake is reported; a computed HMAC never leaves this module.
+//! For each mistake, the HMAC that the signer would have computed is compared with the given one in constant
+//! time. Only the name of the mistake is reported; a computed HMAC never leaves this module.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -9,79 +9,32 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use roomz_protocol::{Secret, Secrets, Signature};
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
-use zeroize::Zeroizing;
+use sha2::{Digest as _, Sha256, Sha512};
 
-use super::variants::{body_variants, decode_hex, secret_variants};
+use super::variants::{body_variants, secret_variants};
 
-/// Why a signature was rejected.
-#[derive(Debug)]
-pub(super) struct Diagnosis {
-    /// What is wrong with the encoding, then with the content.
-    pub(super) reasons: Vec<Reason>,
-}
-
-/// One mistake.
-#[derive(Debug)]
-pub(super) struct Reason {
-    /// Stable, for `--json`.
-    pub(super) name: &'static str,
-    /// What is wrong and what to do.
-    pub(super) text: String,
-}
-
-impl Diagnosis {
-    /// A diagnosis with one reason.
-    pub(super) fn new(name: &'static str, text: impl Into<String>) -> Self {
-        Self { reasons: vec![Reason::new(name, text)] }
-    }
-
-    pub(super) fn message(&self) -> String {
-        self.reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
-    }
-
-    pub(super) fn json(&self) -> Value {
-        self.reasons.iter().map(|reason| json!({ "reason": reason.name, "detail": reason.text })).collect()
-    }
-}
-
-impl Reason {
-    fn new(name: &'static str, text: impl Into<String>) -> Self {
-        Self { name, text: text.into() }
-    }
-}
-
-/// Verifies as a receiver does; diagnoses only a rejected signature.
+/// Verifies as a receiver does. The error says what is wrong with the encoding, then with the content, and
+/// what to do.
 pub(super) fn verify(
     secret: &Secret,
-    secret_bytes: impl FnOnce() -> Zeroizing<Vec<u8>>,
+    secret_bytes: &[u8],
     body: &[u8],
     signature: &[u8],
-) -> Result<(), Diagnosis> {
-    let mut reasons = Vec::new();
-    let decoded = match Signature::from_base64(signature) {
+) -> Result<(), String> {
+    let (encoding, given) = match Signature::from_base64(signature) {
         Ok(parsed) if Secrets::from(secret.clone()).verify(body, &parsed).is_ok() => return Ok(()),
-        Ok(_) => STANDARD.decode(signature).ok(),
+        Ok(_) => (None, STANDARD.decode(signature).ok()),
         Err(error) => match decode_leniently(signature) {
-            Some((reason, bytes)) => {
-                reasons.push(reason);
-                Some(bytes)
-            }
-            None => {
-                reasons.push(Reason::new("malformed", error.to_string()));
-                None
-            }
+            Some((problem, bytes)) => (Some(problem), Some(bytes)),
+            None => (Some(error.to_string()), None),
         },
     };
-    if let Some(decoded) = decoded {
-        reasons.extend(explain(&secret_bytes(), body, &decoded));
-    }
-    Err(Diagnosis { reasons })
+    let content = given.and_then(|given| explain(secret_bytes, body, &given));
+    Err([encoding, content].into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 /// Decodes encodings that a receiver rejects, and names the difference.
-fn decode_leniently(signature: &[u8]) -> Option<(Reason, Vec<u8>)> {
+fn decode_leniently(signature: &[u8]) -> Option<(String, Vec<u8>)> {
     let lenient = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true);
@@ -90,9 +43,9 @@ fn decode_leniently(signature: &[u8]) -> Option<(Reason, Vec<u8>)> {
     let trimmed = signature.trim_ascii();
     let core = trimmed.rsplit(|byte| b" :\"'".contains(byte)).find(|part| !part.is_empty())?;
     let core = core.strip_prefix(b"sha512=").or_else(|| core.strip_prefix(b"sha256=")).unwrap_or(core);
-    if let Some(bytes) = decode_hex(core) {
+    if let Ok(bytes) = hex::decode(core) {
         let text = format!("the signature is hexadecimal ({} characters): ROOMZ sends base64", core.len());
-        return Some((Reason::new("hex", text), bytes));
+        return Some((text, bytes));
     }
     if let Ok(bytes) = standard.decode(core) {
         return Some(explain_standard_base64(signature, core, bytes));
@@ -103,63 +56,55 @@ fn decode_leniently(signature: &[u8]) -> Option<(Reason, Vec<u8>)> {
     let text = format!(
         "the signature is URL-safe base64 (`-` and `_`{padding}): use the standard alphabet with `+` and `/`"
     );
-    Some((Reason::new("base64url", text), bytes))
+    Some((text, bytes))
 }
 
 /// Names what is wrong with a signature that contains standard base64.
-fn explain_standard_base64(signature: &[u8], core: &[u8], bytes: Vec<u8>) -> (Reason, Vec<u8>) {
-    if let Some(inner) = decode_hex(&bytes) {
+fn explain_standard_base64(signature: &[u8], core: &[u8], bytes: Vec<u8>) -> (String, Vec<u8>) {
+    if let Some(inner) = hex::decode(&bytes).ok().filter(|inner| !inner.is_empty()) {
         let text = "the signature is base64 of hexadecimal text: encode the bytes of the HMAC instead";
-        return (Reason::new("base64-of-hex", text), inner);
+        return (text.to_owned(), inner);
     }
-    let reason = if core.len() != signature.len() {
-        Reason::new(
-            "extra-characters",
-            "the signature has extra characters around it (white space, quotes, a prefix): use only the base64",
-        )
+    let text = if core.len() != signature.len() {
+        "the signature has extra characters around it (white space, quotes, a prefix): use only the base64"
     } else if bytes.len() != 64 {
         let text = format!(
             "the signature has {} bytes instead of the 64 of an HMAC-SHA512 ({} characters instead of 88)",
             bytes.len(),
             core.len()
         );
-        Reason::new("length", text)
+        return (text, bytes);
     } else if core.len() < 88 {
-        Reason::new("unpadded", "the signature has no padding: base64 of 64 bytes ends with `==`")
+        "the signature has no padding: base64 of 64 bytes ends with `==`"
     } else {
-        Reason::new(
-            "trailing-bits",
-            "the last character before the padding has unused bits that are not zero: the signature was modified",
-        )
+        "the last character before the padding has unused bits that are not zero: the signature was modified"
     };
-    (reason, bytes)
+    (text.to_owned(), bytes)
 }
 
 /// Finds the mistake that produces the given HMAC.
-fn explain(key: &[u8], body: &[u8], given: &[u8]) -> Option<Reason> {
+fn explain(key: &[u8], body: &[u8], given: &[u8]) -> Option<String> {
     if is_hmac::<Hmac<Sha512>>(key, body, given) {
-        return Some(Reason::new("encoding", "the HMAC is correct: only its encoding is wrong"));
-    }
-    if is_hmac::<Hmac<Sha256>>(key, body, given) {
-        return Some(Reason::new("sha256", "it was computed with SHA-256: ROOMZ signs with HMAC-SHA512"));
-    }
-    if is_hmac::<Hmac<Sha384>>(key, body, given) {
-        return Some(Reason::new("sha384", "it was computed with SHA-384: ROOMZ signs with HMAC-SHA512"));
+        return Some("the HMAC is correct: only its encoding is wrong".to_owned());
     }
     match given.len() {
         64 => Some(explain_sha512(key, body, given)),
-        32 => Some(Reason::new("digest", "32 bytes is the length of SHA-256: ROOMZ signs with HMAC-SHA512")),
-        20 => Some(Reason::new("digest", "20 bytes is the length of SHA-1: ROOMZ signs with HMAC-SHA512")),
+        32 if is_hmac::<Hmac<Sha256>>(key, body, given) => {
+            Some("it was computed with SHA-256: ROOMZ signs with HMAC-SHA512".to_owned())
+        }
+        20 => Some("20 bytes is the length of SHA-1: ROOMZ signs with HMAC-SHA512".to_owned()),
+        32 => Some("32 bytes is the length of SHA-256: ROOMZ signs with HMAC-SHA512".to_owned()),
+        48 => Some("48 bytes is the length of SHA-384: ROOMZ signs with HMAC-SHA512".to_owned()),
         _ => None,
     }
 }
 
-fn explain_sha512(key: &[u8], body: &[u8], given: &[u8]) -> Reason {
+fn explain_sha512(key: &[u8], body: &[u8], given: &[u8]) -> String {
     if is_hmac::<Hmac<Sha512>>(body, key, given) {
-        return Reason::new("swapped", "secret and body were swapped: the secret is the key of the HMAC");
+        return "secret and body were swapped: the secret is the key of the HMAC".to_owned();
     }
     if Sha512::digest(body).as_slice() == given || Sha512::digest([key, body].concat()).as_slice() == given {
-        return Reason::new("no-hmac", "it is a plain SHA-512, not an HMAC-SHA512");
+        return "it is a plain SHA-512, not an HMAC-SHA512".to_owned();
     }
     let (keys, bodies) = (secret_variants(key), body_variants(body));
     let single = keys.iter().map(|key| (Some(key), None)).chain(bodies.iter().map(|body| (None, Some(body))));
@@ -168,17 +113,13 @@ fn explain_sha512(key: &[u8], body: &[u8], given: &[u8]) -> Reason {
         let key = key_variant.map_or(key, |variant| variant.bytes.as_slice());
         let body = body_variant.map_or(body, |variant| variant.bytes.as_slice());
         if is_hmac::<Hmac<Sha512>>(key, body, given) {
-            let texts: Vec<_> =
-                [key_variant, body_variant].into_iter().flatten().map(|variant| variant.text).collect();
-            let name = key_variant.or(body_variant).map_or("mismatch", |variant| variant.name);
-            return Reason::new(name, texts.join(", and "));
+            let variants = [key_variant, body_variant].into_iter().flatten();
+            return variants.map(|variant| variant.text).collect::<Vec<_>>().join(", and ");
         }
     }
-    Reason::new(
-        "mismatch",
-        "the signature does not match the body, and no common mistake explains it: compare the secret with the one in \
-         ROOMZ, and use the raw body, before any code parses or changes it",
-    )
+    "the signature does not match the body, and no common mistake explains it: compare the secret with the one in ROOMZ, \
+     and use the raw body, before any code parses or changes it"
+        .to_owned()
 }
 
 fn is_hmac<M: Mac + KeyInit>(key: &[u8], body: &[u8], given: &[u8]) -> bool {

@@ -1,72 +1,58 @@
 //! Rewrites a JSON text as other programs would after parsing it.
-//!
-//! It works on the text, because a parser would lose the order of keys and the format of numbers.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// White space between tokens.
 #[derive(Clone, Copy)]
-pub(super) enum Layout {
-    /// No white space.
-    Compact,
-    /// One space after `,` and `:`, like Python's `json.dumps`.
-    Spaced,
+pub(super) struct Layout {
+    pub(super) comma: &'static str,
+    pub(super) colon: &'static str,
     /// One member per line, each level indented by this text.
-    Indented(&'static str),
-}
-
-/// How `/` is written in strings.
-#[derive(Clone, Copy)]
-pub(super) enum Slashes {
-    Keep,
-    /// `/` becomes `\/`, like PHP's `json_encode`.
-    Escape,
-    /// `\/` becomes `/`.
-    Unescape,
+    pub(super) indent: Option<&'static str>,
 }
 
 /// Returns the text in another layout, or `None` if it is not JSON.
-pub(super) fn reformat(json: &str, layout: Layout, slashes: Slashes) -> Option<String> {
-    serde_json::from_str::<Value>(json).ok()?;
-    let json = json.trim_matches([' ', '\t', '\r', '\n']);
+///
+/// It works on the text, because a parser would lose the order of keys and the format of numbers and strings.
+pub(super) fn reformat(json: &str, layout: Layout) -> Option<String> {
+    serde_json::from_str::<IgnoredAny>(json).ok()?;
     let mut output = String::with_capacity(json.len() * 2);
     let mut depth = 0_usize;
-    let mut characters = json.chars().peekable();
-    while let Some(character) = characters.next() {
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    let mut previous = ' ';
+    for character in json.chars() {
+        if is_in_string {
+            output.push(character);
+            is_in_string = is_escaped || character != '"';
+            is_escaped = character == '\\' && !is_escaped;
+            continue;
+        }
+        if character.is_ascii_whitespace() {
+            continue;
+        }
+        let (opened, closes) = (matches!(previous, '{' | '['), matches!(character, '}' | ']'));
+        depth -= usize::from(closes);
+        // An empty object or array stays on one line.
+        let breaks_line = if closes { !opened } else { opened || previous == ',' };
+        if let Some(indent) = layout.indent.filter(|_| breaks_line) {
+            output.push('\n');
+            output.push_str(&indent.repeat(depth));
+        }
         match character {
-            ' ' | '\t' | '\r' | '\n' => {}
-            '"' => copy_string(&mut characters, slashes, &mut output),
-            '{' | '[' => {
-                output.push(character);
-                while characters.next_if(|next| next.is_ascii_whitespace()).is_some() {}
-                // An empty object or array stays on one line.
-                if let Some(close) = characters.next_if(|next| matches!(next, '}' | ']')) {
-                    output.push(close);
-                } else {
-                    depth += 1;
-                    break_line(&mut output, layout, depth);
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                break_line(&mut output, layout, depth);
-                output.push(character);
-            }
-            ',' => {
-                output.push(',');
-                match layout {
-                    Layout::Spaced => output.push(' '),
-                    _ => break_line(&mut output, layout, depth),
-                }
-            }
-            ':' => output.push_str(if matches!(layout, Layout::Compact) { ":" } else { ": " }),
+            ',' => output.push_str(layout.comma),
+            ':' => output.push_str(layout.colon),
             other => output.push(other),
         }
+        depth += usize::from(matches!(character, '{' | '['));
+        is_in_string = character == '"';
+        previous = character;
     }
     Some(output)
 }
 
-/// Returns the text with the keys of every object in alphabetical order, compact, or `None` if it is not JSON.
+/// Returns the text with the keys of every object in alphabetical order, compact, or `None` if it is not
+/// JSON.
 pub(super) fn sort_keys(json: &str) -> Option<String> {
     let mut value: Value = serde_json::from_str(json).ok()?;
     // Needed only if another crate enables the feature `preserve_order` of `serde_json`.
@@ -74,63 +60,46 @@ pub(super) fn sort_keys(json: &str) -> Option<String> {
     Some(value.to_string())
 }
 
-/// Copies a string up to its closing quote. The opening quote is already consumed.
-fn copy_string(characters: &mut impl Iterator<Item = char>, slashes: Slashes, output: &mut String) {
-    output.push('"');
-    while let Some(character) = characters.next() {
-        match (character, slashes) {
-            ('"', _) => break,
-            ('/', Slashes::Escape) => output.push_str("\\/"),
-            ('\\', _) => match (characters.next(), slashes) {
-                (Some('/'), Slashes::Unescape) => output.push('/'),
-                (Some(escaped), _) => output.extend(['\\', escaped]),
-                (None, _) => {}
-            },
-            _ => output.push(character),
-        }
-    }
-    output.push('"');
-}
-
-/// Starts a new line in an indented layout; does nothing in the other layouts.
-fn break_line(output: &mut String, layout: Layout, depth: usize) {
-    if let Layout::Indented(indent) = layout {
-        output.push('\n');
-        output.extend(std::iter::repeat_n(indent, depth));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const COMPACT: &str = r#"{"b":1.50,"a":[{"x":"a, b: \"c\" {} \\"},{},[]],"c":{}}"#;
+    const COMPACT: Layout = Layout { comma: ",", colon: ":", indent: None };
+    const INDENTED: Layout = Layout { comma: ",", colon: ": ", indent: Some("  ") };
+    const JSON: &str = r#"{"b":1.50,"a":[{"x":"a, b: \"c\" {} \\"},{},[]],"c":{}}"#;
 
     #[test]
     fn layouts_convert_to_each_other() {
-        for layout in [Layout::Indented("  "), Layout::Indented("\t"), Layout::Spaced, Layout::Compact] {
-            let other = reformat(COMPACT, layout, Slashes::Keep).unwrap();
-            assert_eq!(reformat(&other, Layout::Compact, Slashes::Keep).unwrap(), COMPACT, "{other}");
+        let (tabs, spaced) =
+            (Layout { indent: Some("\t"), ..INDENTED }, Layout { comma: ", ", indent: None, ..INDENTED });
+        for layout in [INDENTED, tabs, spaced, COMPACT] {
+            let other = reformat(JSON, layout).unwrap();
+            assert_eq!(reformat(&other, COMPACT).unwrap(), JSON, "{other}");
         }
+        assert_eq!(reformat(r#"{"a":[1,{}]}"#, spaced).unwrap(), r#"{"a": [1, {}]}"#);
     }
 
     #[test]
     fn indented_equals_serde_json_pretty() {
         let value: Value = serde_json::from_str(r#"{"a":[1,{"b":"c"}],"d":{"e":[]}}"#).unwrap();
-        let indented = reformat(&value.to_string(), Layout::Indented("  "), Slashes::Keep).unwrap();
+        let indented = reformat(&value.to_string(), INDENTED).unwrap();
         assert_eq!(indented, serde_json::to_string_pretty(&value).unwrap());
     }
 
+    /// `serde_json::Value` refuses these.
     #[test]
-    fn slashes_change_only_in_strings() {
-        let escaped = reformat(r#"{"a":"b/c\n"}"#, Layout::Compact, Slashes::Escape).unwrap();
-        assert_eq!(escaped, r#"{"a":"b\/c\n"}"#);
-        assert_eq!(reformat(&escaped, Layout::Compact, Slashes::Unescape).unwrap(), r#"{"a":"b/c\n"}"#);
+    fn any_number_and_depth_is_reformatted() {
+        for json in
+            [r#"{"a":1e999}"#.to_owned(), r#"{"a":"\ud800"}"#.to_owned(), "[".repeat(200) + &"]".repeat(200)]
+        {
+            assert_eq!(reformat(&json, COMPACT).unwrap(), json);
+        }
     }
 
     #[test]
     fn invalid_json_has_no_other_form() {
-        assert!(reformat("{", Layout::Compact, Slashes::Keep).is_none());
-        assert!(sort_keys("x").is_none());
+        for json in ["{", "x", "}", "{}}", ""] {
+            assert!(reformat(json, COMPACT).is_none() && sort_keys(json).is_none(), "{json}");
+        }
     }
 }

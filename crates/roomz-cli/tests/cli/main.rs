@@ -10,6 +10,7 @@ mod inbox;
 mod inbox_database;
 mod listen;
 mod output;
+mod proxy;
 mod replay;
 mod replay_select;
 mod retry;

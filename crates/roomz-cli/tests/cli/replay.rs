@@ -121,8 +121,7 @@ fn ignores_saved_connection_headers() {
     let line = |name: &str, value: &str| {
         let headers =
             serde_json::json!([{ "name": name, "value": value }, { "name": "x-mine", "value": "kept" }]);
-        serde_json::json!({ "received": "", "method": "POST", "path": "/", "headers": headers, "body": "{}" })
-            .to_string()
+        serde_json::json!({ "received": "", "path": "/", "headers": headers, "body": "{}" }).to_string()
     };
     let headers = [
         ("content-length", "999"),

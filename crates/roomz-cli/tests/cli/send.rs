@@ -77,17 +77,7 @@ fn sends_additional_forged_deliveries() {
 #[test]
 fn accepted_forgery_fails_without_retry() {
     let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
-    let output = run_with_secret(&[
-        "send",
-        &receiver.url,
-        "--count",
-        "4",
-        "--forged",
-        "0.5",
-        "--retry",
-        "--backoff",
-        "0",
-    ]);
+    let output = run_with_secret(&["send", &receiver.url, "--count", "4", "--forged", "0.5", "--retry"]);
     output.assert_fails(1, &["2 of 6 deliveries", "2 × 200 to a forged delivery", "must answer 401"]);
     assert_eq!((output.row("forged, accepted"), receiver.requests().len()), (2, 6));
 }
@@ -138,12 +128,9 @@ fn json_has_same_numbers_as_table() {
     ] {
         assert_eq!(json[member], number, "{member}");
     }
-    assert_eq!(
-        json["rejected"],
-        serde_json::json!([{ "status": 401, "reason": "signature-mismatch", "count": 2 }])
-    );
+    assert_eq!(json["rejected"], serde_json::json!({ "401 signature-mismatch": 2 }));
     assert_eq!(json["forged"], serde_json::json!({ "sent": 2, "rejected": 2, "accepted": 0 }));
-    assert_eq!(json["connection_errors"], serde_json::json!([]));
+    assert_eq!(json["connection_errors"], serde_json::json!({}));
     let latency = ["p50", "p90", "p99", "max"].map(|name| json["latency_ms"][name].as_f64().unwrap());
     assert!(latency.is_sorted() && latency[0] > 0.0, "{latency:?}");
     let (rate, seconds) = (json["rate"].as_f64().unwrap(), json["seconds"].as_f64().unwrap());
@@ -153,16 +140,17 @@ fn json_has_same_numbers_as_table() {
 #[test]
 fn event_has_values_of_options() {
     let receiver = TestReceiver::with_layer();
-    let (id, workspace) = ("{E6AE112E-2af3-4d72-894b-03435d7afde4}", "5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5");
-    let event = ["--id", id, "--workspace", workspace, "--status", "A\"way", "--type", "x.\u{1b}y"];
+    let workspace = "5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5";
+    let event = ["--workspace", workspace, "--status", "A\"way", "--type", "x.\u{1b}y"];
     let arguments =
         [&["send", &receiver.url, "--timestamp", "2024-05-21T10:22:32.452+02:00"], &event[..]].concat();
     run_with_secret(&arguments).assert_succeeds();
+    let sent = receiver.requests()[0].json();
     let expected = serde_json::json!({
-        "id": id, "type": "x.\u{1b}y", "timestamp": "2024-05-21T08:22:32.452Z", "apiVersion": "1.0",
+        "id": sent["id"], "type": "x.\u{1b}y", "timestamp": "2024-05-21T08:22:32.452Z", "apiVersion": "1.0",
         "data": { "workspaceId": workspace, "presenceStatus": "A\"way" },
     });
-    assert_eq!(receiver.requests()[0].json(), expected);
+    assert_eq!(sent, expected);
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub(crate) struct RunOutput {
 }
 
 impl RunOutput {
-    /// Asserts that the program failed with this code and one line on standard error that contains these parts.
+    /// Asserts that the program failed with this code and one line on standard error that contains these
+    /// parts.
     #[track_caller]
     pub(crate) fn assert_fails(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");

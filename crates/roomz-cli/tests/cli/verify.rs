@@ -1,7 +1,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::support::{RunOutput, TestDir, run};
 
@@ -27,10 +27,6 @@ fn verify_with(secret: &str, body: impl AsRef<[u8]>, signature: &str) -> RunOutp
     for canary in [STANDARD.encode(&correct), hex(&correct), secret.to_owned()] {
         assert!(!output.stdout.contains(&canary) && !output.stderr.contains(&canary), "{output:?}");
     }
-    let json = run(&["verify", "--json", "--secret-file", &key, "--signature", signature, &file]);
-    assert_eq!((json.code, json.json()["valid"].as_bool()), (output.code, Some(output.code == 0)));
-    assert_eq!(json.stderr, output.stderr);
-    assert!(!json.stdout.contains(&STANDARD.encode(&correct)) && !json.stdout.contains(&hex(&correct)));
     output
 }
 
@@ -114,12 +110,9 @@ fn reports_wrong_hash() {
     let sha256 = sha256.finalize().into_bytes();
     verify(BODY, &STANDARD.encode(sha256)).assert_fails(1, &["32 bytes", "computed with SHA-256"]);
     verify(BODY, &format!("sha256={}", hex(&sha256))).assert_fails(1, &["computed with SHA-256"]);
-    let mut sha384 = Hmac::<Sha384>::new_from_slice(SECRET.as_bytes()).unwrap();
-    sha384.update(BODY.as_bytes());
-    verify(BODY, &STANDARD.encode(sha384.finalize().into_bytes()))
-        .assert_fails(1, &["computed with SHA-384"]);
-    verify(BODY, &STANDARD.encode([7; 32])).assert_fails(1, &["the length of SHA-256"]);
-    verify(BODY, &STANDARD.encode([7; 20])).assert_fails(1, &["the length of SHA-1"]);
+    for (length, hash) in [(20, "SHA-1"), (32, "SHA-256"), (48, "SHA-384")] {
+        verify(BODY, &STANDARD.encode(vec![7; length])).assert_fails(1, &["the length of ", hash]);
+    }
     verify(BODY, &STANDARD.encode(Sha512::digest(BODY))).assert_fails(1, &["not an HMAC"]);
     verify(BODY, &STANDARD.encode(sha512(BODY, SECRET))).assert_fails(1, &["swapped"]);
 }

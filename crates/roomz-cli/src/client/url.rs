@@ -1,0 +1,114 @@
+//! The URL of the receiver.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Result;
+use reqwest::Url;
+
+use crate::error::usage;
+use crate::escape::escape_truncated;
+
+pub(crate) fn parse_url(text: &str) -> Result<Url> {
+    try_parse(text).map_err(|problem| {
+        // The message shows no query and no user information: they may contain a token or a password.
+        let end: &[char] = if text.contains('@') { &[':', '?', '@'] } else { &['?'] };
+        let start = escape_truncated(text.split(end).next().unwrap_or_default(), 200);
+        usage(format!("invalid URL \"{start}\": {problem}; example: http://127.0.0.1:3000/webhooks/roomz"))
+    })
+}
+
+fn try_parse(text: &str) -> Result<Url, String> {
+    if let Some(character) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("it contains the character {character:?}; remove it, or encode it, such as %20"));
+    }
+    let is_http = |url: &Url| ["http", "https"].contains(&url.scheme());
+    let url = match Url::parse(text) {
+        Ok(url) if is_http(&url) => url,
+        // `localhost:3000` has the scheme `localhost`.
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            return Err("it does not begin with http:// or https://".to_owned());
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it contains a user or a password, which ROOMZ does not send; remove it".to_owned());
+    }
+    if url.port() == Some(0) {
+        return Err("port 0 cannot be connected to".to_owned());
+    }
+    Ok(url)
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    ip(url).map_or(url.host_str() == Some("localhost"), |ip| ip.is_loopback())
+}
+
+/// Whether the URL leads to a listener on this address, as far as the URL shows it.
+pub(crate) fn leads_to(url: &Url, address: SocketAddr) -> bool {
+    let listener = address.ip();
+    let is_same_host = match ip(url) {
+        Some(ip) if !listener.is_unspecified() => ip == listener,
+        _ => is_loopback(url) && (listener.is_loopback() || listener.is_unspecified()),
+    };
+    is_same_host && url.port_or_known_default() == Some(address.port())
+}
+
+fn ip(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_matches(['[', ']']).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detects_own_address() {
+        for (url, address, is_own) in [
+            ("http://localhost:3000/", "127.0.0.1:3000", true),
+            ("http://127.0.0.1:3000/", "0.0.0.0:3000", true),
+            ("http://[::1]:3000/", "[::1]:3000", true),
+            ("http://localhost:3001/", "127.0.0.1:3000", false),
+            ("http://192.0.2.1:3000/", "127.0.0.1:3000", false),
+            ("http://192.0.2.1:3000/", "0.0.0.0:3000", false),
+            ("http://127.0.0.1:3000/", "[::1]:3000", false),
+            ("http://localhost/", "127.0.0.1:80", true),
+        ] {
+            let parsed = parse_url(url).unwrap();
+            assert_eq!(leads_to(&parsed, address.parse().unwrap()), is_own, "{url} {address}");
+        }
+    }
+
+    #[test]
+    fn detects_loopback() {
+        for (url, expected) in [
+            ("http://localhost:3000/", true),
+            ("https://127.0.0.2/", true),
+            ("http://[::1]/", true),
+            ("http://localhost.example/", false),
+            ("http://10.0.0.1/", false),
+        ] {
+            assert_eq!(is_loopback(&parse_url(url).unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn url_error_names_problem_but_no_password() {
+        for (url, problem) in [
+            ("localhost:3000/x", "does not begin with http://"),
+            ("ftp://h/x", "does not begin with http://"),
+            ("ftp://h/?token=canary", "does not begin with http://"),
+            ("", "does not begin with http://"),
+            ("http://", "empty host"),
+            ("http://[::1", "invalid IPv6 address"),
+            ("http://h:99999/", "invalid port number"),
+            ("http://h:0/", "port 0"),
+            ("http://a b/", "contains the character ' '"),
+            ("http://%zz/", "domain"),
+            ("http://user:canary@h/", "contains a user"),
+            ("http://canary@h/", "contains a user"),
+        ] {
+            let message = parse_url(url).unwrap_err().to_string();
+            assert!(message.contains(problem) && !message.contains("canary"), "{url}: {message}");
+        }
+    }
+}
