@@ -1,7 +1,5 @@
 //! How attempts end: errors, panics, timeouts, crashes, and their backoff and limits.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;

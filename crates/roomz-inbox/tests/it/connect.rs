@@ -1,7 +1,5 @@
 //! How connecting fails, existing pools, and poolers.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::time::Duration;
 
 use crate::support::{TestDatabase, WAIT, deliver, deliver_new, gated_worker, on_both, wait_for};

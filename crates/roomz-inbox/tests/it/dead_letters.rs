@@ -1,7 +1,5 @@
 //! Dead letters, the operations on them, and what is kept for how long.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::time::Duration;
 
 use crate::support::{

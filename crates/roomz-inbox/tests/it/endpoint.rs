@@ -1,12 +1,5 @@
 //! The answers of the endpoint: new, duplicate, full, unavailable.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test may panic in its helpers"
-)]
-
 use std::sync::Arc;
 use std::time::Duration;
 

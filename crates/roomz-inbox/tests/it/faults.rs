@@ -1,12 +1,5 @@
 //! The inbox with a database that is silent, suspended or restarted, with bad plans, and outside of a runtime.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test may panic in its helpers"
-)]
-
 use std::time::Duration;
 
 use crate::support::{

@@ -1,12 +1,5 @@
 //! The path of an event through the inbox, on both databases.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test may panic in its helpers"
-)]
-
 use std::sync::Arc;
 
 use crate::support::{

@@ -1,7 +1,5 @@
 //! Leases, on both databases.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::collections::HashSet;
 use std::time::Duration;
 

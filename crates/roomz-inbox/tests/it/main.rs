@@ -1,5 +1,13 @@
 //! The inbox on real databases.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic in its helpers"
+)]
+
 mod attempts;
 mod connect;
 mod dead_letters;

@@ -1,7 +1,6 @@
 //! The metrics of the inbox. The only test of its process, because the recorder is global.
 
 #![cfg(feature = "metrics")]
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

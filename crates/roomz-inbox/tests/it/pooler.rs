@@ -1,7 +1,5 @@
 //! The inbox behind PgBouncer, which can execute the transactions of one client in several sessions of the server.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! What a worker does with its events when it stops.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;

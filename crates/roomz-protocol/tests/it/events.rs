@@ -1,7 +1,5 @@
 //! Events: the published example, the accepted spellings, and what is rejected.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // Clippy allows these only inside `#[test]` functions.
-
 use proptest::prelude::*;
 use roomz_protocol::testing::TestEvent;
 use roomz_protocol::{

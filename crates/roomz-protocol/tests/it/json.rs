@@ -1,7 +1,6 @@
 //! The JSON form of events and their parts, with the feature `serde`.
 
 #![cfg(feature = "serde")]
-#![allow(clippy::unwrap_used)] // Clippy allows this only inside `#[test]` functions.
 
 use std::collections::HashMap;
 use std::fmt::Debug;

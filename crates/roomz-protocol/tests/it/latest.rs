@@ -1,7 +1,5 @@
 //! `Latest` keeps the newest value for any order of arrival and any number of duplicates.
 
-#![allow(clippy::unwrap_used)] // Clippy allows this only inside `#[test]` functions.
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use roomz_protocol::{EventId, Latest, LatestOutcome, Timestamp, Uuid};

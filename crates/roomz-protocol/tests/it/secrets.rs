@@ -1,7 +1,5 @@
 //! Secrets: which ones are rejected, and that none is printed.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // Clippy allows these only inside `#[test]` functions.
-
 use std::error::Error as _;
 use std::fs;
 

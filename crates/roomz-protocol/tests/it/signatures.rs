@@ -1,7 +1,5 @@
 //! Signatures: one valid encoding, and the body and secret that they match.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // Clippy allows these only inside `#[test]` functions.
-
 use proptest::prelude::*;
 use roomz_protocol::{Secret, Secrets, Signature, SignatureError};
 

@@ -1,7 +1,5 @@
 //! What a store connects to, and how connecting fails.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::time::Duration;
 
 use roomz_redis::{ConnectErrorKind, RedisStore};

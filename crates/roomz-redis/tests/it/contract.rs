@@ -1,7 +1,5 @@
 //! The store contract on a real server, a cluster, and a master with sentinels.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use roomz_redis::RedisStore;
 use roomz_tests::{redis_cluster_url_or_skip, redis_sentinel_url_or_skip, redis_url_or_skip, rounds};
 use roomz_webhook::testing::StoreUnderTest;

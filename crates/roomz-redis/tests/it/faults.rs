@@ -1,7 +1,5 @@
 //! The whole layer with a real server that is stopped, killed, restarted, full, or demoted.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::time::{Duration, Instant};
 
 use axum::body::Body;

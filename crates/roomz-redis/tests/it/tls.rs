@@ -1,7 +1,6 @@
 //! TLS with the certificate of a private authority, on one server, in a cluster, and with sentinels.
 
 #![cfg(feature = "tls")]
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 use roomz_redis::{ConnectErrorKind, RedisStore};
 use roomz_tests::{Authority, RedisCluster, RedisSentinels, Server};

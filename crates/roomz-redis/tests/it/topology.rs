@@ -1,7 +1,5 @@
 //! Redirections, lost replies and failures of masters, in a Redis Cluster and with Redis Sentinels.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::time::{Duration, Instant};
 
 use roomz_redis::RedisStore;

@@ -1,7 +1,5 @@
 //! A batch gives each caller the outcome that the same operation has alone.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::time::Duration;
 
 use crate::support::{random_hex, sqlite_url};

@@ -1,7 +1,5 @@
 //! A failing server gets a bounded number of connections, and one slow operation does not delay the others.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,5 @@
 //! How connecting fails, poolers, and existing pools.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::time::Duration;
 
 use crate::support::{connect_error, new_database, random_hex, sqlite_url};

@@ -1,7 +1,5 @@
 //! The store contract on a PostgreSQL server, on an SQLite file, and on an SQLite pool of the application.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::sync::OnceLock;
 use std::time::Duration;
 

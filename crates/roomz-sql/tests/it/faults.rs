@@ -1,7 +1,5 @@
 //! The store with a server that restarts, hangs, or becomes read-only. The workspace's `tests` cover the whole receiver.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::time::{Duration, Instant};
 
 use crate::support::{random_hex, sqlite_url};

@@ -1,5 +1,7 @@
 //! Claims and presence in real databases.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic in its helpers")]
+
 mod batches;
 mod bounds;
 mod connect;

@@ -1,7 +1,5 @@
 //! How the tables are created, compared and updated.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

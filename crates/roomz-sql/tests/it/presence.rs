@@ -1,7 +1,5 @@
 //! The latest presence of each workspace, and its changes.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,5 @@
 //! Purging deletes all expired claims and nothing else, also while they are claimed again.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! TLS to PostgreSQL with the certificate of a private authority.
 
 #![cfg(feature = "tls")]
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 use std::time::Duration;
 

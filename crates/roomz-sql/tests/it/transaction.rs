@@ -1,7 +1,5 @@
 //! A handler completes its event in the transaction of its effect.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
-
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

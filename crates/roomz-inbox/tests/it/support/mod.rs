@@ -1,5 +1,3 @@
-#![allow(clippy::panic, reason = "a handler of a test panics")]
-
 mod calls;
 mod database;
 
