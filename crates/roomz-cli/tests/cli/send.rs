@@ -238,6 +238,8 @@ fn too_many_open_files_gets_advice() {
     let mut bash = std::process::Command::new("bash");
     let output = run_command(bash.args(["-c", &script]).env("ROOMZ_WEBHOOK_SECRET", SECRET), b"");
     output.assert_fails(1, &["Too many open files", "raise `ulimit -n`, or lower --connections"]);
+    // The first connection was open, so the others do not end the run.
+    assert_eq!(output.row("sent"), 100);
 }
 
 #[test]
