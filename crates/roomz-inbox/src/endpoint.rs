@@ -15,7 +15,8 @@ use crate::error::InboxErrorKind;
 /// The pause that a 503 asks for, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// The service behind the webhook layer that adds each event to the inbox. See [`Inbox::endpoint`](crate::Inbox::endpoint).
+/// The service behind the webhook layer that adds each event to the inbox. See
+/// [`Inbox::endpoint`](crate::Inbox::endpoint).
 #[derive(Clone, Debug)]
 pub struct Endpoint(pub(crate) Admission);
 

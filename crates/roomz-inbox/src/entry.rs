@@ -32,7 +32,8 @@ pub struct InboxEntry {
     pub state: InboxState,
     /// When the event arrived.
     pub received: Timestamp,
-    /// Waiting: when the next attempt is due. Running: when the lease ends. Done or dead: when the entry is deleted.
+    /// Waiting: when the next attempt is due. Running: when the lease ends. Done or dead: when the entry is
+    /// deleted.
     pub due: Timestamp,
     /// The number of attempts.
     pub attempts: u32,

@@ -23,9 +23,9 @@ use crate::worker::WorkerBuilder;
 
 /// A durable queue of webhook events in PostgreSQL or SQLite.
 ///
-/// Create one with [`connect`](Self::connect). Put its [`endpoint`](Self::endpoint) behind the webhook layer, and run the events
-/// with a [`worker`](Self::worker), in this process or in others. A clone shares the connections, which belong to the tokio
-/// runtime that called `connect`.
+/// Create one with [`connect`](Self::connect). Put its [`endpoint`](Self::endpoint) behind the webhook layer,
+/// and run the events with a [`worker`](Self::worker), in this process or in others. A clone shares the
+/// connections, which belong to the tokio runtime that called `connect`.
 #[derive(Clone)]
 pub struct Inbox {
     events: Events,
@@ -57,7 +57,8 @@ pub struct InboxBuilder {
 }
 
 impl Inbox {
-    /// Connects to a database with the default settings: a URL, a `sqlx::PgPool`, or a `sqlx::SqlitePool` (see [`Database`]).
+    /// Connects to a database with the default settings: a URL, a `sqlx::PgPool`, or a `sqlx::SqlitePool`
+    /// (see [`Database`]).
     ///
     /// ```no_run
     /// use roomz_inbox::Inbox;
@@ -136,7 +137,8 @@ impl Inbox {
         self.admission.enqueue(delivery.claim_key(), delivery.body()).await
     }
 
-    /// Creates a worker that runs each event with this service: a `tower::Service`, or an `async fn` in `tower::service_fn`.
+    /// Creates a worker that runs each event with this service: a `tower::Service`, or an `async fn` in
+    /// `tower::service_fn`.
     ///
     /// `Job<WorkspacePresenceChanged>` receives events of that type only; others become dead letters.
     /// `Job<EventData>` receives all events.
@@ -165,7 +167,8 @@ impl Inbox {
         WorkerBuilder::new(self.events.clone(), service)
     }
 
-    /// Returns up to `limit` events in this state. Dead letters: the oldest first. Others: those that are due first.
+    /// Returns up to `limit` events in this state. Dead letters: the oldest first. Others: those that are due
+    /// first.
     ///
     /// ```no_run
     /// # async fn list(inbox: &roomz_inbox::Inbox) -> Result<(), roomz_inbox::InboxError> {
@@ -229,7 +232,8 @@ impl Inbox {
         Ok(self.events.queue.get(key).await?)
     }
 
-    /// Makes a dead letter available again, with all its attempts. Returns false if there is no such dead letter.
+    /// Makes a dead letter available again, with all its attempts. Returns false if there is no such dead
+    /// letter.
     ///
     /// The worker's [maximum age](WorkerBuilder::with_max_age) does not apply to it any more.
     ///
@@ -251,8 +255,8 @@ impl Inbox {
         Ok(retried)
     }
 
-    /// Discards a dead letter. Its id is still known as a duplicate for the retention. Returns false if there is no such dead
-    /// letter.
+    /// Discards a dead letter. Its id is still known as a duplicate for the retention. Returns false if there
+    /// is no such dead letter.
     ///
     /// ```no_run
     /// # async fn discard(inbox: &roomz_inbox::Inbox, dead: roomz_inbox::InboxEntry) -> Result<(), roomz_inbox::InboxError> {
@@ -290,7 +294,8 @@ impl Inbox {
 
 impl InboxBuilder {
     /// Sets whether `connect` creates missing tables. Default: `true`. The scripts are
-    /// [`POSTGRES_MIGRATIONS`](roomz_sql::POSTGRES_MIGRATIONS) and [`SQLITE_MIGRATIONS`](roomz_sql::SQLITE_MIGRATIONS).
+    /// [`POSTGRES_MIGRATIONS`](roomz_sql::POSTGRES_MIGRATIONS) and
+    /// [`SQLITE_MIGRATIONS`](roomz_sql::SQLITE_MIGRATIONS).
     pub const fn with_migrations(mut self, migrate: bool) -> Self {
         self.settings.migrations = migrate;
         self
@@ -298,8 +303,9 @@ impl InboxBuilder {
 
     /// Sets the maximum number of connections to PostgreSQL. Default: 13. Fewer than 3 count as 3.
     ///
-    /// Two of them are for the statements of the inbox. The others are for handlers: each running handler that writes into its
-    /// transaction has one. Set at least two more than the worker's concurrency. No effect on SQLite, which has one writer.
+    /// Two of them are for the statements of the inbox. The others are for handlers: each running handler
+    /// that writes into its transaction has one. Set at least two more than the worker's concurrency. No
+    /// effect on SQLite, which has one writer.
     pub fn with_max_connections(mut self, connections: u32) -> Self {
         self.settings.handler_connections =
             connections.saturating_sub(self.settings.worker_connections).max(1);
@@ -314,13 +320,15 @@ impl InboxBuilder {
 
     /// Sets how many events may wait or run. Default: 1 000 000. Above it, deliveries get a 503.
     ///
-    /// The events are counted about once per second, so a burst can exceed it. If a count fails, events are accepted until the next.
+    /// The events are counted about once per second, so a burst can exceed it. If a count fails, events are
+    /// accepted until the next.
     pub const fn with_max_open(mut self, events: u64) -> Self {
         self.max_open = events;
         self
     }
 
-    /// Sets how long a finished event is kept, with its body, and its id known as a duplicate. Default: 7 days.
+    /// Sets how long a finished event is kept, with its body, and its id known as a duplicate. Default: 7
+    /// days.
     pub const fn with_retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
@@ -330,9 +338,10 @@ impl InboxBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] for the same reasons as [`SqlStoreBuilder::connect`](roomz_sql::SqlStoreBuilder::connect): for example
-    /// an invalid URL, a server that cannot be reached, a file that cannot be opened, a read-only or too old database, or missing
-    /// tables.
+    /// [`ConnectError`] for the same reasons as
+    /// [`SqlStoreBuilder::connect`](roomz_sql::SqlStoreBuilder::connect): for example an invalid URL, a
+    /// server that cannot be reached, a file that cannot be opened, a read-only or too old database, or
+    /// missing tables.
     pub async fn connect(self) -> Result<Inbox, ConnectError> {
         let Self { database, settings, max_open, retention } = self;
         let (workers, pool) = connect(database, &settings).await?;

@@ -10,8 +10,9 @@ use crate::error::{InboxError, InboxErrorKind};
 
 /// One attempt to handle an event: the event, and the transaction to write into.
 ///
-/// When the handler returns `Ok`, the worker completes the event in that transaction and commits it. So the effect and the
-/// completion are one commit: both happen or neither. When the handler returns an error, the worker rolls back.
+/// When the handler returns `Ok`, the worker completes the event in that transaction and commits it. So the
+/// effect and the completion are one commit: both happen or neither. When the handler returns an error, the
+/// worker rolls back.
 ///
 /// ```no_run
 /// use roomz_inbox::{BoxError, Job, WorkspacePresenceChanged};
@@ -28,14 +29,14 @@ use crate::error::{InboxError, InboxErrorKind};
 /// }
 /// ```
 ///
-/// The transaction begins with the first call of [`postgres`](Self::postgres) or [`sqlite`](Self::sqlite). Call slow services
-/// before: on SQLite, everything else that writes waits for an open transaction.
+/// The transaction begins with the first call of [`postgres`](Self::postgres) or [`sqlite`](Self::sqlite).
+/// Call slow services before: on SQLite, everything else that writes waits for an open transaction.
 ///
 /// Behind PgBouncer in transaction mode, add `persistent(false)` to each of your queries: see
 /// [the crate documentation](crate#postgresql-behind-a-pooler).
 ///
-/// What the handler does elsewhere, for example a request to another service, is at least once: pass the event's id on, so that
-/// the other side can detect repetitions.
+/// What the handler does elsewhere, for example a request to another service, is at least once: pass the
+/// event's id on, so that the other side can detect repetitions.
 pub struct Job<T = EventData> {
     event: Event<T>,
     context: JobContext,
@@ -95,13 +96,15 @@ impl<T> Job<T> {
 
     /// Returns the number of this attempt, counted from 1.
     ///
-    /// Above 1, an earlier attempt failed or its process died. What it did outside of the transaction may have taken effect.
+    /// Above 1, an earlier attempt failed or its process died. What it did outside of the transaction may
+    /// have taken effect.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.context.attempt
     }
 
-    /// Returns the namespace of the event: that of the [`Tenant`](roomz_webhook::Tenant), or else of the layer.
+    /// Returns the namespace of the event: that of the [`Tenant`](roomz_webhook::Tenant), or else of the
+    /// layer.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.context.namespace
@@ -113,8 +116,8 @@ impl<T> Job<T> {
         self.context.received
     }
 
-    /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the transaction, and waits up to
-    /// 30 s for a connection.
+    /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the
+    /// transaction, and waits up to 30 s for a connection.
     ///
     /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
     ///
@@ -127,8 +130,8 @@ impl<T> Job<T> {
         self.connection().await
     }
 
-    /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction, and waits up to 30 s
-    /// for the transactions of other handlers.
+    /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction,
+    /// and waits up to 30 s for the transactions of other handlers.
     ///
     /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
     ///

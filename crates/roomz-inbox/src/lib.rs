@@ -1,7 +1,7 @@
 //! A durable inbox for the events of [`roomz_webhook`]: acknowledge first, process later.
 //!
-//! The endpoint answers 202 as soon as the event is durable in PostgreSQL or SQLite. A worker then runs your handler, and
-//! commits its effect and the completion of the event in one transaction.
+//! The endpoint answers 202 as soon as the event is durable in PostgreSQL or SQLite. A worker then runs your
+//! handler, and commits its effect and the completion of the event in one transaction.
 //!
 //! ```no_run
 //! use axum::{Router, routing::post_service};
@@ -38,8 +38,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! For SQLite, use the URL `sqlite:///var/lib/floors/inbox.db` and [`Job::sqlite`]. The layer can keep its default store in
-//! memory: after a restart, and between instances, the inbox itself detects duplicates.
+//! For SQLite, use the URL `sqlite:///var/lib/floors/inbox.db` and [`Job::sqlite`]. The layer can keep its
+//! default store in memory: after a restart, and between instances, the inbox itself detects duplicates.
 //!
 //! # How an event moves
 //!
@@ -50,81 +50,94 @@
 //! | done | It was handled, or discarded. | Deleted after the [retention](InboxBuilder::with_retention), 7 days. |
 //! | dead | It is a dead letter. | [Retried](Inbox::retry): *waiting*. [Discarded](Inbox::discard): *done*. Deleted after [30 days](WorkerBuilder::with_dead_letter_retention). |
 //!
-//! An attempt fails if the handler returns an error, panics, exceeds its [timeout](WorkerBuilder::with_handler_timeout) (5 min),
-//! or if its transaction cannot commit. The pause before the next attempt starts at 1 s and doubles up to 1 h
+//! An attempt fails if the handler returns an error, panics, exceeds its
+//! [timeout](WorkerBuilder::with_handler_timeout) (5 min), or if its transaction cannot commit. The pause
+//! before the next attempt starts at 1 s and doubles up to 1 h
 //! ([`with_backoff`](WorkerBuilder::with_backoff)). Its end is stored, so a restart does not change it.
 //!
-//! An event becomes a dead letter after [25 attempts](WorkerBuilder::with_max_attempts), after a failed attempt at an age of
-//! [3 days](WorkerBuilder::with_max_age), or at once if the worker cannot read it or does not handle its type. Attempts count
-//! when they begin, so an event that ends its process becomes a dead letter, too. Alert on `roomz_inbox_events{state="dead"}`,
-//! and use [`Inbox::list`] or the command `roomz inbox` to see why.
+//! An event becomes a dead letter after [25 attempts](WorkerBuilder::with_max_attempts), after a failed
+//! attempt at an age of [3 days](WorkerBuilder::with_max_age), or at once if the worker cannot read it or
+//! does not handle its type. Attempts count when they begin, so an event that ends its process becomes a dead
+//! letter, too. Alert on `roomz_inbox_events{state="dead"}`, and use [`Inbox::list`] or the command `roomz
+//! inbox` to see why.
 //!
 //! # Guarantees
 //!
-//! - **An admitted event is not lost.** The 202 is sent after the commit of the event. It leaves the inbox when it is done, when
-//!   you discard it, or when it was a dead letter for 30 days. It survives a crash as far as your database's commits do:
-//!   [`roomz_sql`] lists [the settings that matter](roomz_sql#which-claims-a-crash-can-lose).
-//! - **What the handler writes into its transaction takes effect exactly once.** The completion is part of the same commit, and
-//!   only the current owner of the event can complete it. A worker that was suspended for longer than its lease, and whose event
-//!   another worker took over, cannot commit: its transaction is rolled back.
-//! - **What the handler does elsewhere happens at least once.** A request to another service is repeated if the process dies
-//!   after it, or if a later part of the attempt fails. Pass the event's id on, so that the other side can detect repetitions.
-//!   [`Job::attempt`] is above 1 if an earlier attempt began.
-//! - **Duplicates are detected while the inbox has the event**: until 7 days after it was done. A redelivery after that is a new
-//!   event. The inbox compares ids, not bodies.
+//! - **An admitted event is not lost.** The 202 is sent after the commit of the event. It leaves the inbox
+//!   when it is done, when you discard it, or when it was a dead letter for 30 days. It survives a crash as
+//!   far as your database's commits do: [`roomz_sql`] lists [the settings that
+//!   matter](roomz_sql#which-claims-a-crash-can-lose).
+//! - **What the handler writes into its transaction takes effect exactly once.** The completion is part of
+//!   the same commit, and only the current owner of the event can complete it. A worker that was suspended
+//!   for longer than its lease, and whose event another worker took over, cannot commit: its transaction is
+//!   rolled back.
+//! - **What the handler does elsewhere happens at least once.** A request to another service is repeated if
+//!   the process dies after it, or if a later part of the attempt fails. Pass the event's id on, so that the
+//!   other side can detect repetitions. [`Job::attempt`] is above 1 if an earlier attempt began.
+//! - **Duplicates are detected while the inbox has the event**: until 7 days after it was done. A redelivery
+//!   after that is a new event. The inbox compares ids, not bodies.
 //!
-//! Events run in no particular order, also those of one workspace: several run at once, and failed ones run later. This needs no
-//! attention if the effect decides by time: [`roomz_sql::PresenceTable`] keeps the status with the newest timestamp, whatever
-//! the order. Apply it to the connection of the job.
+//! Events run in no particular order, also those of one workspace: several run at once, and failed ones run
+//! later. This needs no attention if the effect decides by time: [`roomz_sql::PresenceTable`] keeps the
+//! status with the newest timestamp, whatever the order. Apply it to the connection of the job.
 //!
 //! # Handlers
 //!
-//! A handler is a `tower::Service` of [`Job`], or an `async fn` in `tower::service_fn`. The transaction begins with the first call
-//! of [`Job::postgres`] or [`Job::sqlite`]; call slow services before. The worker commits when the handler returns `Ok`, and rolls
-//! back otherwise. A handler that needs no transaction can just return `Ok`.
+//! A handler is a `tower::Service` of [`Job`], or an `async fn` in `tower::service_fn`. The transaction
+//! begins with the first call of [`Job::postgres`] or [`Job::sqlite`]; call slow services before. The worker
+//! commits when the handler returns `Ok`, and rolls back otherwise. A handler that needs no transaction can
+//! just return `Ok`.
 //!
-//! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). Several workers, also in several
-//! processes, can share an inbox. All of them must handle the same types of events, because any of them can take any event.
+//! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). Several
+//! workers, also in several processes, can share an inbox. All of them must handle the same types of events,
+//! because any of them can take any event.
 //!
-//! At the end, stop the server, call `drain` of the layer, and then [`Worker::shutdown`]: it takes no more events, waits for running
-//! handlers, and makes the events of the others available to other workers at once.
+//! At the end, stop the server, call `drain` of the layer, and then [`Worker::shutdown`]: it takes no more
+//! events, waits for running handlers, and makes the events of the others available to other workers at once.
 //!
 //! # Limits
 //!
-//! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no event is admitted
-//!   (after 2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a second.
+//! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no
+//!   event is admitted (after 2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a
+//!   second.
 //! - **PostgreSQL: a connection for each open transaction.** Set
-//!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least two more than the concurrency. Default: 13.
-//! - **A silent connection is replaced.** When a connection breaks or does not reply within 1.5 s, every connection without a reply
-//!   since then is replaced before its next use. An existing pool tests its connections by itself.
-//! - **Workers in other processes poll.** A worker in the process of the endpoint is woken for a new event. Others look for events
-//!   once per second ([`with_poll_interval`](WorkerBuilder::with_poll_interval)).
-//! - **A full inbox answers 503.** It is full at 1 000 000 open events ([`with_max_open`](InboxBuilder::with_max_open)), counted once
-//!   per second, or while 4 096 events of one process wait for the database.
+//!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least two more than the concurrency.
+//!   Default: 13.
+//! - **A silent connection is replaced.** When a connection breaks or does not reply within 1.5 s, every
+//!   connection without a reply since then is replaced before its next use. An existing pool tests its
+//!   connections by itself.
+//! - **Workers in other processes poll.** A worker in the process of the endpoint is woken for a new event.
+//!   Others look for events once per second ([`with_poll_interval`](WorkerBuilder::with_poll_interval)).
+//! - **A full inbox answers 503.** It is full at 1 000 000 open events
+//!   ([`with_max_open`](InboxBuilder::with_max_open)), counted once per second, or while 4 096 events of one
+//!   process wait for the database.
 //! - **Bodies are stored** until their row is deleted. A body has 256 KiB at most.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!
 //! # PostgreSQL behind a pooler
 //!
-//! A `postgres://` URL may lead to PgBouncer in session or transaction mode. `connect` detects a pooler, as in
-//! [`roomz_sql`](roomz_sql#postgresql-behind-a-pooler), and the inbox then sends its statements as text, as the claims do.
+//! A `postgres://` URL may lead to PgBouncer in session or transaction mode. `connect` detects a pooler, as
+//! in [`roomz_sql`](roomz_sql#postgresql-behind-a-pooler), and the inbox then sends its statements as text,
+//! as the claims do.
 //!
-//! **In transaction mode, your own queries need `.persistent(false)`**, for example
-//! `sqlx::query("INSERT …").persistent(false)`. Otherwise sqlx gives each prepared statement a name. The name stays in a session
-//! of the server, and the next client of that session fails with `prepared statement "sqlx_s_1" already exists`.
+//! **In transaction mode, your own queries need `.persistent(false)`**, for example `sqlx::query("INSERT
+//! …").persistent(false)`. Otherwise sqlx gives each prepared statement a name. The name stays in a session
+//! of the server, and the next client of that session fails with `prepared statement "sqlx_s_1" already
+//! exists`.
 //!
 //! # Existing pools
 //!
-//! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]). Statements then go as text,
-//! because the pool could lead to a pooler. A `PgPool` needs at least two connections more than
-//! the concurrency. A `SqlitePool` needs the journal mode `WAL` and `synchronous = FULL`; give it one connection, because several
-//! do not get the write lock in order.
+//! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]).
+//! Statements then go as text, because the pool could lead to a pooler. A `PgPool` needs at least two
+//! connections more than the concurrency. A `SqlitePool` needs the journal mode `WAL` and `synchronous =
+//! FULL`; give it one connection, because several do not get the write lock in order.
 //!
 //! # Metrics
 //!
-//! With the feature `metrics`, through the [`metrics`](https://docs.rs/metrics) facade. All names start with `roomz_inbox_`. The
-//! gauges are updated every 10 s by each worker, and have the same values in all of them. Install the recorder before you connect:
-//! then every counter exists with 0 from the start, and `increase()` of Prometheus counts the first event.
+//! With the feature `metrics`, through the [`metrics`](https://docs.rs/metrics) facade. All names start with
+//! `roomz_inbox_`. The gauges are updated every 10 s by each worker, and have the same values in all of them.
+//! Install the recorder before you connect: then every counter exists with 0 from the start, and `increase()`
+//! of Prometheus counts the first event.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
@@ -135,13 +148,13 @@
 //! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
 //! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
 //!
-//! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and counts as `done`. `unrecorded`: the database failed until the lease ended, so another
-//! attempt follows.
+//! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and
+//! counts as `done`. `unrecorded`: the database failed until the lease ended, so another attempt follows.
 //!
 //! # Log
 //!
-//! Through `tracing`, with the target `roomz_inbox`. No line has a body. The text of an error is bounded to 1 000 characters, and
-//! control characters in it are escaped.
+//! Through `tracing`, with the target `roomz_inbox`. No line has a body. The text of an error is bounded to 1
+//! 000 characters, and control characters in it are escaped.
 //!
 //! | message | level | fields |
 //! |---|---|---|
@@ -155,9 +168,9 @@
 //!
 //! # Tables
 //!
-//! The inbox is the table `roomz_inbox`, one row for each event. `connect` creates it with the tables of [`roomz_sql`], or checks
-//! that it exists, with [`with_migrations(false)`](InboxBuilder::with_migrations). The table belongs to this crate: read it with
-//! [`Inbox::list`], [`Inbox::get`] and [`Inbox::stats`].
+//! The inbox is the table `roomz_inbox`, one row for each event. `connect` creates it with the tables of
+//! [`roomz_sql`], or checks that it exists, with [`with_migrations(false)`](InboxBuilder::with_migrations).
+//! The table belongs to this crate: read it with [`Inbox::list`], [`Inbox::get`] and [`Inbox::stats`].
 //!
 //! # Features and versions
 //!
@@ -168,15 +181,16 @@
 //! | `tls` (off) | encrypted connections to PostgreSQL, with rustls and Mozilla's certificates |
 //! | `metrics` (off) | [metrics](#metrics) |
 //!
-//! Tested with PostgreSQL 15, PgBouncer 1.18 and the bundled SQLite 3.51. `connect` rejects PostgreSQL older than 13 and, in an
-//! existing pool, SQLite older than 3.42.
+//! Tested with PostgreSQL 15, PgBouncer 1.18 and the bundled SQLite 3.51. `connect` rejects PostgreSQL older
+//! than 13 and, in an existing pool, SQLite older than 3.42.
 //!
-//! sqlx 0.9 is part of the public API. A new minor version of sqlx is a breaking change of this crate. Depend on sqlx 0.9 yourself
-//! to write queries. The version of roomz-sql must be that of this crate; Cargo selects it.
+//! sqlx 0.9 is part of the public API. A new minor version of sqlx is a breaking change of this crate. Depend
+//! on sqlx 0.9 yourself to write queries. The version of roomz-sql must be that of this crate; Cargo selects
+//! it.
 //!
 //! Needs Rust 1.94, because sqlx 0.9 does. The
-//! [design](https://github.com/roomz-webhook/roomz-webhook/blob/main/crates/roomz-inbox/DESIGN.md) explains why the queue is not an
-//! existing one.
+//! [design](https://github.com/roomz-webhook/roomz-webhook/blob/main/crates/roomz-inbox/DESIGN.md) explains
+//! why the queue is not an existing one.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -15,7 +15,8 @@ const PURGE_INTERVAL_MIN: Duration = Duration::from_millis(1);
 impl SqlStore {
     /// Connects to a database with the default settings.
     ///
-    /// Accepts everything that names a database: a URL, a `sqlx::PgPool`, or a `sqlx::SqlitePool` (see [`Database`]).
+    /// Accepts everything that names a database: a URL, a `sqlx::PgPool`, or a `sqlx::SqlitePool` (see
+    /// [`Database`]).
     ///
     /// ```no_run
     /// use roomz_sql::SqlStore;
@@ -97,13 +98,14 @@ impl SqlStoreBuilder {
 
     /// Sets the maximum number of connections to PostgreSQL. Default: 2. Zero counts as 1.
     ///
-    /// Each connection executes all operations that wait for it in one transaction, so few connections are faster than
-    /// many. Raise it if a statement can take long, for example because the server is far away. No effect on SQLite, which has
-    /// one writer.
+    /// Each connection executes all operations that wait for it in one transaction, so few connections are
+    /// faster than many. Raise it if a statement can take long, for example because the server is far away.
+    /// No effect on SQLite, which has one writer.
     ///
-    /// When commits hang (no synchronous standby), the server keeps executing statements of connections that timed out. The
-    /// store counts them: it opens no further connection while their number reaches this maximum, except one for asking the
-    /// server about them. This does not apply to poolers and existing pools, which have limits of their own.
+    /// When commits hang (no synchronous standby), the server keeps executing statements of connections that
+    /// timed out. The store counts them: it opens no further connection while their number reaches this
+    /// maximum, except one for asking the server about them. This does not apply to poolers and existing
+    /// pools, which have limits of their own.
     ///
     /// ```
     /// # use roomz_sql::SqlStore;
@@ -117,8 +119,8 @@ impl SqlStoreBuilder {
 
     /// Sets the timeout for each step of connecting, from 1 ms to 1 h. Default: 2 s.
     ///
-    /// The steps are: logging in, checking the tables, creating them. Only the wait for another instance that creates them
-    /// has no timeout.
+    /// The steps are: logging in, checking the tables, creating them. Only the wait for another instance that
+    /// creates them has no timeout.
     ///
     /// Raise it if the server is far away.
     ///
@@ -135,8 +137,8 @@ impl SqlStoreBuilder {
 
     /// Sets the timeout for one reply of the database, from 1 ms to 1 h. Default: 1.5 s.
     ///
-    /// Keep it below the layer's store timeout (2 s by default). A whole operation times out after 1.25 times this
-    /// value, also on an existing pool.
+    /// Keep it below the layer's store timeout (2 s by default). A whole operation times out after 1.25 times
+    /// this value, also on an existing pool.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -149,11 +151,12 @@ impl SqlStoreBuilder {
         self
     }
 
-    /// Sets the interval at which a background task deletes expired claims. Default: 10 min. `None` turns the task off.
+    /// Sets the interval at which a background task deletes expired claims. Default: 10 min. `None` turns the
+    /// task off.
     ///
-    /// The task starts with `connect` and ends when the last clone of the store is dropped. It deletes 100 rows at a time and
-    /// then pauses for nine times as long, so that deliveries are not delayed. Turn it off only if you call
-    /// [`purge`](SqlStore::purge) yourself. Without either, the table grows.
+    /// The task starts with `connect` and ends when the last clone of the store is dropped. It deletes 100
+    /// rows at a time and then pauses for nine times as long, so that deliveries are not delayed. Turn it off
+    /// only if you call [`purge`](SqlStore::purge) yourself. Without either, the table grows.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -185,9 +188,10 @@ impl SqlStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] if the URL is invalid, the server cannot be reached, the file cannot be opened, the login is
-    /// rejected, the connection cannot be encrypted as `sslmode` requires, the database is too old, a pooler rejects the
-    /// parameter `options`, the table is missing, different or not writable, or another version of a migration was applied.
+    /// [`ConnectError`] if the URL is invalid, the server cannot be reached, the file cannot be opened, the
+    /// login is rejected, the connection cannot be encrypted as `sslmode` requires, the database is too old,
+    /// a pooler rejects the parameter `options`, the table is missing, different or not writable, or another
+    /// version of a migration was applied.
     pub async fn connect(self) -> Result<SqlStore, ConnectError> {
         let (workers, _) = connect(self.database, &self.settings).await?;
         Ok(SqlStore::new(workers, self.purge_interval))

@@ -16,14 +16,16 @@
 //! # }
 //! ```
 //!
-//! SQLite needs no server and serves a few processes on one machine: use the URL `sqlite:///var/lib/floors/claims.db`.
+//! SQLite needs no server and serves a few processes on one machine: use the URL
+//! `sqlite:///var/lib/floors/claims.db`.
 //!
 //! # Completing in your transaction
 //!
-//! If your handler writes to the database that also holds the claims, complete the event in the handler's transaction. The effect
-//! and the completion are then one commit: a crash leaves both or neither, and the effect happens once. This is the recommended way
-//! for a handler that writes to SQL. [`PresenceTable`] keeps the latest status of each workspace, so that a restart does not
-//! lose the presence, and all instances show the same:
+//! If your handler writes to the database that also holds the claims, complete the event in the handler's
+//! transaction. The effect and the completion are then one commit: a crash leaves both or neither, and the
+//! effect happens once. This is the recommended way for a handler that writes to SQL. [`PresenceTable`] keeps
+//! the latest status of each workspace, so that a restart does not lose the presence, and all instances show
+//! the same:
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")]
@@ -42,38 +44,41 @@
 //! # }
 //! ```
 //!
-//! If the transaction is rolled back, the event is not completed: return an error, and the redelivery runs the handler again. An
-//! attempt that lost its claim to another delivery gets the error [`CompleteErrorKind::Lost`]. Without such a transaction, a
-//! crash between your commit and the completion runs the handler again.
+//! If the transaction is rolled back, the event is not completed: return an error, and the redelivery runs
+//! the handler again. An attempt that lost its claim to another delivery gets the error
+//! [`CompleteErrorKind::Lost`]. Without such a transaction, a crash between your commit and the completion
+//! runs the handler again.
 //!
 //! - After the commit, the event is done, whatever the handler answers: its duplicates get a 200.
 //! - The commit is as durable as the settings of your pool. With SQLite, use `WAL` and `synchronous = FULL`.
-//! - In PostgreSQL, set `idle_in_transaction_session_timeout`. Otherwise the locks of a process that is paused in its transaction
-//!   block the event until the process continues.
-//! - On SQLite, an open transaction locks the whole file, and no other event is claimed. Do everything slow before it.
+//! - In PostgreSQL, set `idle_in_transaction_session_timeout`. Otherwise the locks of a process that is
+//!   paused in its transaction block the event until the process continues.
+//! - On SQLite, an open transaction locks the whole file, and no other event is claimed. Do everything slow
+//!   before it.
 //!
 //! For slow work, `roomz-inbox` answers first and runs the handler later, in such a transaction too.
 //!
 //! # How claims are stored
 //!
-//! Each event is one row in the table `roomz_claims`. `connect` creates the tables that are missing; [`POSTGRES_MIGRATIONS`]
-//! and [`SQLITE_MIGRATIONS`] are their SQL, to run it yourself.
+//! Each event is one row in the table `roomz_claims`. `connect` creates the tables that are missing;
+//! [`POSTGRES_MIGRATIONS`] and [`SQLITE_MIGRATIONS`] are their SQL, to run it yourself.
 //!
-//! A claim is one statement that inserts the row or takes it over. Only if another owner holds the event, a second
-//! statement reads its state. Renewal, completion and release are one statement each. Leases are measured with the
-//! database's clock, so a jump of that clock moves them.
+//! A claim is one statement that inserts the row or takes it over. Only if another owner holds the event, a
+//! second statement reads its state. Renewal, completion and release are one statement each. Leases are
+//! measured with the database's clock, so a jump of that clock moves them.
 //!
-//! The store has a few connections, each with a task. While all are busy, operations wait, and the next free task executes
-//! up to 128 of one type in one transaction. No caller gets an answer before that transaction is durable. So the throughput
-//! grows with the load. If a batch fails, it is halved until the operation that fails is alone. An operation whose row is
-//! locked by another session tries again later, so that it does not delay the others.
+//! The store has a few connections, each with a task. While all are busy, operations wait, and the next free
+//! task executes up to 128 of one type in one transaction. No caller gets an answer before that transaction
+//! is durable. So the throughput grows with the load. If a batch fails, it is halved until the operation that
+//! fails is alone. An operation whose row is locked by another session tries again later, so that it does not
+//! delay the others.
 //!
 //! A background task deletes expired rows every 10 min, in small batches with pauses
 //! ([`with_purge_interval`](SqlStoreBuilder::with_purge_interval)). Expired rows count as absent.
 //!
-//! A claim sets an expiry that is later by a thousandth of the retention (10 min of 7 days), and its completion keeps that expiry.
-//! So an event is remembered for up to that much longer. If the handler takes less than this time, the completion writes no index
-//! entries.
+//! A claim sets an expiry that is later by a thousandth of the retention (10 min of 7 days), and its
+//! completion keeps that expiry. So an event is remembered for up to that much longer. If the handler takes
+//! less than this time, the completion writes no index entries.
 //!
 //! # Which claims a crash can lose
 //!
@@ -94,19 +99,21 @@
 //!
 //! # Timeouts and failures
 //!
-//! PostgreSQL stops a statement after 1.5 s ([`with_response_timeout`](SqlStoreBuilder::with_response_timeout)). A whole
-//! operation times out after 1.25 times that; then the layer answers 503 with `Retry-After`. An operation on a connection
-//! that breaks runs once more on a new connection, except a release.
+//! PostgreSQL stops a statement after 1.5 s
+//! ([`with_response_timeout`](SqlStoreBuilder::with_response_timeout)). A whole operation times out after
+//! 1.25 times that; then the layer answers 503 with `Retry-After`. An operation on a connection that breaks
+//! runs once more on a new connection, except a release.
 //!
-//! When one connection breaks or does not reply, every connection without a reply since then is replaced before its next
-//! use. If the server cannot be reached or accepts no writes, one task at a time tries to connect, at first after 50 ms, later
-//! every second. Idle connections are tested every 30 s.
+//! When one connection breaks or does not reply, every connection without a reply since then is replaced
+//! before its next use. If the server cannot be reached or accepts no writes, one task at a time tries to
+//! connect, at first after 50 ms, later every second. Idle connections are tested every 30 s.
 //!
 //! # PostgreSQL behind a pooler
 //!
-//! A `postgres://` URL may lead to PgBouncer in session or transaction mode, with its default settings. `connect`
-//! detects a pooler, because PostgreSQL keeps the session settings that it sends and a pooler does not. Statements then go as
-//! text with their settings in front of them, in one message, and need no session state and no prepared statement.
+//! A `postgres://` URL may lead to PgBouncer in session or transaction mode, with its default settings.
+//! `connect` detects a pooler, because PostgreSQL keeps the session settings that it sends and a pooler does
+//! not. Statements then go as text with their settings in front of them, in one message, and need no session
+//! state and no prepared statement.
 //!
 //! After a failed connection to PostgreSQL, PgBouncer waits 15 s before the next (`server_login_retry`).
 //! Deliveries get a 503 in that time; set it to 1 s.
@@ -116,25 +123,26 @@
 //!
 //! # Existing pools
 //!
-//! With a pool of your application, each batch borrows a connection and uses statements as text, as through a pooler. This
-//! costs throughput, mostly for single operations: the server parses each statement, and the pool tests a connection before
-//! it lends it. Use a URL if claims are a considerable part of the load. Never return a connection with an open transaction to
-//! the pool: the store would claim inside it, and the claim would not be committed.
+//! With a pool of your application, each batch borrows a connection and uses statements as text, as through a
+//! pooler. This costs throughput, mostly for single operations: the server parses each statement, and the
+//! pool tests a connection before it lends it. Use a URL if claims are a considerable part of the load. Never
+//! return a connection with an open transaction to the pool: the store would claim inside it, and the claim
+//! would not be committed.
 //!
 //! # Limits
 //!
 //! - PostgreSQL finds the table by the `search_path`: instances with different paths use different tables.
-//! - SQLite does not serve writers in order: a few processes work well, many may receive a 503. A process that is stopped
-//!   (`SIGSTOP`) while it writes blocks the others until it continues or ends.
+//! - SQLite does not serve writers in order: a few processes work well, many may receive a 503. A process
+//!   that is stopped (`SIGSTOP`) while it writes blocks the others until it continues or ends.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!
 //! # Versions
 //!
-//! Tested with PostgreSQL 15, PgBouncer 1.18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL older than 13 and, in
-//! an existing pool, SQLite older than 3.42.
+//! Tested with PostgreSQL 15, PgBouncer 1.18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL
+//! older than 13 and, in an existing pool, SQLite older than 3.42.
 //!
-//! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor version of sqlx is
-//! a breaking change of this crate. Depend on sqlx 0.9 yourself to create a pool.
+//! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor
+//! version of sqlx is a breaking change of this crate. Depend on sqlx 0.9 yourself to create a pool.
 //!
 //! | feature | |
 //! |---|---|

@@ -65,7 +65,8 @@ impl Queue {
         Ok(!self.execute(&self.statements.insert, values).await?.is_empty())
     }
 
-    /// Takes events whose attempt is due, under a lease of this owner. A row that cannot be read does not fail the others.
+    /// Takes events whose attempt is due, under a lease of this owner. A row that cannot be read does not
+    /// fail the others.
     pub(crate) async fn take(
         &self,
         owner: Owner,
@@ -78,7 +79,8 @@ impl Queue {
         Ok(self.workers.execute(operation).await?.into_iter().map(TakenEvent::try_from).collect())
     }
 
-    /// Changes an event, and its number of attempts. Returns its age, or `None` if this owner does not hold it.
+    /// Changes an event, and its number of attempts. Returns its age, or `None` if this owner does not hold
+    /// it.
     pub(crate) async fn update(
         &self,
         key: &ClaimKey,

@@ -26,9 +26,9 @@ const INSERT: &str = "INSERT INTO roomz_inbox \
      SELECT {namespace}, {event_id}, 0, {now}, {now}, {event_id}, 0, 0, {body} {from} WHERE TRUE {order} \
      ON CONFLICT (namespace, event_id) DO NOTHING RETURNING namespace, event_id";
 
-/// An attempt is counted when it is taken, so that an event that ends its process reaches the maximum. The events that ran with it
-/// are not taken together again, because their leases end at different times: up to a half later. Otherwise all of them would reach
-/// the maximum.
+/// An attempt is counted when it is taken, so that an event that ends its process reaches the maximum. The
+/// events that ran with it are not taken together again, because their leases end at different times: up to a
+/// half later. Otherwise all of them would reach the maximum.
 const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id AS next_id FROM roomz_inbox \
        WHERE state < 2 AND due <= {now} ORDER BY due LIMIT {limit} {skip_locked}) \
      UPDATE roomz_inbox SET state = 1, owner = {owner}, attempt = attempt + 1, \
@@ -36,7 +36,8 @@ const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id A
      FROM next WHERE namespace = next_namespace AND event_id = next_id \
      RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error";
 
-/// Changes an event that its owner runs. If the reply was lost and the owner records the same again, this confirms it.
+/// Changes an event that its owner runs. If the reply was lost and the owner records the same again, this
+/// confirms it.
 const UPDATE: Update<'_> = Update {
     table: "roomz_inbox",
     set: &[

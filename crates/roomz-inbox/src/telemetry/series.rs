@@ -7,8 +7,8 @@ const OUTCOMES: [&str; 6] = ["done", "failed", "dead", "lost", "unrecorded", "sh
 
 /// Describes every metric, and creates every counter and histogram.
 ///
-/// A series that appears with its first increment hides it from `increase()` and `rate()` of Prometheus. A worker creates the
-/// gauges when it has read the database: without one, 0 would not be true.
+/// A series that appears with its first increment hides it from `increase()` and `rate()` of Prometheus. A
+/// worker creates the gauges when it has read the database: without one, 0 would not be true.
 pub(crate) fn register() {
     describe_gauge!("roomz_inbox_events", Unit::Count, "Events that are not done, by state");
     describe_gauge!(

@@ -198,7 +198,8 @@ impl Attempt {
         }
     }
 
-    /// Completes the event in the transaction of the handler. Returns its age, or `None` if this attempt lost the event.
+    /// Completes the event in the transaction of the handler. Returns its age, or `None` if this attempt lost
+    /// the event.
     async fn commit(&self, mut transaction: Box<dyn Transaction>) -> Result<Option<Duration>, sqlx::Error> {
         let Events { queue, retention, .. } = &self.events;
         let since = tokio::time::Instant::now();
@@ -256,7 +257,8 @@ impl Attempt {
         self.give_back().await;
     }
 
-    /// Tries to record an outcome until the lease ends: then another worker runs the event again. `None` if that failed.
+    /// Tries to record an outcome until the lease ends: then another worker runs the event again. `None` if
+    /// that failed.
     async fn record(&self, operation: &'static str, update: OwnerUpdate<'_>) -> Option<Option<Duration>> {
         let (start, mut failures) = (Instant::now(), 0);
         loop {
@@ -273,12 +275,14 @@ impl Attempt {
         }
     }
 
-    /// Reports how the attempt ended: what was recorded, or that the event was lost or the outcome not recorded.
+    /// Reports how the attempt ended: what was recorded, or that the event was lost or the outcome not
+    /// recorded.
     async fn ended(&self, recorded: Option<Option<Duration>>, report: impl FnOnce(Duration)) {
         match recorded {
             Some(Some(age)) => report(age),
-            // The transaction of the handler may have been committed, and only the reply was lost. Then this finds that this attempt
-            // completed the event. It changes nothing if another worker has the event.
+            // The transaction of the handler may have been committed, and only the reply was lost. Then this
+            // finds that this attempt completed the event. It changes nothing if another worker has the
+            // event.
             Some(None) => {
                 let complete = OwnerUpdate::Complete { retention: self.events.retention };
                 if let Ok(Some(age)) = self.update(complete).await {

@@ -54,8 +54,8 @@ impl Worker {
 
     /// Stops taking events, waits for running handlers, and gives events back that are not handled by then.
     ///
-    /// Handlers that still run after the timeout are dropped. Their attempt counts, and their event is available to other workers
-    /// at once.
+    /// Handlers that still run after the timeout are dropped. Their attempt counts, and their event is
+    /// available to other workers at once.
     ///
     /// ```no_run
     /// # async fn stop(worker: roomz_inbox::Worker) {

@@ -1,4 +1,5 @@
-//! The inbox with a database that is silent, suspended or restarted, with bad plans, and outside of a runtime.
+//! The inbox with a database that is silent, suspended or restarted, with bad plans, and outside of a
+//! runtime.
 
 use std::time::Duration;
 
@@ -114,7 +115,8 @@ async fn commit_without_reply_is_done_once() {
     worker.shutdown(WAIT).await;
 }
 
-/// The only slot of the worker is free again, although the database never replies on the connection of the handler.
+/// The only slot of the worker is free again, although the database never replies on the connection of the
+/// handler.
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_network_at_completion_stops_no_worker() {
     let Some((_server, proxy, database, url)) = behind_proxy().await else { return };
@@ -267,7 +269,8 @@ async fn no_statement_scans_the_table() {
     assert!(scanned < 50_000, "{scanned} rows were read by scans of the table");
 }
 
-/// The rows that sessions have read by scans of the whole table. Waits until the sessions of the inbox have ended.
+/// The rows that sessions have read by scans of the whole table. Waits until the sessions of the inbox have
+/// ended.
 async fn scanned_rows(database: &TestDatabase) -> i64 {
     let start = std::time::Instant::now();
     let others = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roomz' AND state <> 'idle'";
@@ -294,7 +297,8 @@ async fn call_may_be_dropped_outside_runtime(database: TestDatabase) {
     assert_eq!(inbox.stats().await.unwrap().waiting, 1);
 }
 
-/// The handler gives its job to a thread, which drops it with an open transaction after the handler was dropped.
+/// The handler gives its job to a thread, which drops it with an open transaction after the handler was
+/// dropped.
 async fn job_may_be_dropped_outside_runtime(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     database.create_effects().await;
@@ -328,7 +332,8 @@ async fn job_may_be_dropped_outside_runtime(database: TestDatabase) {
     worker.shutdown(WAIT).await;
 }
 
-/// More handlers than connections, whose transactions together take longer than an operation of the queue may.
+/// More handlers than connections, whose transactions together take longer than an operation of the queue
+/// may.
 async fn waiting_handlers_get_their_transaction(database: TestDatabase) {
     let inbox = Inbox::builder(&database.url).with_max_connections(2).connect().await.unwrap();
     database.create_effects().await;

@@ -24,8 +24,8 @@ async fn leases_end_apart_on_postgres() {
     }
 }
 
-/// Otherwise the events that ran with one that ends its process would run with it again each time, until all of them are dead
-/// letters.
+/// Otherwise the events that ran with one that ends its process would run with it again each time, until all
+/// of them are dead letters.
 async fn leases_of_one_batch_end_apart(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     for _ in 0..EVENTS {

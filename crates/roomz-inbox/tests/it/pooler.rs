@@ -1,4 +1,5 @@
-//! The inbox behind PgBouncer, which can execute the transactions of one client in several sessions of the server.
+//! The inbox behind PgBouncer, which can execute the transactions of one client in several sessions of the
+//! server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +16,8 @@ use tower::service_fn;
 
 const EVENTS: usize = 100;
 
-/// A named prepared statement would stay in a session of the server, and the next client of that session would fail.
+/// A named prepared statement would stay in a session of the server, and the next client of that session
+/// would fail.
 async fn handles_events_through_pgbouncer(pool_mode: &str) {
     let Some(postgres) = Server::postgres_or_skip(&[]) else { return };
     let Some(pooler) = Server::pgbouncer_or_skip(&postgres, pool_mode) else { return };

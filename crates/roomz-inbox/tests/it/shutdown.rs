@@ -94,7 +94,8 @@ async fn idle_worker_shuts_down(database: TestDatabase) {
     }
 }
 
-/// The shutdown begins while the worker takes an event: its handler does not run, and the attempt does not count.
+/// The shutdown begins while the worker takes an event: its handler does not run, and the attempt does not
+/// count.
 #[tokio::test(flavor = "multi_thread")]
 async fn event_that_was_not_started_is_given_back() {
     let Some(database) = TestDatabase::postgres().await else { return };

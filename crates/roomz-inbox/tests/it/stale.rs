@@ -1,7 +1,7 @@
 //! A worker that lost its lease changes nothing, however its attempt ends.
 //!
-//! In each test, worker A takes an event and is slow. Its lease ends, and worker B, in another process, takes the event. Then the
-//! attempt of A ends while that of B runs.
+//! In each test, worker A takes an event and is slow. Its lease ends, and worker B, in another process, takes
+//! the event. Then the attempt of A ends while that of B runs.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -10,10 +10,11 @@ use crate::connection::SqlConnection;
 use crate::db::driver::{Driver, Protocol};
 use crate::db::error::ErrorChain;
 
-/// Completes an event inside a transaction of its handler: the handler's effect and the completion are one commit.
+/// Completes an event inside a transaction of its handler: the handler's effect and the completion are one
+/// commit.
 ///
-/// The transaction must be on the database in which the layer's [`SqlStore`](crate::SqlStore) keeps the claims. Call this
-/// last, directly before the commit. The layer's own completion afterwards changes nothing.
+/// The transaction must be on the database in which the layer's [`SqlStore`](crate::SqlStore) keeps the
+/// claims. Call this last, directly before the commit. The layer's own completion afterwards changes nothing.
 ///
 /// ```
 /// use roomz_webhook::Delivery;
@@ -61,19 +62,20 @@ use crate::db::error::ErrorChain;
 /// # }
 /// ```
 ///
-/// If the process dies before the commit, the database rolls back both, and the redelivery runs the handler again. If it dies
-/// after the commit, the redelivery is a duplicate and gets a 200.
+/// If the process dies before the commit, the database rolls back both, and the redelivery runs the handler
+/// again. If it dies after the commit, the redelivery is a duplicate and gets a 200.
 ///
 /// # Locks and isolation
 ///
-/// From this call until the commit, the claim's row is locked. Renewals of the lease and duplicates of the event wait for it,
-/// at most for the store's timeout.
+/// From this call until the commit, the claim's row is locked. Renewals of the lease and duplicates of the
+/// event wait for it, at most for the store's timeout.
 ///
-/// - **PostgreSQL**: use the isolation level `READ COMMITTED`, which is the default. With `REPEATABLE READ` and `SERIALIZABLE`,
-///   a renewal after the first statement of the transaction makes this call fail with a serialization error (`40001`).
-/// - **SQLite**: begin the transaction with `begin_with("BEGIN IMMEDIATE")`. A transaction that reads before it writes can
-///   otherwise fail because the store wrote meanwhile. The transaction locks the whole file: until it ends, no other event is
-///   claimed. Call other services before it.
+/// - **PostgreSQL**: use the isolation level `READ COMMITTED`, which is the default. With `REPEATABLE READ`
+///   and `SERIALIZABLE`, a renewal after the first statement of the transaction makes this call fail with a
+///   serialization error (`40001`).
+/// - **SQLite**: begin the transaction with `begin_with("BEGIN IMMEDIATE")`. A transaction that reads before
+///   it writes can otherwise fail because the store wrote meanwhile. The transaction locks the whole file:
+///   until it ends, no other event is claimed. Call other services before it.
 ///
 /// # Errors
 ///
@@ -141,12 +143,13 @@ enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CompleteErrorKind {
-    /// The connection has no open transaction. Begin it with `begin` or `begin_with`: sqlx does not notice a `BEGIN` that is
-    /// executed as a query.
+    /// The connection has no open transaction. Begin it with `begin` or `begin_with`: sqlx does not notice a
+    /// `BEGIN` that is executed as a query.
     NoTransaction,
-    /// This attempt does not hold the claim: its lease ended and another delivery took the event over, the claim expired, or the
-    /// layer keeps its claims elsewhere. With [`with_fail_open`](roomz_webhook::WebhookLayerBuilder::with_fail_open), the store may have
-    /// failed at the claim.
+    /// This attempt does not hold the claim: its lease ended and another delivery took the event over, the
+    /// claim expired, or the layer keeps its claims elsewhere. With
+    /// [`with_fail_open`](roomz_webhook::WebhookLayerBuilder::with_fail_open), the store may have failed at
+    /// the claim.
     Lost,
     /// The database failed.
     Database,

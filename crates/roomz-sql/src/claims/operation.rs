@@ -8,8 +8,9 @@ use sqlx::Error;
 use crate::claims::statements::{CLAIMED, DONE, FREE, RUNNING};
 use crate::db::value::{Row, Value};
 
-/// A claim sets an expiry that is later by this part of the retention, 10 min of 7 days. A completion within this time keeps it:
-/// the column is in an index, and PostgreSQL writes no index entries for a row whose indexed columns stay the same.
+/// A claim sets an expiry that is later by this part of the retention, 10 min of 7 days. A completion within
+/// this time keeps it: the column is in an index, and PostgreSQL writes no index entries for a row whose
+/// indexed columns stay the same.
 const SLACK: u32 = 1000;
 
 /// The parameters of a claim.

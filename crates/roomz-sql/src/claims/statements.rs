@@ -1,4 +1,5 @@
-//! The rule of a claim, in SQL. Each statement stands once, for both databases, and for one and many operations.
+//! The rule of a claim, in SQL. Each statement stands once, for both databases, and for one and many
+//! operations.
 
 use std::sync::LazyLock;
 
@@ -25,9 +26,10 @@ pub(crate) const COMPLETE: i64 = 1;
 /// The parameter `operation` of [`Statements::settle`].
 pub(crate) const RELEASE: i64 = 2;
 
-/// Inserts the row or takes it over in one statement, which locks the row before it reads it. Returns no row if another owner holds
-/// the claim. NOT EXISTS is an optimization: a duplicate takes no lock and writes nothing. The lease of a row is the difference of
-/// two columns, because DO UPDATE can refer to `excluded` only.
+/// Inserts the row or takes it over in one statement, which locks the row before it reads it. Returns no row
+/// if another owner holds the claim. NOT EXISTS is an optimization: a duplicate takes no lock and writes
+/// nothing. The lease of a row is the difference of two columns, because DO UPDATE can refer to `excluded`
+/// only.
 const CLAIM: &str = "INSERT INTO roomz_claims AS c \
      (namespace, event_id, state, owner, fingerprint, attempt, lease_end, expires) \
      SELECT {namespace}, {event_id}, 0, {owner}, {fingerprint}, 1, {now} + {lease}, {now} + {retention} {from} \
@@ -49,17 +51,18 @@ const CLAIM: &str = "INSERT INTO roomz_claims AS c \
        OR (c.state = 0 AND c.lease_end <= {now}) \
      RETURNING namespace, event_id, -1, attempt, fingerprint";
 
-/// Reads the state of a row that a claim did not get. CROSS JOIN and the sign of `expires` make SQLite search each key in the primary
-/// key. Without them, it would read all rows that have not expired if ANALYZE last ran while the table was small.
+/// Reads the state of a row that a claim did not get. CROSS JOIN and the sign of `expires` make SQLite search
+/// each key in the primary key. Without them, it would read all rows that have not expired if ANALYZE last
+/// ran while the table was small.
 const FIND: &str = "SELECT c.namespace, c.event_id, c.state, c.lease_end - {now}, c.fingerprint \
      FROM {and} roomz_claims c \
      WHERE c.namespace = {namespace} AND c.event_id = {event_id} AND +c.expires > {now}";
 
 /// Operation 0 renews, 1 completes, 2 releases.
 ///
-/// If the reply was lost and the owner completes again, this changes nothing and confirms the completion. The claim set an expiry that
-/// is right for a completion with the same retention: see `SLACK`. A second release returns no row, because nobody holds a released
-/// claim.
+/// If the reply was lost and the owner completes again, this changes nothing and confirms the completion. The
+/// claim set an expiry that is right for a completion with the same retention: see `SLACK`. A second release
+/// returns no row, because nobody holds a released claim.
 const SETTLE: Update<'_> = Update {
     table: "roomz_claims",
     set: &[
@@ -78,8 +81,9 @@ const SETTLE: Update<'_> = Update {
     returning: "attempt",
 };
 
-/// Deletes one batch of expired rows. The inner SELECT locks the rows, so that none is claimed again before it is deleted. The limit
-/// is a literal: with a parameter, the generic plan of PostgreSQL reads the whole table. If `enabled` is 0, nothing is deleted.
+/// Deletes one batch of expired rows. The inner SELECT locks the rows, so that none is claimed again before
+/// it is deleted. The limit is a literal: with a parameter, the generic plan of PostgreSQL reads the whole
+/// table. If `enabled` is 0, nothing is deleted.
 const PURGE: &str = "DELETE FROM roomz_claims WHERE (namespace, event_id) IN \
      (SELECT namespace, event_id FROM roomz_claims WHERE expires <= {now} AND CAST({enabled} AS BIGINT) > 0 \
       ORDER BY expires LIMIT 100 {skip_locked}) \

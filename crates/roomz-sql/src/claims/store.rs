@@ -20,9 +20,9 @@ const PURGE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A store that keeps claims in PostgreSQL or SQLite.
 ///
-/// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone shares the
-/// connections. They belong to the tokio runtime that called `connect`, and close when the last clone is dropped. A
-/// background task deletes expired claims until then.
+/// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone
+/// shares the connections. They belong to the tokio runtime that called `connect`, and close when the last
+/// clone is dropped. A background task deletes expired claims until then.
 #[derive(Clone)]
 pub struct SqlStore {
     inner: Arc<Inner>,
@@ -82,8 +82,8 @@ impl SqlStore {
     /// Deletes all expired claims, and returns how many it deleted.
     ///
     /// The store does this by itself every 10 min; see
-    /// [`with_purge_interval`](crate::SqlStoreBuilder::with_purge_interval). It deletes 100 rows at a time and then pauses for
-    /// nine times as long. Several instances may purge at once.
+    /// [`with_purge_interval`](crate::SqlStoreBuilder::with_purge_interval). It deletes 100 rows at a time
+    /// and then pauses for nine times as long. Several instances may purge at once.
     ///
     /// ```no_run
     /// # async fn purge(store: roomz_sql::SqlStore) -> Result<(), roomz_webhook::store::StoreError> {

@@ -41,7 +41,8 @@ impl<D: Driver> Connections<D> {
                 Ok(Held::Own { connection: Box::new(connection), session })
             }
             Origin::Pool(pool) => {
-                // After a restart of the server, every connection in a pool is closed, and only its use shows it.
+                // After a restart of the server, every connection in a pool is closed, and only its use shows
+                // it.
                 let mut retries_left = pool.options().get_max_connections();
                 loop {
                     let mut pooled = Pooled::acquire(pool).await?;
@@ -100,8 +101,8 @@ impl<D: Driver> Connections<D> {
         }
     }
 
-    /// Fails if the server still executes so many statements of closed connections that this connection would exceed the
-    /// maximum. This happens when commits hang because a synchronous standby is missing.
+    /// Fails if the server still executes so many statements of closed connections that this connection would
+    /// exceed the maximum. This happens when commits hang because a synchronous standby is missing.
     async fn check_abandoned(&self, connection: &mut D::Connection, open: usize) -> Result<(), Error> {
         let abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if abandoned.is_empty() {

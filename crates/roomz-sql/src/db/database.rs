@@ -7,13 +7,14 @@ use std::fmt;
 /// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | `?sslmode=require` and stricter need the feature `tls`. `channel_binding`, `connect_timeout`, `keepalives…`, `pgbouncer` and `target_session_attrs=read-write` are ignored with a warning in the log |
 /// | `sqlite:FILE`, `sqlite:///ABSOLUTE/FILE` | the file is created if it is missing, unless the URL has `?mode=rw` |
 ///
-/// The URL may lead to a pooler such as PgBouncer; see [the crate documentation](crate#postgresql-behind-a-pooler).
+/// The URL may lead to a pooler such as PgBouncer; see [the crate
+/// documentation](crate#postgresql-behind-a-pooler).
 ///
 /// The store uses an existing pool without changing its settings:
 ///
 /// - `sqlx::PgPool`: the store sets the isolation level and the timeouts of its own transactions.
-/// - `sqlx::SqlitePool`: set journal mode `WAL`, `synchronous = FULL`, and a `busy_timeout` below the layer's store
-///   timeout (2 s by default).
+/// - `sqlx::SqlitePool`: set journal mode `WAL`, `synchronous = FULL`, and a `busy_timeout` below the layer's
+///   store timeout (2 s by default).
 ///
 /// [An existing pool is slower than a URL](crate#existing-pools).
 pub struct Database(pub(crate) Source);

@@ -1,4 +1,5 @@
-/// The kind of a database, and what its SQL has of its own. The rest of a statement is the same text for both.
+/// The kind of a database, and what its SQL has of its own. The rest of a statement is the same text for
+/// both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Postgres,
@@ -8,9 +9,9 @@ pub enum Dialect {
 impl Dialect {
     /// Replaces `{now}`, `{clock}`, `{skip_locked}` and `{per_mille}`.
     ///
-    /// `now` is the time at which the statement began, so that it has one value within the statement. `clock` is the current
-    /// time: a lease starts when it is written, which is later than `now` if the statement waited for a lock. Both are in
-    /// milliseconds since 1970. `per_mille` is a random number below 1 000.
+    /// `now` is the time at which the statement began, so that it has one value within the statement. `clock`
+    /// is the current time: a lease starts when it is written, which is later than `now` if the statement
+    /// waited for a lock. Both are in milliseconds since 1970. `per_mille` is a random number below 1 000.
     pub(crate) fn render(self, text: &str) -> String {
         let (now, clock, skip_locked, per_mille) = match self {
             Self::Postgres => (

@@ -7,8 +7,8 @@ use crate::db::dialect::Dialect;
 use crate::db::statement::Statement;
 use crate::db::value::{Row, Value};
 
-/// The longest time that a statement waits for a lock of another session. An operation tries again later, so that it does
-/// not delay the operations behind it.
+/// The longest time that a statement waits for a lock of another session. An operation tries again later, so
+/// that it does not delay the operations behind it.
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A database of sqlx: how it sends statements and reads rows.
@@ -23,8 +23,8 @@ pub trait Driver: Database {
     /// What the server calls a connection.
     type Session: Clone + PartialEq + Send + Sync + 'static;
 
-    /// Executes a statement, and returns all rows: it is committed only after its last row. With several rows of parameters,
-    /// executes the form for many rows.
+    /// Executes a statement, and returns all rows: it is committed only after its last row. With several rows
+    /// of parameters, executes the form for many rows.
     fn fetch(
         connection: &mut Self::Connection,
         protocol: &Protocol,
@@ -75,19 +75,20 @@ pub trait Driver: Database {
 pub enum Protocol {
     /// As prepared statements. The session has its timeouts from the startup parameter `options`.
     Prepared,
-    /// As text, with the settings in front of the statement in the same message. This needs no session state, so it works
-    /// with any pooler.
+    /// As text, with the settings in front of the statement in the same message. This needs no session state,
+    /// so it works with any pooler.
     Text { settings: String },
 }
 
 impl Protocol {
-    /// Statements as text without settings: for a transaction that is open, on a connection that may lead to a pooler.
+    /// Statements as text without settings: for a transaction that is open, on a connection that may lead to
+    /// a pooler.
     pub(crate) const IN_TRANSACTION: Self = Self::Text { settings: String::new() };
 
     /// Statements as text, each with its timeouts.
     ///
-    /// PostgreSQL executes the statements of one message in one transaction. The isolation level is set because a role or
-    /// database can have another default.
+    /// PostgreSQL executes the statements of one message in one transaction. The isolation level is set
+    /// because a role or database can have another default.
     pub(crate) fn text(statement_timeout: Duration) -> Self {
         let settings = format!(
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; ",
@@ -112,7 +113,8 @@ pub enum Failure {
     Broken,
     /// Another session holds a lock for longer than a statement waits, or the server resolved a deadlock.
     Locked,
-    /// Another process writes to the SQLite file, or two transactions conflict. The same batch can succeed later.
+    /// Another process writes to the SQLite file, or two transactions conflict. The same batch can succeed
+    /// later.
     Busy,
     /// The database rejected the statement.
     Rejected,

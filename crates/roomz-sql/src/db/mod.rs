@@ -1,8 +1,9 @@
 //! The database layer under the claims, the presence and the inbox.
 //!
-//! [`dialect`] holds what PostgreSQL and SQLite write differently; a [`statement::Statement`] is one text for both, for one or many
-//! rows of parameters. `Driver` sends it over a connection of sqlx. [`worker::Workers`] execute the operations that wait in
-//! a queue, together where they fit. [`pool::Pool`] has the connections for transactions of handlers.
+//! [`dialect`] holds what PostgreSQL and SQLite write differently; a [`statement::Statement`] is one text for
+//! both, for one or many rows of parameters. `Driver` sends it over a connection of sqlx. [`worker::Workers`]
+//! execute the operations that wait in a queue, together where they fit. [`pool::Pool`] has the connections
+//! for transactions of handlers.
 //!
 //! It is public for `roomz-inbox`, whose version is the same, and not part of the API.
 

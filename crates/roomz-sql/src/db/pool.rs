@@ -19,7 +19,8 @@ use crate::db::value::{Row, Value};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that was idle for longer is tested before its next use.
 const MAX_UNTESTED: Duration = Duration::from_secs(1);
-/// The timeout for the reply to a `BEGIN`, a test or a `ROLLBACK`. An SQLite pool waits for up to 5 s for another process.
+/// The timeout for the reply to a `BEGIN`, a test or a `ROLLBACK`. An SQLite pool waits for up to 5 s for
+/// another process.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The connections for the transactions of handlers.
@@ -35,7 +36,8 @@ trait Begin: Send + Sync {
     async fn begin(&self) -> Result<Box<dyn Transaction>, Error>;
 }
 
-/// An open transaction with a connection of its own. `Drop` closes the connection, which rolls the transaction back.
+/// An open transaction with a connection of its own. `Drop` closes the connection, which rolls the
+/// transaction back.
 #[async_trait]
 pub trait Transaction: fmt::Debug + Send {
     /// Executes a statement with one row of parameters.
@@ -68,7 +70,8 @@ impl Pool {
         }
     }
 
-    /// Replaces each connection without a reply since then before its next use, unless the pool is of the application.
+    /// Replaces each connection without a reply since then before its next use, unless the pool is of the
+    /// application.
     pub fn suspect(&self, since: Instant) {
         self.suspects.add(since);
     }

@@ -31,7 +31,8 @@ impl<D: Database> Pooled<D> {
     /// Returns a healthy connection to its pool.
     pub(crate) fn release(mut self) {
         if let Some(mut connection) = self.connection.take() {
-            // The pool pings the connection before it takes it back, and would wait for the reply without a timeout.
+            // The pool pings the connection before it takes it back, and would wait for the reply without a
+            // timeout.
             let _context = self.runtime.enter();
             drop(tokio::spawn(timeout(RETURN_TIMEOUT, connection.return_to_pool())));
         }

@@ -12,13 +12,15 @@ const MAX_BATCH: usize = 128;
 /// While other operations wait, one batch in this many is from the background lane.
 const BACKGROUND_ONE_IN: usize = 8;
 
-/// A statement to execute with one row of parameters. Operations with the same statement are executed together.
+/// A statement to execute with one row of parameters. Operations with the same statement are executed
+/// together.
 #[derive(Debug)]
 pub struct Operation {
     pub statement: &'static Statement,
     /// The first two are the key, if the statement has a form for many rows.
     pub values: Vec<Value>,
-    /// Whether it may run again if its connection broke before the result arrived. The database may have executed it.
+    /// Whether it may run again if its connection broke before the result arrived. The database may have
+    /// executed it.
     pub is_retry_safe: bool,
 }
 
@@ -61,15 +63,16 @@ struct Waiting {
     normal: VecDeque<Entry>,
     background: VecDeque<Entry>,
     batches_taken: usize,
-    /// A worker executes a batch of the background lane. Only one does, so that locked rows leave the others free.
+    /// A worker executes a batch of the background lane. Only one does, so that locked rows leave the others
+    /// free.
     is_background_taken: bool,
     workers: usize,
     is_closed: bool,
 }
 
 impl Queue {
-    /// Adds an operation, and returns the receiver of its outcome. A caller that drops the receiver gives up: an operation
-    /// that no worker took is then not executed. Without a worker, the receiver fails at once.
+    /// Adds an operation, and returns the receiver of its outcome. A caller that drops the receiver gives up:
+    /// an operation that no worker took is then not executed. Without a worker, the receiver fails at once.
     pub(crate) fn push(&self, operation: Operation) -> oneshot::Receiver<Outcome> {
         let (reply, outcome) = oneshot::channel();
         let lane = operation.statement.lane;
@@ -91,7 +94,8 @@ impl Queue {
         self.wake_worker();
     }
 
-    /// Wakes the worker that began to wait last. So one connection executes all operations that come one at a time.
+    /// Wakes the worker that began to wait last. So one connection executes all operations that come one at a
+    /// time.
     pub(crate) fn wake_worker(&self) {
         self.notify.notify_last();
     }

@@ -1,4 +1,5 @@
-//! The tables: the SQL scripts that create them, the history of those that were applied, and the tests of `connect`.
+//! The tables: the SQL scripts that create them, the history of those that were applied, and the tests of
+//! `connect`.
 
 use std::time::Duration;
 

@@ -11,7 +11,8 @@ use crate::db::value::Value;
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// A statement, and the rows of parameters with which `connect` executes it in a transaction that it rolls back.
+/// A statement, and the rows of parameters with which `connect` executes it in a transaction that it rolls
+/// back.
 pub type Test = (&'static Statement, Vec<Vec<Value>>);
 
 /// The settings of connecting.

@@ -2,7 +2,8 @@ use crate::db::dialect::Dialect;
 
 /// A statement in the SQL of one database, for one row of parameters and mostly also for many.
 ///
-/// Both forms have the same text. A `{column}` is a parameter in the one, and a column of the table `new` in the other:
+/// Both forms have the same text. A `{column}` is a parameter in the one, and a column of the table `new` in
+/// the other:
 ///
 /// | in the text | one row | many rows |
 /// |---|---|---|
@@ -11,7 +12,8 @@ use crate::db::dialect::Dialect;
 /// | `{and}` | | `(…) AS new CROSS JOIN` |
 /// | `{order}` | | the order of the keys, so that two statements never wait for each other |
 ///
-/// A form for many rows returns the namespace and the event id first: they tell the operations of a batch apart.
+/// A form for many rows returns the namespace and the event id first: they tell the operations of a batch
+/// apart.
 #[derive(Debug)]
 pub struct Statement {
     pub(crate) one: String,
@@ -82,8 +84,8 @@ impl Statement {
                 one.replace("{from}", "FROM locked AS new")
                     .replace("RETURNING namespace, event_id", "RETURNING c.namespace, c.event_id")
             ),
-            // An upsert of rows that exist. SQLite would read all rows for an `UPDATE … FROM` if ANALYZE last ran while the table was
-            // small, and only a SELECT can have the CROSS JOIN that prevents it.
+            // An upsert of rows that exist. SQLite would read all rows for an `UPDATE … FROM` if ANALYZE last
+            // ran while the table was small, and only a SELECT can have the CROSS JOIN that prevents it.
             Dialect::Sqlite => format!(
                 "INSERT INTO {table} (namespace, event_id, {}, {}) SELECT c.namespace, c.event_id, {}, {} \
                  FROM {{and}} {table} c WHERE {KEY} AND {condition} \

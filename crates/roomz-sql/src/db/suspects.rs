@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 /// Which connections must be replaced before their next use.
 ///
-/// A statement that was sent at some time broke its connection or got no reply. What happened to that connection may have
-/// happened to every connection without a reply since then.
+/// A statement that was sent at some time broke its connection or got no reply. What happened to that
+/// connection may have happened to every connection without a reply since then.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects(Mutex<Option<Instant>>);
 

@@ -28,7 +28,8 @@ const CONNECT_BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: 
 
 /// The workers of a store. Each owns one connection, and executes the operations that wait.
 ///
-/// While the connections are busy, operations accumulate, and the next free worker executes them in one statement.
+/// While the connections are busy, operations accumulate, and the next free worker executes them in one
+/// statement.
 pub struct Workers {
     queue: Arc<Queue>,
     dialect: Dialect,
@@ -63,8 +64,8 @@ impl Workers {
         self.dialect
     }
 
-    /// Waits until a worker executed the operation, and returns its rows. A caller that gives up does not cancel the other
-    /// operations of the batch.
+    /// Waits until a worker executed the operation, and returns its rows. A caller that gives up does not
+    /// cancel the other operations of the batch.
     pub async fn execute(&self, operation: Operation) -> Result<Vec<Row>, Failed> {
         let outcome = self.queue.push(operation);
         match timeout(self.timeout, outcome).await {
@@ -103,8 +104,8 @@ struct Shared<D: Driver> {
     response_timeout: Duration,
     /// The number of workers that have a connection.
     open: AtomicUsize,
-    /// The number of failed attempts to connect, and when the next may begin. Held while a worker connects, so that one worker at a
-    /// time tries to reach a failed server.
+    /// The number of failed attempts to connect, and when the next may begin. Held while a worker connects,
+    /// so that one worker at a time tries to reach a failed server.
     reconnect: Mutex<(u32, Instant)>,
 }
 
@@ -135,7 +136,8 @@ impl<D: Driver> Worker<D> {
                 continue;
             }
             if last_batch_len > 1 {
-                // The callers of the last batch run first: their next operations then fit into the same statement.
+                // The callers of the last batch run first: their next operations then fit into the same
+                // statement.
                 tokio::task::yield_now().await;
             }
             let batch = shared.queue.take();
@@ -151,8 +153,8 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Replaces a suspect connection, and connects if there is none. On a failure, the operations that wait fail too,
-    /// unless another worker has a connection.
+    /// Replaces a suspect connection, and connects if there is none. On a failure, the operations that wait
+    /// fail too, unless another worker has a connection.
     async fn connect_if_needed(&mut self) -> bool {
         self.abandon_if_suspect();
         if self.current.is_some() {
@@ -295,8 +297,8 @@ fn fail(entries: Vec<Entry>, failed: &Failed) {
     entries.into_iter().for_each(|entry| entry.reply(Err(failed.clone())));
 }
 
-/// Executes the statement of a batch, and then its other statement for the operations without a row. Returns the rows of each
-/// operation.
+/// Executes the statement of a batch, and then its other statement for the operations without a row. Returns
+/// the rows of each operation.
 async fn fetch<D: Driver>(
     connections: &Connections<D>,
     held: &mut Held<D>,

@@ -7,14 +7,15 @@ use crate::db::settings::Test;
 use crate::db::statement::Statement;
 use crate::db::value::Value;
 
-/// The statements of the table `roomz_presence`. Each returns the workspace, the status, the seconds and nanoseconds of the
-/// timestamp, the event id, and a point in the changes.
+/// The statements of the table `roomz_presence`. Each returns the workspace, the status, the seconds and
+/// nanoseconds of the timestamp, the event id, and a point in the changes.
 #[derive(Debug)]
 pub(crate) struct Statements {
     /// Writes the row if the event is newer, and returns it.
     pub(crate) apply: Statement,
     pub(crate) get: Statement,
-    /// Returns the changed rows, and the next point in the last column. Without changes, the other columns are NULL.
+    /// Returns the changed rows, and the next point in the last column. Without changes, the other columns
+    /// are NULL.
     pub(crate) changes: Statement,
 }
 
@@ -44,8 +45,8 @@ const GET: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, 
 const CHANGES: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, point.next FROM (SELECT {next}) AS point \
      LEFT JOIN roomz_presence ON namespace = {namespace} AND change >= {since}";
 
-/// Transactions commit in another order than their numbers, so the next point is the oldest transaction that still runs: rows after
-/// it are returned again, and none is skipped.
+/// Transactions commit in another order than their numbers, so the next point is the oldest transaction that
+/// still runs: rows after it are returned again, and none is skipped.
 const NEXT_POSTGRES: &str = "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS next";
 
 /// SQLite has one writer at a time, so rows become visible in the order of their numbers.

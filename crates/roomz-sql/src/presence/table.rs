@@ -14,8 +14,9 @@ use crate::presence::statements::Statements;
 
 /// The latest presence of each workspace, in the table `roomz_presence`.
 ///
-/// [`SqlStore::connect`](crate::SqlStore::connect) creates the table. All instances of a receiver see the same building, and a
-/// restart loses nothing. Apply each event in the transaction that [completes](crate::complete) it:
+/// [`SqlStore::connect`](crate::SqlStore::connect) creates the table. All instances of a receiver see the
+/// same building, and a restart loses nothing. Apply each event in the transaction that
+/// [completes](crate::complete) it:
 ///
 /// ```no_run
 /// use roomz_sql::PresenceTable;
@@ -32,11 +33,11 @@ use crate::presence::statements::Statements;
 /// }
 /// ```
 ///
-/// Like [`Latest`](roomz_webhook::Latest), it keeps the status of the event with the highest timestamp, and then with the highest
-/// id. Events may arrive in any order and any number of times.
+/// Like [`Latest`](roomz_webhook::Latest), it keeps the status of the event with the highest timestamp, and
+/// then with the highest id. Events may arrive in any order and any number of times.
 ///
-/// The columns may be read with SQL, and rows of removed workspaces deleted. [`changes_since`](Self::changes_since) does not
-/// report a deleted row.
+/// The columns may be read with SQL, and rows of removed workspaces deleted.
+/// [`changes_since`](Self::changes_since) does not report a deleted row.
 #[derive(Clone, Debug)]
 pub struct PresenceTable {
     namespace: Arc<str>,
@@ -64,7 +65,8 @@ pub struct WorkspacePresence {
     pub event_id: EventId,
 }
 
-/// The result of [`PresenceTable::changes_since`]: the changed workspaces, and the point from which to continue.
+/// The result of [`PresenceTable::changes_since`]: the changed workspaces, and the point from which to
+/// continue.
 ///
 /// ```
 /// use roomz_sql::{PresenceChanges, PresencePoint};
@@ -87,7 +89,8 @@ pub struct PresenceChanges {
 
 /// A point in the changes of a [`PresenceTable`]. The default is the point before all changes.
 ///
-/// It is valid for the database that returned it, while the process runs: after a restore from a dump, begin with the default.
+/// It is valid for the database that returned it, while the process runs: after a restore from a dump, begin
+/// with the default.
 ///
 /// ```
 /// use roomz_sql::PresencePoint;
@@ -112,8 +115,9 @@ impl PresenceTable {
 
     /// Keeps the status of this event if the event is newer than the kept one.
     ///
-    /// It is one statement. In a transaction, another transaction that applies an event of the same workspace waits for the end
-    /// of this one. The character NUL, which PostgreSQL cannot store, is replaced by U+FFFD.
+    /// It is one statement. In a transaction, another transaction that applies an event of the same workspace
+    /// waits for the end of this one. The character NUL, which PostgreSQL cannot store, is replaced by
+    /// U+FFFD.
     ///
     /// ```
     /// use roomz_sql::PresenceTable;
@@ -213,9 +217,9 @@ impl PresenceTable {
 
     /// Returns the workspaces that changed since a point, with their presence now.
     ///
-    /// No change is skipped, in whatever order the transactions commit. A workspace can be returned again although it did not
-    /// change. On PostgreSQL this happens while a transaction that began to write before the change still runs, in any database
-    /// of the server.
+    /// No change is skipped, in whatever order the transactions commit. A workspace can be returned again
+    /// although it did not change. On PostgreSQL this happens while a transaction that began to write before
+    /// the change still runs, in any database of the server.
     ///
     /// ```
     /// use roomz_sql::{PresencePoint, PresenceTable};
@@ -271,7 +275,8 @@ fn statements<C: SqlConnection>() -> &'static Statements {
     Statements::of(C::Database::DIALECT)
 }
 
-/// As text: the connection may lead to a pooler, where a named statement can be in another session of the server.
+/// As text: the connection may lead to a pooler, where a named statement can be in another session of the
+/// server.
 async fn fetch<C: SqlConnection>(
     connection: &mut C,
     statement: &'static Statement,

@@ -69,8 +69,8 @@ async fn run(store: &SqlStore, key: &ClaimKey, owners: &[Owner], operation: Oper
     }
 }
 
-/// The rule of a claim, as the contract describes it. In a round, each key has one operation; a time of an hour never passes, and one
-/// of a millisecond has passed in the next round.
+/// The rule of a claim, as the contract describes it. In a round, each key has one operation; a time of an
+/// hour never passes, and one of a millisecond has passed in the next round.
 #[derive(Debug, Default)]
 struct Model(Option<Record>);
 
@@ -136,7 +136,8 @@ impl Record {
     }
 }
 
-/// A row: the state, the owner, the fingerprint, the attempt, the remaining lease, and the time until it expires.
+/// A row: the state, the owner, the fingerprint, the attempt, the remaining lease, and the time until it
+/// expires.
 type Row = (i64, Vec<u8>, Vec<u8>, i64, i64, i64);
 
 macro_rules! select_row {
@@ -161,8 +162,8 @@ macro_rules! read_row {
     };
 }
 
-/// Makes rows comparable that were written at different times: 1 is a time in an hour, 0 is now. A row that expires now
-/// counts as absent, because a purge may delete it.
+/// Makes rows comparable that were written at different times: 1 is a time in an hour, 0 is now. A row that
+/// expires now counts as absent, because a purge may delete it.
 fn round_times(row: Option<Row>) -> Option<Row> {
     let half_an_hour = i64::try_from(HOUR.as_millis() / 2).unwrap();
     let (state, owner, fingerprint, attempt, lease, retention) = row?;
@@ -176,7 +177,8 @@ fn round_times(row: Option<Row>) -> Option<Row> {
     ))
 }
 
-/// Executes the same operations one by one, and as one batch for all keys. Compares the outcomes with the model, and the rows.
+/// Executes the same operations one by one, and as one batch for all keys. Compares the outcomes with the
+/// model, and the rows.
 async fn compare(
     store: &SqlStore,
     namespaces: [&'static str; 2],
@@ -252,7 +254,8 @@ async fn postgres_batch_equals_single_operations() {
     compare(&connect(&url).await, NAMESPACES, read_row).await;
 }
 
-/// A completion keeps the expiry that the claim set, and finds space in the page of its row: no index changes.
+/// A completion keeps the expiry that the claim set, and finds space in the page of its row: no index
+/// changes.
 #[tokio::test]
 async fn completion_writes_no_index_entries() {
     let Some(url) = postgres_url_or_skip() else { return };

@@ -128,7 +128,8 @@ async fn reports_missing_permission() {
     let (_, host) = url.split_once('@').unwrap();
     let as_user = format!("postgres://{user}@{host}");
 
-    // First the user may not create the table, then not write to it. Before PostgreSQL 15, every user may create tables.
+    // First the user may not create the table, then not write to it. Before PostgreSQL 15, every user may
+    // create tables.
     admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.unwrap();
     let (kind, text) = connect_error(&as_user).await;
     assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{text}");

@@ -1,4 +1,5 @@
-//! The store with a server that restarts, hangs, or becomes read-only. The workspace's `tests` cover the whole receiver.
+//! The store with a server that restarts, hangs, or becomes read-only. The workspace's `tests` cover the
+//! whole receiver.
 
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,8 @@ async fn wait_until_recovered(store: &SqlStore) {
     }
 }
 
-/// Claims until both connections are open. A connection attempt that is under way when the server is killed would fail the
-/// operations that wait.
+/// Claims until both connections are open. A connection attempt that is under way when the server is killed
+/// would fail the operations that wait.
 async fn open_both_connections(store: &SqlStore, url: &str) {
     let mut admin = PgConnection::connect(url).await.unwrap();
     let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roomz' AND state = 'idle' AND query <> ''";
@@ -61,8 +62,8 @@ async fn replaces_connections_after_restart() {
     }
 }
 
-/// A claim's future is dropped at each possible point, on a thread without a runtime. The pool spawns a task to close the
-/// connection.
+/// A claim's future is dropped at each possible point, on a thread without a runtime. The pool spawns a task
+/// to close the connection.
 #[test]
 fn claim_may_be_dropped_outside_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -55,7 +55,8 @@ impl Follower {
         numbers
     }
 
-    /// Reads the changes until there are none. PostgreSQL repeats changes while an older transaction runs, here of another test.
+    /// Reads the changes until there are none. PostgreSQL repeats changes while an older transaction runs,
+    /// here of another test.
     async fn poll_all(&mut self, database: &TestDatabase, table: &PresenceTable) {
         while !self.poll(database, table).await.is_empty() {
             tokio::task::yield_now().await;

@@ -97,7 +97,8 @@ async fn concurrent_claim_is_not_deleted() {
     }
 }
 
-/// The background task starts with the store, continues after a failure, and ends when the last clone is dropped.
+/// The background task starts with the store, continues after a failure, and ends when the last clone is
+/// dropped.
 #[tokio::test]
 async fn purges_in_background_until_dropped() {
     let directory = tempfile::tempdir().unwrap();

@@ -14,7 +14,8 @@ use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// Connects to the server of this URL, and creates missing tables.
 ///
-/// Returns the options of the URL, the options of connections for statements of the layer, and how these send statements.
+/// Returns the options of the URL, the options of connections for statements of the layer, and how these send
+/// statements.
 pub(crate) async fn connect(
     url: &str,
     settings: &Settings,
@@ -37,17 +38,19 @@ pub(crate) async fn connect(
     Ok((options, with_settings, protocol))
 }
 
-/// Creates a pool for the transactions of handlers: without the settings of the connections for statements of the layer.
+/// Creates a pool for the transactions of handlers: without the settings of the connections for statements of
+/// the layer.
 pub(crate) fn handler_pool(options: PgConnectOptions, protocol: &Protocol, pool: PgPoolOptions) -> PgPool {
-    // A pooler can execute the statements of one session in several sessions of the server, where a prepared statement is missing.
+    // A pooler can execute the statements of one session in several sessions of the server, where a prepared
+    // statement is missing.
     let keeps_statements = matches!(protocol, Protocol::Prepared);
     pool.connect_lazy_with(if keeps_statements { options } else { options.statement_cache_capacity(0) })
 }
 
 /// Connects, and finds out whether the server keeps the settings of a session.
 ///
-/// PostgreSQL sets them from the startup parameter `options`. A pooler, which may give each transaction another session,
-/// rejects or ignores that parameter.
+/// PostgreSQL sets them from the startup parameter `options`. A pooler, which may give each transaction
+/// another session, rejects or ignores that parameter.
 async fn log_in(
     options: PgConnectOptions,
     response_timeout: Duration,
@@ -57,8 +60,8 @@ async fn log_in(
         ("lock_timeout", lock_timeout.as_str()),
         ("statement_timeout", &format!("{}ms", response_timeout.as_millis())),
         ("default_transaction_isolation", "read committed"),
-        // Every statement finds its rows by an index. A plan that was made while the table was small would read all rows
-        // of the table until its next ANALYZE.
+        // Every statement finds its rows by an index. A plan that was made while the table was small would
+        // read all rows of the table until its next ANALYZE.
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),

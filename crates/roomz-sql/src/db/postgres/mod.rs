@@ -16,8 +16,8 @@ pub(crate) use self::connect::{connect, handler_pool};
 /// The SQL scripts that create the tables in PostgreSQL, in the order to run them.
 ///
 /// `connect` runs the missing ones by default. To run them with your own migration tool, turn that off with
-/// [`with_migrations(false)`](crate::SqlStoreBuilder::with_migrations). Each script can be run again, and records its
-/// version in the table `roomz_migrations`, which `connect` compares.
+/// [`with_migrations(false)`](crate::SqlStoreBuilder::with_migrations). Each script can be run again, and
+/// records its version in the table `roomz_migrations`, which `connect` compares.
 ///
 /// ```
 /// assert!(roomz_sql::POSTGRES_MIGRATIONS[0].contains("CREATE TABLE IF NOT EXISTS roomz_claims"));
@@ -29,7 +29,8 @@ pub const POSTGRES_MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0004_claims_fillfactor.sql"),
 ];
 
-/// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is random.
+/// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is
+/// random.
 const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(7236718392205847142)";
 const SESSION: &str = "SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT), \
                        CAST(current_setting('transaction_read_only') AS BOOLEAN) \
@@ -43,7 +44,8 @@ impl Driver for Postgres {
     const MIGRATIONS: &'static [&'static str] = POSTGRES_MIGRATIONS;
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-    /// A process of the server: its number, and its start in microseconds since 1970, because numbers are used again.
+    /// A process of the server: its number, and its start in microseconds since 1970, because numbers are
+    /// used again.
     type Session = (i64, i64);
 
     async fn fetch(
@@ -121,8 +123,8 @@ impl Driver for Postgres {
             "55P03" | "40P01" => Failure::Locked,
             // Serialization failure.
             "40001" => Failure::Busy,
-            // A prepared statement is unknown, or does not fit the table any more. The server is read-only now: after a failover, a new
-            // connection leads to the primary server.
+            // A prepared statement is unknown, or does not fit the table any more. The server is read-only
+            // now: after a failover, a new connection leads to the primary server.
             "0A000" | "26000" | "25006" => Failure::Broken,
             _ if code.len() == 5 && (code.starts_with("57P") || code.starts_with("08")) => Failure::Broken,
             _ => Failure::Rejected,

@@ -4,12 +4,13 @@ use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 const PARAMETERS: &str = "sslmode ssl-mode sslrootcert ssl-root-cert ssl-ca sslcert ssl-cert sslkey ssl-key \
                           statement-cache-capacity host hostaddr port dbname user password application_name options";
 
-/// Parameters of providers and other drivers that change nothing for the store. They are ignored with a log line.
+/// Parameters of providers and other drivers that change nothing for the store. They are ignored with a log
+/// line.
 const IGNORED_PARAMETERS: &str = "channel_binding connect_timeout keepalives keepalives_count keepalives_idle \
                                   keepalives_interval pgbouncer tcp_user_timeout";
 
-/// Parameters of providers and other drivers that the store cannot honour. They are named in the error. Any other parameter is
-/// not named, because it could be a part of a password that contains a question mark.
+/// Parameters of providers and other drivers that the store cannot honour. They are named in the error. Any
+/// other parameter is not named, because it could be a part of a password that contains a question mark.
 const REJECTED_PARAMETERS: &str = "client_encoding connection_limit gssencmode load_balance_hosts passfile pool_timeout requiressl \
                                    schema service socket_timeout ssl_min_protocol_version sslcrl target_session_attrs";
 

@@ -32,8 +32,8 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConn
     let start = Instant::now();
     let mut connection = loop {
         match options.connect().await {
-            // When several processes switch a new file to WAL at once, one succeeds. SQLite fails the others at once,
-            // without the busy timeout.
+            // When several processes switch a new file to WAL at once, one succeeds. SQLite fails the others
+            // at once, without the busy timeout.
             Err(Error::Database(error))
                 if error.code().as_deref() == Some("5") && start.elapsed() < settings.connect_timeout =>
             {

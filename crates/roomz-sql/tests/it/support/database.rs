@@ -1,4 +1,5 @@
-//! A database for one test, with the tables of the crate and a table `effects`, used like the database of an application.
+//! A database for one test, with the tables of the crate and a table `effects`, used like the database of an
+//! application.
 
 use std::sync::Arc;
 use std::time::Duration;
