@@ -25,7 +25,8 @@ fn request(c: &mut Criterion) {
                     let requests: Vec<_> = (0..rest.min(BATCH)).map(|_| next()).collect();
                     rest -= requests.len() as u64;
                     let app = app.clone();
-                    // In a task, as in a server: waking the future of `block_on` costs more than waking a task.
+                    // In a task, as in a server: waking the future of `block_on` costs more than waking a
+                    // task.
                     let batch = async move {
                         let start = Instant::now();
                         for request in requests {

@@ -1,4 +1,5 @@
-//! Describes the gRPC service in Rust, so that `protoc` is not needed. For a `.proto` file, use `tonic-prost-build`.
+//! Describes the gRPC service in Rust, so that `protoc` is not needed. For a `.proto` file, use
+//! `tonic-prost-build`.
 
 use tonic_build::manual::{Builder, Method, Service};
 

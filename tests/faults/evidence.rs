@@ -100,7 +100,8 @@ impl History {
         self.all_where(|call, all| evidence.is_shown_by(call, all, self.settings)).len()
     }
 
-    /// Settlements that were applied although another owner had claimed the event with a higher attempt number.
+    /// Settlements that were applied although another owner had claimed the event with a higher attempt
+    /// number.
     pub(crate) fn settled_after_takeover(&self) -> Vec<&Call> {
         self.all_where(|call, all| {
             let own = all.iter().filter(|other| other.owner == call.owner).filter_map(attempt).max();

@@ -1,4 +1,5 @@
-//! A master of a Redis Cluster, or with Redis Sentinels, is replaced by its replica; slots move between masters.
+//! A master of a Redis Cluster, or with Redis Sentinels, is replaced by its replica; slots move between
+//! masters.
 
 use std::time::Duration;
 
@@ -55,7 +56,8 @@ async fn fail(mut scenario: Scenario, fault: MasterFault, master: &mut Server, r
     scenario.finish(Reruns::LostByFailover { at_most: 2 * CONNECTIONS }, &[Evidence::FailedClaim]).await;
 }
 
-/// An operator exchanges the roles of a master and its replica. The master first sends everything to the replica.
+/// An operator exchanges the roles of a master and its replica. The master first sends everything to the
+/// replica.
 pub(crate) async fn hand_over_cluster_master(name: &'static str) {
     let Some(cluster) = RedisCluster::start_or_skip(&[]) else { return };
     let scenario = Scenario::start((name, "redis-cluster"), &cluster.url(), RECEIVERS, settings()).await;

@@ -1,6 +1,7 @@
 //! Several receivers under load, while the server of their store, the network, or a receiver fails.
 //!
-//! Each test prints one line of a report to standard error. The tests use real time, so few of them run at once.
+//! Each test prints one line of a report to standard error. The tests use real time, so few of them run at
+//! once.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

@@ -25,10 +25,11 @@ pub(crate) enum Reruns {
     OfKilled,
     /// Events whose lease ended while the store was down, so that their completion could not be recorded.
     AfterLeaseEnd,
-    /// Events of a receiver that paused until their lease ended. It may run events that another one has handled.
+    /// Events of a receiver that paused until their lease ended. It may run events that another one has
+    /// handled.
     OfPaused,
-    /// Events that were running, or had just completed, when their master failed. Replication is asynchronous, so the
-    /// replica may not know their claims.
+    /// Events that were running, or had just completed, when their master failed. Replication is
+    /// asynchronous, so the replica may not know their claims.
     LostByFailover {
         /// The maximum number of these events.
         at_most: usize,

@@ -11,8 +11,8 @@ use crate::faults::evidence::Evidence;
 use crate::faults::outcome::Reruns;
 use crate::faults::scenario::{Scenario, settings};
 
-/// A lease that is short enough to notice a missing renewal and to be taken over soon, and longer than a busy machine
-/// may delay a receiver.
+/// A lease that is short enough to notice a missing renewal and to be taken over soon, and longer than a busy
+/// machine may delay a receiver.
 fn short_lease() -> Settings {
     Settings { lease: Duration::from_millis(1_500), ..settings() }
 }
@@ -20,8 +20,8 @@ fn short_lease() -> Settings {
 /// The maximum time between two kills.
 const KILL_INTERVAL_MAX: Duration = Duration::from_millis(80);
 
-/// The receiver pauses until a late settlement was rejected. A receiver that pauses while it writes to an SQLite file blocks
-/// the other one, and no claim is taken over.
+/// The receiver pauses until a late settlement was rejected. A receiver that pauses while it writes to an
+/// SQLite file blocks the other one, and no claim is taken over.
 const PAUSES_MAX: usize = 8;
 
 /// Nothing fails, and some handlers run longer than a lease.
@@ -46,11 +46,11 @@ pub(crate) async fn kill_repeatedly<B: Backend>(name: &'static str, (receivers, 
     scenario.finish(Reruns::OfKilled, &[Evidence::Takeover]).await;
 }
 
-/// The first receiver pauses, several times, and then continues with events that another one has taken over. Nothing can
-/// prevent that.
+/// The first receiver pauses, several times, and then continues with events that another one has taken over.
+/// Nothing can prevent that.
 ///
-/// The handlers take long enough for some to run when it pauses. The sender closes its connections to it, and sends the
-/// events to the other receiver, which waits until the lease ends.
+/// The handlers take long enough for some to run when it pauses. The sender closes its connections to it, and
+/// sends the events to the other receiver, which waits until the lease ends.
 pub(crate) async fn pause_longer_than_lease<B: Backend>(name: &'static str) {
     let Some(backend) = B::start() else { return };
     let short_lease = short_lease();

@@ -10,8 +10,8 @@ use tokio::sync::SemaphorePermit;
 use crate::faults::evidence::Evidence;
 use crate::faults::outcome::{Outcome, Reruns};
 
-/// The duration of a fault. The lease is so much longer that a completion is recorded in time, although it is retried
-/// with backoff.
+/// The duration of a fault. The lease is so much longer that a completion is recorded in time, although it is
+/// retried with backoff.
 pub(crate) const FAULT_DURATION: Duration = Duration::from_millis(800);
 const LEASE: Duration = Duration::from_secs(3);
 
@@ -28,7 +28,8 @@ pub(crate) fn settings() -> Settings {
         store_timeout: Duration::from_millis(400),
         lease: LEASE,
         duplicate_wait: Duration::from_millis(800),
-        // Long enough for most connections to wait for a handler when the fault begins, so that completions fail.
+        // Long enough for most connections to wait for a handler when the fault begins, so that completions
+        // fail.
         handler_time: Duration::from_millis(100),
         long_handler_time: Duration::ZERO,
         request_timeout: REQUEST_TIMEOUT,

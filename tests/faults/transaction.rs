@@ -1,5 +1,5 @@
-//! Handlers complete their events in the transaction of their effect. Their process is killed before every statement, or
-//! during a commit, or pauses.
+//! Handlers complete their events in the transaction of their effect. Their process is killed before every
+//! statement, or during a commit, or pauses.
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -87,8 +87,8 @@ pub(crate) async fn kill_during_commit<B: Backend>(name: &'static str) {
     assert!(undone > 0 && done > 0, "no kill between the first commit and the last");
 }
 
-/// The process stops before a step for longer than a lease. Another one handles the event meanwhile. PostgreSQL ends the
-/// transaction of the first one after a while, so that its locks do not block the other.
+/// The process stops before a step for longer than a lease. Another one handles the event meanwhile.
+/// PostgreSQL ends the transaction of the first one after a while, so that its locks do not block the other.
 pub(crate) async fn pause_before_each_step<B: Backend>(name: &'static str) {
     let _permit = few_at_a_time().await;
     let Some(backend) = B::start() else { return };
@@ -158,8 +158,8 @@ impl Database {
         Receiver { process, address }
     }
 
-    /// Kills a receiver while it handles several events, and delivers them again until they are accepted. Returns what the
-    /// database held after the kill.
+    /// Kills a receiver while it handles several events, and delivers them again until they are accepted.
+    /// Returns what the database held after the kill.
     async fn kill_under_load(&self, fault: Fault) -> Vec<Kept> {
         let events: Vec<_> = (0..EVENTS).map(|_| Event::new()).collect();
         let mut receiver = self.receiver(fault);
@@ -167,7 +167,8 @@ impl Database {
         let mut deliveries = JoinSet::new();
         for event in events.clone() {
             deliveries.spawn(async move {
-                // A busy machine can exceed the store timeout, so a 503 is retried, until the process is killed.
+                // A busy machine can exceed the store timeout, so a 503 is retried, until the process is
+                // killed.
                 while let Ok(status) = deliver(address, &event.body).await {
                     if status == StatusCode::OK {
                         return Some(event.id);

@@ -10,7 +10,8 @@ use sqlx::{
 };
 use tempfile::TempDir;
 
-/// The table of the handlers. It has no constraint, so that a second effect of an event would be a second row.
+/// The table of the handlers. It has no constraint, so that a second effect of an event would be a second
+/// row.
 const CREATE_TABLE: &str = "CREATE TABLE presence_log (event_id TEXT NOT NULL, attempt BIGINT NOT NULL, \
      process BIGINT NOT NULL, handled_at BIGINT NOT NULL)";
 

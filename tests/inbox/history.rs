@@ -1,4 +1,5 @@
-//! Everything that happened to each event: what the sender saw, the calls of its handler, its rows, and its state in the inbox.
+//! Everything that happened to each event: what the sender saw, the calls of its handler, its rows, and its
+//! state in the inbox.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,8 +1,8 @@
-//! Several inbox processes under load, while processes are killed or suspended, the database server is killed, or the disk is
-//! full.
+//! Several inbox processes under load, while processes are killed or suspended, the database server is
+//! killed, or the disk is full.
 //!
-//! Each test prints one line of a report to standard error. The tests use real time and the whole machine, so they run one after
-//! the other.
+//! Each test prints one line of a report to standard error. The tests use real time and the whole machine, so
+//! they run one after the other.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

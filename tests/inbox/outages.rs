@@ -13,7 +13,8 @@ use crate::inbox::scenario::{FULL_LOAD, Scenario, settings, sqlite_url};
 /// The number of events that are accepted before and after each fault.
 const EVENTS_PER_PHASE: usize = 500;
 const SERVER_KILLS: usize = 3;
-/// The time from a kill of the server to its restart, and from the first error of a full disk until space is free.
+/// The time from a kill of the server to its restart, and from the first error of a full disk until space is
+/// free.
 const FAULT_DURATION: Duration = Duration::from_millis(800);
 const GIVE_UP: Duration = Duration::from_secs(40);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);

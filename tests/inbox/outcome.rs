@@ -175,7 +175,8 @@ impl EventHistory {
         self.was_accepted && !is_done && !(self.is(State::Dead) && has_reason)
     }
 
-    /// Whether the attempt that inserted the row is the last one that the inbox has counted, and its handler was called.
+    /// Whether the attempt that inserted the row is the last one that the inbox has counted, and its handler
+    /// was called.
     fn has_row_of_last_attempt(&self) -> bool {
         self.rows.iter().all(|row| {
             let is_of_row = |call: &Run| call.attempt == row.attempt && call.process == row.process;

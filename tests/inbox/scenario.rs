@@ -101,7 +101,8 @@ impl Scenario {
         self.killing.push(id);
     }
 
-    /// Stops sending, waits until no event is open, prints the report, and checks what holds after every fault.
+    /// Stops sending, waits until no event is open, prints the report, and checks what holds after every
+    /// fault.
     pub(crate) async fn finish(self) -> Outcome {
         let Self { mut fleet, sender, url, settings, name, killing, started, _permit } = self;
         let sent = replacing_ended(&mut fleet, sender.finish()).await;

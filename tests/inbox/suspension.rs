@@ -18,16 +18,17 @@ const EVENTS_PER_PHASE: usize = 60;
 const PAUSE_PER_EVENT: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The first process is suspended, several times, and continues with events that the other one has taken over. Its handlers
-/// insert their rows, but the worker does not commit them.
+/// The first process is suspended, several times, and continues with events that the other one has taken
+/// over. Its handlers insert their rows, but the worker does not commit them.
 pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
     let Some(database) = D::start() else { return };
     let is_postgres = D::NAME == Postgres::NAME;
     let settings = InboxSettings {
         lease: Duration::from_millis(1_500),
         max_attempts: 20,
-        // Some handlers run when the process is suspended, and end before their next renewal is due. On PostgreSQL, most of them
-        // have inserted their row. On SQLite, which has one writer, that would block the other process.
+        // Some handlers run when the process is suspended, and end before their next renewal is due. On
+        // PostgreSQL, most of them have inserted their row. On SQLite, which has one writer, that would block
+        // the other process.
         handler_time: Duration::from_millis(if is_postgres { 10 } else { 400 }),
         transaction_time: Duration::from_millis(if is_postgres { 300 } else { 0 }),
         ..settings()
@@ -59,8 +60,8 @@ pub(crate) async fn suspend_longer_than_lease<D: Database>(name: &str) {
     assert!(count > 0, "no row of the suspended worker was rolled back after a takeover; lost: {lost:?}");
 }
 
-/// Suspends the first process. If it holds the write lock of an SQLite file then, it blocks the other one, and no event would be
-/// taken over: it continues, and is suspended again.
+/// Suspends the first process. If it holds the write lock of an SQLite file then, it blocks the other one,
+/// and no event would be taken over: it continues, and is suspended again.
 async fn suspend(fleet: &Fleet, url: &str) {
     loop {
         // The connections of the sender pause at about the same time.
@@ -73,7 +74,8 @@ async fn suspend(fleet: &Fleet, url: &str) {
     }
 }
 
-/// Waits until another process runs an event that this process ran when it was suspended, or until the timeout.
+/// Waits until another process runs an event that this process ran when it was suspended, or until the
+/// timeout.
 async fn wait_for_takeover(fleet: &Fleet, suspended: u32, timeout: Duration) {
     let (start, suspended_at) = (Instant::now(), now());
     while start.elapsed() < timeout {
@@ -93,7 +95,8 @@ async fn wait_for_takeover(fleet: &Fleet, suspended: u32, timeout: Duration) {
     }
 }
 
-/// Rows that this process inserted for events that another one had taken over. The worker has reported that it lost them.
+/// Rows that this process inserted for events that another one had taken over. The worker has reported that
+/// it lost them.
 fn lost_effects(fleet: &Fleet, process: u32) -> HashSet<Effect> {
     let (runs, lines, effects): (_, Vec<Line>, Vec<Effect>) =
         (fleet.runs(), fleet.log(LINES), fleet.log(EFFECTS));

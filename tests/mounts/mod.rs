@@ -1,5 +1,5 @@
-//! Every place where the documentation mounts the layer. The test is that this compiles. Most mounts also receive
-//! requests.
+//! Every place where the documentation mounts the layer. The test is that this compiles. Most mounts also
+//! receive requests.
 
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests, and mounts that are only compiled")]
 

@@ -48,8 +48,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Captures the log of all crates and threads at TRACE, for one test at a time.
 ///
-/// The subscriber is global, because `tracing` caches per process which call sites are enabled. Therefore these tests
-/// have their own test binary.
+/// The subscriber is global, because `tracing` caches per process which call sites are enabled. Therefore
+/// these tests have their own test binary.
 pub(crate) fn capture() -> (&'static Captured, MutexGuard<'static, ()>) {
     let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     CAPTURED.0.lock().unwrap().clear();

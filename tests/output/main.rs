@@ -114,8 +114,8 @@ async fn event_text_cannot_inject_log_line() {
     }
 }
 
-/// Anybody can cause a rejection of an unsigned request, so it is logged below INFO. Handled events and duplicates have the
-/// same level, so that a healthy receiver does not look broken.
+/// Anybody can cause a rejection of an unsigned request, so it is logged below INFO. Handled events and
+/// duplicates have the same level, so that a healthy receiver does not look broken.
 #[tokio::test(start_paused = true)]
 async fn log_levels_fit_an_operator() {
     let (log, _guard) = capture();
@@ -219,8 +219,8 @@ async fn lost_claim_is_logged() {
     }
 }
 
-/// The handler completes the event itself, as in a transaction of its own, and runs for several leases more. Nothing was lost,
-/// also if the store fails when the layer finds out.
+/// The handler completes the event itself, as in a transaction of its own, and runs for several leases more.
+/// Nothing was lost, also if the store fails when the layer finds out.
 #[tokio::test(start_paused = true)]
 async fn own_completion_is_not_a_lost_claim() {
     for (store_fails, status) in [(false, 200), (true, 200), (false, 500), (true, 500)] {
@@ -285,7 +285,8 @@ async fn logs_unknown_tenant() {
     assert!(log.lines().any(|line| line.contains("DEBUG") && line.contains("tenant unknown")), "{log}");
 }
 
-/// Anybody can cause a lookup, so failures are logged as an error at most once a minute, also if some lookups succeed.
+/// Anybody can cause a lookup, so failures are logged as an error at most once a minute, also if some lookups
+/// succeed.
 #[tokio::test]
 async fn failing_lookup_is_an_error_once_a_minute() {
     use std::sync::atomic::{AtomicBool, Ordering};

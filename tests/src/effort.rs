@@ -6,8 +6,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Reports that tests are skipped, and why: `skipped: {what}, because {why}`.
 ///
-/// The line goes to standard error, past the output capture of the test runner, once per `what` and process. With
-/// `ROOMZ_TESTS=complete` or `long`, the test fails instead.
+/// The line goes to standard error, past the output capture of the test runner, once per `what` and process.
+/// With `ROOMZ_TESTS=complete` or `long`, the test fails instead.
 pub fn skipped(what: &str, why: &str) {
     assert!(
         !matches!(std::env::var("ROOMZ_TESTS").as_deref(), Ok("complete" | "long")),
@@ -16,7 +16,8 @@ pub fn skipped(what: &str, why: &str) {
     not_permitted(what, why);
 }
 
-/// Reports tests that are skipped because the environment forbids something to every user, such as mounting in a container.
+/// Reports tests that are skipped because the environment forbids something to every user, such as mounting
+/// in a container.
 ///
 /// Unlike [`skipped`], it does not fail with `ROOMZ_TESTS=complete`: no installation can change it.
 pub fn not_permitted(what: &str, why: &str) {

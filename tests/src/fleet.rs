@@ -26,7 +26,8 @@ pub struct Settings {
     pub handler_time: Duration,
     /// The duration of one in sixty runs. Zero: no such runs.
     pub long_handler_time: Duration,
-    /// The time after which the sender closes a connection without a response and sends the event to the next receiver.
+    /// The time after which the sender closes a connection without a response and sends the event to the next
+    /// receiver.
     pub request_timeout: Duration,
 }
 
@@ -88,7 +89,8 @@ pub fn millis(duration: Duration) -> String {
 }
 
 impl Fleet {
-    /// Starts `count` receivers with these arguments and a directory for their logs, and waits until they listen.
+    /// Starts `count` receivers with these arguments and a directory for their logs, and waits until they
+    /// listen.
     pub fn start(program: &str, count: usize, arguments: Vec<Argument>) -> Self {
         static FLEETS: AtomicUsize = AtomicUsize::new(0);
         let number = FLEETS.fetch_add(1, Ordering::Relaxed);

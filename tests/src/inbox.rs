@@ -40,7 +40,8 @@ pub struct InboxSettings {
     pub transaction_time: Duration,
 }
 
-/// An insert into `presence_log` of a handler that is about to return. It takes effect only if its transaction is committed.
+/// An insert into `presence_log` of a handler that is about to return. It takes effect only if its
+/// transaction is committed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Effect {
     /// The event's id.

@@ -1,5 +1,5 @@
-//! Support for tests with real servers: servers that a test can stop, a proxy that fails, receivers and workers in processes
-//! of their own, and a sender that retries.
+//! Support for tests with real servers: servers that a test can stop, a proxy that fails, receivers and
+//! workers in processes of their own, and a sender that retries.
 
 #![allow(
     clippy::exhaustive_enums,

@@ -22,13 +22,13 @@ pub enum Network {
     Closes,
     /// Closes the direction from the server to the client. Requests are still forwarded.
     HalfCloses,
-    /// Forwards requests and drops replies. A connection that lost a reply is closed when this state ends, because it
-    /// cannot continue.
+    /// Forwards requests and drops replies. A connection that lost a reply is closed when this state ends,
+    /// because it cannot continue.
     DropsReplies,
     /// Forwards nothing. Everything arrives when this state ends.
     Stalls,
-    /// Forwards nothing. These connections stay open and never forward anything again, as after a firewall dropped
-    /// their state.
+    /// Forwards nothing. These connections stay open and never forward anything again, as after a firewall
+    /// dropped their state.
     Blackholes,
 }
 

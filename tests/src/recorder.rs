@@ -40,7 +40,8 @@ pub enum Reply {
     Applied,
     /// The owner does not hold the claim.
     Lost,
-    /// The store returned an error, or the caller dropped the call at its timeout. The store may have applied it.
+    /// The store returned an error, or the caller dropped the call at its timeout. The store may have applied
+    /// it.
     Failed,
 }
 

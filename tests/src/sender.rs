@@ -73,7 +73,8 @@ pub struct Request {
     pub status: Option<StatusCode>,
     /// The duration of the request.
     pub duration: Duration,
-    /// Whether this is the first request of its event, and the only one at this time. It never waits for another one.
+    /// Whether this is the first request of its event, and the only one at this time. It never waits for
+    /// another one.
     pub alone: bool,
 }
 

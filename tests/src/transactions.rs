@@ -1,4 +1,5 @@
-//! Receivers whose handlers complete events in the transaction of their effect: `src/bin/transaction-receiver.rs`.
+//! Receivers whose handlers complete events in the transaction of their effect:
+//! `src/bin/transaction-receiver.rs`.
 
 use std::time::Duration;
 

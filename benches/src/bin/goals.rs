@@ -1,6 +1,7 @@
 //! All goals of the stores, with the values before and now.
 //!
-//! `cargo run --release -p roomz-benches --bin goals`. Programs that are not installed are skipped. Takes several minutes.
+//! `cargo run --release -p roomz-benches --bin goals`. Programs that are not installed are skipped. Takes
+//! several minutes.
 
 #![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a program for developers")]
 

@@ -1,7 +1,8 @@
-//! The goals of the stores in memory: memory per id, throughput on two cores, cost of a claim, and cost with many ids.
+//! The goals of the stores in memory: memory per id, throughput on two cores, cost of a claim, and cost with
+//! many ids.
 //!
-//! `cargo run --release -p roomz-benches --bin memory-goals`, or with a name of `memory`, `throughput`, `cost`, `capacity`.
-//! Needs Linux and 3 GB of memory.
+//! `cargo run --release -p roomz-benches --bin memory-goals`, or with a name of `memory`, `throughput`,
+//! `cost`, `capacity`. Needs Linux and 3 GB of memory.
 
 #![allow(
     clippy::indexing_slicing,
@@ -95,7 +96,8 @@ fn memory(runtime: &Runtime, name: &str, new: fn(u64) -> Store, goal: f64) {
 
 /// Claims and completions per second of 8 tasks on two workers, divided by those of one task.
 ///
-/// Two cores that share nothing do not always reach 2: the last line shows the same with a store for each task.
+/// Two cores that share nothing do not always reach 2: the last line shows the same with a store for each
+/// task.
 fn throughput(name: &str, new: fn(u64) -> Store) {
     const PAIRS: u128 = 400_000;
     let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();

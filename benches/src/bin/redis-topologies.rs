@@ -1,7 +1,8 @@
-//! Claims and completions per second on one Redis server and on a Redis Cluster, next to two `SET`s by `redis-benchmark`.
+//! Claims and completions per second on one Redis server and on a Redis Cluster, next to two `SET`s by
+//! `redis-benchmark`.
 //!
-//! `cargo run --release -p roomz-benches --bin redis-topologies`. All servers run on this machine. The measurements
-//! alternate, and the program prints the median of each.
+//! `cargo run --release -p roomz-benches --bin redis-topologies`. All servers run on this machine. The
+//! measurements alternate, and the program prints the median of each.
 
 #![allow(
     clippy::print_stdout,

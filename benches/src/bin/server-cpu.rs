@@ -1,7 +1,8 @@
-//! The server's CPU time per new event, with the layer and with a handler that verifies by hand and deduplicates with moka.
+//! The server's CPU time per new event, with the layer and with a handler that verifies by hand and
+//! deduplicates with moka.
 //!
-//! `cargo run --release -p roomz-benches --bin server-cpu`. Needs Linux, `taskset` and two cores: one for the server, one
-//! for the sender.
+//! `cargo run --release -p roomz-benches --bin server-cpu`. Needs Linux, `taskset` and two cores: one for the
+//! server, one for the sender.
 
 #![allow(
     clippy::indexing_slicing,
@@ -130,7 +131,8 @@ struct Server {
 }
 
 impl Server {
-    /// Starts a server with the runtime of `#[tokio::main]` on one core: one worker, and the thread that accepts connections.
+    /// Starts a server with the runtime of `#[tokio::main]` on one core: one worker, and the thread that
+    /// accepts connections.
     fn start(app: impl FnOnce() -> Router + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! Claims and completions per second in each store, next to similar commands of the server's own benchmark.
 //!
-//! `cargo run --release -p roomz-benches --bin stores`. Servers and benchmarks that are not on the PATH are skipped.
+//! `cargo run --release -p roomz-benches --bin stores`. Servers and benchmarks that are not on the PATH are
+//! skipped.
 
 #![allow(
     clippy::print_stdout,
@@ -104,7 +105,8 @@ async fn measure(name: &str, store: &Store) {
     }
 }
 
-/// Claims and completes new events, or claims a completed one, with this concurrency. Returns the number per second.
+/// Claims and completes new events, or claims a completed one, with this concurrency. Returns the number per
+/// second.
 async fn repeat(store: &Store, concurrency: usize, duplicate_of: Option<&ClaimKey>) -> f64 {
     let start = Instant::now();
     let tasks: Vec<_> = (0..concurrency)
@@ -146,7 +148,8 @@ async fn measure_round_trips(name: &str, store: &Store, trips: &AtomicU64) {
     println!("{name}: {trips:.2} round trips per claim and completion");
 }
 
-/// Starts a proxy to the server of this URL that counts round trips. Returns the URL of the proxy and the counter.
+/// Starts a proxy to the server of this URL that counts round trips. Returns the URL of the proxy and the
+/// counter.
 async fn counting_proxy(url: &str) -> (String, Arc<AtomicU64>) {
     let (head, rest) = url.split_at(url.rfind("127.0.0.1").unwrap());
     let (server, tail) = rest.split_once('/').unwrap_or((rest, ""));
@@ -232,7 +235,8 @@ fn postgres_baseline(url: &str, directory: &Path, concurrency: usize) -> Option<
     line.split(' ').next()?.parse().ok()
 }
 
-/// An insert and an update per second, by the `sqlite3` shell. Each statement is a transaction that waits for the disk.
+/// An insert and an update per second, by the `sqlite3` shell. Each statement is a transaction that waits for
+/// the disk.
 fn sqlite_baseline(directory: &Path) -> Option<f64> {
     let pairs = 2_000;
     let mut script = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;\n\

@@ -59,8 +59,9 @@ pub async fn receive(
         Err(_) => return reject(RejectionKind::BodyTimeout).await,
     };
     let Some(request) = to_http(&request, body) else { return HttpResponse::BadRequest().finish() };
-    // On a runtime of its own, a handler finishes also when its client disconnects or a thread of actix-web ends.
-    // The set aborts its task when the client disconnects: a duplicate then stops waiting, and a handler has its own task.
+    // On a runtime of its own, a handler finishes also when its client disconnects or a thread of actix-web
+    // ends. The set aborts its task when the client disconnects: a duplicate then stops waiting, and a
+    // handler has its own task.
     let mut task = JoinSet::new();
     task.spawn_on(adapter.service.clone().oneshot(request), &adapter.handlers);
     match task.join_next().await {

@@ -25,7 +25,8 @@ async fn presence(request: Request<WebhookBody>) -> Result<Response<Full<Bytes>>
     Ok(Response::default())
 }
 
-/// Adds the routes. The handlers of events run on the tokio runtime `handlers`, not on the threads of actix-web.
+/// Adds the routes. The handlers of events run on the tokio runtime `handlers`, not on the threads of
+/// actix-web.
 pub fn routes(
     webhook: WebhookLayer,
     handlers: tokio::runtime::Handle,

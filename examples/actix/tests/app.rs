@@ -114,7 +114,8 @@ async fn closes_connections_after_shutdown_begins() {
     assert!(response.starts_with("http/1.1 200") && response.contains("connection: close"), "{response}");
 }
 
-/// The client disconnects while the handler runs, and the server stops: the handler finishes and its event is completed.
+/// The client disconnects while the handler runs, and the server stops: the handler finishes and its event is
+/// completed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handler_finishes_without_client_and_server() {
     let (started, may_finish) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));

@@ -31,7 +31,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     })?;
     let shutdown = shutdown_signal()?;
     println!("listening on http://{}", listener.local_addr()?);
-    // For production, use the server of `quickstart`: this one has neither a header timeout nor a shutdown timeout.
+    // For production, use the server of `quickstart`: this one has neither a header timeout nor a shutdown
+    // timeout.
     axum::serve(listener, custom_store::app(webhook.clone())).with_graceful_shutdown(shutdown).await?;
 
     // A handler keeps running when its client disconnects, so handlers can outlive the server.

@@ -24,8 +24,8 @@ const DONE: u8 = 2;
 
 /// A store in a [redb] file.
 ///
-/// It uses the system clock, because a monotonic clock does not survive a restart. If the system clock jumps, leases end
-/// earlier or later.
+/// It uses the system clock, because a monotonic clock does not survive a restart. If the system clock jumps,
+/// leases end earlier or later.
 #[derive(Clone, Debug)]
 pub struct RedbStore {
     database: Arc<Database>,
@@ -60,8 +60,8 @@ impl RedbStore {
 
     /// Reads the record of a key and writes the record that `decide` returns, in one transaction.
     ///
-    /// This is atomic, because redb allows one write transaction at a time. It runs on a blocking thread, because a
-    /// commit waits for the disk.
+    /// This is atomic, because redb allows one write transaction at a time. It runs on a blocking thread,
+    /// because a commit waits for the disk.
     async fn update<T: Send + 'static>(
         &self,
         key: &ClaimKey,

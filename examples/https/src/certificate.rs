@@ -1,7 +1,8 @@
 //! The TLS certificate and its key, from two files that are checked every minute.
 //!
-//! A change is detected by comparing the contents, so the files can be written, renamed or linked, without a signal. If
-//! the new files are not a valid pair, for example while only one of them is written, the old certificate stays in use.
+//! A change is detected by comparing the contents, so the files can be written, renamed or linked, without a
+//! signal. If the new files are not a valid pair, for example while only one of them is written, the old
+//! certificate stays in use.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +27,8 @@ pub struct CertificateFiles {
 }
 
 impl CertificateFiles {
-    /// Reads both files: `certificate` holds the chain, the server's own certificate first; `key` holds its private key.
+    /// Reads both files: `certificate` holds the chain, the server's own certificate first; `key` holds its
+    /// private key.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! A server for ROOMZ webhooks over TLS: `ROOMZ_WEBHOOK_SECRET=… CERTIFICATE=chain.pem KEY=key.pem cargo run -p https`
+//! A server for ROOMZ webhooks over TLS:
+//! `ROOMZ_WEBHOOK_SECRET=… CERTIFICATE=chain.pem KEY=key.pem cargo run -p https`
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -10,8 +11,8 @@ use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-/// Time for handlers to finish after the server has stopped. Together with the server's own 6 s it stays below the 10 s
-/// that most supervisors wait before they kill a process.
+/// Time for handlers to finish after the server has stopped. Together with the server's own 6 s it stays
+/// below the 10 s that most supervisors wait before they kill a process.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]

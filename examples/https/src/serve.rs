@@ -19,7 +19,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for requests to finish after the shutdown signal. After it, their connections are closed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// Serves `app` until `shutdown` completes, then waits for the requests in flight, but not for TLS handshakes.
+/// Serves `app` until `shutdown` completes, then waits for the requests in flight, but not for TLS
+/// handshakes.
 ///
 /// # Errors
 ///

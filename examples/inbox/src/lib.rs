@@ -10,9 +10,11 @@ use roomz_webhook::WebhookLayer;
 const INSERT: &str = "INSERT INTO presence_log (event_id, workspace_id, status, handled_at) \
                       VALUES ($1, $2, $3, CURRENT_TIMESTAMP)";
 
-/// Handles one event. The worker commits the row together with the completion of the event, so each event has one row.
+/// Handles one event. The worker commits the row together with the completion of the event, so each event has
+/// one row.
 ///
-/// If you use only one database, keep only its branch. Call slow services before it, while no transaction is open.
+/// If you use only one database, keep only its branch. Call slow services before it, while no transaction is
+/// open.
 pub async fn record(mut job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
     let event = job.event().clone();
     let (id, workspace) = (event.id.to_string(), event.data.workspace_id.to_string());

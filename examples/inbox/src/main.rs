@@ -17,8 +17,8 @@ use tracing_subscriber::EnvFilter;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for deliveries to finish after the server has stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for handlers to finish. Events of handlers that take longer are given back within 3 s more. All together
-/// stay below the 10 s that most supervisors wait before they kill a process.
+/// Time for handlers to finish. Events of handlers that take longer are given back within 3 s more. All
+/// together stay below the 10 s that most supervisors wait before they kill a process.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[tokio::main]

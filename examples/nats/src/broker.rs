@@ -16,11 +16,11 @@ use roomz_axum::EventId;
 
 /// The stream that stores the events.
 pub const STREAM: &str = "ROOMZ";
-/// Each event has its own subject, `roomz.events.ID`. Nothing but the id may be a part of it: the subject is what makes
-/// the event unique in the stream.
+/// Each event has its own subject, `roomz.events.ID`. Nothing but the id may be a part of it: the subject is
+/// what makes the event unique in the stream.
 const SUBJECT_PREFIX: &str = "roomz.events.";
-/// How long the stream keeps each event and recognizes its duplicates, as long as the layer remembers ids. Consumers have
-/// this time to handle an event.
+/// How long the stream keeps each event and recognizes its duplicates, as long as the layer remembers ids.
+/// Consumers have this time to handle an event.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The time for one event to be stored. ROOMZ waits 30 s for the answer.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,13 +61,13 @@ impl Broker {
         Self::connect(&urls, login).await.map_err(|error| format!("NATS_URL: {error}"))
     }
 
-    /// Connects to one server, or to the servers of a cluster (`URL,URL`), with a user name and a password or without.
-    /// Creates the stream if it does not exist.
+    /// Connects to one server, or to the servers of a cluster (`URL,URL`), with a user name and a password or
+    /// without. Creates the stream if it does not exist.
     ///
     /// # Errors
     ///
-    /// A URL is invalid, no server can be reached or accepts the login, JetStream is not enabled, or a stream of this name
-    /// exists and could lose events or store one twice.
+    /// A URL is invalid, no server can be reached or accepts the login, JetStream is not enabled, or a stream
+    /// of this name exists and could lose events or store one twice.
     pub async fn connect(urls: &str, login: Option<(String, String)>) -> Result<Self, String> {
         let servers = urls.split(',').map(parse_server).collect::<Result<Vec<_>, _>>()?;
         let hosts: Vec<_> =
@@ -139,7 +139,8 @@ impl Broker {
         Ok(Published::Duplicate)
     }
 
-    /// Returns whether there is a connection to a server. A lost connection is opened again in the background.
+    /// Returns whether there is a connection to a server. A lost connection is opened again in the
+    /// background.
     pub fn is_connected(&self) -> bool {
         self.context.client().connection_state() == State::Connected
     }
@@ -158,8 +159,8 @@ impl Broker {
 fn parse_server(url: &str) -> Result<ServerAddr, String> {
     const USAGE: &str = "use nats://HOST:PORT or tls://HOST:PORT";
     let server: ServerAddr = url.trim().parse().map_err(|error| format!("{error}; {USAGE}"))?;
-    // The client ignores a login in the URL. With a `/`, `?` or `#` in its password, a part of it would be taken for the
-    // host, and printed.
+    // The client ignores a login in the URL. With a `/`, `?` or `#` in its password, a part of it would be
+    // taken for the host, and printed.
     let parts = server.clone().into_inner();
     let has_rest = !matches!(parts.path(), "" | "/") || parts.query().is_some() || parts.fragment().is_some();
     if server.username().is_some() || server.password().is_some() || has_rest {
@@ -174,7 +175,8 @@ fn stream_config() -> Config {
     Config {
         name: STREAM.to_owned(),
         subjects: vec![format!("{SUBJECT_PREFIX}*")],
-        // Keeps events after they are acknowledged. With the other policies, a duplicate of a handled event is stored again.
+        // Keeps events after they are acknowledged. With the other policies, a duplicate of a handled event
+        // is stored again.
         retention: RetentionPolicy::Limits,
         max_age: RETENTION,
         // If you add a size limit, a full stream rejects new events instead of deleting old ones.

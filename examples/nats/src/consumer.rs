@@ -16,7 +16,8 @@ use crate::broker::{Broker, STREAM};
 pub const CONSUMER: &str = "roomz-consumer";
 /// The stream that records which events are not delivered any more.
 pub const DEAD_LETTERS: &str = "ROOMZ_DEAD_LETTERS";
-/// How often the server confirms a pull request. Twice this time without a message means that the connection is lost.
+/// How often the server confirms a pull request. Twice this time without a message means that the connection
+/// is lost.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The pause before events are requested again after an error.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,7 +30,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 pub struct Settings {
     /// The time to handle one event. After it, the server delivers the event again. Default: 30 s.
     pub ack_wait: Duration,
-    /// How often an event is delivered before it becomes a dead letter. Default: 100, about eight hours of failures.
+    /// How often an event is delivered before it becomes a dead letter. Default: 100, about eight hours of
+    /// failures.
     pub max_deliver: i64,
     /// The pause after the first failure. Each further failure doubles it. Default: 1 s.
     pub retry_delay: Duration,
@@ -58,8 +60,9 @@ impl Settings {
 
 /// Passes each event to `handle`, one after the other, until `shutdown` completes.
 ///
-/// An event is acknowledged after `handle` returned `Ok`. If it returns an error or the process dies, the event is
-/// delivered again: `handle` can run more than once for one event. After an outage of the server, it goes on.
+/// An event is acknowledged after `handle` returned `Ok`. If it returns an error or the process dies, the
+/// event is delivered again: `handle` can run more than once for one event. After an outage of the server, it
+/// goes on.
 ///
 /// # Errors
 ///
@@ -99,7 +102,8 @@ where
                 None => break,
             }
         }
-        // It would request an event when it is connected again, and that event would wait here until its `ack_wait` ends.
+        // It would request an event when it is connected again, and that event would wait here until its
+        // `ack_wait` ends.
         drop(messages);
         tokio::select! {
             () = &mut shutdown => return Ok(()),
@@ -150,8 +154,8 @@ async fn create_consumer(broker: &Broker, settings: Settings) -> Result<PullCons
     Ok(created.map_err(|error| format!("cannot create the consumer {CONSUMER}: {error}"))?)
 }
 
-/// Records events that reached `max_deliver`, and messages that are no events. The server publishes an advisory for each,
-/// which names the sequence number (`stream_seq`) of the message in the stream `ROOMZ`.
+/// Records events that reached `max_deliver`, and messages that are no events. The server publishes an
+/// advisory for each, which names the sequence number (`stream_seq`) of the message in the stream `ROOMZ`.
 async fn create_dead_letters(broker: &Broker) -> Result<(), BoxError> {
     let advisories = |name| format!("$JS.EVENT.ADVISORY.CONSUMER.{name}.{STREAM}.*");
     let config = Config {

@@ -15,7 +15,8 @@ use crate::broker::{Broker, Published};
 /// The `Retry-After` of an event that could not be stored, in seconds.
 const RETRY_AFTER: &str = "5";
 
-/// Answers 2xx once the event is stored. After the 503, the layer releases the event: a redelivery is published again.
+/// Answers 2xx once the event is stored. After the 503, the layer releases the event: a redelivery is
+/// published again.
 async fn publish(State(broker): State<Broker>, WebhookDelivery(delivery): WebhookDelivery) -> Response {
     let id = delivery.event().id;
     match broker.publish(id, delivery.body()).await {

@@ -1,7 +1,7 @@
 //! The state of the board, behind one lock.
 //!
-//! Every subscriber receives the updates in the same order. A subscription starts with a snapshot, so that clients can
-//! connect and disconnect at any time.
+//! Every subscriber receives the updates in the same order. A subscription starts with a snapshot, so that
+//! clients can connect and disconnect at any time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,8 @@ use crate::names::Names;
 
 /// How many deliveries a snapshot contains.
 const MAX_RECENT: usize = 50;
-/// How many updates a subscriber may fall behind before it needs a new snapshot. All subscribers share one buffer.
+/// How many updates a subscriber may fall behind before it needs a new snapshot. All subscribers share one
+/// buffer.
 const UPDATE_BUFFER: usize = 128;
 
 /// The board. Clones share their state.
@@ -151,7 +152,8 @@ impl Board {
         Some((to_json(&snapshot), updates))
     }
 
-    /// Ends all subscriptions and accepts no new ones, because an open stream would delay the server's shutdown.
+    /// Ends all subscriptions and accepts no new ones, because an open stream would delay the server's
+    /// shutdown.
     pub fn close(&self) {
         self.lock().updates = None;
     }
@@ -177,8 +179,8 @@ impl State {
             // `record_rejection` has counted it by reason.
             Outcome::Rejected => {}
         }
-        // Repeated rejections share one record: anybody can send forged requests, and they must not push signed
-        // deliveries out of the list.
+        // Repeated rejections share one record: anybody can send forged requests, and they must not push
+        // signed deliveries out of the list.
         match self.recent.back().filter(|last| last.is_same_rejection(&delivery)) {
             Some(last) => {
                 (delivery.number, delivery.count) = (last.number, last.count + 1);
@@ -196,7 +198,8 @@ impl State {
         self.send(Some(delivery), workspace);
     }
 
-    /// Keeps the time of the last delivery. An event's timestamp can be in the future, the time of its delivery cannot.
+    /// Keeps the time of the last delivery. An event's timestamp can be in the future, the time of its
+    /// delivery cannot.
     fn note_delivery(&mut self, at: Timestamp) {
         let at = at.min(Timestamp::now());
         if self.last_delivery.is_none_or(|last| last < at) {

@@ -14,9 +14,11 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::board::Board;
 use crate::messages::{Heartbeat, to_json};
 
-/// The longest time without a message. The page reports a silent server after 8 s, more than twice this interval.
+/// The longest time without a message. The page reports a silent server after 8 s, more than twice this
+/// interval.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
-/// The pause before a client that fell behind gets a new snapshot: at most one snapshot per second and client.
+/// The pause before a client that fell behind gets a new snapshot: at most one snapshot per second and
+/// client.
 const RESYNC_DELAY: Duration = Duration::from_secs(1);
 
 /// `GET /events`

@@ -1,4 +1,5 @@
-//! The router and the webhook handler. `board.rs` holds the state, `messages.rs` the JSON that clients receive.
+//! The router and the webhook handler. `board.rs` holds the state, `messages.rs` the JSON that clients
+//! receive.
 
 pub mod board;
 pub mod board_metrics;
@@ -52,7 +53,8 @@ pub fn app(
 
 /// Runs for each event. It takes events of all types, so that the board also shows events of unknown types.
 ///
-/// With a store in SQL, the presence is kept before it is shown. If that fails, ROOMZ delivers the event again.
+/// With a store in SQL, the presence is kept before it is shown. If that fails, ROOMZ delivers the event
+/// again.
 async fn handle_event(
     State((board, presence)): State<(Board, Option<SharedPresence>)>,
     WebhookDelivery(delivery): WebhookDelivery,
@@ -68,7 +70,8 @@ async fn handle_event(
     StatusCode::OK
 }
 
-/// Records deliveries that did not reach the handler. The layer puts the reason into the response's extensions.
+/// Records deliveries that did not reach the handler. The layer puts the reason into the response's
+/// extensions.
 async fn record_unhandled(State(board): State<Board>, response: Response) -> Response {
     let extensions = response.extensions();
     if !extensions.get().is_some_and(|rejection: &Rejection| rejection.kind().is_unauthenticated()) {

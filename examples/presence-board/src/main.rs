@@ -19,10 +19,11 @@ use tokio::net::TcpListener;
 use crate::logs::with_causes;
 use crate::options::Options;
 
-/// Time for handlers whose client has disconnected. With the server's six seconds this stays below the ten seconds that
-/// most supervisors wait before they kill a process.
+/// Time for handlers whose client has disconnected. With the server's six seconds this stays below the ten
+/// seconds that most supervisors wait before they kill a process.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often recorded histogram values are aggregated. Without it they use more memory until `/metrics` is requested.
+/// How often recorded histogram values are aggregated. Without it they use more memory until `/metrics` is
+/// requested.
 const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 #[tokio::main]

@@ -54,8 +54,8 @@ pub struct Stats {
     pub late: u64,
     /// Events with an unknown type or unreadable data.
     pub unknown: u64,
-    /// When the last delivery that was not rejected was received. A change by another instance counts with the timestamp
-    /// of its event.
+    /// When the last delivery that was not rejected was received. A change by another instance counts with
+    /// the timestamp of its event.
     pub last_delivery_at: Option<String>,
     /// Rejections by reason.
     pub rejected: BTreeMap<&'static str, u64>,

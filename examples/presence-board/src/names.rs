@@ -23,7 +23,8 @@ pub struct Name {
 }
 
 impl Names {
-    /// Reads a file such as `{"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5": {"name": "Desk 1", "floor": "First floor"}}`.
+    /// Reads a file such as
+    /// `{"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5": {"name": "Desk 1", "floor": "First floor"}}`.
     pub fn read(path: &Path) -> Result<Self, String> {
         let file = path.display();
         let json = std::fs::read_to_string(path).map_err(|error| {

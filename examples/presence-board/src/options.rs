@@ -15,13 +15,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     pub(crate) listen: String,
 
-    /// File that contains a webhook secret, read again on SIGHUP; repeat it to accept several secrets, the newest first
-    /// [default: the environment variable ROOMZ_WEBHOOK_SECRET]
+    /// File that contains a webhook secret, read again on SIGHUP; repeat it to accept several secrets, the
+    /// newest first [default: the environment variable ROOMZ_WEBHOOK_SECRET]
     #[arg(long = "secret-file", value_name = "FILE", conflicts_with = "demo")]
     pub(crate) secret_files: Vec<PathBuf>,
 
-    /// Store for the ids of handled events: memory, redis://…, redis+cluster://…, redis+sentinel://…, postgres://…
-    /// or sqlite://FILE; the last two also keep the presence
+    /// Store for the ids of handled events: memory, redis://…, redis+cluster://…, redis+sentinel://…,
+    /// postgres://… or sqlite://FILE; the last two also keep the presence
     #[arg(long, value_name = "URL", default_value = "memory", env = "STORE", hide_env_values = true)]
     pub(crate) store: String,
 
@@ -33,7 +33,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) names: Option<PathBuf>,
 
-    /// Seconds between the signal to stop and the end of the server; /readyz is then 503, and deliveries are handled
+    /// Seconds between the signal to stop and the end of the server; /readyz is then 503, and deliveries are
+    /// handled
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
     pub(crate) shutdown_delay: Duration,
 

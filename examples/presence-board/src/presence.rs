@@ -1,4 +1,5 @@
-//! The presence in the SQL database of the store: a restart does not lose it, and all instances show the same.
+//! The presence in the SQL database of the store: a restart does not lose it, and all instances show the
+//! same.
 
 use std::error::Error;
 use std::str::FromStr as _;

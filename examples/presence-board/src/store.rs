@@ -9,7 +9,8 @@ use roomz_sql::SqlStore;
 
 use crate::presence::SharedPresence;
 
-/// Connects to `memory`, `redis://…`, `redis+cluster://…`, `redis+sentinel://…`, `postgres://…` or `sqlite://FILE`.
+/// Connects to `memory`, `redis://…`, `redis+cluster://…`, `redis+sentinel://…`, `postgres://…` or
+/// `sqlite://FILE`.
 ///
 /// A service that uses one kind of store needs one of these arms, and only that store's crate.
 pub async fn connect(
@@ -38,7 +39,8 @@ pub fn without_credentials(url: &str) -> String {
         return if url == "memory" { url } else { "sqlite:…" }.to_owned();
     };
     let (place, parameters) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
-    // Either a parameter contains an @, or a password contains a question mark: what follows may be a part of it.
+    // Either a parameter contains an @, or a password contains a question mark: what follows may be a part of
+    // it.
     if parameters.contains('@') {
         return format!("{scheme}://…");
     }

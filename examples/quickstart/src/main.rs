@@ -8,8 +8,9 @@ use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-/// Time for handlers to finish after the server has stopped. Together with the server's own 6 s it stays below the 10 s
-/// that most supervisors wait before they kill a process. With `SHUTDOWN_DELAY`, give the process that much more.
+/// Time for handlers to finish after the server has stopped. Together with the server's own 6 s it stays
+/// below the 10 s that most supervisors wait before they kill a process. With `SHUTDOWN_DELAY`, give the
+/// process that much more.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]

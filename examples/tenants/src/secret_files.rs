@@ -1,4 +1,5 @@
-//! Secrets in files: one folder per customer, with one secret in each file. The last file by name is the newest secret.
+//! Secrets in files: one folder per customer, with one secret in each file. The last file by name is the
+//! newest secret.
 
 use std::error::Error;
 use std::fs;
@@ -6,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use roomz_axum::{Secret, Secrets, Tenant, TenantMap};
 
-/// Reads all customers and replaces the tenants of the map. Returns a summary, such as `acme (2 secrets), globex (1 secret)`.
+/// Reads all customers and replaces the tenants of the map. Returns a summary, such as
+/// `acme (2 secrets), globex (1 secret)`.
 ///
 /// # Errors
 ///
-/// A folder or a file cannot be read, a folder has no file, or a file is no valid secret. The map is then unchanged.
+/// A folder or a file cannot be read, a folder has no file, or a file is no valid secret. The map is then
+/// unchanged.
 pub fn load(directory: &Path, tenants: &TenantMap) -> Result<String, Box<dyn Error>> {
     let (mut loaded, mut summary) = (Vec::new(), Vec::new());
     for folder in sorted_entries(directory)? {

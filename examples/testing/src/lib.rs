@@ -12,7 +12,8 @@ use roomz_axum::{WebhookDelivery, WebhookEvent, WebhookLayer, WorkspacePresenceC
 
 pub use plan::{Change, FloorPlan, MemoryPlan, Unavailable};
 
-/// Handles one event. If the plan cannot be written, the claim is released, and a redelivery runs the handler again.
+/// Handles one event. If the plan cannot be written, the claim is released, and a redelivery runs the handler
+/// again.
 async fn presence(
     State(plan): State<Arc<dyn FloorPlan>>,
     WebhookDelivery(delivery): WebhookDelivery,

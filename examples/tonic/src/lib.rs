@@ -85,8 +85,8 @@ pub fn app(webhook: WebhookLayer) -> Routes {
     Routes::from(grpc.into_axum_router().merge(webhook).fallback(not_found))
 }
 
-/// Replaces tonic's answer to unknown paths, which is 200 with `grpc-status: 12`: ROOMZ would count a delivery to a mistyped
-/// path as a success. A gRPC client reads the 404 as `UNIMPLEMENTED`, too.
+/// Replaces tonic's answer to unknown paths, which is 200 with `grpc-status: 12`: ROOMZ would count a
+/// delivery to a mistyped path as a success. A gRPC client reads the 404 as `UNIMPLEMENTED`, too.
 async fn not_found() -> StatusCode {
     StatusCode::NOT_FOUND
 }

@@ -37,7 +37,8 @@ pub(crate) trait Backend: Sized + Send {
     /// The name in the report.
     const NAME: &'static str;
 
-    /// Starts a server that persists every write before it replies. Reports a skipped test if it is not installed.
+    /// Starts a server that persists every write before it replies. Reports a skipped test if it is not
+    /// installed.
     fn start() -> Option<Self>;
 
     /// The URL of the store. `address` replaces the address of the server.

@@ -1,7 +1,9 @@
-//! An inbox that a test starts as a process: endpoint and worker. Its handler logs its call, inserts one row into the table
-//! `presence_log` in the transaction of its event, and logs that. Some first attempts fail after that. Some events kill the process.
+//! An inbox that a test starts as a process: endpoint and worker. Its handler logs its call, inserts one row
+//! into the table `presence_log` in the transaction of its event, and logs that. Some first attempts fail
+//! after that. Some events kill the process.
 //!
-//! It prints its address to standard output. It exits when its standard input closes, so that it ends with the test.
+//! It prints its address to standard output. It exits when its standard input closes, so that it ends with
+//! the test.
 
 #![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "only tests start it")]
 

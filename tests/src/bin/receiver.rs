@@ -1,7 +1,8 @@
-//! A receiver that a test starts as a process. Its handler logs each run, sleeps, and sometimes fails. Its store logs
-//! each call.
+//! A receiver that a test starts as a process. Its handler logs each run, sleeps, and sometimes fails. Its
+//! store logs each call.
 //!
-//! It prints its address to standard output. It exits when its standard input closes, so that it ends with the test.
+//! It prints its address to standard output. It exits when its standard input closes, so that it ends with
+//! the test.
 
 #![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "only tests start it")]
 

@@ -1,7 +1,8 @@
-//! A receiver that a test starts as a process. Its handler completes each event in the transaction of its effect, and kills
-//! or stops the process at a step of it.
+//! A receiver that a test starts as a process. Its handler completes each event in the transaction of its
+//! effect, and kills or stops the process at a step of it.
 //!
-//! It prints its address to standard output. It exits when its standard input closes, so that it ends with the test.
+//! It prints its address to standard output. It exits when its standard input closes, so that it ends with
+//! the test.
 
 #![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "only tests start it")]
 

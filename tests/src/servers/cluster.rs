@@ -18,8 +18,8 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts a cluster whose nodes have these additional arguments. If it cannot start, reports that the tests are
-    /// skipped.
+    /// Starts a cluster whose nodes have these additional arguments. If it cannot start, reports that the
+    /// tests are skipped.
     pub fn start_or_skip(arguments: &[&str]) -> Option<Self> {
         let arguments =
             [&["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT], arguments].concat();
@@ -76,8 +76,8 @@ impl RedisCluster {
         node.redis_text(command).lines().filter(|line| line.contains(word)).count()
     }
 
-    /// Moves a range of slots with their keys from one node to another, as `redis-cli --cluster reshard` does. Returns the
-    /// number of moved keys.
+    /// Moves a range of slots with their keys from one node to another, as `redis-cli --cluster reshard`
+    /// does. Returns the number of moved keys.
     pub fn move_slots(&self, from: usize, to: usize, slots: std::ops::Range<u16>) -> usize {
         let (source, target) = (self.nodes.get(from).unwrap(), self.nodes.get(to).unwrap());
         let (source_id, target_id) = (Self::id(source), Self::id(target));
@@ -183,8 +183,8 @@ impl Server {
     }
 }
 
-/// The URL of a Redis Cluster that is started once per process. If it cannot start, reports that the tests are skipped
-/// and returns `None`.
+/// The URL of a Redis Cluster that is started once per process. If it cannot start, reports that the tests
+/// are skipped and returns `None`.
 pub fn redis_cluster_url_or_skip() -> Option<String> {
     static URL: OnceLock<Option<String>> = OnceLock::new();
     URL.get_or_init(|| {

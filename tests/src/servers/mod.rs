@@ -135,7 +135,8 @@ fn children(parent: u32) -> Vec<u32> {
     processes
         .filter_map(|entry| {
             let stat = read_to_string(entry.path().join("stat")).ok()?;
-            // The name can contain any character, so the fields are counted from its closing bracket: state, parent.
+            // The name can contain any character, so the fields are counted from its closing bracket: state,
+            // parent.
             let parent_of_entry = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
             (parent_of_entry.parse() == Ok(parent)).then(|| entry.file_name().to_str()?.parse().ok())?
         })

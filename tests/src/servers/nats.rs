@@ -12,11 +12,11 @@ const NATS: Program = Program {
 };
 
 impl Server {
-    /// Starts a NATS server with JetStream and these additional settings (lines of its configuration). If it cannot start,
-    /// reports that the tests are skipped.
+    /// Starts a NATS server with JetStream and these additional settings (lines of its configuration). If it
+    /// cannot start, reports that the tests are skipped.
     ///
-    /// The server syncs each message to disk before it acknowledges it. Versions before 2.10 cannot, and sync every two
-    /// minutes.
+    /// The server syncs each message to disk before it acknowledges it. Versions before 2.10 cannot, and sync
+    /// every two minutes.
     pub fn nats_or_skip(settings: &str) -> Option<Self> {
         let Some(syncs) = nats_can_always_sync() else {
             skipped("tests that start NATS", "there is no `nats-server` on the PATH");
@@ -57,7 +57,8 @@ fn nats_server() -> Option<Command> {
     command("nats-server")
 }
 
-/// Whether the installed server knows `sync_interval`, which version 2.10 added. `None` if no server is installed.
+/// Whether the installed server knows `sync_interval`, which version 2.10 added. `None` if no server is
+/// installed.
 fn nats_can_always_sync() -> Option<bool> {
     let output = nats_server()?.arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

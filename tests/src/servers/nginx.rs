@@ -13,11 +13,11 @@ const NGINX: Program = Program {
 };
 
 impl Server {
-    /// Starts an nginx with these lines in its `http` block and these in its only `server` block. If it cannot start,
-    /// reports that the tests are skipped.
+    /// Starts an nginx with these lines in its `http` block and these in its only `server` block. If it
+    /// cannot start, reports that the tests are skipped.
     ///
-    /// Every other setting is the default of nginx, except for the paths. The directory of the server contains `access.log`
-    /// and `error.log`.
+    /// Every other setting is the default of nginx, except for the paths. The directory of the server
+    /// contains `access.log` and `error.log`.
     ///
     /// ```no_run
     /// use roomz_tests::Server;

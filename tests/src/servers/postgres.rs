@@ -21,8 +21,8 @@ const POSTGRES: Program = Program {
 const NOBODY: u32 = 65_534;
 
 impl Server {
-    /// Starts a PostgreSQL server with these additional settings (`name=value`). User and database are `postgres`,
-    /// without password. Returns `None` if no `postgres` is on the PATH or in Debian's directory.
+    /// Starts a PostgreSQL server with these additional settings (`name=value`). User and database are
+    /// `postgres`, without password. Returns `None` if no `postgres` is on the PATH or in Debian's directory.
     pub fn postgres(settings: &[&str]) -> Option<Self> {
         let (mut initdb, port) = (command("initdb")?, free_port());
         let directory = directory("postgres", port);
@@ -70,8 +70,8 @@ impl Server {
     }
 }
 
-/// The URL of a PostgreSQL server: from `ROOMZ_TEST_POSTGRES`, or of a server that is started once per process. With
-/// neither, reports that the tests are skipped and returns `None`.
+/// The URL of a PostgreSQL server: from `ROOMZ_TEST_POSTGRES`, or of a server that is started once per
+/// process. With neither, reports that the tests are skipped and returns `None`.
 pub fn postgres_url_or_skip() -> Option<String> {
     static URL: OnceLock<Option<String>> = OnceLock::new();
     URL.get_or_init(|| {

@@ -20,8 +20,8 @@ const PROMETHEUS: Program = Program {
 };
 
 impl Server {
-    /// Starts a Prometheus server with these files (name and text) in its directory. One of them is `prometheus.yml`. If it
-    /// cannot start, reports that the tests are skipped.
+    /// Starts a Prometheus server with these files (name and text) in its directory. One of them is
+    /// `prometheus.yml`. If it cannot start, reports that the tests are skipped.
     pub fn prometheus_or_skip(files: &[(&str, &str)]) -> Option<Self> {
         for _ in 0..10 {
             let port = free_port();

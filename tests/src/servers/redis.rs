@@ -19,7 +19,8 @@ const REDIS: Program = Program {
 const TLS_ARGUMENT: &str = "--tls-ca-cert-file";
 
 impl Server {
-    /// Starts a Redis server with these additional arguments. Returns `None` if no `redis-server` is on the PATH.
+    /// Starts a Redis server with these additional arguments. Returns `None` if no `redis-server` is on the
+    /// PATH.
     pub fn redis(arguments: &[&str]) -> Option<Self> {
         Self::redis_with_files(&[], arguments)
     }
@@ -102,8 +103,8 @@ impl Server {
     }
 }
 
-/// The URL of a Redis server: from `ROOMZ_TEST_REDIS`, or of a server that is started once per process. With neither,
-/// reports that the tests are skipped and returns `None`.
+/// The URL of a Redis server: from `ROOMZ_TEST_REDIS`, or of a server that is started once per process. With
+/// neither, reports that the tests are skipped and returns `None`.
 pub fn redis_url_or_skip() -> Option<String> {
     static URL: OnceLock<Option<String>> = OnceLock::new();
     URL.get_or_init(|| {

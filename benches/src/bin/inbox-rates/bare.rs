@@ -1,4 +1,5 @@
-//! The bare insert: the same row into a table with the same indexes. Each row is a transaction that waits for the disk.
+//! The bare insert: the same row into a table with the same indexes. Each row is a transaction that waits for
+//! the disk.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

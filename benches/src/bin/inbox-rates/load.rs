@@ -57,7 +57,8 @@ pub(crate) async fn deliver(receiver: Webhook<Endpoint>, request: Request<Body>)
     assert_eq!(response.status(), StatusCode::ACCEPTED);
 }
 
-/// Runs these workers until the time is over. Each starts its next operation when the last one ended, and returns the latencies.
+/// Runs these workers until the time is over. Each starts its next operation when the last one ended, and
+/// returns the latencies.
 pub(crate) async fn closed_loop<W, F>(workers: Vec<W>) -> Rate
 where
     W: FnOnce(Instant) -> F,

@@ -1,4 +1,5 @@
-//! The inbox next to a bare insert: events per second, latency, and the time from the 202 until the event is done.
+//! The inbox next to a bare insert: events per second, latency, and the time from the 202 until the event is
+//! done.
 //!
 //! `cargo run --release -p roomz-benches --bin inbox-rates`. Needs `postgres`. Takes about four minutes.
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use http::request::Parts;
@@ -42,14 +42,14 @@ impl Tenant {
 
     /// A tenant whose secrets nobody knows.
     pub(super) fn unknown() -> Self {
-        Self::with_decoys("unknown", decoy().into())
+        Self::with_decoys("unknown", DECOY.clone().into())
     }
 
     /// Adds a secret that nobody knows, so that the time tells nobody which tenants exist: at least two HMACs
     /// are computed for every tenant, known or not, with one secret or with two during a rotation.
     fn with_decoys(namespace: &str, mut secrets: Secrets) -> Self {
         if secrets.count() < 2 {
-            secrets.extend([decoy()]);
+            secrets.extend([DECOY.clone()]);
         }
         Self { namespace: namespace.into(), secrets }
     }
@@ -191,11 +191,12 @@ impl TenantLookup for TenantMap {
     }
 }
 
-fn decoy() -> Secret {
+/// One for the process: a lookup can create its tenant for each request, and a new secret takes time.
+#[expect(clippy::expect_used, reason = "32 hexadecimal digits are a valid secret")]
+static DECOY: LazyLock<Secret> = LazyLock::new(|| {
     let random = format!("{:032x}", rand::random::<u128>());
-    #[expect(clippy::expect_used, reason = "32 hexadecimal digits are a valid secret")]
     Secret::new(random).expect("32 hexadecimal digits are a valid secret")
-}
+});
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,8 @@ impl CompactStore {
         InMemoryBuilder::new(|settings| Self { shards: Arc::new(Shards::new(settings)) })
     }
 
-    /// Returns how many ids were evicted before their retention ended: see [`MokaStore::evicted_early`](super::MokaStore::evicted_early).
+    /// Returns how many ids were evicted before their retention ended: see
+    /// [`MokaStore::evicted_early`](super::MokaStore::evicted_early).
     #[must_use]
     pub fn evicted_early(&self) -> u64 {
         self.shards.evicted_early()

@@ -6,8 +6,8 @@ use roomz_protocol::error_chain;
 
 /// The error of connecting a store to its server or database.
 ///
-/// `Display` says what happened and what to do. `Debug` adds the causes, so that an error returned from `main` is
-/// readable. Neither contains the URL, which may contain a password.
+/// `Display` says what happened and what to do. `Debug` adds the causes, so that an error returned from
+/// `main` is readable. Neither contains the URL, which may contain a password.
 pub struct ConnectError {
     kind: ConnectErrorKind,
     message: Cow<'static, str>,
@@ -30,7 +30,8 @@ pub enum ConnectErrorKind {
     Tls,
     /// The file of the URL cannot be opened, or is not a database.
     InvalidFile,
-    /// The store cannot work with this server or database: it is too old, or a setting does not fit. The message names it.
+    /// The store cannot work with this server or database: it is too old, or a setting does not fit. The
+    /// message names it.
     Unsupported,
     /// A table or a column is missing, or has another type.
     InvalidSchema,

@@ -5,8 +5,8 @@ use roomz_protocol::error_chain;
 
 /// A store operation failed. Its outcome may be unknown.
 ///
-/// At a claim, the layer answers 503 with `Retry-After`, unless it fails open. It writes the error's text, with its
-/// sources, to the log. Keep passwords out of the text of the source.
+/// At a claim, the layer answers 503 with `Retry-After`, unless it fails open. It writes the error's text,
+/// with its sources, to the log. Keep passwords out of the text of the source.
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -68,7 +68,8 @@ impl fmt::Display for StoreError {
     }
 }
 
-/// The same text as `Display`, followed by the sources, because an error that `main` returns is printed with `Debug`.
+/// The same text as `Display`, followed by the sources, because an error that `main` returns is printed with
+/// `Debug`.
 impl fmt::Debug for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&error_chain(self))

@@ -8,8 +8,8 @@ use super::key::{ClaimKey, Fingerprint, Owner};
 
 /// A store of claims: which events are in flight and which are done, for one process or for many.
 ///
-/// A store keeps one record per [`ClaimKey`]: the state, the [`Owner`], the [`Fingerprint`] of the body, the attempt, the
-/// end of the lease, and the expiry. It uses its own clock.
+/// A store keeps one record per [`ClaimKey`]: the state, the [`Owner`], the [`Fingerprint`] of the body, the
+/// attempt, the end of the lease, and the expiry. It uses its own clock.
 ///
 /// ```text
 ///  absent, expired ── claim ──▶ RUNNING(owner, attempt 1)       Claimed(1)
@@ -23,22 +23,23 @@ use super::key::{ClaimKey, Fingerprint, Owner};
 ///  renew, complete, release by anyone else ──▶ unchanged        Lost
 /// ```
 ///
-/// Each operation is **atomic**: two callers never both get `Claimed`. There is no get and no unconditional set or
-/// delete, because a caller could not use them safely. No operation has a default implementation.
+/// Each operation is **atomic**: two callers never both get `Claimed`. There is no get and no unconditional
+/// set or delete, because a caller could not use them safely. No operation has a default implementation.
 ///
 /// # Requirements
 ///
-/// - A claim repeated by the same owner (its reply was lost) returns `Claimed` with the same attempt and a new lease. A
-///   completion repeated by the same owner returns `Applied`.
-/// - The record keeps the fingerprint of the body that created it. A claim with another fingerprint gets the same state,
-///   with [`Claim::fingerprint_matches`] set to `false`.
-/// - A record expires when the retention of the last claim or completion ends, but never before its lease ends. A renewal
-///   may start the retention again. A full store may evict done and free records and never a live claim. It may delete
-///   expired records at any time.
+/// - A claim repeated by the same owner (its reply was lost) returns `Claimed` with the same attempt and a
+///   new lease. A completion repeated by the same owner returns `Applied`.
+/// - The record keeps the fingerprint of the body that created it. A claim with another fingerprint gets the
+///   same state, with [`Claim::fingerprint_matches`] set to `false`.
+/// - A record expires when the retention of the last claim or completion ends, but never before its lease
+///   ends. A renewal may start the retention again. A full store may evict done and free records and never a
+///   live claim. It may delete expired records at any time.
 /// - Durations have a resolution of one millisecond or better.
-/// - A future may be dropped at any point, for example by the caller's timeout. The operation then either happened
-///   completely or not at all.
-/// - An operation whose outcome is unknown returns [`StoreError`]. Unless it fails open, the caller does not run the handler.
+/// - A future may be dropped at any point, for example by the caller's timeout. The operation then either
+///   happened completely or not at all.
+/// - An operation whose outcome is unknown returns [`StoreError`]. Unless it fails open, the caller does not
+///   run the handler.
 ///
 /// This wrapper counts claims and forwards every operation:
 ///
@@ -76,8 +77,8 @@ use super::key::{ClaimKey, Fingerprint, Owner};
 /// ```
 ///
 /// Test your store with `store_contract!` (feature `testing`). Give it a second instance on the same data
-/// (`StoreUnderTest::with_peer`), because stores fail most often between instances. The suite does not test a *full*
-/// store. The example `custom-store` implements a store and runs the suite.
+/// (`StoreUnderTest::with_peer`), because stores fail most often between instances. The suite does not test a
+/// *full* store. The example `custom-store` implements a store and runs the suite.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a store for claims",
     label = "expected `MokaStore`, `SqlStore`, `RedisStore`, or a type that implements `IdempotencyStore`",

@@ -65,8 +65,9 @@ impl Owner {
 
 /// The fingerprint of a body: its 128-bit XXH3 hash, which is the same in every process and version.
 ///
-/// It distinguishes two bodies with the same id. It does not depend on a secret, so it survives a rotation of secrets. Only
-/// a holder of a secret can make two bodies with the same fingerprint, because an unsigned body has none.
+/// It distinguishes two bodies with the same id. It does not depend on a secret, so it survives a rotation of
+/// secrets. Only a holder of a secret can make two bodies with the same fingerprint, because an unsigned body
+/// has none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 16]);
 
@@ -106,7 +107,8 @@ impl fmt::Debug for Fingerprint {
 mod tests {
     use super::*;
 
-    /// Shared stores keep fingerprints of other processes and versions. `xxhsum -H2` 0.8.1 prints the same ones.
+    /// Shared stores keep fingerprints of other processes and versions. `xxhsum -H2` 0.8.1 prints the same
+    /// ones.
     #[test]
     fn fingerprint_never_changes() {
         let fingerprint = |length| format!("{:?}", Fingerprint::of(&vec![b'x'; length]));

@@ -108,7 +108,8 @@ impl IdleIds for MokaIds {
 }
 
 impl MokaIds {
-    /// Frees the memory of expired ids. Expiry by moka takes 48 bytes per id, and uses another clock than the store.
+    /// Frees the memory of expired ids. Expiry by moka takes 48 bytes per id, and uses another clock than the
+    /// store.
     fn free_expired(&mut self, now: u64) {
         self.next_sweep = now.saturating_add(SWEEP_INTERVAL_MILLIS);
         self.cache.run_pending_tasks();

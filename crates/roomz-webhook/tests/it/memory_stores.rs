@@ -315,7 +315,8 @@ async fn calendar_jump_does_not_move_lease() {
     }
 }
 
-/// It may exceed the limit, because its owner runs a handler. Otherwise its settlement would be counted twice.
+/// It may exceed the limit, because its owner runs a handler. Otherwise its settlement would be counted
+/// twice.
 #[tokio::test]
 async fn renewed_claim_counts_as_in_flight() {
     let clock = ManualClock::new();

@@ -1,5 +1,5 @@
-//! The program as a process that requests invocations, as in Lambda. An **emulator** provides the two paths of the Lambda
-//! Runtime API that it needs; these tests did not run in AWS.
+//! The program as a process that requests invocations, as in Lambda. An **emulator** provides the two paths
+//! of the Lambda Runtime API that it needs; these tests did not run in AWS.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};

@@ -64,7 +64,8 @@ async fn rejects_rewritten_body() {
     assert_eq!(rejection.kind(), RejectionKind::SignatureMismatch);
 }
 
-/// A load balancer with multi-value headers passes both values. Of a REST API, `lambda_http` keeps only the last.
+/// A load balancer with multi-value headers passes both values. Of a REST API, `lambda_http` keeps only the
+/// last.
 #[tokio::test]
 async fn rejects_repeated_signatures() {
     let mut event = plain(ALB_MULTI_VALUE, &TestEvent::busy(), &secret());

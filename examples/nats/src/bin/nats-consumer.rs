@@ -24,8 +24,8 @@ async fn run() -> Result<(), BoxError> {
     consumer::run(&broker, Settings::default(), handle, shutdown).await
 }
 
-/// Handles one event. It can run again for the same event, so it must not matter how often: for example, write the effect
-/// and `event.id` in one transaction. After an error, the event is delivered again.
+/// Handles one event. It can run again for the same event, so it must not matter how often: for example,
+/// write the effect and `event.id` in one transaction. After an error, the event is delivered again.
 async fn handle(event: Event) -> Result<(), BoxError> {
     match event.typed::<WorkspacePresenceChanged>() {
         Some(event) => println!("{} {} {}", event.id, event.data.workspace_id, event.data.presence_status),

@@ -93,7 +93,8 @@ async fn consumes_each_event_once() {
     consumer.stop().await;
     assert_eq!(consumer_info(&broker).await.config.durable_name.as_deref(), Some(CONSUMER));
 
-    // A consumer that starts again goes on after the acknowledged events. They are still stored: their duplicates are known.
+    // A consumer that starts again goes on after the acknowledged events. They are still stored: their
+    // duplicates are known.
     let consumer = Consumer::start(&broker, without_delay(), |_, _| Ok(()));
     let last = TestEvent::free();
     assert_eq!(deliver(&new_receiver(&broker), &events[0]).await.status, 200);
@@ -153,8 +154,8 @@ async fn delivers_event_of_dead_process_again() {
     consumer.stop().await;
 }
 
-/// An event that always fails does not stop the others. After `max_deliver` deliveries it is a dead letter, and still in
-/// the stream.
+/// An event that always fails does not stop the others. After `max_deliver` deliveries it is a dead letter,
+/// and still in the stream.
 #[tokio::test]
 async fn failing_event_becomes_dead_letter() {
     let Some((_server, broker)) = server_and_broker().await else { return };
@@ -218,8 +219,8 @@ async fn consumer_continues_after_outage() {
     consumer.stop().await;
 }
 
-/// The server is restarted regularly while the consumer works. No event waits for its `ack_wait`: the consumer must not request
-/// one that it does not handle.
+/// The server is restarted regularly while the consumer works. No event waits for its `ack_wait`: the
+/// consumer must not request one that it does not handle.
 #[tokio::test]
 async fn restarted_server_delays_no_event() {
     let Some((mut server, broker)) = server_and_broker().await else { return };

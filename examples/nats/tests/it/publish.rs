@@ -120,8 +120,8 @@ async fn silent_server_is_503_after_timeout() {
     assert_eq!(stored_ids(&broker).await, [id(&event)]);
 }
 
-/// The server is killed three times while events are published. Each event that was answered 2xx is in the stream, and each
-/// event is there once after it was delivered again.
+/// The server is killed three times while events are published. Each event that was answered 2xx is in the
+/// stream, and each event is there once after it was delivered again.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_server_keeps_acknowledged_events() {
     let Some(mut server) = Server::nats_or_skip("") else { return };

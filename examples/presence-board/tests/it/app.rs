@@ -264,7 +264,8 @@ async fn repeated_rejections_share_one_record() {
     assert_eq!(snapshot["stats"]["rejected"]["signature-mismatch"], 1_000);
 }
 
-/// A status or type from an event contains no control characters and is never markup in a response: only JSON.
+/// A status or type from an event contains no control characters and is never markup in a response: only
+/// JSON.
 #[tokio::test]
 async fn escapes_and_truncates_untrusted_text() {
     let board = TestBoard::new();

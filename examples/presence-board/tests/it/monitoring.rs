@@ -186,7 +186,8 @@ fn alert_rules_pass_promtool() {
     }
 }
 
-/// Every expression of the dashboard and every series of the alerts exists in a Prometheus that reads a real board.
+/// Every expression of the dashboard and every series of the alerts exists in a Prometheus that reads a real
+/// board.
 #[test]
 fn expressions_have_results_in_prometheus() {
     let directory = tempfile::tempdir().unwrap();
@@ -273,7 +274,8 @@ fn selectors(expression: &str) -> Vec<String> {
             let rest = &expression[start..];
             let name = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
             let end = if rest[name..].starts_with('{') { rest.find('}').unwrap() + 1 } else { name };
-            // The second secret is a series once there are two, and a value that a negative matcher excludes may be the only one.
+            // The second secret is a series once there are two, and a value that a negative matcher excludes
+            // may be the only one.
             selectors.push(rest[..end].replace("secret!=\"0\"", "secret=\"0\""));
         }
     }

@@ -113,7 +113,8 @@ async fn closes_slow_request_after_shutdown_timeout() {
     assert_eq!(answer, "", "closed without a response");
 }
 
-/// A display whose network cable was pulled: it delays the shutdown for six seconds and does not make it fail.
+/// A display whose network cable was pulled: it delays the shutdown for six seconds and does not make it
+/// fail.
 #[tokio::test(start_paused = true)]
 async fn stalled_reader_delays_shutdown_six_seconds() {
     let board = Board::new(Names::default());

@@ -47,7 +47,8 @@ async fn closes_connection_with_slow_head() {
     }
 }
 
-/// Middleware outside the webhook layer also sees rejected requests, middleware inside sees only events to handle.
+/// Middleware outside the webhook layer also sees rejected requests, middleware inside sees only events to
+/// handle.
 #[tokio::test]
 async fn middleware_mounts_around_webhook() {
     async fn mark(request: Request, next: Next) -> Response {

@@ -1,4 +1,5 @@
-//! The program as a process. `openssl` and `curl` send the deliveries, because they share no code with the library.
+//! The program as a process. `openssl` and `curl` send the deliveries, because they share no code with the
+//! library.
 
 #![cfg(unix)] // the tests stop the program with a signal
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -60,8 +61,8 @@ impl Drop for Quickstart {
     }
 }
 
-/// Returns whether all programs are on the `PATH`. If one is missing, writes a line to standard error, past the output
-/// capture of the test runner. With `ROOMZ_TESTS=complete`, the test fails instead.
+/// Returns whether all programs are on the `PATH`. If one is missing, writes a line to standard error, past
+/// the output capture of the test runner. With `ROOMZ_TESTS=complete`, the test fails instead.
 fn found_or_skip(programs: &[&str]) -> bool {
     let missing: Vec<_> =
         programs.iter().filter(|program| Command::new(program).arg("--version").output().is_err()).collect();

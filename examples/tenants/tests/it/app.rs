@@ -48,5 +48,5 @@ fn unusable_secrets_change_nothing() {
     assert!(load().contains("acme/1"));
     std::fs::remove_file(directory.path().join("acme/1")).unwrap();
     assert!(load().contains("write a secret into a file"));
-    assert_eq!(format!("{tenants:?}"), "{}");
+    assert!(format!("{tenants:?}").contains("{}"), "{tenants:?}");
 }

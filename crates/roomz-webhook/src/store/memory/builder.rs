@@ -37,8 +37,8 @@ impl<S> InMemoryBuilder<S> {
     /// Sets how many done and released ids are remembered. Default: 1 000 000. Zero counts as 1.
     ///
     /// The rule is `sensors × changes per day × days of retention`. Raise it when
-    /// [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 90 bytes, which are allocated when the
-    /// id arrives: a million ids take 100 MB.
+    /// [`evicted_early`](MokaStore::evicted_early) is above 0. One id takes about 90 bytes, which are
+    /// allocated when the id arrives: a million ids take 100 MB.
     ///
     /// ```
     /// # use roomz_webhook::store::MokaStore;
@@ -51,8 +51,8 @@ impl<S> InMemoryBuilder<S> {
 
     /// Sets how many claims may be in flight at once. Default: 100 000. Zero counts as 1.
     ///
-    /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer answers with 503
-    /// under every policy. Lower it to bound memory.
+    /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer
+    /// answers with 503 under every policy. Lower it to bound memory.
     ///
     /// ```
     /// # use roomz_webhook::store::MokaStore;

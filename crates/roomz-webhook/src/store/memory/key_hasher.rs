@@ -18,8 +18,8 @@ pub(super) struct KeyHasher {
 impl KeyHasher {
     /// Returns the event id, with a 128-bit keyed hash of the namespace added without carry.
     ///
-    /// Two ids of one namespace never have the same key. Two ids of different namespaces have the same key with a
-    /// probability of 2^-128, and nobody who does not know the random key can find such ids.
+    /// Two ids of one namespace never have the same key. Two ids of different namespaces have the same key
+    /// with a probability of 2^-128, and nobody who does not know the random key can find such ids.
     pub(super) fn key(&self, key: &ClaimKey) -> Key {
         let (high, low) = key.id().as_uuid().as_u64_pair();
         let mut namespace = self.keyed.build_hasher();

@@ -34,16 +34,17 @@ pub(super) struct Shards<I> {
     totals: Arc<Totals>,
 }
 
-/// The ids of one shard. Large enough that the ids are distributed evenly and that the buffers of a moka cache take little,
-/// and small enough that the growth of one hash table takes no longer than a few milliseconds.
+/// The ids of one shard. Large enough that the ids are distributed evenly and that the buffers of a moka
+/// cache take little, and small enough that the growth of one hash table takes no longer than a few
+/// milliseconds.
 const IDS_PER_SHARD: u64 = 32_768;
 const MAX_SHARDS: u64 = 256;
 
 /// Returns the number of shards, a power of two, and the capacity of each one.
 ///
-/// The hash of the key selects the shard, so the newest `capacity` ids are not distributed exactly evenly: the number in
-/// one shard has the standard deviation `sqrt(capacity / shards)`. A shard has room for eight times that, which is exceeded
-/// with a probability below 10^-14.
+/// The hash of the key selects the shard, so the newest `capacity` ids are not distributed exactly evenly:
+/// the number in one shard has the standard deviation `sqrt(capacity / shards)`. A shard has room for eight
+/// times that, which is exceeded with a probability below 10^-14.
 fn shards(capacity: u64) -> (u64, u64) {
     let count = (capacity / IDS_PER_SHARD).clamp(1, MAX_SHARDS).next_power_of_two();
     let mean = capacity.div_ceil(count);

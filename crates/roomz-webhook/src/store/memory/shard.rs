@@ -16,11 +16,13 @@ pub(in crate::store) trait IdleIds: Send + 'static {
 
     fn get(&self, key: &Key) -> Option<Record>;
 
-    /// Inserts the newest id. Returns whether another id was evicted before it expired, because there are too many.
+    /// Inserts the newest id. Returns whether another id was evicted before it expired, because there are too
+    /// many.
     fn insert(&mut self, key: Key, record: Record, now: u64) -> bool;
 }
 
-/// A part of the ids, chosen by the hash of the key. It has a lock of its own, under which each state change happens.
+/// A part of the ids, chosen by the hash of the key. It has a lock of its own, under which each state change
+/// happens.
 ///
 /// An id in `claims` may also have an outdated record in `idle`, which its settlement replaces.
 #[derive(Debug)]

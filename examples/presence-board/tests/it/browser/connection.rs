@@ -22,8 +22,8 @@ async fn wait_until_reconnecting(browser: &Browser) {
     browser.wait_until("document.querySelector('#connection').dataset.state === 'reconnecting'").await;
 }
 
-/// A suspended server, like a pulled network cable, closes no connection: only the messages stop. The test waits for the
-/// page's timeout of 8 s, because the clock of a browser is real.
+/// A suspended server, like a pulled network cable, closes no connection: only the messages stop. The test
+/// waits for the page's timeout of 8 s, because the clock of a browser is real.
 #[tokio::test]
 async fn reports_silent_server_and_reconnects() {
     let Some(browser) = Browser::start("presence-board: a silent server in a browser").await else {
@@ -93,7 +93,8 @@ const COUNT_OPEN: &str = "
     }));
 ";
 
-/// Browsers keep pages for the Back button. With their connections, six such pages would block every further request.
+/// Browsers keep pages for the Back button. With their connections, six such pages would block every further
+/// request.
 #[tokio::test]
 async fn page_reconnects_after_back_button() {
     let Some(browser) = Browser::start("presence-board: the Back button in a browser").await else { return };

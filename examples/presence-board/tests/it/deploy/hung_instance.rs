@@ -3,7 +3,8 @@ use roomz_axum::testing::TestEvent;
 use crate::deploy::Deployment;
 use crate::support::program::secret;
 
-/// A process that hangs keeps its connections open. nginx sends its deliveries to the other instance after a timeout.
+/// A process that hangs keeps its connections open. nginx sends its deliveries to the other instance after a
+/// timeout.
 #[tokio::test]
 async fn hung_instance_loses_no_delivery() {
     let Some(deployment) = Deployment::start() else { return };

@@ -37,7 +37,8 @@ impl Browser {
             roomz_tests::skipped(test, "`chromium` or `chromedriver` is not on the PATH");
             return None;
         };
-        // Chromedriver chooses a port and exits if another program has taken it meanwhile, for example for IPv4 only.
+        // Chromedriver chooses a port and exits if another program has taken it meanwhile, for example for
+        // IPv4 only.
         let (chromedriver, port) = (0..5).find_map(|_| start_chromedriver(&driver)).unwrap();
         let profile = tempfile::tempdir().unwrap();
         let mut capabilities = DesiredCapabilities::chrome();

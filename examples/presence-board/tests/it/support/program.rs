@@ -118,8 +118,8 @@ pub fn command() -> Command {
     command
 }
 
-/// A presence change `minutes_ago`, plus 20 seconds. The page's clock can be behind by the transfer time of a snapshot,
-/// and must still show this number of minutes.
+/// A presence change `minutes_ago`, plus 20 seconds. The page's clock can be behind by the transfer time of a
+/// snapshot, and must still show this number of minutes.
 pub fn change(workspace: WorkspaceId, minutes_ago: u64, status: &str) -> TestEvent {
     let timestamp = Timestamp::now() - Duration::from_secs(60 * minutes_ago + 20);
     TestEvent::presence(status).with_workspace_id(workspace).with_timestamp(timestamp)
