@@ -72,10 +72,13 @@ impl IdempotencyStore for MokaStore {
 /// A shard's ids in a moka cache. Only the owner of the shard's lock calls it, so `ids` is exact.
 #[derive(Debug)]
 struct MokaIds {
-    cache: Cache<Key, Record, RandomState>,
+    /// Created with the first id, because an empty cache takes memory and time too, and a store has many.
+    cache: Option<Cache<Key, Record, RandomState>>,
     capacity: u64,
     /// moka counts entries and evicts them later, some at a time.
     ids: u64,
+    /// No id expires before this time.
+    first_expiry: u64,
     next_sweep: u64,
 }
 
@@ -84,26 +87,31 @@ const SWEEP_INTERVAL_MILLIS: u64 = 10 * 60 * 1_000;
 
 impl IdleIds for MokaIds {
     fn with_capacity(capacity: u64) -> Self {
-        // moka's default policy, TinyLFU, refuses new ids when the cache is full.
-        let cache = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru());
-        let cache = cache.build_with_hasher(RandomState::default());
-        Self { cache, capacity, ids: 0, next_sweep: 0 }
+        Self { cache: None, capacity, ids: 0, first_expiry: u64::MAX, next_sweep: 0 }
     }
 
     fn get(&self, key: &Key) -> Option<Record> {
         // `get` also records misses, which costs more than a second lookup of the few ids that are found.
-        if self.cache.contains_key(key) { self.cache.get(key) } else { None }
+        self.cache.as_ref().filter(|cache| cache.contains_key(key))?.get(key)
     }
 
     fn insert(&mut self, key: Key, record: Record, now: u64) -> bool {
         if now >= self.next_sweep {
             self.free_expired(now);
         }
-        let is_new = !self.cache.contains_key(&key);
+        let cache = self.cache.get_or_insert_with(|| {
+            // moka's default policy, TinyLFU, refuses new ids when the cache is full.
+            let builder = Cache::builder().max_capacity(self.capacity);
+            builder.eviction_policy(EvictionPolicy::lru()).build_with_hasher(RandomState::default())
+        });
+        let is_new = !cache.contains_key(&key);
         let evicts = is_new && self.ids >= self.capacity;
         self.ids += u64::from(is_new && !evicts);
-        self.cache.insert(key, record);
-        evicts
+        // The oldest id leaves, which expires first.
+        let evicts_early = evicts && now < self.first_expiry;
+        self.first_expiry = self.first_expiry.min(record.expiry());
+        cache.insert(key, record);
+        evicts_early
     }
 }
 
@@ -112,13 +120,15 @@ impl MokaIds {
     /// store.
     fn free_expired(&mut self, now: u64) {
         self.next_sweep = now.saturating_add(SWEEP_INTERVAL_MILLIS);
-        self.cache.run_pending_tasks();
-        self.ids = 0;
-        for (key, record) in &self.cache {
+        (self.ids, self.first_expiry) = (0, u64::MAX);
+        let Some(cache) = &self.cache else { return };
+        cache.run_pending_tasks();
+        for (key, record) in cache {
             if record.expiry() > now {
                 self.ids += 1;
+                self.first_expiry = self.first_expiry.min(record.expiry());
             } else {
-                self.cache.invalidate(&*key);
+                cache.invalidate(&*key);
             }
         }
     }

@@ -136,6 +136,20 @@ async fn expired_ids_make_room() {
     }
 }
 
+/// At most 900 ids are remembered at a time, but memory is freed later.
+#[tokio::test]
+async fn evicted_expired_ids_are_not_early() {
+    let (clock, minutes) = (ManualClock::new(), Duration::from_secs(15 * 60));
+    for store in stores(1_000, 100, &clock) {
+        for second in 0..2_400 {
+            store.handle(second..second + 1, minutes).await;
+            clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!((store.evicted_early)(), 0);
+        store.assert_done(1_501..2_400).await;
+    }
+}
+
 /// Otherwise a redelivery to one subscription would be taken for a duplicate of another one's event.
 #[tokio::test]
 async fn namespaces_have_separate_ids() {
