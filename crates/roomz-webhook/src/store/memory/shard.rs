@@ -93,7 +93,8 @@ impl<I: IdleIds> Shard<I> {
         if self.claims.remove(&key).is_some() {
             self.totals.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
-        self.insert_idle(key, record, now);
+        let evicted_early = self.idle.insert(key, record, now);
+        self.totals.count_early_evictions(evicted_early.into());
         Settled::Applied
     }
 
@@ -105,9 +106,11 @@ impl<I: IdleIds> Shard<I> {
         let ended: Vec<_> = self.claims.extract_if(|_, claim| claim.lease_end <= now).collect();
         self.first_lease_end = self.claims.values().map(|claim| claim.lease_end).min().unwrap_or(u64::MAX);
         self.totals.in_flight.fetch_sub(ended.len(), Ordering::Relaxed);
+        let mut evicted_early = 0;
         for (key, claim) in ended {
-            self.insert_idle(key, claim.record, now);
+            evicted_early += u64::from(self.idle.insert(key, claim.record, now));
         }
+        self.totals.count_early_evictions(evicted_early);
     }
 
     /// Returns what is known of an id. The lease of an idle id has ended.
@@ -127,11 +130,5 @@ impl<I: IdleIds> Shard<I> {
         self.first_lease_end = self.first_lease_end.min(claim.lease_end);
         self.claims.insert(key, claim);
         true
-    }
-
-    fn insert_idle(&mut self, key: Key, record: Record, now: u64) {
-        if self.idle.insert(key, record, now) {
-            self.totals.count_early_eviction();
-        }
     }
 }
