@@ -31,8 +31,16 @@ fn main() {
     let rows = std::env::args().nth(1);
     let is_chosen = |name| rows.as_deref().is_none_or(|row| row == name);
     if is_chosen("memory") {
-        memory(&runtime, "MokaStore", moka, 340.0);
-        memory(&runtime, "CompactStore", compact, 100.0);
+        // Each store has its own process, because a process reuses freed memory.
+        for row in ["memory-moka", "memory-compact"] {
+            let program = std::env::current_exe().unwrap();
+            assert!(std::process::Command::new(program).arg(row).status().unwrap().success());
+        }
+    }
+    match rows.as_deref() {
+        Some("memory-moka") => memory(&runtime, "MokaStore", moka, 340.0),
+        Some("memory-compact") => memory(&runtime, "CompactStore", compact, 100.0),
+        _ => (),
     }
     if is_chosen("throughput") {
         throughput("MokaStore", moka);
