@@ -155,7 +155,8 @@
 //!
 //! # Features
 //!
-//! `metrics`, `serde`, `signal` and `testing` (all off by default) enable the features of [`roomz_webhook`].
+//! `compact`, `metrics`, `serde`, `signal` and `testing` (all off by default) enable the features of
+//! [`roomz_webhook`].
 //!
 //! The minimum supported Rust version is 1.88.
 

@@ -77,7 +77,7 @@ impl WebhookLayerBuilder {
     /// use roomz_webhook::store::MokaStore;
     ///
     /// # let secret = Secret::new("the webhook secret")?;
-    /// let store = MokaStore::builder().with_capacity(10_000_000).build();
+    /// let store = MokaStore::builder().with_capacity(2_000_000).build();
     /// let layer = WebhookLayer::builder(secret).with_store(store).build()?;
     /// # drop(layer);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

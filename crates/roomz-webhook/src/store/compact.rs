@@ -10,7 +10,19 @@ use super::idempotency::{Claim, ClaimRequest, IdempotencyStore, Settled};
 use super::key::{ClaimKey, Owner};
 use super::memory::{IdleIds, InMemoryBuilder, Key, Record, Shards};
 
-/// A store in memory for more than a million ids.
+/// A store in memory for more than a million ids: forgotten on restart, and not shared with other processes.
+///
+/// It has the contract and the settings of [`MokaStore`](super::MokaStore), and keeps the ids in linked hash
+/// maps: 86 bytes each. [Which store in memory](crate::store#which-store-in-memory) compares the two.
+///
+/// ```
+/// use roomz_webhook::{Secret, WebhookLayer, store::CompactStore};
+///
+/// let store = CompactStore::builder().with_capacity(10_000_000).build();
+/// let layer = WebhookLayer::builder(Secret::new("the webhook secret")?).with_store(store).build()?;
+/// # drop(layer);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CompactStore {
     shards: Arc<Shards<CompactIds>>,

@@ -11,7 +11,14 @@ use super::idempotency::{Claim, ClaimRequest, IdempotencyStore, Settled};
 use super::key::{ClaimKey, Owner};
 use super::memory::{IdleIds, InMemoryBuilder, Key, Record, Shards};
 
-/// The default store.
+/// The default store, in memory: forgotten on restart, and not shared with other processes.
+///
+/// It remembers 1 000 000 handled ids by default, in a moka cache. One id takes about 340 bytes once it
+/// arrives, so a full store takes 373 MB. When the store is full, the oldest id leaves. Claims in flight are
+/// outside the cache and never evicted: above 100 000 of them, a new event is answered 503. A clone shares
+/// the claims.
+///
+/// [Which store in memory](crate::store#which-store-in-memory) compares it with `CompactStore`.
 #[derive(Clone, Debug)]
 pub struct MokaStore {
     shards: Arc<Shards<MokaIds>>,
