@@ -4,7 +4,7 @@
 //! The README and `roomz COMMAND --help` describe the commands and their output.
 //!
 //! Each command is a module of the same name. `send` and `replay` share [`deliver`]: it sends deliveries over
-//! several connections, collects [`deliver::stats::Stats`] and prints the report. They and `listen --forward`
+//! several connections, collects statistics and prints the report. They and `listen --forward`
 //! reach the receiver with a [`client::Client`].
 
 mod args;

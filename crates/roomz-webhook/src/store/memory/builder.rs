@@ -51,8 +51,8 @@ impl<S> InMemoryBuilder<S> {
 
     /// Sets how many claims may be in flight at once. Default: 100 000. Zero counts as 1.
     ///
-    /// A claim above it fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full), which the layer
-    /// answers with 503 under every policy. Lower it to bound memory.
+    /// A claim above it fails with [`StoreErrorKind::Full`](crate::store::StoreErrorKind::Full), which the
+    /// layer answers with 503 under every policy. Lower it to bound memory.
     ///
     /// ```
     /// # use roomz_webhook::store::MokaStore;
