@@ -107,6 +107,8 @@ impl Driver for Sqlite {
         match code.parse::<u32>().map(|code| code & 0xff) {
             Ok(5) => Failure::Busy,
             Ok(6) => Failure::Locked,
+            // The file is read-only, unreadable, corrupt, gone, or another file: it is opened again.
+            Ok(8 | 10 | 11 | 14 | 26) => Failure::Broken,
             _ => Failure::Rejected,
         }
     }
@@ -129,4 +131,17 @@ fn decode(row: &SqliteRow) -> Result<Row, Error> {
         })
     };
     (0..row.len()).map(decode).collect::<Result<_, Error>>().map(Row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_file_is_opened_again() {
+        let codes = ["8", "10", "11", "14", "26", "522", "778", "1546"];
+        assert!(codes.iter().all(|code| Sqlite::classify_code(code) == Failure::Broken));
+        let codes = ["5", "261", "517", "6", "1", "13", "19", "2067"];
+        assert!(codes.iter().all(|code| Sqlite::classify_code(code) != Failure::Broken));
+    }
 }
