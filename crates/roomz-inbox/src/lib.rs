@@ -118,7 +118,8 @@
 //!
 //! A `postgres://` URL may lead to PgBouncer in session or transaction mode. `connect` detects a pooler, as
 //! in [`roomz_sql`](roomz_sql#postgresql-behind-a-pooler), and the inbox then sends its statements as text,
-//! as the claims do.
+//! as the claims do. Bodies and error texts are bound as parameters, so that they are not in the statements
+//! that the server and sqlx log.
 //!
 //! **In transaction mode, your own queries need `.persistent(false)`**, for example `sqlx::query("INSERT
 //! …").persistent(false)`. Otherwise sqlx gives each prepared statement a name. The name stays in a session

@@ -125,9 +125,9 @@
 //!
 //! With a pool of your application, each batch borrows a connection and uses statements as text, as through a
 //! pooler. This costs throughput, mostly for single operations: the server parses each statement, and the
-//! pool tests a connection before it lends it. Use a URL if claims are a considerable part of the load. Never
-//! return a connection with an open transaction to the pool: the store would claim inside it, and the claim
-//! would not be committed.
+//! pool tests a connection before it lends it. Use a URL if claims are a considerable part of the load. If
+//! your application returned a connection inside a transaction, the store rolls that transaction back before
+//! it claims.
 //!
 //! # Limits
 //!

@@ -88,7 +88,11 @@ impl Queue {
         attempts: u32,
         update: OwnerUpdate<'_>,
     ) -> Result<Option<Duration>, Failed> {
-        let rows = self.execute(&self.statements.update, update.values(key, owner, attempts)).await?;
+        let statement = match update {
+            OwnerUpdate::RetryAfter { .. } | OwnerUpdate::Dead { .. } => &self.statements.fail,
+            _ => &self.statements.update,
+        };
+        let rows = self.execute(statement, update.values(key, owner, attempts)).await?;
         Ok(age(&rows)?)
     }
 

@@ -79,6 +79,8 @@ pub(crate) struct Statements {
     pub(crate) insert: Statement,
     pub(crate) take: Statement,
     pub(crate) update: Statement,
+    /// The same with the text of an error.
+    pub(crate) fail: Statement,
     /// One for each state.
     pub(crate) list: [Statement; 4],
     pub(crate) get: Statement,
@@ -111,10 +113,12 @@ impl Statements {
             single(&PURGE.replace("{number}", &state.to_string()), &[]).in_lane(Lane::Background)
         };
         let updated = ["namespace", "event_id", "owner", "state", "delay", "attempt", "error"];
+        let update = || Statement::update(dialect, &UPDATE, &updated).in_lane(Lane::First);
         Self {
-            insert: Statement::batched(dialect, INSERT, &["namespace", "event_id", "body"]),
+            insert: Statement::batched(dialect, INSERT, &["namespace", "event_id", "body"]).confidential(),
             take: single(TAKE, &["owner", "lease", "limit"]),
-            update: Statement::update(dialect, &UPDATE, &updated).in_lane(Lane::First),
+            update: update(),
+            fail: update().confidential(),
             list: [WAITING, RUNNING, DONE, DEAD].map(list),
             get: single(
                 &format!("{ENTRY} WHERE namespace = {{namespace}} AND event_id = {{event_id}}"),

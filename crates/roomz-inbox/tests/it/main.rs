@@ -16,6 +16,7 @@ mod faults;
 mod inbox;
 mod lease;
 mod metrics;
+mod pool;
 mod pooler;
 mod shutdown;
 mod stale;

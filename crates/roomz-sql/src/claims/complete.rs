@@ -95,7 +95,7 @@ pub async fn complete<C: SqlConnection>(
     }
     let statement = &Statements::of(C::Database::DIALECT).settle;
     let values = settlement(delivery.claim_key(), delivery.owner(), COMPLETE, delivery.retention());
-    match C::Database::fetch(connection, &Protocol::IN_TRANSACTION, statement, &[&values]).await {
+    match C::Database::fetch(connection, &Protocol::InTransaction, statement, &[&values]).await {
         Ok(rows) if rows.is_empty() => Err(error(Cause::Lost)),
         Ok(_) => Ok(()),
         Err(source) => Err(error(Cause::Database(source))),

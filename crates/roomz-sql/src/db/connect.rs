@@ -63,7 +63,7 @@ async fn use_pool<D: Driver>(
     // SQLite has one writer.
     let count = if D::DIALECT == Dialect::Sqlite { 1 } else { settings.worker_connections };
     // It can lead to a pooler.
-    let protocol = Protocol::text(settings.response_timeout);
+    let protocol = Protocol::transaction::<D>(settings.response_timeout);
     let mut pooled = settings.execute(Pooled::acquire(&pool)).await?;
     check_and_migrate::<D>(pooled.connection().map_err(connect_error)?, &protocol, settings).await?;
     pooled.release();

@@ -67,15 +67,41 @@ impl<D: Driver> Connections<D> {
         rows: &[&[Value]],
     ) -> Result<Vec<Row>, Error> {
         match held {
-            Held::Own { connection, .. } => D::fetch(connection, &self.protocol, statement, rows).await,
+            Held::Own { connection, .. } => self.fetch_on(connection, statement, rows).await,
             Held::Pool(pool) => {
                 let mut pooled = Pooled::acquire(pool).await?;
-                let result = D::fetch(pooled.connection()?, &self.protocol, statement, rows).await;
+                let result = self.fetch_on(pooled.connection()?, statement, rows).await;
                 if result.as_ref().err().is_none_or(|error| D::classify(error) != Failure::Broken) {
                     pooled.release();
                 }
                 result
             }
+        }
+    }
+
+    /// Executes a statement, and leaves no transaction open, unless the error says that the connection is
+    /// broken.
+    async fn fetch_on(
+        &self,
+        connection: &mut D::Connection,
+        statement: &'static Statement,
+        rows: &[&[Value]],
+    ) -> Result<Vec<Row>, Error> {
+        let mut is_repeated = false;
+        loop {
+            let error = match D::fetch(connection, &self.protocol, statement, rows).await {
+                Err(error) if D::classify(&error) != Failure::Broken => error,
+                result => return result,
+            };
+            if let Protocol::Transaction { .. } = self.protocol {
+                D::roll_back(connection).await?;
+            }
+            let code = error.as_database_error().and_then(|error| error.code());
+            let is_left = code.is_some_and(|code| D::LEFT_IN_TRANSACTION.contains(&&*code));
+            if is_repeated || !is_left || !matches!(self.protocol, Protocol::Transaction { .. }) {
+                return Err(error);
+            }
+            is_repeated = true;
         }
     }
 

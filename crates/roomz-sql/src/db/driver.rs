@@ -20,6 +20,10 @@ pub trait Driver: Database {
     /// Begins a transaction that may write.
     const BEGIN: &'static str;
 
+    /// The codes of the errors with which a statement fails, before it has an effect, because someone left a
+    /// transaction open on its connection.
+    const LEFT_IN_TRANSACTION: &'static [&'static str];
+
     /// What the server calls a connection.
     type Session: Clone + PartialEq + Send + Sync + 'static;
 
@@ -37,6 +41,9 @@ pub trait Driver: Database {
         connection: &mut Self::Connection,
         text: String,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+
+    /// Ends the transaction that is open, if any.
+    fn roll_back(connection: &mut Self::Connection) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Fails if the layer cannot use the database for another reason than its version.
     fn check(connection: &mut Self::Connection) -> impl Future<Output = Result<(), ConnectError>> + Send;
@@ -70,38 +77,50 @@ pub trait Driver: Database {
     }
 }
 
-/// How statements are sent. SQLite always prepares them.
+/// How statements are sent.
 #[derive(Clone, Debug)]
 pub enum Protocol {
     /// As prepared statements. The session has its timeouts from the startup parameter `options`.
     Prepared,
-    /// As text, with the settings in front of the statement in the same message. This needs no session state,
-    /// so it works with any pooler.
-    Text { settings: String },
+    /// In a transaction of its own, which begins with this text. This needs no session state, so it works with
+    /// any pooler. An error leaves the transaction open.
+    Transaction { begin: String },
+    /// In a transaction that is open, on a connection that may lead to a pooler.
+    InTransaction,
 }
 
 impl Protocol {
-    /// Statements as text without settings: for a transaction that is open, on a connection that may lead to
-    /// a pooler.
-    pub(crate) const IN_TRANSACTION: Self = Self::Text { settings: String::new() };
-
-    /// Statements as text, each with its timeouts.
-    ///
-    /// PostgreSQL executes the statements of one message in one transaction. The isolation level is set
-    /// because a role or database can have another default.
-    pub(crate) fn text(statement_timeout: Duration) -> Self {
-        let settings = format!(
-            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; ",
-            LOCK_TIMEOUT.as_millis(),
-            statement_timeout.as_millis()
-        );
-        Self::Text { settings }
+    /// Statements in transactions of their own, each with its timeouts.
+    pub(crate) fn transaction<D: Driver>(statement_timeout: Duration) -> Self {
+        let begin = match D::DIALECT {
+            // The isolation level is set because a role or database can have another default. In a
+            // transaction that someone left open, BEGIN is only a warning; but it began before this message,
+            // and the division by zero fails.
+            Dialect::Postgres => format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                 SELECT 1 WHERE 1 / CAST(now() = statement_timestamp() AS INTEGER) = 0; \
+                 SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; ",
+                LOCK_TIMEOUT.as_millis(),
+                statement_timeout.as_millis()
+            ),
+            // Fails in a transaction that someone left open. The statement locks the file if it writes.
+            Dialect::Sqlite => "BEGIN; ".to_owned(),
+        };
+        Self::Transaction { begin }
     }
 
     pub(crate) fn in_transaction(&self) -> Self {
         match self {
             Self::Prepared => Self::Prepared,
-            Self::Text { .. } => Self::IN_TRANSACTION,
+            Self::Transaction { .. } | Self::InTransaction => Self::InTransaction,
+        }
+    }
+
+    /// What to send before and after a statement.
+    pub(crate) const fn frame(&self) -> (&str, &'static str) {
+        match self {
+            Self::Transaction { begin } => (begin.as_str(), "; COMMIT"),
+            Self::Prepared | Self::InTransaction => ("", ""),
         }
     }
 }

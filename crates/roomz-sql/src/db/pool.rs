@@ -115,7 +115,7 @@ impl<D: Driver> Begin for sqlx::Pool<D> {
 #[async_trait]
 impl<D: Driver> Transaction for Pooled<D> {
     async fn fetch(&mut self, statement: &'static Statement, values: &[Value]) -> Result<Vec<Row>, Error> {
-        D::fetch(Self::connection(self)?, &Protocol::IN_TRANSACTION, statement, &[values]).await
+        D::fetch(Self::connection(self)?, &Protocol::InTransaction, statement, &[values]).await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), Error> {

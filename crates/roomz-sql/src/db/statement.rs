@@ -20,6 +20,8 @@ pub struct Statement {
     pub(crate) many: Option<String>,
     pub(crate) parameters: usize,
     pub(crate) lane: Lane,
+    /// Its parameters must not be in the text that is sent, which the server and sqlx write to their logs.
+    pub(crate) is_confidential: bool,
     /// Executed for each row of parameters for which this statement returned no row.
     pub(crate) otherwise: Option<Box<Statement>>,
 }
@@ -54,6 +56,7 @@ impl Statement {
             many: None,
             parameters: columns.len(),
             lane: Lane::Normal,
+            is_confidential: false,
             otherwise: None,
         }
     }
@@ -104,6 +107,13 @@ impl Statement {
     #[must_use]
     pub fn in_lane(mut self, lane: Lane) -> Self {
         self.lane = lane;
+        self
+    }
+
+    /// Keeps the parameters out of the logs of the server and of sqlx.
+    #[must_use]
+    pub fn confidential(mut self) -> Self {
+        self.is_confidential = true;
         self
     }
 

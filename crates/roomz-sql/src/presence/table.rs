@@ -282,7 +282,7 @@ async fn fetch<C: SqlConnection>(
     statement: &'static Statement,
     values: &[Value],
 ) -> Result<Vec<Row>, Error> {
-    C::Database::fetch(connection, &Protocol::IN_TRANSACTION, statement, &[values]).await
+    C::Database::fetch(connection, &Protocol::InTransaction, statement, &[values]).await
 }
 
 fn presence(row: &Row) -> Result<WorkspacePresence, Error> {

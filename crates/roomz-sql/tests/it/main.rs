@@ -8,6 +8,7 @@ mod connect;
 mod contract;
 mod faults;
 mod migrations;
+mod pool;
 mod presence;
 mod purge;
 mod support;

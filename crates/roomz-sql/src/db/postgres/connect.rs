@@ -92,7 +92,7 @@ async fn log_in(
     }
     tracing::info!("PostgreSQL behind a pooler: statements are sent without session state");
     let connection = options.connect().await.map_err(connect_error)?;
-    Ok((connection, options, Protocol::text(response_timeout)))
+    Ok((connection, options, Protocol::transaction::<Postgres>(response_timeout)))
 }
 
 async fn read_settings(connection: &mut PgConnection) -> Result<String, Error> {

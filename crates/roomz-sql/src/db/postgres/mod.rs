@@ -43,6 +43,8 @@ impl Driver for Postgres {
     const VERSION: (&'static str, &'static str, (u32, u32)) = ("PostgreSQL", "SHOW server_version", (13, 0));
     const MIGRATIONS: &'static [&'static str] = POSTGRES_MIGRATIONS;
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+    /// Isolation level after a query, transaction aborted, division by zero.
+    const LEFT_IN_TRANSACTION: &'static [&'static str] = &["25001", "25P02", "22012"];
 
     /// A process of the server: its number, and its start in microseconds since 1970, because numbers are
     /// used again.
@@ -59,10 +61,17 @@ impl Driver for Postgres {
         let columns: Vec<Vec<&Value>> = (0..statement.parameters)
             .map(|column| rows.iter().filter_map(|row| row.get(column)).collect())
             .collect();
-        if let Protocol::Text { settings } = protocol {
-            return Self::script(connection, format!("{settings}{}", text::inline(sql, &columns))).await;
+        let ((begin, commit), is_prepared) = (protocol.frame(), matches!(protocol, Protocol::Prepared));
+        if !is_prepared && !statement.is_confidential {
+            // One message, and thus one round trip.
+            let text = format!("{begin}{}{commit}", text::inline(sql, &columns));
+            return Self::script(connection, text).await;
         }
-        let mut query = sqlx::query(sql.as_str());
+        if !begin.is_empty() {
+            Self::script(connection, begin.to_owned()).await?;
+        }
+        // Without a name, a statement needs no session: the transaction stays in one session of the server.
+        let mut query = sqlx::query(sql.as_str()).persistent(is_prepared);
         for values in columns {
             query = match values[..] {
                 [Value::Null] => query.bind(None::<&str>),
@@ -78,7 +87,15 @@ impl Driver for Postgres {
                 _ => query.bind(values.iter().map(|value| value.as_text()).collect::<Vec<_>>()),
             };
         }
-        query.fetch_all(connection).await?.iter().map(decode).collect()
+        let rows = query.fetch_all(&mut *connection).await?;
+        if !commit.is_empty() {
+            Self::script(connection, commit.to_owned()).await?;
+        }
+        rows.iter().map(decode).collect()
+    }
+
+    async fn roll_back(connection: &mut PgConnection) -> Result<(), Error> {
+        Self::script(connection, "ROLLBACK".to_owned()).await.map(drop)
     }
 
     async fn script(connection: &mut PgConnection, text: String) -> Result<Vec<Row>, Error> {

@@ -31,24 +31,29 @@ impl Driver for Sqlite {
     const MIGRATIONS: &'static [&'static str] = SQLITE_MIGRATIONS;
     /// A transaction that reads first could not write after another connection wrote.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    /// The code of many errors. A statement that fails again has no effect either.
+    const LEFT_IN_TRANSACTION: &'static [&'static str] = &["1"];
 
     /// A file has no sessions.
     type Session = ();
 
     async fn fetch(
         connection: &mut SqliteConnection,
-        _protocol: &Protocol,
+        protocol: &Protocol,
         statement: &'static Statement,
         rows: &[&[Value]],
     ) -> Result<Vec<Row>, Error> {
+        let (begin, commit) = protocol.frame();
         let query = match rows {
-            [_] => sqlx::query(statement.one.as_str()),
+            [_] if begin.is_empty() => sqlx::query(statement.one.as_str()),
+            [_] => sqlx::query(AssertSqlSafe(format!("{begin}{}{commit}", statement.one))),
             _ => {
                 let text = statement.many.as_ref().ok_or(Error::RowNotFound)?;
                 // Without names: SQLite would search the name of each parameter among all of them.
                 let row = format!("({})", vec!["?"; statement.parameters].join(","));
                 let values = vec![row.as_str(); rows.len()].join(",");
-                sqlx::query(AssertSqlSafe(text.replace("{values}", &values))).persistent(false)
+                let text = text.replace("{values}", &values);
+                sqlx::query(AssertSqlSafe(format!("{begin}{text}{commit}"))).persistent(false)
             }
         };
         let values = rows.iter().flat_map(|row| row.iter().take(statement.parameters));
@@ -59,6 +64,14 @@ impl Driver for Sqlite {
             Value::Number(number) => query.bind(*number),
         });
         query.fetch_all(connection).await?.iter().map(decode).collect()
+    }
+
+    async fn roll_back(connection: &mut SqliteConnection) -> Result<(), Error> {
+        match Self::script(connection, "ROLLBACK".to_owned()).await {
+            // No transaction is open: SQLite ended it itself, or it did not begin.
+            Err(Error::Database(error)) if error.code().as_deref() == Some("1") => Ok(()),
+            rolled_back => rolled_back.map(drop),
+        }
     }
 
     async fn script(connection: &mut SqliteConnection, text: String) -> Result<Vec<Row>, Error> {
@@ -94,6 +107,8 @@ impl Driver for Sqlite {
         match code.parse::<u32>().map(|code| code & 0xff) {
             Ok(5) => Failure::Busy,
             Ok(6) => Failure::Locked,
+            // The file is read-only, unreadable, corrupt, gone, or another file: it is opened again.
+            Ok(8 | 10 | 11 | 14 | 26) => Failure::Broken,
             _ => Failure::Rejected,
         }
     }
@@ -116,4 +131,17 @@ fn decode(row: &SqliteRow) -> Result<Row, Error> {
         })
     };
     (0..row.len()).map(decode).collect::<Result<_, Error>>().map(Row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_file_is_opened_again() {
+        let codes = ["8", "10", "11", "14", "26", "522", "778", "1546"];
+        assert!(codes.iter().all(|code| Sqlite::classify_code(code) == Failure::Broken));
+        let codes = ["5", "261", "517", "6", "1", "13", "19", "2067"];
+        assert!(codes.iter().all(|code| Sqlite::classify_code(code) != Failure::Broken));
+    }
 }

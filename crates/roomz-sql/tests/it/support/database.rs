@@ -10,7 +10,7 @@ use roomz_sql::{
 };
 use roomz_webhook::{Delivery, Event, EventId, LatestOutcome, WorkspacePresenceChanged};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::sqlite::SqlitePoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool};
 
 use super::{new_database, sqlite_url};
@@ -69,7 +69,10 @@ impl TestDatabase {
         let url = sqlite_url(&directory);
         drop(SqlStore::connect(url.as_str()).await.unwrap());
         let options = SqlitePoolOptions::new().max_connections(16).acquire_timeout(Duration::from_secs(60));
-        let pool = Pool::Sqlite(options.connect(&url).await.unwrap());
+        let file: SqliteConnectOptions = url.parse().unwrap();
+        // Writers do not get the lock in order.
+        let file = file.busy_timeout(Duration::from_secs(60));
+        let pool = Pool::Sqlite(options.connect_with(file).await.unwrap());
         Self { url, pool, _directory: Some(Arc::new(directory)) }.with_table().await
     }
 
