@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use roomz_webhook::store::ClaimKey;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::error::{InboxError, InboxErrorKind};
@@ -42,13 +43,22 @@ struct State {
     open: AtomicU64,
     /// `None` while a task counts.
     count_after: Mutex<Option<Instant>>,
+    /// When the last count that confirms that the inbox is full began, and its result.
+    confirmed: tokio::sync::Mutex<(Instant, Option<u64>)>,
+    /// Of the connections. The runtime of a caller can end during a count.
+    runtime: Handle,
 }
 
 impl Admission {
     /// Counts the open events for the first time.
     pub(crate) async fn new(events: Events, max_open: u64) -> Self {
-        let (pending, open) = (Semaphore::new(MAX_PENDING), AtomicU64::new(0));
-        let state = Arc::new(State { pending, open, count_after: Mutex::new(None) });
+        let state = Arc::new(State {
+            pending: Semaphore::new(MAX_PENDING),
+            open: AtomicU64::new(0),
+            count_after: Mutex::new(None),
+            confirmed: tokio::sync::Mutex::new((Instant::now(), None)),
+            runtime: Handle::current(),
+        });
         let admission = Self { events, max_open, state };
         admission.count().await;
         admission
@@ -58,7 +68,7 @@ impl Admission {
     pub(crate) async fn enqueue(&self, key: &ClaimKey, body: &Bytes) -> Result<Enqueued, InboxError> {
         self.count_if_due();
         let permit = self.state.pending.try_acquire().ok();
-        if permit.is_none() || self.state.open.load(Ordering::Relaxed) >= self.max_open {
+        if permit.is_none() || self.is_full().await {
             telemetry::rejected_as_full();
             return Err(InboxError::new(InboxErrorKind::Full));
         }
@@ -79,20 +89,36 @@ impl Admission {
         if count_after.is_some_and(|time| time <= Instant::now()) {
             *count_after = None;
             let admission = self.clone();
-            drop(tokio::spawn(async move { admission.count().await }));
+            drop(self.state.runtime.spawn(async move { admission.count().await }));
         }
     }
 
-    async fn count(&self) {
+    /// Counts again before it returns true. Deliveries that wait for the same count share it.
+    async fn is_full(&self) -> bool {
+        if self.state.open.load(Ordering::Relaxed) < self.max_open {
+            return false;
+        }
+        let asked = Instant::now();
+        let mut confirmed = self.state.confirmed.lock().await;
+        if confirmed.0 < asked {
+            let began = Instant::now();
+            *confirmed = (began, self.count().await);
+        }
+        confirmed.1.is_some_and(|open| open >= self.max_open)
+    }
+
+    /// Returns the open events. If the count fails, their last number stays.
+    async fn count(&self) -> Option<u64> {
         let start = Instant::now();
-        // If the count fails, the number is unknown: the inbox is said to be full only if it is.
-        let stats = self.events.queue.stats().await.unwrap_or_default();
-        let open = stats.waiting + stats.running;
-        self.state.open.store(open, Ordering::Relaxed);
-        if open >= self.max_open {
-            telemetry::full(open);
+        let open = self.events.queue.stats().await.ok().map(|stats| stats.waiting + stats.running);
+        if let Some(open) = open {
+            self.state.open.store(open, Ordering::Relaxed);
+            if open >= self.max_open {
+                telemetry::full(open);
+            }
         }
         let pause = (start.elapsed() * COUNT_FRACTION).max(COUNT_INTERVAL);
         *self.state.count_after.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
+        open
     }
 }

@@ -76,7 +76,13 @@ impl Queue {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values = vec![Value::from(&owner.to_bytes()), millis(lease).into(), limit.into()];
         let operation = Operation { statement: &self.statements.take, values, is_retry_safe: false };
-        Ok(self.workers.execute(operation).await?.into_iter().map(TakenEvent::try_from).collect())
+        Ok(self.workers.finish(operation).await?.into_iter().map(TakenEvent::try_from).collect())
+    }
+
+    /// Makes all events available that this owner took, as if it had not taken them.
+    pub(crate) async fn give_back_all(&self, owner: Owner) -> Result<(), Failed> {
+        let values = vec![Value::from(&owner.to_bytes())];
+        self.execute(&self.statements.give_back_all, values).await.map(drop)
     }
 
     /// Changes an event, and its number of attempts. Returns its age, or `None` if this owner does not hold
@@ -135,14 +141,20 @@ impl Queue {
 
     /// Makes a dead letter available again. Returns false if there is none.
     pub(crate) async fn retry(&self, key: &ClaimKey) -> Result<bool, Failed> {
-        Ok(!self.execute(&self.statements.retry, Value::key(key).to_vec()).await?.is_empty())
+        self.change_dead(&self.statements.retry, Value::key(key).to_vec()).await
     }
 
     /// Ends a dead letter. Returns false if there is none.
     pub(crate) async fn discard(&self, key: &ClaimKey, retention: Duration) -> Result<bool, Failed> {
         let [namespace, id] = Value::key(key);
         let values = vec![namespace, id, millis(retention).into()];
-        Ok(!self.execute(&self.statements.discard, values).await?.is_empty())
+        self.change_dead(&self.statements.discard, values).await
+    }
+
+    /// If the reply was lost, the repetition would report that there is no dead letter.
+    async fn change_dead(&self, statement: &'static Statement, values: Vec<Value>) -> Result<bool, Failed> {
+        let operation = Operation { statement, values, is_retry_safe: false };
+        Ok(!self.workers.execute(operation).await?.is_empty())
     }
 
     pub(crate) async fn stats(&self) -> Result<InboxStats, Failed> {

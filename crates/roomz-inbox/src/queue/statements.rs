@@ -36,6 +36,10 @@ const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id A
      FROM next WHERE namespace = next_namespace AND event_id = next_id \
      RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error";
 
+/// Undoes a take whose reply was lost. No handler ran. It reads the rows that are open, and it is rare.
+const GIVE_BACK_ALL: &str = "UPDATE roomz_inbox SET state = 0, due = {now}, attempt = attempt - 1 \
+     WHERE state < 2 AND state = 1 AND owner = {owner} RETURNING due";
+
 /// Changes an event that its owner runs. If the reply was lost and the owner records the same again, this
 /// confirms it.
 const UPDATE: Update<'_> = Update {
@@ -78,6 +82,7 @@ const PURGE: &str = "DELETE FROM roomz_inbox WHERE (namespace, event_id) IN \
 pub(crate) struct Statements {
     pub(crate) insert: Statement,
     pub(crate) take: Statement,
+    pub(crate) give_back_all: Statement,
     pub(crate) update: Statement,
     /// The same with the text of an error.
     pub(crate) fail: Statement,
@@ -117,6 +122,7 @@ impl Statements {
         Self {
             insert: Statement::batched(dialect, INSERT, &["namespace", "event_id", "body"]).confidential(),
             take: single(TAKE, &["owner", "lease", "limit"]),
+            give_back_all: single(GIVE_BACK_ALL, &["owner"]),
             update: update(),
             fail: update().confidential(),
             list: [WAITING, RUNNING, DONE, DEAD].map(list),

@@ -46,6 +46,7 @@ impl Worker {
             stop: stop.clone(),
             abort: abort.clone(),
             tasks: tasks.clone(),
+            unconfirmed: None,
         };
         drop(tasks.spawn(dispatcher.run()));
         drop(tasks.spawn(maintain(events, stop.clone())));
@@ -87,6 +88,8 @@ struct Dispatcher<S> {
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
+    /// The owner of a take that failed. The database may have executed it.
+    unconfirmed: Option<Owner>,
 }
 
 impl<S> Dispatcher<S> {
@@ -134,8 +137,13 @@ impl<S> Dispatcher<S> {
         S: Handler<T>,
         T: Payload,
     {
+        if let Some(owner) = self.unconfirmed {
+            self.events.queue.give_back_all(owner).await?;
+        }
         let (owner, start) = (Owner::random(), Instant::now());
+        self.unconfirmed = Some(owner);
         let rows = self.events.queue.take(owner, self.settings.lease, permits.len()).await?;
+        self.unconfirmed = None;
         let found = rows.len();
         for (event, permit) in rows.into_iter().zip(permits) {
             let event = match event {

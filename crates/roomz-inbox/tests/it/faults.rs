@@ -115,6 +115,34 @@ async fn commit_without_reply_is_done_once() {
     worker.shutdown(WAIT).await;
 }
 
+/// The server commits a take, and ends before it replies. The events do not wait for the end of their lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn take_without_reply_is_given_back() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let database = TestDatabase::postgres_at(&server.postgres_url()).await;
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let event = deliver_new(&inbox).await;
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'").await.unwrap();
+    admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    let (service, mut calls) = crate::support::Calls::new();
+    let worker = inbox.worker(service).with_max_attempts(1).with_lease(WAIT * 60).with_poll_interval(POLL);
+    let worker = worker.start();
+    let end_take = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                    WHERE wait_event = 'SyncRep' AND query LIKE 'WITH next%'";
+    while sqlx::query_scalar::<_, i64>(end_take).fetch_one(&mut admin).await.unwrap() == 0 {
+        tokio::time::sleep(POLL).await;
+    }
+    admin.execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+    admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    let call = calls.next().await;
+    assert_eq!(call.attempt, 1);
+    call.succeed();
+    wait_for(&inbox, &event, InboxState::Done).await;
+    worker.shutdown(WAIT).await;
+}
+
 /// The only slot of the worker is free again, although the database never replies on the connection of the
 /// handler.
 #[tokio::test(flavor = "multi_thread")]

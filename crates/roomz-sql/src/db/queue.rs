@@ -94,6 +94,14 @@ impl Queue {
         self.wake_worker();
     }
 
+    /// Puts operations behind those that wait.
+    pub(crate) fn push_back(&self, entries: Vec<Entry>) {
+        let mut waiting = self.waiting();
+        entries.into_iter().for_each(|entry| waiting.lane(entry.lane).push_back(entry));
+        drop(waiting);
+        self.wake_worker();
+    }
+
     /// Wakes the worker that began to wait last. So one connection executes all operations that come one at a
     /// time.
     pub(crate) fn wake_worker(&self) {

@@ -67,11 +67,12 @@ impl Workers {
     /// Waits until a worker executed the operation, and returns its rows. A caller that gives up does not
     /// cancel the other operations of the batch.
     pub async fn execute(&self, operation: Operation) -> Result<Vec<Row>, Failed> {
-        let outcome = self.queue.push(operation);
-        match timeout(self.timeout, outcome).await {
-            Ok(outcome) => outcome.unwrap_or(Err(Failed::RuntimeEnded)),
-            Err(_) => Err(Failed::TimedOut),
-        }
+        timeout(self.timeout, self.finish(operation)).await.unwrap_or(Err(Failed::TimedOut))
+    }
+
+    /// The same without a timeout for the operations before it: after an error, it is not executed later.
+    pub async fn finish(&self, operation: Operation) -> Result<Vec<Row>, Failed> {
+        self.queue.push(operation).await.unwrap_or(Err(Failed::RuntimeEnded))
     }
 }
 
@@ -212,7 +213,7 @@ impl<D: Driver> Worker<D> {
                 self.suspect_connections(sent);
                 self.retry_or_fail(entries, &failed);
             }
-            Failure::Busy => self.execute_later(entries, BUSY_RETRY_INTERVAL),
+            Failure::Busy => self.execute_later(entries, BUSY_RETRY_INTERVAL, Queue::push_front),
             Failure::Locked => self.execute_locked_later(entries, &failed),
             Failure::Rejected if entries.len() > 1 => self.split(entries, &failed),
             Failure::Rejected => fail(entries, &failed),
@@ -233,20 +234,22 @@ impl<D: Driver> Worker<D> {
 
     /// Each attempt takes as long as the lock timeout, so most of them wait for the other operations.
     fn execute_locked_later(&self, mut entries: Vec<Entry>, failed: &Failed) {
-        entries.iter_mut().for_each(|entry| entry.lane = Lane::Background);
         if entries.len() > 1 {
             return self.split(entries, failed);
         }
-        entries.iter_mut().for_each(|entry| entry.times_locked += 1);
+        for entry in &mut entries {
+            entry.lane = Lane::Background;
+            entry.times_locked += 1;
+        }
         let times = entries.first().map_or(0, |entry| entry.times_locked);
-        self.execute_later(entries, LOCK_BACKOFF.after(times));
+        self.execute_later(entries, LOCK_BACKOFF.after(times), Queue::push_back);
     }
 
-    fn execute_later(&self, entries: Vec<Entry>, pause: Duration) {
+    fn execute_later(&self, entries: Vec<Entry>, pause: Duration, push: fn(&Queue, Vec<Entry>)) {
         let queue = Arc::clone(&self.shared.queue);
         drop(tokio::spawn(async move {
             sleep(pause).await;
-            queue.push_front(entries);
+            push(&queue, entries);
         }));
     }
 
