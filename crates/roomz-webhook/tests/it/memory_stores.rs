@@ -108,7 +108,7 @@ fn key(namespace: &str, number: u128) -> ClaimKey {
 /// One shard, and two: the ids are not distributed evenly, so each shard needs room for more than its part.
 #[tokio::test]
 async fn full_store_remembers_newest_ids() {
-    for capacity in [10_000, 80_000] {
+    for capacity in [10_000, 270_000] {
         for store in stores(capacity, 100, &ManualClock::new()) {
             let total = u128::from(capacity) * 5;
             store.handle(0..total, RETENTION).await;
@@ -196,7 +196,7 @@ async fn compares_every_bit_of_owner() {
 async fn in_flight_limit_is_exact() {
     let owner = Owner::from_bytes([1; 16]);
     for round in 0..100 {
-        let [moka, compact] = stores(200_000, 100, &ManualClock::new());
+        let [moka, compact] = stores(1_000_000, 100, &ManualClock::new());
         let store = if round % 2 == 0 { moka } else { compact };
         let barrier = Arc::new(tokio::sync::Barrier::new(4));
         let tasks: Vec<_> = (0..4_u128)

@@ -9,10 +9,10 @@ pub(in crate::store) struct Key([u64; 2]);
 /// Makes the short forms that a store in memory keeps, with random keys of its own.
 #[derive(Debug, Default)]
 pub(super) struct KeyHasher {
-    /// SipHash with a random key: nobody can choose two namespaces or two bodies with the same hash.
-    keyed: RandomState,
-    /// A faster hash, for uniform distribution only.
-    shards: foldhash::fast::RandomState,
+    /// SipHash with a random key: nobody can choose two namespaces with the same hash.
+    namespaces: RandomState,
+    /// A faster hash, for values that are distributed evenly already.
+    fast: foldhash::fast::RandomState,
 }
 
 impl KeyHasher {
@@ -22,7 +22,7 @@ impl KeyHasher {
     /// with a probability of 2^-128, and nobody who does not know the random key can find such ids.
     pub(super) fn key(&self, key: &ClaimKey) -> Key {
         let (high, low) = key.id().as_uuid().as_u64_pair();
-        let mut namespace = self.keyed.build_hasher();
+        let mut namespace = self.namespaces.build_hasher();
         key.namespace().hash(&mut namespace);
         let first = namespace.finish();
         namespace.write_u8(0);
@@ -31,16 +31,16 @@ impl KeyHasher {
 
     /// Returns 64 bits that identify an owner among the few owners of one event. They are never 0.
     pub(super) fn owner(&self, owner: Owner) -> u64 {
-        self.keyed.hash_one(owner) | 1
+        self.fast.hash_one(owner) | 1
     }
 
     pub(super) fn fingerprint(&self, fingerprint: Fingerprint) -> u64 {
-        self.keyed.hash_one(fingerprint)
+        self.fast.hash_one(fingerprint)
     }
 
     /// Returns a number that selects the shard of this key.
     pub(super) fn shard(&self, key: Key) -> u64 {
-        self.shards.hash_one(key)
+        self.fast.hash_one(key)
     }
 }
 

@@ -34,10 +34,10 @@ pub(super) struct Shards<I> {
     totals: Arc<Totals>,
 }
 
-/// The ids of one shard. Large enough that the ids are distributed evenly and that the buffers of a moka
-/// cache take little, and small enough that the growth of one hash table takes no longer than a few
-/// milliseconds.
-const IDS_PER_SHARD: u64 = 32_768;
+/// The ids of one shard. Large enough that the ids are distributed evenly: a moka cache applies its changes 64
+/// at a time, when they are no longer in the processor's cache if there are many shards. Small enough that a
+/// sweep of one shard takes some ten milliseconds at most.
+const IDS_PER_SHARD: u64 = 131_072;
 const MAX_SHARDS: u64 = 256;
 
 /// Returns the number of shards, a power of two, and the capacity of each one.
@@ -131,12 +131,12 @@ mod tests {
 
     #[test]
     fn shards_have_room_for_uneven_distribution() {
-        assert_eq!(shards(1_000_000), (32, 31_250 + 8 * 176));
+        assert_eq!(shards(1_000_000), (8, 125_000 + 8 * 353));
         assert_eq!(shards(u64::MAX).0, MAX_SHARDS);
-        for capacity in [65_536, 100_000, 540_673, 1_000_000, 10_000_000] {
+        for capacity in [262_144, 540_673, 1_000_000, 10_000_000] {
             let (count, each) = shards(capacity);
             let total = count * each;
-            assert!(total >= capacity && total * 100 <= capacity * 107, "{capacity}: {total}");
+            assert!(total >= capacity && total * 100 <= capacity * 104, "{capacity}: {total}");
         }
     }
 }
