@@ -82,8 +82,8 @@ pub trait Driver: Database {
 pub enum Protocol {
     /// As prepared statements. The session has its timeouts from the startup parameter `options`.
     Prepared,
-    /// In a transaction of its own, which begins with this text. This needs no session state, so it works with
-    /// any pooler. An error leaves the transaction open.
+    /// In a transaction of its own, which begins with this text. This needs no session state, so it works
+    /// with any pooler. An error leaves the transaction open.
     Transaction { begin: String },
     /// In a transaction that is open, on a connection that may lead to a pooler.
     InTransaction,

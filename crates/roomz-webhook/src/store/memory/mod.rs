@@ -34,9 +34,9 @@ pub(super) struct Shards<I> {
     totals: Arc<Totals>,
 }
 
-/// The ids of one shard. Large enough that the ids are distributed evenly: a moka cache applies its changes 64
-/// at a time, when they are no longer in the processor's cache if there are many shards. Small enough that a
-/// sweep of one shard takes some ten milliseconds at most.
+/// The ids of one shard. Large enough that the ids are distributed evenly: a moka cache applies its changes
+/// 64 at a time, when they are no longer in the processor's cache if there are many shards. Small enough that
+/// a sweep of one shard takes some ten milliseconds at most.
 const IDS_PER_SHARD: u64 = 131_072;
 const MAX_SHARDS: u64 = 256;
 
