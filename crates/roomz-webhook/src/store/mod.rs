@@ -18,7 +18,7 @@
 //!
 //! Measured in one run with `memory-goals` of the benchmarks, beside other work on two cores. Memory is taken
 //! as ids arrive. The memory of expired ids is freed at most 10 min later, when further events arrive; the
-//! sweep of one shard of some 30 000 ids blocks a thread for some milliseconds.
+//! sweep of one shard of some 130 000 ids blocks a thread for some ten milliseconds.
 
 mod call;
 #[cfg(feature = "compact")]
