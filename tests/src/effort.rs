@@ -32,8 +32,8 @@ pub fn rounds(few: usize, many: usize) -> usize {
     if std::env::var("ROOMZ_TESTS").as_deref() == Ok("long") { many } else { few }
 }
 
-/// Waits until at most two other scenarios run: scenarios use real time, and most of it they wait.
+/// Waits until at most one other scenario runs: scenarios use real time, and most of it they wait.
 pub async fn few_at_a_time() -> SemaphorePermit<'static> {
-    static SCENARIOS: Semaphore = Semaphore::const_new(3);
+    static SCENARIOS: Semaphore = Semaphore::const_new(2);
     SCENARIOS.acquire().await.unwrap()
 }

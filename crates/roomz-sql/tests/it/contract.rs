@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::support::sqlite_url;
+use crate::support::random_hex;
 use roomz_sql::SqlStore;
 use roomz_tests::{Server, postgres_url_or_skip, rounds};
 use roomz_webhook::testing::StoreUnderTest;
@@ -62,23 +62,24 @@ roomz_webhook::store_contract!(on_postgres_pool, async {
     )
 });
 
-async fn connect_sqlite() -> SqlStore {
+/// Returns the URL of a new SQLite file. Each test has its own, because SQLite does not serve writers in order.
+fn new_sqlite_url() -> String {
     static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap());
-    SqlStore::connect(sqlite_url(directory)).await.unwrap()
+    format!("sqlite://{}/{}.db", directory.path().display(), random_hex())
 }
 
 roomz_webhook::store_contract!(on_sqlite, async {
-    let (store, peer) = (connect_sqlite().await, connect_sqlite().await);
+    let url = new_sqlite_url();
+    let (store, peer) = (SqlStore::connect(&url).await.unwrap(), SqlStore::connect(&url).await.unwrap());
     StoreUnderTest::new(store).with_peer(peer).with_rounds(rounds(300, 3_000)).with_short_lease(LEASE)
 });
 
 // A typical pool of an application: default timeouts, tests before use, several connections.
 roomz_webhook::store_contract!(on_sqlite_pool, async {
-    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap());
-    let url = format!("{}?mode=rwc", sqlite_url(directory));
+    let url = format!("{}?mode=rwc", new_sqlite_url());
     let pool = async || SqlitePoolOptions::new().max_connections(4).connect(&url).await.unwrap();
     let (store, peer) = (SqlStore::connect(pool().await).await, SqlStore::connect(pool().await).await);
-    StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_rounds(rounds(50, 500))
+    let test = StoreUnderTest::new(store.unwrap()).with_peer(peer.unwrap()).with_short_lease(LEASE);
+    test.with_rounds(rounds(50, 500))
 });
