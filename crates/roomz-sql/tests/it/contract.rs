@@ -62,7 +62,8 @@ roomz_webhook::store_contract!(on_postgres_pool, async {
     )
 });
 
-/// Returns the URL of a new SQLite file. Each test has its own, because SQLite does not serve writers in order.
+/// Returns the URL of a new SQLite file. Each test has its own, because SQLite does not serve writers in
+/// order.
 fn new_sqlite_url() -> String {
     static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap());
