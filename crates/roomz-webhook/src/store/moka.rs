@@ -140,3 +140,20 @@ impl MokaIds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweep_frees_expired_ids() {
+        let mut ids = MokaIds::with_capacity(1_000);
+        for number in 0..100 {
+            ids.insert(Key([number, 0]), Record::new(1, 1, 10, 0), 0);
+        }
+        ids.insert(Key([100, 0]), Record::new(1, 1, u64::MAX, 0), SWEEP_INTERVAL_MILLIS);
+        let cache = ids.cache.unwrap();
+        cache.run_pending_tasks();
+        assert_eq!(cache.entry_count(), 1);
+    }
+}

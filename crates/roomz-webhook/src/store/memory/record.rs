@@ -16,7 +16,7 @@ impl Record {
     const ATTEMPT_MAX: u32 = (1 << Self::ATTEMPT_BITS) - 1;
 
     /// An attempt above a million counts as a million.
-    pub(super) fn new(owner: u64, fingerprint: u64, expiry: u64, attempt: u32) -> Self {
+    pub(in crate::store) fn new(owner: u64, fingerprint: u64, expiry: u64, attempt: u32) -> Self {
         let expiry = expiry.min(u64::MAX >> Self::ATTEMPT_BITS);
         let attempt = u64::from(attempt.min(Self::ATTEMPT_MAX));
         Self { owner, fingerprint, expiry_and_attempt: expiry << Self::ATTEMPT_BITS | attempt }
