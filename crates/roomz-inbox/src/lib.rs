@@ -154,8 +154,8 @@
 //!
 //! # Log
 //!
-//! Through `tracing`, with the target `roomz_inbox`. No line has a body. The text of an error is bounded to 1
-//! 000 characters, and control characters in it are escaped.
+//! Through `tracing`, with the target `roomz_inbox`. No line has a body. The text of an error is bounded to
+//! 1 000 characters, and control characters in it are escaped.
 //!
 //! | message | level | fields |
 //! |---|---|---|
