@@ -206,10 +206,10 @@
 //!
 //! # Stores
 //!
-//! The default is [`MokaStore`](store::MokaStore), in memory: forgotten on restart, not shared, at most 1 000
-//! 000 handled ids for 7 days, in up to 373 MB. `roomz-sql` and `roomz-redis` are shared and durable. For
-//! another database implement [`IdempotencyStore`](store::IdempotencyStore); the feature `testing` has its
-//! test suite, and the example `custom-store` shows how.
+//! The default is [`MokaStore`](store::MokaStore), in memory: forgotten on restart, not shared, at most
+//! 1 000 000 handled ids for 7 days, in up to 373 MB. `roomz-sql` and `roomz-redis` are shared and durable.
+//! For another database implement [`IdempotencyStore`](store::IdempotencyStore); the feature `testing` has
+//! its test suite, and the example `custom-store` shows how.
 //!
 //! # Logs
 //!
