@@ -33,8 +33,8 @@ impl Postgres {
         })
     }
 
-    fn set(&self, setting: &'static str) {
-        drop(self.run(&[setting, "SELECT pg_reload_conf()"]));
+    fn set(&self, setting: &str) {
+        block_in_place(|| Handle::current().block_on(self.server.alter_system(setting)));
     }
 }
 
@@ -58,8 +58,8 @@ impl Backend for Postgres {
             ServerFault::Killed => self.server.kill(),
             ServerFault::Stopped => self.server.signal("STOP"),
             ServerFault::StallsClients => self.lock = Some(self.run(&["BEGIN", "LOCK TABLE roomz_claims"])),
-            ServerFault::ReadOnly => self.set("ALTER SYSTEM SET default_transaction_read_only = on"),
-            ServerFault::LacksReplica => self.set("ALTER SYSTEM SET synchronous_standby_names = 'missing'"),
+            ServerFault::ReadOnly => self.set("SET default_transaction_read_only = on"),
+            ServerFault::LacksReplica => self.set("SET synchronous_standby_names = 'missing'"),
             ServerFault::Full | ServerFault::PoolerKilled => panic!("PostgreSQL does not support {fault:?}"),
         }
     }
@@ -69,8 +69,8 @@ impl Backend for Postgres {
             ServerFault::Killed => self.server.restart(),
             ServerFault::Stopped => self.server.signal("CONT"),
             ServerFault::StallsClients => self.lock = None,
-            ServerFault::ReadOnly => self.set("ALTER SYSTEM RESET default_transaction_read_only"),
-            ServerFault::LacksReplica => self.set("ALTER SYSTEM RESET synchronous_standby_names"),
+            ServerFault::ReadOnly => self.set("RESET default_transaction_read_only"),
+            ServerFault::LacksReplica => self.set("RESET synchronous_standby_names"),
             ServerFault::Full | ServerFault::PoolerKilled => {}
         }
     }

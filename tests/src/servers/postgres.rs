@@ -2,6 +2,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
 use super::{Program, Server, directory, free_port};
 use crate::skipped;
 
@@ -62,6 +65,24 @@ impl Server {
             skipped("tests that start PostgreSQL", "there is no `postgres` on the PATH");
         }
         server
+    }
+
+    /// Executes `ALTER SYSTEM`, and waits until every session reads the setting before its next statement.
+    pub async fn alter_system(&self, change: &str) {
+        let options: PgConnectOptions = self.postgres_url().parse().unwrap();
+        let options = options.options([("default_transaction_read_only", "off")]);
+        let mut admin = PgConnection::connect_with(&options).await.unwrap();
+        let load_time = "SELECT CAST(extract(epoch FROM pg_conf_load_time()) * 1000000 AS BIGINT)";
+        let before: i64 = sqlx::query_scalar(load_time).fetch_one(&mut admin).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("ALTER SYSTEM {change}"))).await.unwrap();
+        admin.execute("SELECT pg_reload_conf()").await.unwrap();
+        // The server signals its sessions before it accepts a new one.
+        loop {
+            let mut new = PgConnection::connect_with(&options).await.unwrap();
+            if sqlx::query_scalar::<_, i64>(load_time).fetch_one(&mut new).await.unwrap() > before {
+                return;
+            }
+        }
     }
 
     /// The URL of a PostgreSQL server.

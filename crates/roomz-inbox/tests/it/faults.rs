@@ -99,16 +99,14 @@ async fn commit_without_reply_is_done_once() {
     let call = calls.next().await;
     let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
     // The commit is durable here, and waits for a standby that does not exist.
-    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'").await.unwrap();
-    admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    server.alter_system("SET synchronous_standby_names = 'missing'").await;
     call.succeed();
     let end_commit = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                       WHERE wait_event = 'SyncRep' AND query LIKE 'COMMIT%'";
     while sqlx::query_scalar::<_, i64>(end_commit).fetch_one(&mut admin).await.unwrap() == 0 {
         tokio::time::sleep(POLL).await;
     }
-    admin.execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
-    admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    server.alter_system("RESET synchronous_standby_names").await;
     let done = wait_for(&inbox, &event, InboxState::Done).await;
     assert_eq!((done.attempts, done.error), (1, None));
     assert_eq!(database.effects().await, [1]);
@@ -124,8 +122,7 @@ async fn take_without_reply_is_given_back() {
     database.create_effects().await;
     let event = deliver_new(&inbox).await;
     let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
-    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'").await.unwrap();
-    admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    server.alter_system("SET synchronous_standby_names = 'missing'").await;
     let (service, mut calls) = crate::support::Calls::new();
     let worker = inbox.worker(service).with_max_attempts(1).with_lease(WAIT * 60).with_poll_interval(POLL);
     let worker = worker.start();
@@ -134,8 +131,7 @@ async fn take_without_reply_is_given_back() {
     while sqlx::query_scalar::<_, i64>(end_take).fetch_one(&mut admin).await.unwrap() == 0 {
         tokio::time::sleep(POLL).await;
     }
-    admin.execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
-    admin.execute("SELECT pg_reload_conf()").await.unwrap();
+    server.alter_system("RESET synchronous_standby_names").await;
     let call = calls.next().await;
     assert_eq!(call.attempt, 1);
     call.succeed();

@@ -67,11 +67,6 @@ async fn count(admin: &mut PgConnection, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(admin).await.unwrap()
 }
 
-async fn set(admin: &mut PgConnection, setting: &'static str) {
-    admin.execute(setting).await.unwrap();
-    admin.execute("SELECT pg_reload_conf()").await.unwrap();
-}
-
 /// Forwards connections to the server until it sent this number of packets. Then nothing arrives any more.
 async fn falls_silent_after(replies: usize, server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -126,7 +121,7 @@ async fn hung_commits_leave_bounded_backends() {
     let store = builder.with_response_timeout(RESPONSE_TIMEOUT).connect().await.unwrap();
     let mut admin = PgConnection::connect(&url).await.unwrap();
     open_all_connections(&store, &mut admin, CONNECTIONS).await;
-    set(&mut admin, "ALTER SYSTEM SET synchronous_standby_names = 'missing'").await;
+    server.alter_system("SET synchronous_standby_names = 'missing'").await;
     let start = Instant::now();
     let mut most = 0;
     while start.elapsed() < RESPONSE_TIMEOUT * 20 {
@@ -139,7 +134,7 @@ async fn hung_commits_leave_bounded_backends() {
     // One more, which asks the server about the others.
     assert!(most <= i64::from(CONNECTIONS) + 1, "{most} backends");
     assert!(most >= i64::from(CONNECTIONS), "{most} backends: the commits did not hang");
-    set(&mut admin, "ALTER SYSTEM RESET synchronous_standby_names").await;
+    server.alter_system("RESET synchronous_standby_names").await;
     wait_until_recovered(&store).await;
 }
 
@@ -165,7 +160,7 @@ async fn read_only_server_gets_few_sessions() {
         .unwrap();
     let mut admin = PgConnection::connect(&url).await.unwrap();
     open_all_connections(&store, &mut admin, CONNECTIONS).await;
-    set(&mut admin, "ALTER SYSTEM SET default_transaction_read_only = on").await;
+    server.alter_system("SET default_transaction_read_only = on").await;
     while claim_new(&store).await.is_ok() {}
     let before = count(&mut admin, SESSIONS).await;
     let (start, failed) = (Instant::now(), AtomicUsize::new(0));
@@ -179,8 +174,7 @@ async fn read_only_server_gets_few_sessions() {
     // The pauses between two attempts are 50, 100, 200 … 1 000 ms.
     let sessions = count(&mut admin, SESSIONS).await - before;
     assert!(sessions <= 20, "{sessions} sessions for {failed:?} failed claims");
-    admin.execute("SET default_transaction_read_only = off").await.unwrap();
-    set(&mut admin, "ALTER SYSTEM RESET default_transaction_read_only").await;
+    server.alter_system("RESET default_transaction_read_only").await;
     wait_until_recovered(&store).await;
 }
 
