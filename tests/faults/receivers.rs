@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use roomz_tests::fleet::Settings;
-use roomz_tests::recorder::{Call, Operation, Reply};
 use tokio::time::sleep;
 
 use crate::faults::backend::Backend;
-use crate::faults::evidence::Evidence;
+use crate::faults::evidence::{Evidence, History};
 use crate::faults::outcome::Reruns;
 use crate::faults::scenario::{Scenario, settings};
 
@@ -20,8 +19,8 @@ fn short_lease() -> Settings {
 /// The maximum time between two kills.
 const KILL_INTERVAL_MAX: Duration = Duration::from_millis(80);
 
-/// The receiver pauses until a late settlement was rejected. A receiver that pauses while it writes to an
-/// SQLite file blocks the other one, and no claim is taken over.
+/// The receiver pauses until a claim was taken over and a late settlement rejected. A receiver that pauses
+/// while it writes to an SQLite file blocks the other one, and no claim is taken over.
 const PAUSES_MAX: usize = 8;
 
 /// Nothing fails, and some handlers run longer than a lease.
@@ -60,16 +59,17 @@ pub(crate) async fn pause_longer_than_lease<B: Backend>(name: &'static str) {
         ..short_lease
     };
     let mut scenario = Scenario::start((name, B::NAME), &backend.url(None), 2, settings).await;
-    let is_late = |call: &Call| call.operation != Operation::Release && call.reply == Reply::Lost;
+    let expected = [Evidence::Takeover, Evidence::LostSettlement];
     for _ in 0..PAUSES_MAX {
         scenario.fleet.signal(0, "STOP");
         sleep(settings.lease * 2).await;
         scenario.fleet.signal(0, "CONT");
         scenario.sender.wait_for_accepted(100).await;
-        if scenario.fleet.calls().iter().any(is_late) {
+        let history = History::of(&scenario.fleet, settings);
+        if expected.iter().all(|evidence| history.count(*evidence) > 0) {
             break;
         }
     }
     scenario.recover().await;
-    scenario.finish(Reruns::OfPaused, &[Evidence::Takeover, Evidence::LostSettlement]).await;
+    scenario.finish(Reruns::OfPaused, &expected).await;
 }
