@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use roomz_benches::{App, Deliveries, bare, by_hand, layer, layer_at_capacity};
+use roomz_benches::{App, Deliveries, bare, by_hand, by_hand_moka, layer, layer_at_capacity};
 use tokio::runtime::Builder;
 use tower::ServiceExt as _;
 
@@ -42,6 +42,7 @@ fn request(c: &mut Criterion) {
     };
     measure("bare", bare(), &mut || deliveries.next_event());
     measure("by_hand", by_hand(), &mut || deliveries.next_event());
+    measure("by_hand_moka", by_hand_moka(), &mut || deliveries.next_event());
     measure("layer/new", layer(), &mut || deliveries.next_event());
     measure("layer/new_at_capacity", layer_at_capacity(), &mut || deliveries.next_event());
     measure("layer/duplicate", layer(), &mut || deliveries.duplicate());

@@ -18,6 +18,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use moka::sync::Cache;
 use roomz_protocol::testing::{TestEvent, signed_request};
 use roomz_protocol::{Event, Secret, Secrets, Signature};
 use roomz_webhook::store::{IdempotencyStore, MokaStore};
@@ -85,9 +86,25 @@ pub fn bare() -> App {
 
 /// Verifies and parses in the handler, without the layer. Does not deduplicate.
 pub fn by_hand() -> App {
+    handler(|_| true)
+}
+
+/// The same, and deduplicates with moka.
+pub fn by_hand_moka() -> App {
+    let cache = Cache::new(1_000_000);
+    handler(move |event: &Event| {
+        let is_new = !cache.contains_key(&event.id);
+        if is_new {
+            cache.insert(event.id, ());
+        }
+        is_new
+    })
+}
+
+fn handler(is_new: impl Fn(&Event) -> bool + Clone + Send + Sync + 'static) -> App {
     let secrets = Secrets::from(secret());
     BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
-        let secrets = secrets.clone();
+        let (secrets, is_new) = (secrets.clone(), is_new.clone());
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
@@ -95,7 +112,8 @@ pub fn by_hand() -> App {
             let verified = Signature::from_base64(signature.as_bytes())
                 .is_ok_and(|signature| secrets.verify(&body, &signature).is_ok());
             Ok(match (verified, Event::parse(&body)) {
-                (true, Ok(_)) => StatusCode::OK,
+                (true, Ok(event)) if is_new(&event) => StatusCode::OK,
+                (true, Ok(_)) => StatusCode::ALREADY_REPORTED,
                 _ => StatusCode::UNAUTHORIZED,
             })
         }

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that may end with a panic")]
 
-use roomz_benches::{App, Deliveries, bare, by_hand, layer};
+use roomz_benches::{App, Deliveries, bare, by_hand, by_hand_moka, layer, with_store};
+use roomz_webhook::store::CompactStore;
 use tower::ServiceExt as _;
 
 fn main() {
@@ -13,8 +14,12 @@ fn main() {
     let app: App = match path.as_str() {
         "make" | "bare" => bare(),
         "by_hand" => by_hand(),
+        "by_hand_moka" => by_hand_moka(),
+        "compact" => with_store(CompactStore::new()),
         "layer" | "duplicate" | "forged" => layer(),
-        other => panic!("unknown path {other:?}; use make, bare, by_hand, layer, duplicate or forged"),
+        other => panic!(
+            "unknown path {other:?}; use make, bare, by_hand, by_hand_moka, layer, compact, duplicate or forged"
+        ),
     };
     let requests: Vec<_> = (0..count)
         .map(|_| match path.as_str() {

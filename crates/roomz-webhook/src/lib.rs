@@ -82,8 +82,8 @@
 //! | [`begin_shutdown`](WebhookLayer::begin_shutdown) was called | deliveries are handled; HTTP/1 responses carry `Connection: close` |
 //! | [`drain`](WebhookLayer::drain) waits | no handler starts: 503 with `Retry-After` |
 //!
-//! From the claim on, a delivery has its own task on the runtime that received it. If that runtime shuts
-//! down, the layer logs a warning. The event stays claimed until its lease ends; then a redelivery can run
+//! After a disconnect, the handler goes on in a task of the runtime that received the delivery. If that
+//! runtime shuts down, the layer logs a warning. The event stays claimed until its lease ends; then a redelivery can run
 //! it.
 //!
 //! The response's status decides. The event is completed before a streamed response body is sent, so a body
@@ -183,9 +183,10 @@
 //! **A timeout outside the layer** answers the request, but the handler keeps running. A timeout inside the
 //! layer cancels the handler, and the event is released.
 //!
-//! **Task-locals of a middleware outside the layer are not visible** in the handler, because it runs in its
-//! own task. Pass values in the request's extensions, or set the task-local in a middleware inside the layer.
-//! The current [`tracing`] span is kept.
+//! **Task-locals of a middleware outside the layer are gone after a disconnect**, because the handler then
+//! goes on in another task. Pass values in the request's extensions, or set the task-local in a middleware
+//! inside the layer. The current [`tracing`] span is kept. Poll the future of the layer until it ends, or
+//! drop it: while nobody polls it, the handler stands still and its lease is not renewed.
 //!
 //! # Tenants
 //!
@@ -277,6 +278,7 @@ mod clock;
 mod config;
 mod delivery;
 mod drain;
+mod finish;
 mod layer;
 mod readiness;
 mod response;

@@ -9,7 +9,6 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
 use roomz_protocol::Event;
-use tokio::sync::oneshot;
 use tower_service::Service;
 use tracing::Instrument as _;
 
@@ -17,6 +16,7 @@ use crate::body::{BoxError, WebhookBody};
 use crate::claim::{self, Settlement};
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::finish::FinishOnDrop;
 use crate::response::{EarlyResponse, Rejection, RejectionKind, ResponseBody};
 use crate::state::Shared;
 use crate::store::ClaimKey;
@@ -25,9 +25,9 @@ use crate::verify::{body, freshness, head, secrets};
 
 /// The service that [`WebhookLayer`](crate::WebhookLayer) creates.
 ///
-/// Dropping its future before the delivery is verified ends the request. From the claim on, the delivery has
-/// its own task: after a drop, for example because the client disconnected, a running handler finishes and
-/// its claim is settled.
+/// Dropping its future before the delivery is verified ends the request. From the claim on, the delivery
+/// goes on in a task after a drop, for example because the client disconnected: a running handler finishes
+/// and its claim is settled.
 #[derive(Clone)]
 #[must_use = "a service does nothing until it is called"]
 pub struct Webhook<S> {
@@ -93,7 +93,7 @@ where
     }
 }
 
-/// The whole path of a delivery: `verify`, then `handle` in a task.
+/// The whole path of a delivery: `verify`, then `handle`.
 async fn receive<S, ReqBody, ResBody>(
     shared: &Arc<Shared>,
     inner: S,
@@ -118,9 +118,7 @@ where
             return Ok(respond_early(early));
         }
     };
-    // Without a response, the runtime is shutting down.
-    let shutting_down = |_| Ok(respond_early(RejectionKind::ShuttingDown));
-    spawn(Arc::clone(shared), inner, verified).await.unwrap_or_else(shutting_down)
+    finish(Arc::clone(shared), inner, verified).await
 }
 
 /// Checks 1 to 8. Nothing unsigned reaches the store.
@@ -142,15 +140,14 @@ async fn verify(
     Ok(Box::new(Verified { head, key, event, body, secret_position }))
 }
 
-/// Checks 9 and 10, and the settlement, in a task of their own: the delivery is finished even if the client
-/// disconnects.
+/// Checks 9 and 10, and the settlement: also if the returned future is dropped.
 ///
-/// It is a function, so that the future of the request has no room for the future of the task.
-fn spawn<S, ResBody>(
+/// It is a function, so that the future of the request has no room for this one.
+fn finish<S, ResBody>(
     shared: Arc<Shared>,
     inner: S,
     verified: Box<Verified>,
-) -> oneshot::Receiver<Result<Response<ResponseBody<ResBody>>, S::Error>>
+) -> FinishOnDrop<Result<Response<ResponseBody<ResBody>>, S::Error>>
 where
     S: Service<Request<WebhookBody>, Response = Response<ResBody>, Future: Send, Error: Send>,
     S: Send + 'static,
@@ -158,17 +155,15 @@ where
 {
     let tenant = shared.config.secrets.has_tenants().then(|| verified.key.namespace());
     let span = telemetry::delivery_span(&verified.event, tenant);
-    let (mut response_sender, response_receiver) = oneshot::channel();
-    let tasks = shared.tasks.clone();
-    let work = async move {
-        let response = handle(&shared, inner, verified, response_sender.closed()).await;
-        // An error means that the client disconnected.
-        let _ = response_sender.send(response);
-    };
-    // Boxed first, because `spawn` moves the future several times.
-    // The caller's span is kept when this layer's own span is disabled.
-    drop(tasks.spawn(Box::pin(work).instrument(span).in_current_span()));
-    response_receiver
+    let running = shared.tasks.token();
+    FinishOnDrop::new(|disconnected| {
+        let work = async move {
+            let response = handle(&shared, inner, verified, disconnected).await;
+            drop(running);
+            response
+        };
+        work.instrument(span)
+    })
 }
 
 /// A delivery that passed checks 1 to 8.

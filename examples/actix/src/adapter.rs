@@ -61,7 +61,7 @@ pub async fn receive(
     let Some(request) = to_http(&request, body) else { return HttpResponse::BadRequest().finish() };
     // On a runtime of its own, a handler finishes also when its client disconnects or a thread of actix-web
     // ends. The set aborts its task when the client disconnects: a duplicate then stops waiting, and a
-    // handler has its own task.
+    // handler goes on.
     let mut task = JoinSet::new();
     task.spawn_on(adapter.service.clone().oneshot(request), &adapter.handlers);
     match task.join_next().await {

@@ -127,22 +127,6 @@ fn handler_survives_drop_outside_runtime() {
     assert_eq!(receiver.store.calls(Op::Complete), 1);
 }
 
-tokio::task_local! {
-    static SET_BY_MIDDLEWARE: u32;
-}
-
-/// A handler has its own task, also while the client is connected, so a task-local of the caller is never
-/// visible.
-#[tokio::test]
-async fn handler_runs_in_its_own_task() {
-    let receiver = TestReceiver::with_handler(async |_| {
-        assert!(SET_BY_MIDDLEWARE.try_with(|_| ()).is_err());
-        OK
-    });
-    let response = SET_BY_MIDDLEWARE.scope(1, receiver.deliver(&TestEvent::busy())).await;
-    assert_eq!(response.status, 200);
-}
-
 /// The client disconnects after each possible number of polls.
 #[tokio::test]
 async fn disconnect_at_any_point_handles_once() {

@@ -122,8 +122,9 @@ async fn renewal_timer_starts_at_claim() {
         },
     );
     let event = TestEvent::busy();
+    let past_first_lease = sleep(LEASE + Duration::from_secs(1));
     let (first, second) = tokio::join!(receiver.deliver(&event), async {
-        sleep(LEASE + Duration::from_secs(1)).await;
+        past_first_lease.await;
         receiver.deliver(&event).await
     });
     assert_eq!((first.status.as_u16(), second.outcome()), (200, (503, "in-flight".into())));

@@ -197,6 +197,7 @@ async fn counts_abandoned_releases() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let receiver = TestReceiver::new();
     receiver.store.inject(Op::Claim, Fault::AppliedThenHang, usize::MAX);
+    receiver.store.inject(Op::Release, Fault::Error, usize::MAX);
     join_all((0..1_500).map(|_| async { receiver.deliver(&TestEvent::busy()).await })).await;
     let metrics = snapshotter.snapshot().into_vec().into_iter();
     let abandoned =
