@@ -36,8 +36,8 @@ macro_rules! id {
         impl FromStr for $name {
             type Err = ParseIdError;
 
-            /// Parses any spelling of a UUID: with or without hyphens, in upper or lower case, in braces, or
-            /// with the prefix `urn:uuid:`.
+            /// Parses a UUID in upper or lower case: 32 digits, or the hyphenated form, alone, in braces or
+            /// after `urn:uuid:`. Not read are parentheses, and braces around 32 digits.
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Uuid::try_parse(text).map(Self).map_err(|_| ParseIdError(()))
             }

@@ -43,7 +43,7 @@
 //!
 //! | field | accepted | result |
 //! |---|---|---|
-//! | `id` | any spelling of a UUID: with or without hyphens, either case, `urn:uuid:`, braces | one [`EventId`] |
+//! | `id` | a UUID in either case: 32 digits, or hyphenated, alone, in braces or after `urn:uuid:` | one [`EventId`] |
 //! | `type` | `workspace.presence.changed` | [`EventData::WorkspacePresenceChanged`] |
 //! | `type` | any other string, also without `data` | [`EventData::Unknown`] with the whole JSON and the reason |
 //! | `timestamp` | RFC 3339, and `2024-02-02T09:13:44+0000` of the first draft | [`Timestamp`] |
@@ -112,7 +112,7 @@
 //! |---|---|
 //! | [`Event`] | `{"id","type","timestamp","apiVersion","data"}`; an unknown event as it was delivered |
 //! | [`WorkspacePresenceChanged`] | `{"workspaceId","presenceStatus"}` |
-//! | [`EventId`], [`WorkspaceId`] | a UUID with hyphens in lower case; any spelling is read |
+//! | [`EventId`], [`WorkspaceId`] | a UUID with hyphens in lower case; the forms above are read |
 //! | [`EventType`], [`PresenceStatus`], [`UntrustedText`] | the unescaped text; escape it before you put it into HTML |
 //! | [`Timestamp`] | RFC 3339 |
 //! | [`Latest`] | `{"timestamp","id","value"}`, or `null` before the first event |

@@ -43,8 +43,9 @@
 //! - `connect` checks each master, and rejects a URL that does not fit: the URL of one server that is a node
 //!   of a cluster, or a sentinel, and the reverse. The message names the right URL.
 //! - In a cluster, the store keeps one connection to each master and follows redirections. Slots can move
-//!   while receivers run. When a master does not reply, the layer answers 503 for the events of its slots
-//!   only.
+//!   while receivers run. When a master does not reply, the layer answers 503 for the events of its slots.
+//!   If it has no replica, the cluster then rejects all slots (`CLUSTERDOWN`) within half a minute, unless
+//!   `cluster-require-full-coverage` is `no`.
 //! - After a failover, the store finds the new master without a restart: within about half a second in a
 //!   cluster, and with sentinels within the time after which it reconnects (see below).
 //! - **A failover can lose claims**, because replication is asynchronous. An event whose claim is lost may

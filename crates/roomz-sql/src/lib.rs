@@ -88,6 +88,7 @@
 //! | `synchronous_commit = off` | A crash loses up to three times `wal_writer_delay` (0.6 s by default). |
 //! | `fsync = off` | A crash of the machine can lose or corrupt anything. |
 //! | failover to a replica | Loses what was not yet replicated, unless `synchronous_standby_names` waits for the replica. |
+//! | a synchronous replica is missing | Commits hang, and no limit of the server ends them. The store gives up after its response timeout; the layer answers 503. |
 //!
 //! | SQLite | effect |
 //! |---|---|

@@ -135,7 +135,7 @@ impl WebhookLayerBuilder {
     /// Sets the name of the signature header. Default: `roomz-signature`.
     ///
     /// Set it only when a proxy renames the header. The first draft of ROOMZ's documentation said
-    /// `X-Roomz-Signature`.
+    /// `X-Roomz-Signature`. nginx and Caddy (2.11.7) remove headers with `_` or `.` in their names.
     ///
     /// ```
     /// # use roomz_webhook::{Secret, WebhookLayer};
