@@ -63,6 +63,11 @@
 //! [`Rejection`] is also in the response's extensions. Rejections are responses, not errors: the service's
 //! error type passes through unchanged.
 //!
+//! A rejection that is sent before the body was read to its end carries `Connection: close` over HTTP/1,
+//! because the server closes such a connection: a proxy must not send the next delivery on it. The layer then
+//! reads and drops up to the body limit in up to the body timeout, so that a client that sends everything
+//! before it reads receives the rejection. It may lose the rejection of a body that is longer.
+//!
 //! # Claims
 //!
 //! | situation | answer |
