@@ -48,7 +48,7 @@
 //! | # | check | otherwise |
 //! |---|---|---|
 //! | 1 | the method is POST | 405 |
-//! | 2 | the body is not compressed (`Content-Encoding`) | 415 |
+//! | 2 | the body is not compressed: `Content-Encoding` names no compression such as `gzip` or `br` (any other value is ignored; the signature decides) | 415 |
 //! | 3 | there is exactly one signature header, 88 characters of base64 | 401, body not read |
 //! | 4 | `Content-Length` is within the limit (256 KiB) | 413, body not read |
 //! | | with [tenants](#tenants): the request's tenant is looked up | 503 if that fails; an unknown tenant is 401 at check 6 |
