@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests, and mounts that are only compiled")]
 
+mod nginx;
+
 use std::convert::Infallible;
 use std::time::Duration;
 

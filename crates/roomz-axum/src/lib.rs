@@ -162,9 +162,11 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod close;
 mod extract;
 mod rejection;
 
+pub use self::close::close_unrouted;
 pub use self::extract::{WebhookDelivery, WebhookEvent};
 pub use self::rejection::WebhookRejection;
 

@@ -48,7 +48,7 @@
 //! | # | check | otherwise |
 //! |---|---|---|
 //! | 1 | the method is POST | 405 |
-//! | 2 | the body is not compressed (`Content-Encoding`) | 415 |
+//! | 2 | the body is not compressed: `Content-Encoding` names no compression such as `gzip` or `br` (any other value is ignored; the signature decides) | 415 |
 //! | 3 | there is exactly one signature header, 88 characters of base64 | 401, body not read |
 //! | 4 | `Content-Length` is within the limit (256 KiB) | 413, body not read |
 //! | | with [tenants](#tenants): the request's tenant is looked up | 503 if that fails; an unknown tenant is 401 at check 6 |
@@ -62,6 +62,11 @@
 //! A rejection is `application/problem+json` with a stable `reason` (see [`RejectionKind`]). The
 //! [`Rejection`] is also in the response's extensions. Rejections are responses, not errors: the service's
 //! error type passes through unchanged.
+//!
+//! A rejection that is sent before the body was read to its end carries `Connection: close` over HTTP/1,
+//! because the server closes such a connection: a proxy must not send the next delivery on it. The layer then
+//! reads and drops up to the body limit in up to the body timeout, so that a client that sends everything
+//! before it reads receives the rejection. It may lose the rejection of a body that is longer.
 //!
 //! # Claims
 //!

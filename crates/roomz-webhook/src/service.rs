@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use roomz_protocol::Event;
 use tower_service::Service;
@@ -22,6 +22,8 @@ use crate::state::Shared;
 use crate::store::ClaimKey;
 use crate::telemetry;
 use crate::verify::{body, freshness, head, secrets};
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// The service that [`WebhookLayer`](crate::WebhookLayer) creates.
 ///
@@ -82,11 +84,12 @@ where
         // HTTP/2 has no connection header, and other requests may change their protocol.
         let may_close = request.version() < Version::HTTP_2;
         let (head, body) = request.into_parts();
-        let head = Box::new(head);
+        // The body is boxed, because a task reads the rest of a rejected one.
+        let (head, body) = (Box::new(head), Box::pin(body));
         Box::pin(async move {
             let mut response = receive(&shared, inner, head, body).await?;
             if may_close && shared.readiness.is_shutting_down() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response.headers_mut().insert(CONNECTION, CLOSE);
             }
             Ok(response)
         })
@@ -98,7 +101,7 @@ async fn receive<S, ReqBody, ResBody>(
     shared: &Arc<Shared>,
     inner: S,
     head: Box<Parts>,
-    body: ReqBody,
+    mut body: Pin<Box<ReqBody>>,
 ) -> Result<Response<ResponseBody<ResBody>>, S::Error>
 where
     S: Service<Request<WebhookBody>, Response = Response<ResBody>, Future: Send, Error: Send>,
@@ -106,7 +109,8 @@ where
     ReqBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     ResBody: Send + 'static,
 {
-    let verified = match verify(&shared.config, head, body).await {
+    let is_http_1 = head.version < Version::HTTP_2;
+    let verified = match verify(&shared.config, head, body.as_mut()).await {
         Ok(verified) => verified,
         Err(early) => {
             if let EarlyResponse::Rejected(rejection) = &early
@@ -115,9 +119,21 @@ where
             {
                 telemetry::unsigned_requests_rejected(count, rejection.kind().as_str());
             }
-            return Ok(respond_early(early));
+            let is_unread = early.is_before_end_of_body() && is_http_1 && !body.is_end_stream();
+            let mut response = respond_early(early);
+            if is_unread {
+                // The server closes the connection: a proxy must not send the next delivery on it.
+                response.headers_mut().insert(CONNECTION, CLOSE);
+                // After a timeout or a broken connection, nothing more is expected.
+                if !matches!(response.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::BAD_REQUEST) {
+                    let Config { body_timeout, body_limit, .. } = shared.config;
+                    drop(tokio::spawn(body::discard(body, body_timeout, body_limit)));
+                }
+            }
+            return Ok(response);
         }
     };
+    drop(body);
     finish(Arc::clone(shared), inner, verified).await
 }
 
@@ -127,7 +143,7 @@ where
 async fn verify(
     config: &Config,
     head: Box<Parts>,
-    body: impl Body<Data = Bytes, Error: Into<BoxError>>,
+    body: Pin<&mut impl Body<Data = Bytes, Error: Into<BoxError>>>,
 ) -> Result<Box<Verified>, EarlyResponse> {
     let signature = head::check(&head, config)?;
     let (namespace, secrets) = secrets::find(&head, config).await?;

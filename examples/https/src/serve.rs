@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::map_response;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use tokio::net::TcpListener;
@@ -31,6 +32,7 @@ pub async fn serve(
     tls: RustlsConfig,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    let app = app.layer(map_response(async |response| roomz_axum::close_unrouted(response)));
     let handle = Handle::new();
     // `http1_only`, because the detection of HTTP/2 would wait for the first bytes without a timeout.
     let mut server = Server::<SocketAddr>::from_listener(listener)

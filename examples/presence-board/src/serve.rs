@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::map_response;
 use axum_server::{Handle, Server};
 use tokio::net::TcpListener;
 
@@ -21,6 +22,7 @@ pub async fn serve(
     app: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let app = app.layer(map_response(async |response| roomz_axum::close_unrouted(response)));
     let handle = Handle::new();
     // `http1_only`, because the detection of HTTP/2 would wait for the first bytes without a timeout.
     let mut server = Server::<SocketAddr>::from_listener(listener)

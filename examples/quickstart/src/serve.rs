@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::map_response;
 use axum_server::{Handle, Server};
 use tokio::net::TcpListener;
 
@@ -22,6 +23,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 ///
 /// [`io::ErrorKind::TimedOut`] if requests are still in flight 6 s after `shutdown`.
 pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let app = app.layer(map_response(async |response| roomz_axum::close_unrouted(response)));
     let handle = Handle::new();
     // `http1_only`, because the detection of HTTP/2 would wait for the first bytes without a timeout.
     let mut server = Server::<SocketAddr>::from_listener(listener)

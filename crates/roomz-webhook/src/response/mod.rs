@@ -19,6 +19,12 @@ pub(crate) enum EarlyResponse {
 }
 
 impl EarlyResponse {
+    /// Returns whether the layer sends it before it has read the body to its end.
+    pub(crate) fn is_before_end_of_body(&self) -> bool {
+        let Self::Rejected(rejection) = self else { return false };
+        rejection.kind().is_unauthenticated() && rejection.kind() != RejectionKind::SignatureMismatch
+    }
+
     pub(crate) fn into_response<B>(self) -> Response<ResponseBody<B>> {
         let response: Response<Bytes> = match self {
             Self::Skipped(skipped) => skipped.into_response(),

@@ -31,7 +31,7 @@ pub struct Rejection {
 pub enum RejectionKind {
     /// 405: the method is not POST.
     MethodNotAllowed,
-    /// 415: the body is compressed.
+    /// 415: the body is compressed. The detail names the compression.
     ContentEncoding,
     /// 401: there is no signature header.
     SignatureMissing,

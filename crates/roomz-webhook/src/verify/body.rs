@@ -1,10 +1,12 @@
 use std::error::Error;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError};
 use roomz_protocol::{Secrets, Signature, SignatureMismatch};
+use tokio::time::timeout;
 
 use crate::body::BoxError;
 use crate::call::timeout_if_pending;
@@ -17,7 +19,7 @@ use crate::verify::head::check_length;
 ///
 /// Returns the bytes and the position of the secret that matched.
 pub(crate) async fn read_and_verify(
-    body: impl Body<Data = Bytes, Error: Into<BoxError>>,
+    body: Pin<&mut impl Body<Data = Bytes, Error: Into<BoxError>>>,
     signature: &Signature,
     secrets: &Secrets,
     config: &Config,
@@ -31,12 +33,11 @@ pub(crate) async fn read_and_verify(
 }
 
 async fn read(
-    body: impl Body<Data = Bytes, Error: Into<BoxError>>,
+    mut body: Pin<&mut impl Body<Data = Bytes, Error: Into<BoxError>>>,
     signature: &Signature,
     secrets: &Secrets,
     config: &Config,
 ) -> Result<(Bytes, usize), Rejection> {
-    let mut body = pin!(body);
     check_length(body.size_hint().lower(), config)?;
     let first = next_data(body.as_mut()).await?;
     // A body may panic if it is polled after its end.
@@ -95,6 +96,26 @@ async fn next_data(
         // The deadline is checked only when this task yields. A body of empty frames would never end.
         tokio::task::yield_now().await;
     }
+}
+
+/// Reads and drops the rest of a body whose rejection was sent.
+///
+/// A client that sends its whole body before it reads would lose the rejection, because a connection that is
+/// closed with unread bytes is reset. The time and the bytes are limited again as for a body.
+pub(crate) async fn discard<B>(mut body: Pin<Box<B>>, time_limit: Duration, limit: usize)
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let read = async {
+        let mut length = 0;
+        while length <= limit
+            && let Ok(Some(data)) = next_data(body.as_mut()).await
+        {
+            length += data.len();
+        }
+    };
+    // After a timeout, the body is dropped as well.
+    let _ = timeout(time_limit, read).await;
 }
 
 fn mismatch(_: SignatureMismatch) -> Rejection {

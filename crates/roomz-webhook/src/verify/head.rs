@@ -5,14 +5,16 @@ use roomz_protocol::Signature;
 use crate::config::Config;
 use crate::response::{Rejection, RejectionKind};
 
+/// The compressions in the IANA registry of content codings, and `bzip2`, `xz` and `lzma`, which are in use.
+const COMPRESSIONS: &str =
+    "gzip x-gzip compress x-compress deflate br zstd dcb dcz exi pack200-gzip bzip2 xz lzma";
+
 /// Checks 1 to 4: everything that can be checked before the body is read.
 pub(crate) fn check(head: &Parts, config: &Config) -> Result<Signature, Rejection> {
     if head.method != Method::POST {
         return Err(RejectionKind::MethodNotAllowed.into());
     }
-    if !is_identity(&head.headers) {
-        return Err(RejectionKind::ContentEncoding.into());
-    }
+    check_encoding(&head.headers)?;
     let signature = signature(&head.headers, config)?;
     check_length(content_length(&head.headers).unwrap_or_default(), config)?;
     Ok(signature)
@@ -28,9 +30,20 @@ pub(crate) fn check_length(length: u64, config: &Config) -> Result<(), Rejection
     Ok(())
 }
 
-fn is_identity(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+/// Rejects a compressed body. Any other value says nothing about the bytes, and the signature decides.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Rejection> {
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    for name in names {
+        if let Some(name) = COMPRESSIONS.split(' ').find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+        {
+            let detail = format!(
+                "the body is compressed with {name} (`Content-Encoding`); send the bytes that were signed"
+            );
+            return Err(Rejection::with_detail(RejectionKind::ContentEncoding, detail));
+        }
+    }
+    Ok(())
 }
 
 fn signature(headers: &HeaderMap, config: &Config) -> Result<Signature, Rejection> {

@@ -107,6 +107,98 @@ async fn rejects_wrong_content_length() {
     assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
 }
 
+/// Writes everything before it reads, like many clients, and still writes when the server answers. If the
+/// server closes the connection with unread bytes, a write fails, and such a client never reads the answer.
+async fn write_then_read(server: &TestServer, bytes: &[u8]) -> String {
+    let mut stream = server.connect().await;
+    let (first, last) = bytes.split_at(bytes.len() - 20_000);
+    stream.write_all(first).await.unwrap();
+    assert_eq!(stream.peek(&mut [0]).await.unwrap(), 1, "the server answers");
+    for part in last.chunks(1_000) {
+        stream.write_all(part).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    read_response(&mut stream).await
+}
+
+#[tokio::test]
+async fn early_rejection_of_large_body_arrives() {
+    let server = TestServer::start(TestReceiver::new().service()).await;
+    let body = vec![b'x'; 200_000];
+    let length = format!("content-length: {}\r\n", body.len());
+    let chunked = [b"30d40\r\n", &body[..], b"\r\n0\r\n\r\n"].concat();
+    for (head, body, expected) in [
+        (format!("POST / HTTP/1.1\r\nhost: x\r\n{length}\r\n"), &body, "401"),
+        ("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".into(), &chunked, "401"),
+        (format!("PUT / HTTP/1.1\r\nhost: x\r\n{length}\r\n"), &body, "405"),
+        (head(&body, &format!("{length}content-encoding: gzip\r\n")), &body, "415"),
+        (head(&body, "content-length: 300000\r\n"), &body, "413"),
+    ] {
+        let response = write_then_read(&server, &[head.as_bytes(), body].concat()).await;
+        assert_eq!(status(&response), expected);
+        assert!(response.contains("connection: close"), "{response}");
+    }
+}
+
+/// A body that is found to be too long while it is read.
+#[tokio::test]
+async fn rejection_of_long_chunked_body_arrives() {
+    let receiver =
+        TestReceiver::with(|builder| builder.with_body_limit(150_000), async |_| Ok(StatusCode::OK));
+    let server = TestServer::start(receiver.service()).await;
+    let body = vec![b'x'; 200_000];
+    let head = head(&body, "transfer-encoding: chunked\r\n");
+    let request = [head.as_bytes(), b"30d40\r\n", &body[..], b"\r\n0\r\n\r\n"].concat();
+    let response = write_then_read(&server, &request).await;
+    assert_eq!(status(&response), "413");
+    assert!(response.contains("connection: close"), "{response}");
+}
+
+/// The rejection does not wait for the body, and the connection does not wait longer than the body timeout.
+#[tokio::test(start_paused = true)]
+async fn early_rejection_does_not_wait_for_body() {
+    let mut stream = TestServer::start(TestReceiver::new().service()).await.connect().await;
+    let start = Instant::now();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 225\r\n\r\n{").await.unwrap();
+    let response = read_response(&mut stream).await;
+    assert_eq!((status(&response), start.elapsed()), ("401", Duration::ZERO));
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the server closes the connection");
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+/// What a rejected client may still send has the limit of a body.
+#[tokio::test]
+async fn endless_rejected_body_is_cut_off() {
+    let server = TestServer::start(TestReceiver::new().service()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000000\r\n\r\n").await.unwrap();
+    assert_eq!(status(&read_response(&mut stream).await), "401");
+    let mut sent = 0;
+    while stream.write_all(&[b'x'; 64 * 1024]).await.is_ok() {
+        sent += 64;
+        assert!(sent < 100 * 1024, "the server reads on after {sent} KiB");
+    }
+}
+
+/// A rejection whose body was read, and one of a request without a body, keep the connection.
+#[tokio::test]
+async fn late_rejection_keeps_connection_alive() {
+    let mut stream = TestServer::start(TestReceiver::new().service()).await.connect().await;
+    let mut forged = delivery(&TestEvent::busy().body());
+    *forged.last_mut().unwrap() = b' ';
+    for (request, expected) in [
+        (forged, "401"),
+        (delivery(b"not an event"), "400"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), "405"),
+        (delivery(&TestEvent::busy().body()), "200"),
+    ] {
+        stream.write_all(&request).await.unwrap();
+        let response = read_response(&mut stream).await;
+        assert_eq!(status(&response), expected);
+        assert!(!response.contains("connection:"), "{response}");
+    }
+}
+
 /// Header lines as raw bytes. White space around a valid value is allowed.
 #[tokio::test]
 async fn rejects_raw_malformed_signature_headers() {

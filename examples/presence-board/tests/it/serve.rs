@@ -66,6 +66,18 @@ async fn closes_slow_request_header() {
     }
 }
 
+#[tokio::test]
+async fn unknown_route_closes_connection_announced() {
+    let server = TestServer::start(slow_app()).await;
+    for (path, status) in [("/unknown", "404"), ("/slow", "405")] {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n");
+        let mut answer = String::new();
+        server.send(&head).await.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn closes_idle_connection() {
     let server = TestServer::start(slow_app()).await;

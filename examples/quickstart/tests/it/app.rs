@@ -47,6 +47,26 @@ async fn closes_connection_with_slow_head() {
     }
 }
 
+/// The router answers without reading the body, so the connection ends. A proxy must know that.
+#[tokio::test]
+async fn unknown_route_closes_connection_announced() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let app = quickstart::app(WebhookLayer::new(secret()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(quickstart::serve::serve(listener, app, std::future::pending()));
+    for (path, status) in [("/wp-login.php", "404"), ("/healthz", "405")] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{response}");
+        assert!(response.contains("connection: close"), "{response}");
+    }
+}
+
 /// Middleware outside the webhook layer also sees rejected requests, middleware inside sees only events to
 /// handle.
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Checks 1 to 4: method, encoding, signature header, length. None of them reads the body.
 
 use axum::body::Body;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 
 use super::{Unread, signed, with_body};
 use crate::support::TestReceiver;
@@ -22,20 +22,57 @@ async fn rejects_other_methods() {
 #[tokio::test]
 async fn rejects_compressed_body() {
     let receiver = TestReceiver::new();
-    for encoding in ["gzip", "br", "identity, gzip", "", "identityy"] {
+    for encoding in [
+        "gzip",
+        "br",
+        "x-GZIP",
+        "identity, Deflate",
+        "zstd ,identity",
+        "compress",
+        "x-compress",
+        "UTF-8,\tbr",
+    ] {
         let mut request = with_body(signed(), Body::new(Unread));
         request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
         let response = receiver.send(request).await;
         assert_eq!(response.outcome(), (415, "content-encoding".into()), "{encoding:?}");
+        assert!(response.body.contains("compressed with "), "{}", response.body);
     }
     let mut second_line = with_body(signed(), Body::new(Unread));
     second_line.headers_mut().append(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));
     second_line.headers_mut().append(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     assert_eq!(receiver.send(second_line).await.status, 415);
+}
 
-    let mut identity = signed();
-    identity.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("Identity"));
-    assert_eq!(receiver.send(identity).await.status, 200);
+/// Values that are not a compression, and that senders and proxies set by mistake.
+#[tokio::test]
+async fn signature_decides_about_other_encodings() {
+    let receiver = TestReceiver::new();
+    for encoding in [
+        &b"Identity"[..],
+        b"identity, identity",
+        b"",
+        b",",
+        b"UTF-8",
+        b"none",
+        b"base64",
+        b"gzipped",
+        b"7bit",
+        b"aws-chunked",
+        b"\xff",
+    ] {
+        for (signed, status) in [(true, 200), (false, 401)] {
+            let mut request = signed_with(signed);
+            let encoding = HeaderValue::from_bytes(encoding).unwrap();
+            request.headers_mut().insert(header::CONTENT_ENCODING, encoding.clone());
+            assert_eq!(receiver.send(request).await.status, status, "{encoding:?}");
+        }
+    }
+}
+
+/// An event with a valid signature, or with that of another body.
+fn signed_with(is_valid: bool) -> Request<Body> {
+    if is_valid { signed() } else { with_body(signed(), Body::from("{}")) }
 }
 
 /// Exactly one well-formed header is required.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Full};
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, RejectionKind, StalePolicy, WebhookBody, WebhookLayer};
@@ -95,6 +95,20 @@ async fn rejection_is_problem_json() {
     let rejection = response.rejection.unwrap();
     assert_eq!(rejection.kind(), RejectionKind::SignatureMissing);
     assert_eq!((rejection.status(), rejection.kind().as_str()), (response.status, "signature-missing"));
+}
+
+/// HTTP/2 has no connection header.
+#[tokio::test]
+async fn only_http_1_rejection_closes_connection() {
+    let receiver = TestReceiver::new();
+    for (version, expected) in [(Version::HTTP_10, true), (Version::HTTP_11, true), (Version::HTTP_2, false)]
+    {
+        let mut request = signed();
+        request.headers_mut().remove("roomz-signature");
+        *request.version_mut() = version;
+        let response = receiver.send(request).await;
+        assert_eq!(response.headers.contains_key(header::CONNECTION), expected, "{version:?}");
+    }
 }
 
 /// A rejection is a response, never an error.
