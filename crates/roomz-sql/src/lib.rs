@@ -93,7 +93,7 @@
 //! |---|---|
 //! | from a URL: `WAL`, `synchronous = FULL`, one connection | A crash loses nothing that was acknowledged. |
 //! | existing pool with `synchronous = NORMAL` | A power failure loses the last claims. |
-//! | file on a network drive | Not supported: SQLite's locks do not work there. |
+//! | file on a network drive | Not supported: SQLite's locks do not work there. `connect` rejects a file that cannot use `WAL`. |
 //!
 //! If a claim is lost and its event is delivered again, the handler runs again: delivery is at least once.
 //!
@@ -139,7 +139,8 @@
 //! # Versions
 //!
 //! Tested with PostgreSQL 15, PgBouncer 1.18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL
-//! older than 13 and, in an existing pool, SQLite older than 3.42.
+//! older than 13 and, in an existing pool, SQLite older than 3.42. It rejects a PostgreSQL database whose
+//! encoding is neither `UTF8` nor `SQL_ASCII`.
 //!
 //! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor
 //! version of sqlx is a breaking change of this crate. Depend on sqlx 0.9 yourself to create a pool.
