@@ -12,6 +12,7 @@ use crate::db::error::connect_error;
 use crate::db::statement::Statement;
 use crate::db::value::{Row, Value};
 
+pub use self::connect::postgres_options;
 pub(crate) use self::connect::{connect, handler_pool};
 
 /// The SQL scripts that create the tables in PostgreSQL, in the order to run them.
@@ -138,6 +139,10 @@ impl Driver for Postgres {
         let active: Vec<_> =
             rows.iter().map(|row| Ok((row.number(0)?, row.number(1)?))).collect::<Result<_, Error>>()?;
         Ok(sessions.iter().copied().filter(|session| active.contains(session)).collect())
+    }
+
+    async fn file_identity(_connection: &mut PgConnection) -> Result<i64, Error> {
+        Ok(0)
     }
 
     async fn lock_migrations(connection: &mut PgConnection) -> Result<bool, Error> {

@@ -8,24 +8,43 @@ use sqlx::{ConnectOptions as _, Connection as _, Error, Sqlite, SqliteConnection
 use crate::db::driver::{Driver as _, Protocol};
 use crate::db::error::connect_error;
 use crate::db::schema::check_and_migrate;
-use crate::db::settings::Settings;
+use crate::db::settings::{RESPONSE_TIMEOUT, Settings};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// The pause before a busy file is opened again.
 const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Returns the options with which the store opens this SQLite URL, for a pool of your own.
+///
+/// [`connect`](crate::SqlStore::connect) creates the file; this does not. SQLite has one writer, so one
+/// connection is enough:
+///
+/// ```no_run
+/// use roomz_sql::{SqlStore, sqlite_options};
+/// use sqlx::sqlite::SqlitePoolOptions;
+///
+/// # async fn connect(url: &str) -> Result<(), roomz_sql::ConnectError> {
+/// let store = SqlStore::connect(url).await?;
+/// let pool = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(sqlite_options(url)?);
+/// # drop((store, pool));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`ConnectErrorKind::InvalidUrl`].
+pub fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, ConnectError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(connect_error)?;
+    Ok(options.create_if_missing(false).synchronous(SqliteSynchronous::Full).busy_timeout(RESPONSE_TIMEOUT))
+}
+
 /// Creates the tables in the file of this URL, and returns the options of further connections.
 pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConnectOptions, ConnectError> {
-    let options = SqliteConnectOptions::from_str(url).map_err(connect_error)?;
     let query = url.split_once('?').map_or("", |(_, query)| query);
-    // sqlx creates no missing file unless the mode is `rwc`.
-    let options = if query.split('&').any(|parameter| parameter.starts_with("mode=")) {
-        options
-    } else {
-        options.create_if_missing(true)
-    };
-    let options = options
-        .synchronous(SqliteSynchronous::Full)
+    let mode = query.split('&').find_map(|parameter| parameter.strip_prefix("mode="));
+    let options = sqlite_options(url)?
+        .create_if_missing(mode.is_none_or(|mode| mode == "rwc"))
         .busy_timeout(settings.response_timeout)
         .disable_statement_logging();
     if !settings.migrations {
