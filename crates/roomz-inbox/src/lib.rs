@@ -217,6 +217,10 @@ pub use self::error::{BoxError, InboxError, InboxErrorKind};
 pub use self::inbox::{Inbox, InboxBuilder};
 pub use self::job::Job;
 pub use self::worker::{Worker, WorkerBuilder};
+#[cfg(feature = "postgres")]
+pub use roomz_sql::postgres_options;
+#[cfg(feature = "sqlite")]
+pub use roomz_sql::sqlite_options;
 pub use roomz_sql::{ConnectError, ConnectErrorKind, Database};
 pub use roomz_webhook::{Event, EventData, EventId, PresenceStatus, WorkspaceId, WorkspacePresenceChanged};
 

@@ -188,9 +188,10 @@ impl SqlStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] if the URL is invalid, the server cannot be reached, the file cannot be opened, the
-    /// login is rejected, the connection cannot be encrypted as `sslmode` requires, the database is too old,
-    /// a pooler rejects the parameter `options`, the table is missing, different or not writable, or another
+    /// [`ConnectError`] if the URL is invalid, the server cannot be reached, the file cannot be opened
+    /// or has another journal mode than `WAL`, the login is rejected, the connection cannot be encrypted as
+    /// `sslmode` requires, the database is too old or has another encoding than `UTF8` and `SQL_ASCII`, a
+    /// pooler rejects the parameter `options`, the table is missing, different or not writable, or another
     /// version of a migration was applied.
     pub async fn connect(self) -> Result<SqlStore, ConnectError> {
         let (workers, _) = connect(self.database, &self.settings).await?;

@@ -49,6 +49,8 @@
 //! [`CompleteErrorKind::Lost`]. Without such a transaction, a crash between your commit and the completion
 //! runs the handler again.
 //!
+//! - Open the pool with [`postgres_options`] or [`sqlite_options`] of the store's URL, so that it accepts what
+//!   the store accepts, for example a pooler.
 //! - After the commit, the event is done, whatever the handler answers: its duplicates get a 200.
 //! - The commit is as durable as the settings of your pool. With SQLite, use `WAL` and `synchronous = FULL`.
 //! - In PostgreSQL, set `idle_in_transaction_session_timeout`. Otherwise the locks of a process that is
@@ -94,7 +96,7 @@
 //! |---|---|
 //! | from a URL: `WAL`, `synchronous = FULL`, one connection | A crash loses nothing that was acknowledged. |
 //! | existing pool with `synchronous = NORMAL` | A power failure loses the last claims. |
-//! | file on a network drive | Not supported: SQLite's locks do not work there. |
+//! | file on a network drive | Not supported: SQLite's locks do not work there. `connect` rejects a file that cannot use `WAL`. |
 //!
 //! If a claim is lost and its event is delivered again, the handler runs again: delivery is at least once.
 //!
@@ -140,7 +142,8 @@
 //! # Versions
 //!
 //! Tested with PostgreSQL 15, PgBouncer 1.18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL
-//! older than 13 and, in an existing pool, SQLite older than 3.42.
+//! older than 13 and, in an existing pool, SQLite older than 3.42. It rejects a PostgreSQL database whose
+//! encoding is neither `UTF8` nor `SQL_ASCII`.
 //!
 //! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor
 //! version of sqlx is a breaking change of this crate. Depend on sqlx 0.9 yourself to create a pool.
@@ -172,9 +175,9 @@ pub use self::claims::{CompleteError, CompleteErrorKind, SqlStore, complete};
 pub use self::connection::SqlConnection;
 pub use self::db::database::Database;
 #[cfg(feature = "postgres")]
-pub use self::db::postgres::POSTGRES_MIGRATIONS;
+pub use self::db::postgres::{POSTGRES_MIGRATIONS, postgres_options};
 #[cfg(feature = "sqlite")]
-pub use self::db::sqlite::SQLITE_MIGRATIONS;
+pub use self::db::sqlite::{SQLITE_MIGRATIONS, sqlite_options};
 pub use self::presence::{PresenceChanges, PresencePoint, PresenceTable, WorkspacePresence};
 pub use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 

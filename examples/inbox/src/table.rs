@@ -1,7 +1,7 @@
 //! Creates the table of the handler. In a larger service, your migrations do this.
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use roomz_inbox::{BoxError, postgres_options, sqlite_options};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 /// The lock prevents an error if two instances create the table at once. Its number is arbitrary.
 const POSTGRES: &str = "SELECT pg_advisory_xact_lock(5106293841); \
@@ -15,16 +15,15 @@ const SQLITE: &str = "CREATE TABLE IF NOT EXISTS presence_log (event_id TEXT NOT
 /// # Errors
 ///
 /// The error of the database.
-pub async fn create(url: &str) -> Result<(), sqlx::Error> {
+pub async fn create(url: &str) -> Result<(), BoxError> {
     if url.starts_with("sqlite:") {
-        let mut connection = SqliteConnection::connect(url).await?;
+        let mut connection = sqlite_options(url)?.connect().await?;
         sqlx::raw_sql(SQLITE).execute(&mut connection).await?;
-        connection.close().await
+        connection.close().await?;
     } else {
-        let options: PgConnectOptions = url.parse()?;
-        // PgBouncer rejects this parameter.
-        let mut connection = options.extra_float_digits(None).connect().await?;
+        let mut connection = postgres_options(url)?.connect().await?;
         sqlx::raw_sql(POSTGRES).execute(&mut connection).await?;
-        connection.close().await
+        connection.close().await?;
     }
+    Ok(())
 }

@@ -32,7 +32,7 @@ struct State {
     recent: VecDeque<DeliveryRecord>,
     last_number: u64,
     last_delivery: Option<Timestamp>,
-    /// `None` after `close`, which ends every subscription.
+    /// `None` after `close`, which ends every subscription. Another sender makes every subscriber begin again.
     updates: Option<broadcast::Sender<Arc<str>>>,
 }
 
@@ -76,11 +76,16 @@ impl Board {
 
     /// Shows the presence that the store keeps. It may come from another instance, or be known.
     pub fn show(&self, presence: WorkspacePresence) {
+        self.lock().show(presence);
+    }
+
+    /// Replaces the presence of all workspaces by what the store keeps. Each subscriber gets a new snapshot.
+    pub fn replace(&self, all: Vec<WorkspacePresence>) {
         let mut state = self.lock();
-        let latest = state.presence.entry(presence.workspace_id).or_default();
-        if latest.apply(presence.event_id, presence.timestamp, presence.status) == LatestOutcome::Newest {
-            state.note_delivery(presence.timestamp);
-            state.send(None, Some(presence.workspace_id));
+        state.presence.clear();
+        all.into_iter().for_each(|presence| state.show(presence));
+        if let Some(updates) = &mut state.updates {
+            *updates = broadcast::Sender::new(UPDATE_BUFFER);
         }
     }
 
@@ -165,6 +170,14 @@ impl Board {
 }
 
 impl State {
+    fn show(&mut self, presence: WorkspacePresence) {
+        let latest = self.presence.entry(presence.workspace_id).or_default();
+        if latest.apply(presence.event_id, presence.timestamp, presence.status) == LatestOutcome::Newest {
+            self.note_delivery(presence.timestamp);
+            self.send(None, Some(presence.workspace_id));
+        }
+    }
+
     /// Counts a delivery, adds it to the recent ones and sends it to all subscribers.
     fn record(&mut self, mut delivery: DeliveryRecord, workspace: Option<WorkspaceId>) {
         if delivery.outcome != Outcome::Rejected {

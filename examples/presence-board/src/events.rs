@@ -34,7 +34,7 @@ pub async fn events(State(board): State<Board>) -> impl IntoResponse {
 
 struct Subscription {
     board: Board,
-    /// `None` before the first snapshot, and after the client fell behind.
+    /// `None` before the first snapshot, after the client fell behind, and after the board was replaced.
     updates: Option<broadcast::Receiver<Arc<str>>>,
 }
 
@@ -49,7 +49,7 @@ impl Subscription {
             };
             match tokio::time::timeout(HEARTBEAT_INTERVAL, updates.recv()).await {
                 Ok(Ok(update)) => return Some(Event::default().event("delivery").data(update)),
-                Ok(Err(RecvError::Closed)) => return None,
+                Ok(Err(RecvError::Closed)) => self.updates = None,
                 Ok(Err(RecvError::Lagged(_))) => {
                     self.updates = None;
                     tokio::time::sleep(RESYNC_DELAY).await;

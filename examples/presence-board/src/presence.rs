@@ -2,20 +2,19 @@
 //! same.
 
 use std::error::Error;
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use roomz_axum::{Delivery, Event, WorkspacePresenceChanged};
-use roomz_sql::{PresenceChanges, PresencePoint, PresenceTable};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use roomz_sql::{
+    ConnectError, PresenceChanges, PresencePoint, PresenceTable, postgres_options, sqlite_options,
+};
+use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{PgPool, SqlitePool};
 
 use crate::board::Board;
 
 /// How often the changes of other instances are read.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The layer gives up on the store after 2 s. A shorter wait leaves it time to answer.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// The connections for the handler's transactions. A service that uses one database needs one of the two.
 #[derive(Clone)]
@@ -26,15 +25,12 @@ pub enum SharedPresence {
 
 impl SharedPresence {
     /// Opens the database of a store that is connected already, which created the tables.
-    pub fn open(url: &str) -> Result<Self, sqlx::Error> {
+    pub fn open(url: &str) -> Result<Self, ConnectError> {
         if !url.starts_with("sqlite:") {
-            return Ok(Self::Postgres(PgPool::connect_lazy(url)?));
+            return Ok(Self::Postgres(PgPool::connect_lazy_with(postgres_options(url)?)));
         }
-        let options = SqliteConnectOptions::from_str(url)?
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
         // SQLite has one writer.
-        Ok(Self::Sqlite(SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options)))
+        Ok(Self::Sqlite(SqlitePoolOptions::new().max_connections(1).connect_lazy_with(sqlite_options(url)?)))
     }
 
     /// Keeps the status and completes the event in one transaction: a crash leaves both or neither.
@@ -61,15 +57,23 @@ impl SharedPresence {
         Ok(())
     }
 
-    /// Shows what changed since a point, and returns the next point.
+    /// Shows what changed since a point, or everything if the point belongs to another history of the database.
+    /// Returns the next point.
     pub async fn show_changes(
         &self,
         board: &Board,
         point: PresencePoint,
     ) -> Result<PresencePoint, sqlx::Error> {
-        let PresenceChanges { workspaces, next, .. } = self.changes_since(point).await?;
-        for workspace in workspaces {
-            board.show(workspace);
+        let PresenceChanges { workspaces, is_snapshot, next, .. } = self.changes_since(point).await?;
+        if is_snapshot {
+            if point != PresencePoint::default() {
+                tracing::warn!(
+                    "the database was restarted, restored or replaced: the whole presence was read again"
+                );
+            }
+            board.replace(workspaces);
+        } else {
+            workspaces.into_iter().for_each(|workspace| board.show(workspace));
         }
         Ok(next)
     }

@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -15,7 +16,8 @@ const POSTGRES: Program = Program {
     is_ready: |directory, id| {
         std::fs::read_to_string(directory.join("postmaster.pid")).is_ok_and(|text| {
             let mut lines = text.lines().map(str::trim);
-            lines.next() == Some(&id.to_string()) && lines.next_back() == Some("ready")
+            let is_of_process = lines.next() == Some(&id.to_string());
+            is_of_process && lines.next_back().is_some_and(|state| ["ready", "standby"].contains(&state))
         })
     },
 };
@@ -47,6 +49,10 @@ impl Server {
             .unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
 
+        Self::start_postgres(directory, port, settings)
+    }
+
+    fn start_postgres(directory: PathBuf, port: u16, settings: &[&str]) -> Option<Self> {
         let data = directory.to_str().unwrap().to_owned();
         let mut arguments: Vec<_> =
             ["-p", &port.to_string(), "-h", "127.0.0.1", "-D", &data].map(str::to_owned).into();
@@ -65,6 +71,31 @@ impl Server {
             skipped("tests that start PostgreSQL", "there is no `postgres` on the PATH");
         }
         server
+    }
+
+    /// Copies the data of a killed server.
+    pub fn save_data(&self) {
+        copy(&self.directory, &self.directory.with_extension("saved"));
+    }
+
+    /// Replaces the data of a killed server by its copy.
+    pub fn restore_data(&self) {
+        std::fs::remove_dir_all(&self.directory).unwrap();
+        std::fs::rename(self.directory.with_extension("saved"), &self.directory).unwrap();
+    }
+
+    /// Starts an asynchronous standby of this server.
+    pub fn postgres_standby(&self) -> Self {
+        let port = free_port();
+        let directory = directory("standby", port);
+        give_to_server_user(&directory);
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let arguments =
+            ["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "-R", "-c", "fast", "-D"];
+        let mut backup = command("pg_basebackup").unwrap();
+        let output = backup.args(arguments).arg(&directory).current_dir(&directory).output().unwrap();
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        Self::start_postgres(directory, port, &[]).unwrap()
     }
 
     /// Executes `ALTER SYSTEM`, and waits until every session reads the setting before its next statement.
@@ -111,6 +142,10 @@ pub fn postgres_url_or_skip() -> Option<String> {
         Some(url)
     })
     .clone()
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
 /// Makes the user of the servers that this process starts the owner of a file or directory.

@@ -5,7 +5,7 @@ use std::fmt;
 /// | URL | |
 /// |---|---|
 /// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | `?sslmode=require` and stricter need the feature `tls`. `channel_binding`, `connect_timeout`, `keepalives…`, `pgbouncer` and `target_session_attrs=read-write` are ignored with a warning in the log |
-/// | `sqlite:FILE`, `sqlite:///ABSOLUTE/FILE` | the file is created if it is missing, unless the URL has `?mode=rw` |
+/// | `sqlite:FILE`, `sqlite:///ABSOLUTE/FILE` | the file is created if it is missing. With `?mode=rw` a missing file is an error, with `?mode=rwc` it is created |
 ///
 /// The URL may lead to a pooler such as PgBouncer; see [the crate
 /// documentation](crate#postgresql-behind-a-pooler).

@@ -59,6 +59,9 @@ pub trait Driver: Database {
         sessions: &[Self::Session],
     ) -> impl Future<Output = Result<Vec<Self::Session>, Error>> + Send;
 
+    /// Returns a number that is another one when the file of the database was replaced. 0 for a server.
+    fn file_identity(connection: &mut Self::Connection) -> impl Future<Output = Result<i64, Error>> + Send;
+
     /// Waits for other instances that migrate. Called in the transaction of the migrations.
     fn lock_migrations(connection: &mut Self::Connection)
     -> impl Future<Output = Result<bool, Error>> + Send;

@@ -8,6 +8,7 @@ use crate::db::error::{connect_error, unreachable_error};
 use crate::db::statement::Statement;
 use crate::db::value::Value;
 
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
@@ -38,7 +39,7 @@ impl Settings {
             worker_connections: 2,
             handler_connections: 0,
             connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_millis(1_500),
+            response_timeout: RESPONSE_TIMEOUT,
             tests,
             test_script: "",
         }

@@ -14,8 +14,8 @@ pub(crate) struct Statements {
     /// Writes the row if the event is newer, and returns it.
     pub(crate) apply: Statement,
     pub(crate) get: Statement,
-    /// Returns the changed rows, and the next point in the last column. Without changes, the other columns
-    /// are NULL.
+    /// Returns the changed rows. The last columns are the next point, its history, and the number of the
+    /// first change, which is 0 for all rows. Without changes, the other columns are NULL.
     pub(crate) changes: Statement,
 }
 
@@ -42,28 +42,47 @@ const APPLY_SQLITE: &str = "INSERT OR REPLACE INTO roomz_presence \
 const GET: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, change \
      FROM roomz_presence WHERE namespace = {namespace} AND workspace_id = {workspace}";
 
-const CHANGES: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, point.next FROM (SELECT {next}) AS point \
-     LEFT JOIN roomz_presence ON namespace = {namespace} AND change >= {since}";
+/// Begins at 0 if the history is another one, or if its numbers went back.
+const CHANGES: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, point.next, point.history, point.start \
+     FROM (SELECT server.next, server.history, \
+         CASE WHEN server.history = {history} AND server.next >= {since} THEN {since} ELSE 0 END AS start \
+       FROM (SELECT {server_next} AS next, {file} + {server_history} AS history) AS server) AS point \
+     LEFT JOIN roomz_presence ON namespace = {namespace} AND change >= point.start";
 
 /// Transactions commit in another order than their numbers, so the next point is the oldest transaction that
 /// still runs: rows after it are returned again, and none is skipped.
-const NEXT_POSTGRES: &str = "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS next";
+const NEXT_POSTGRES: &str = "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)";
+
+/// The start of the server, and the file of the table. A failover leads to a server that started at another
+/// time, a restore of the whole database stops the server, and a restore of the table creates another file.
+const HISTORY_POSTGRES: &str = "(CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT) \
+     # CAST(pg_relation_filenode('roomz_presence') AS BIGINT))";
 
 /// SQLite has one writer at a time, so rows become visible in the order of their numbers.
 const NEXT_SQLITE: &str =
-    "coalesce(max(seq), 0) + 1 AS next FROM sqlite_sequence WHERE name = 'roomz_presence'";
+    "(SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'roomz_presence')";
+
+/// The backup functions of SQLite raise it when they overwrite an open database.
+const HISTORY_SQLITE: &str = "(SELECT schema_version FROM pragma_schema_version)";
 
 static STATEMENTS: LazyLock<[Statements; 2]> = LazyLock::new(|| {
-    let new = |dialect, apply, next| Statements {
+    let new = |dialect, apply, next, history| Statements {
         apply: Statement::single(
             dialect,
             apply,
             &["namespace", "workspace", "status", "seconds", "nanoseconds", "event"],
         ),
         get: Statement::single(dialect, GET, &["namespace", "workspace"]),
-        changes: Statement::single(dialect, &CHANGES.replace("{next}", next), &["namespace", "since"]),
+        changes: Statement::single(
+            dialect,
+            &CHANGES.replace("{server_next}", next).replace("{server_history}", history),
+            &["namespace", "since", "history", "file"],
+        ),
     };
-    [new(Dialect::Postgres, APPLY_POSTGRES, NEXT_POSTGRES), new(Dialect::Sqlite, APPLY_SQLITE, NEXT_SQLITE)]
+    [
+        new(Dialect::Postgres, APPLY_POSTGRES, NEXT_POSTGRES, HISTORY_POSTGRES),
+        new(Dialect::Sqlite, APPLY_SQLITE, NEXT_SQLITE, HISTORY_SQLITE),
+    ]
 });
 
 impl Statements {
@@ -84,6 +103,6 @@ pub(crate) fn tests(dialect: Dialect) -> Vec<Test> {
     vec![
         (apply, vec![apply_row]),
         (get, vec![vec![namespace.clone(), key]]),
-        (changes, vec![vec![namespace, zero]]),
+        (changes, vec![vec![namespace, zero.clone(), zero.clone(), zero]]),
     ]
 }

@@ -69,12 +69,15 @@ pub struct WorkspacePresence {
 /// continue.
 ///
 /// ```
-/// use roomz_sql::{PresenceChanges, PresencePoint};
+/// use std::collections::HashMap;
+/// use roomz_sql::{PresenceChanges, PresencePoint, WorkspacePresence};
+/// use roomz_webhook::WorkspaceId;
 ///
-/// fn print(changes: PresenceChanges) -> PresencePoint {
-///     for workspace in changes.workspaces {
-///         println!("{} {}", workspace.workspace_id, workspace.status);
+/// fn update(floor: &mut HashMap<WorkspaceId, WorkspacePresence>, changes: PresenceChanges) -> PresencePoint {
+///     if changes.is_snapshot {
+///         floor.clear();
 ///     }
+///     floor.extend(changes.workspaces.into_iter().map(|workspace| (workspace.workspace_id, workspace)));
 ///     changes.next
 /// }
 /// ```
@@ -83,14 +86,20 @@ pub struct WorkspacePresence {
 pub struct PresenceChanges {
     /// The workspaces that changed, in no order.
     pub workspaces: Vec<WorkspacePresence>,
+    /// Whether `workspaces` are all workspaces of the table, which replace everything that was read before.
+    ///
+    /// This is so for the default point, and for a point of another history: the database was restored or
+    /// replaced, or a failover led to a server that lacks some changes. It is also so once after each restart
+    /// of PostgreSQL.
+    pub is_snapshot: bool,
     /// The point for the next call.
     pub next: PresencePoint,
 }
 
 /// A point in the changes of a [`PresenceTable`]. The default is the point before all changes.
 ///
-/// It is valid for the database that returned it, while the process runs: after a restore from a dump, begin
-/// with the default.
+/// It is valid for the history of the database that returned it, and while the process runs. Any other
+/// database and history returns everything; see [`is_snapshot`](PresenceChanges::is_snapshot).
 ///
 /// ```
 /// use roomz_sql::PresencePoint;
@@ -99,7 +108,10 @@ pub struct PresenceChanges {
 /// # let _ = everything;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PresencePoint(i64);
+pub struct PresencePoint {
+    history: i64,
+    change: i64,
+}
 
 impl PresenceTable {
     /// Creates the table of a namespace: that of the layer, or the [`Tenant`](roomz_webhook::Tenant) of a
@@ -221,6 +233,9 @@ impl PresenceTable {
     /// although it did not change. On PostgreSQL this happens while a transaction that began to write before
     /// the change still runs, in any database of the server.
     ///
+    /// Not noticed: rows that are deleted, and rows that a dump inserts into the table that exists. On SQLite,
+    /// open connections keep a file that was replaced: restart the process after a restore.
+    ///
     /// ```
     /// use roomz_sql::{PresencePoint, PresenceTable};
     /// use roomz_webhook::{Event, WorkspacePresenceChanged};
@@ -255,12 +270,21 @@ impl PresenceTable {
         connection: &mut C,
         point: PresencePoint,
     ) -> Result<PresenceChanges, Error> {
-        let values = [Value::Text(Arc::clone(&self.namespace)), Value::Number(point.0)];
+        let file = C::Database::file_identity(connection).await?;
+        let numbers = [point.change, point.history, file].map(Value::Number);
+        let values: Vec<_> =
+            std::iter::once(Value::Text(Arc::clone(&self.namespace))).chain(numbers).collect();
         let rows = fetch(connection, &statements::<C>().changes, &values).await?;
-        let next = rows.first().map_or(Ok(point), |row| row.number(5).map(PresencePoint))?;
         // Without changes, one row has only the next point.
+        let row = rows.first().ok_or(Error::RowNotFound)?;
+        let next = PresencePoint { change: row.number(5)?, history: row.number(6)? };
+        let is_snapshot = row.number(7)? == 0;
         let changed = rows.iter().filter(|row| !row.is_null(0));
-        Ok(PresenceChanges { workspaces: changed.map(presence).collect::<Result<_, _>>()?, next })
+        Ok(PresenceChanges {
+            workspaces: changed.map(presence).collect::<Result<_, _>>()?,
+            is_snapshot,
+            next,
+        })
     }
 }
 

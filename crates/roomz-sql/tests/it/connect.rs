@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{connect_error, new_database, random_hex, sqlite_url};
-use roomz_sql::{ConnectErrorKind, SqlStore};
+use crate::support::{connect_error, kind_and_text, new_database, new_database_with, random_hex, sqlite_url};
+use roomz_sql::{ConnectError, ConnectErrorKind, SqlStore};
 use roomz_tests::{Server, postgres_url_or_skip};
 use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, SqlitePool};
@@ -96,6 +96,79 @@ async fn rejects_invalid_file() {
     ] {
         let (kind, text) = connect_error(&url).await;
         assert_eq!(kind, ConnectErrorKind::InvalidFile, "{url}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn creates_missing_file_as_mode_says() {
+    for (parameters, kind) in [
+        ("", None),
+        ("?mode=rwc", None),
+        ("?mode=rwc&cache=private", None),
+        ("?cache=private&mode=rwc", None),
+        ("?immutable=false", None),
+        ("?mode=rw", Some(ConnectErrorKind::InvalidFile)),
+        ("?cache=private&mode=rw", Some(ConnectErrorKind::InvalidFile)),
+        ("?mode=ro", Some(ConnectErrorKind::InvalidFile)),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("{}{parameters}", sqlite_url(&directory));
+        let connected = SqlStore::connect(url).await;
+        assert_eq!(connected.as_ref().err().map(ConnectError::kind), kind, "{parameters}: {connected:?}");
+        assert_eq!(directory.path().join("claims.db").exists(), kind.is_none(), "{parameters}");
+    }
+    // The name of the file is not a parameter.
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/a%3Fmode=rw", directory.path().display());
+    SqlStore::connect(url).await.unwrap();
+    assert!(directory.path().join("a?mode=rw").exists());
+}
+
+/// A file that exists is opened for reading and writing, or the error says that it is read-only.
+#[tokio::test]
+async fn opens_existing_file_as_mode_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&directory);
+    SqlStore::connect(url.as_str()).await.unwrap();
+    for parameters in ["mode=rwc", "mode=rw", "mode=rw&cache=private", "cache=shared&mode=rwc"] {
+        SqlStore::connect(format!("{url}?{parameters}")).await.unwrap();
+    }
+    for parameters in ["mode=ro", "mode=ro&cache=private"] {
+        let (kind, text) = connect_error(&format!("{url}?{parameters}")).await;
+        assert_eq!(kind, ConnectErrorKind::PermissionDenied, "{parameters}: {text}");
+    }
+}
+
+/// Without the shared memory of WAL, for example on a network share, the locks of SQLite may not work either.
+#[tokio::test]
+async fn rejects_file_that_cannot_use_wal() {
+    let directory = tempfile::tempdir().unwrap();
+    for parameters in ["?vfs=unix-none", "?vfs=unix-dotfile", "?mode=rwc&vfs=unix-dotfile", "?immutable=1"] {
+        let (kind, text) = connect_error(&format!("{}{parameters}", sqlite_url(&directory))).await;
+        assert_eq!(kind, ConnectErrorKind::InvalidFile, "{parameters}: {text}");
+        assert!(text.contains("\"delete\"") && text.contains("claims.db"), "{parameters}: {text}");
+        assert!(text.contains("local disk") && text.contains("`vfs`"), "{parameters}: {text}");
+    }
+}
+
+/// Such a database cannot store each text that a delivery may contain. SQL_ASCII stores any bytes.
+#[tokio::test]
+async fn rejects_encoding_by_name() {
+    for (encoding, is_accepted) in
+        [("LATIN1", false), ("WIN1252", false), ("SQL_ASCII", true), ("UTF8", true)]
+    {
+        let options = format!("ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+        let Some(url) = new_database_with(&options).await else { return };
+        let pool = PgPool::connect(&url).await.unwrap();
+        for connected in [SqlStore::connect(url).await, SqlStore::connect(pool).await] {
+            let error = connected.err().map(|error| kind_and_text(&error));
+            let Some((kind, text)) = error else {
+                assert!(is_accepted, "{encoding}");
+                continue;
+            };
+            assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
+            assert!(!is_accepted && text.contains(encoding) && text.contains("UTF8"), "{text}");
+        }
     }
 }
 

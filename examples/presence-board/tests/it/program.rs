@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::program::{Program, command};
 use roomz_axum::testing::TestEvent;
+use roomz_tests::Server;
 
 /// The error message that the program prints for these arguments.
 fn error_for(arguments: &[&str]) -> String {
@@ -180,6 +181,63 @@ fn sql_store_keeps_presence() {
         );
         assert_eq!(presence(&board), shown);
     }
+}
+
+/// Each connection of the board works with the default settings of PgBouncer.
+#[test]
+fn works_behind_pgbouncer() {
+    let Some(postgres) = Server::postgres_or_skip(&[]) else { return };
+    for pool_mode in ["session", "transaction"] {
+        let Some(pooler) = Server::pgbouncer_or_skip(&postgres, pool_mode) else { return };
+        // A parameter of other drivers is ignored, as by the store.
+        let url = format!("{}?pgbouncer=true", pooler.postgres_url());
+        if pool_mode == "session" {
+            // Creates the table that `--inbox` reads.
+            drop(Program::start(&["--listen", "127.0.0.1:0", "--store", &url]));
+        }
+        let arguments = ["--listen", "127.0.0.1:0", "--store", &url, "--inbox", &url];
+        let (board, other) = (Program::start(&arguments), Program::start(&arguments));
+        for (number, status) in (1..).zip(["Busy", "Free", "Offline"]) {
+            let workspace = format!("{number:032}").parse().unwrap();
+            assert_eq!(board.deliver(&crate::support::program::change(workspace, 2, status)), 200);
+        }
+        let shown = presence(&board);
+        assert_contains(&shown, &["Busy", "Free", "Offline"]);
+        eventually(|| presence(&other) == shown);
+        eventually(|| get(&board, "/api/stats").contains(r#""inbox":{"waiting":0"#));
+    }
+}
+
+/// A backup of the database is restored while the board runs. It lacks the last change.
+#[test]
+fn shows_restored_database() {
+    let Some(mut server) = Server::postgres_or_skip(&[]) else { return };
+    let board = Program::start(&["--listen", "127.0.0.1:0", "--store", &server.postgres_url()]);
+    let deliver = |number: u32, status| {
+        let workspace = format!("{number:032}").parse().unwrap();
+        let event = crate::support::program::change(workspace, 2, status);
+        eventually(|| board.deliver(&event) == 200);
+    };
+    deliver(1, "Busy");
+    let before = presence(&board);
+    server.kill();
+    server.save_data();
+    server.restart();
+    deliver(2, "Free");
+    assert!(presence(&board).contains("Free"));
+    let mut page = open_events(&board);
+    server.kill();
+    server.restore_data();
+    server.restart();
+    eventually(|| presence(&board) == before);
+    // A page that is connected starts again.
+    let mut line = String::new();
+    while line.trim_end() != "event: snapshot" {
+        line.clear();
+        assert!(page.read_line(&mut line).unwrap() > 0, "the stream ended");
+    }
+    deliver(3, "Offline");
+    assert_contains(&presence(&board), &["Busy", "Offline"]);
 }
 
 #[test]

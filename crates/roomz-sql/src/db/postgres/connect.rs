@@ -12,6 +12,30 @@ use crate::db::schema::check_and_migrate;
 use crate::db::settings::Settings;
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
+/// Returns the options with which the store opens this `postgres://` URL, for a pool of your own.
+///
+/// They work through PgBouncer, and ignore the same parameters of the URL as the store:
+///
+/// ```no_run
+/// use roomz_sql::postgres_options;
+///
+/// # fn open(url: &str) -> Result<sqlx::PgPool, roomz_sql::ConnectError> {
+/// Ok(sqlx::PgPool::connect_lazy_with(postgres_options(url)?))
+/// # }
+/// ```
+///
+/// Behind a pooler in transaction mode, add `persistent(false)` to each of your queries, because a named
+/// statement stays in one session of the server. The functions of this crate do that.
+///
+/// # Errors
+///
+/// [`ConnectErrorKind::InvalidUrl`].
+pub fn postgres_options(url: &str) -> Result<PgConnectOptions, ConnectError> {
+    let options = PgConnectOptions::from_str(&check_parameters(url)?).map_err(connect_error)?;
+    // No column is a floating-point number, and PgBouncer rejects this parameter.
+    Ok(options.extra_float_digits(None))
+}
+
 /// Connects to the server of this URL, and creates missing tables.
 ///
 /// Returns the options of the URL, the options of connections for statements of the layer, and how these send
@@ -20,12 +44,9 @@ pub(crate) async fn connect(
     url: &str,
     settings: &Settings,
 ) -> Result<(PgConnectOptions, PgConnectOptions, Protocol), ConnectError> {
-    let url = &check_parameters(url)?;
-    let options = PgConnectOptions::from_str(url).map_err(connect_error)?;
+    let options = postgres_options(url)?.disable_statement_logging();
     let has_name = options.get_application_name().is_some();
     let options = if has_name { options } else { options.application_name("roomz") };
-    // No column is a floating-point number, and PgBouncer rejects this parameter.
-    let options = options.extra_float_digits(None).disable_statement_logging();
     let (mut connection, with_settings, protocol) =
         settings.within(log_in(options.clone(), settings.response_timeout)).await?;
     if let Protocol::Prepared = protocol {

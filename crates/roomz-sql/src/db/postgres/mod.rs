@@ -2,15 +2,17 @@ mod connect;
 mod text;
 mod url;
 
-use roomz_webhook::store::ConnectError;
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Error, PgConnection, Postgres, Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Failure, Protocol};
+use crate::db::error::connect_error;
 use crate::db::statement::Statement;
 use crate::db::value::{Row, Value};
 
+pub use self::connect::postgres_options;
 pub(crate) use self::connect::{connect, handler_pool};
 
 /// The SQL scripts that create the tables in PostgreSQL, in the order to run them.
@@ -103,8 +105,20 @@ impl Driver for Postgres {
         sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?.iter().map(decode).collect()
     }
 
-    async fn check(_connection: &mut PgConnection) -> Result<(), ConnectError> {
-        Ok(())
+    /// In another encoding, one text outside of it would make a statement fail for all rows of its batch.
+    /// `SQL_ASCII` stores any bytes.
+    async fn check(connection: &mut PgConnection) -> Result<(), ConnectError> {
+        let rows =
+            Self::script(connection, "SHOW server_encoding".to_owned()).await.map_err(connect_error)?;
+        let encoding = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
+        if ["UTF8", "SQL_ASCII"].contains(&encoding) {
+            return Ok(());
+        }
+        let message = format!(
+            "the database has the encoding {encoding}, which cannot store every text; use a database that was created \
+             with ENCODING 'UTF8'"
+        );
+        Err(ConnectError::new(ConnectErrorKind::Unsupported, message))
     }
 
     async fn session(connection: &mut PgConnection) -> Result<(i64, i64), Error> {
@@ -125,6 +139,10 @@ impl Driver for Postgres {
         let active: Vec<_> =
             rows.iter().map(|row| Ok((row.number(0)?, row.number(1)?))).collect::<Result<_, Error>>()?;
         Ok(sessions.iter().copied().filter(|session| active.contains(session)).collect())
+    }
+
+    async fn file_identity(_connection: &mut PgConnection) -> Result<i64, Error> {
+        Ok(0)
     }
 
     async fn lock_migrations(connection: &mut PgConnection) -> Result<bool, Error> {

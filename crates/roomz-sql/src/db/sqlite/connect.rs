@@ -1,25 +1,50 @@
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Error, Sqlite};
+use sqlx::{ConnectOptions as _, Connection as _, Error, Sqlite, SqliteConnection};
 
-use crate::db::driver::Protocol;
+use crate::db::driver::{Driver as _, Protocol};
 use crate::db::error::connect_error;
 use crate::db::schema::check_and_migrate;
-use crate::db::settings::Settings;
-use roomz_webhook::store::ConnectError;
+use crate::db::settings::{RESPONSE_TIMEOUT, Settings};
+use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// The pause before a busy file is opened again.
 const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Returns the options with which the store opens this SQLite URL, for a pool of your own.
+///
+/// [`connect`](crate::SqlStore::connect) creates the file; this does not. SQLite has one writer, so one
+/// connection is enough:
+///
+/// ```no_run
+/// use roomz_sql::{SqlStore, sqlite_options};
+/// use sqlx::sqlite::SqlitePoolOptions;
+///
+/// # async fn connect(url: &str) -> Result<(), roomz_sql::ConnectError> {
+/// let store = SqlStore::connect(url).await?;
+/// let pool = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(sqlite_options(url)?);
+/// # drop((store, pool));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`ConnectErrorKind::InvalidUrl`].
+pub fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, ConnectError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(connect_error)?;
+    Ok(options.create_if_missing(false).synchronous(SqliteSynchronous::Full).busy_timeout(RESPONSE_TIMEOUT))
+}
+
 /// Creates the tables in the file of this URL, and returns the options of further connections.
 pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConnectOptions, ConnectError> {
-    let options = SqliteConnectOptions::from_str(url).map_err(connect_error)?;
-    let has_mode = url.split_once('?').is_some_and(|(_, query)| query.contains("mode="));
-    let options = options
-        .create_if_missing(!has_mode)
-        .synchronous(SqliteSynchronous::Full)
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mode = query.split('&').find_map(|parameter| parameter.strip_prefix("mode="));
+    let options = sqlite_options(url)?
+        .create_if_missing(mode.is_none_or(|mode| mode == "rwc"))
         .busy_timeout(settings.response_timeout)
         .disable_statement_logging();
     if !settings.migrations {
@@ -42,8 +67,24 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConn
             connected => break connected.map_err(connect_error)?,
         }
     };
+    require_wal(&mut connection, options.get_filename()).await?;
     check_and_migrate::<Sqlite>(&mut connection, &Protocol::Prepared, settings).await?;
     let _ = connection.close().await;
     // A file that disappears, for example with its volume, is not created again without its claims.
     Ok(options.create_if_missing(false))
+}
+
+/// SQLite keeps another journal mode, without an error, where it cannot share memory.
+async fn require_wal(connection: &mut SqliteConnection, file: &Path) -> Result<(), ConnectError> {
+    let rows = Sqlite::script(connection, "PRAGMA journal_mode".to_owned()).await.map_err(connect_error)?;
+    let mode = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let message = format!(
+        "the SQLite file {} has the journal mode {mode:?} and cannot use WAL; put it on a local disk, where SQLite's \
+         locks work, and remove `vfs` and `immutable` from the URL",
+        file.display()
+    );
+    Err(ConnectError::new(ConnectErrorKind::InvalidFile, message))
 }

@@ -1,5 +1,7 @@
 mod connect;
 
+use std::time::UNIX_EPOCH;
+
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Error, Row as _, Sqlite, SqliteConnection, TypeInfo as _, ValueRef as _};
@@ -11,6 +13,7 @@ use crate::db::statement::Statement;
 use crate::db::value::{Row, Value};
 
 pub(crate) use self::connect::connect;
+pub use self::connect::sqlite_options;
 
 /// The SQL scripts that create the tables in SQLite, in the order to run them.
 ///
@@ -24,6 +27,9 @@ pub const SQLITE_MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_presence.sql"),
     include_str!("../../../migrations/sqlite/0003_inbox.sql"),
 ];
+
+/// A database in memory or in a temporary file has no name.
+const FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'main' AND file <> ''";
 
 impl Driver for Sqlite {
     const DIALECT: Dialect = Dialect::Sqlite;
@@ -80,8 +86,7 @@ impl Driver for Sqlite {
 
     /// A database in memory or in a temporary file is lost when its connection closes.
     async fn check(connection: &mut SqliteConnection) -> Result<(), ConnectError> {
-        let file = "SELECT file FROM pragma_database_list WHERE name = 'main' AND file <> ''";
-        if Self::script(connection, file.to_owned()).await.map_err(connect_error)?.is_empty() {
+        if Self::script(connection, FILE.to_owned()).await.map_err(connect_error)?.is_empty() {
             let message =
                 "invalid SQLite database: it is in memory; use a file, for example sqlite:claims.db";
             return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
@@ -95,6 +100,16 @@ impl Driver for Sqlite {
 
     async fn active(_connection: &mut SqliteConnection, _sessions: &[()]) -> Result<Vec<()>, Error> {
         Ok(Vec::new())
+    }
+
+    /// The time at which the file was created.
+    async fn file_identity(connection: &mut SqliteConnection) -> Result<i64, Error> {
+        let rows = Self::script(connection, FILE.to_owned()).await?;
+        let file = rows.first().map_or(Ok(""), |row| row.text(0))?;
+        let created = std::fs::metadata(file).and_then(|metadata| metadata.created()).ok();
+        let nanoseconds =
+            created.and_then(|created| created.duration_since(UNIX_EPOCH).ok()).map(|age| age.as_nanos());
+        Ok(nanoseconds.and_then(|nanoseconds| i64::try_from(nanoseconds).ok()).unwrap_or_default())
     }
 
     /// The transaction holds the write lock of the file.

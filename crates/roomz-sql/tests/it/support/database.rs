@@ -77,11 +77,28 @@ impl TestDatabase {
     }
 
     pub(crate) async fn postgres_or_skip() -> Option<Self> {
-        let url = new_database().await?;
+        Some(Self::postgres_at(new_database().await?).await.with_table().await)
+    }
+
+    /// A database that exists, without the table `effects`.
+    pub(crate) async fn postgres_at(url: String) -> Self {
         drop(SqlStore::connect(url.as_str()).await.unwrap());
         let options = PgPoolOptions::new().max_connections(16).acquire_timeout(Duration::from_secs(60));
         let pool = Pool::Postgres(options.connect(&url).await.unwrap());
-        Some(Self { url, pool, _directory: None }.with_table().await)
+        Self { url, pool, _directory: None }
+    }
+
+    pub(crate) async fn close(&self) {
+        with_pool!(&self.pool, pool => pool.close().await);
+    }
+
+    /// The database with new connections.
+    pub(crate) async fn reopened(&self) -> Self {
+        let pool = match &self.pool {
+            Pool::Postgres(_) => Pool::Postgres(PgPool::connect(&self.url).await.unwrap()),
+            Pool::Sqlite(_) => Pool::Sqlite(SqlitePool::connect(&self.url).await.unwrap()),
+        };
+        Self { pool, ..self.clone() }
     }
 
     async fn with_table(self) -> Self {

@@ -33,10 +33,15 @@ pub(crate) fn kind_and_text(error: &ConnectError) -> (ConnectErrorKind, String) 
 
 /// Creates a database on the server that all tests share, and returns its URL.
 pub(crate) async fn new_database() -> Option<String> {
+    new_database_with("").await
+}
+
+/// Like [`new_database`], with these options of `CREATE DATABASE`.
+pub(crate) async fn new_database_with(options: &str) -> Option<String> {
     let url = postgres_url_or_skip()?;
     let name = format!("test_{}", random_hex());
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    let create = AssertSqlSafe(format!("CREATE DATABASE {name} {options}"));
     connection.execute(create).await.unwrap();
     Some(format!("{}/{name}", url.rsplit_once('/').unwrap().0))
 }
