@@ -320,8 +320,8 @@ impl InboxBuilder {
 
     /// Sets how many events may wait or run. Default: 1 000 000. Above it, deliveries get a 503.
     ///
-    /// The events are counted about once per second, so a burst can exceed it, and once more before a
-    /// delivery gets that 503. If that count fails, the event is accepted.
+    /// A task counts them about once per second, and when they may have reached the limit, so a burst can
+    /// exceed it. Dead letters do not count. If the count fails, events are accepted.
     pub const fn with_max_open(mut self, events: u64) -> Self {
         self.max_open = events;
         self

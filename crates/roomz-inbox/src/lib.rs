@@ -109,8 +109,8 @@
 //! - **Workers in other processes poll.** A worker in the process of the endpoint is woken for a new event.
 //!   Others look for events once per second ([`with_poll_interval`](WorkerBuilder::with_poll_interval)).
 //! - **A full inbox answers 503.** It is full at 1 000 000 open events
-//!   ([`with_max_open`](InboxBuilder::with_max_open)), counted once per second, or while 4 096 events of one
-//!   process wait for the database.
+//!   ([`with_max_open`](InboxBuilder::with_max_open)), counted about once per second without dead letters, or
+//!   while 4 096 events of one process wait for the database. While the count fails, it is not full.
 //! - **Bodies are stored** until their row is deleted. A body has 256 KiB at most.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!
@@ -137,6 +137,8 @@
 //!
 //! With the feature `metrics`, through the [`metrics`](https://docs.rs/metrics) facade. All names start with
 //! `roomz_inbox_`. The gauges are updated every 10 s by each worker, and have the same values in all of them.
+//! While a count fails, its gauges are `NaN`, for which no comparison is true: alert on
+//! `database_errors_total{operation="stats"}`, too.
 //! Install the recorder before you connect: then every counter exists with 0 from the start, and `increase()`
 //! of Prometheus counts the first event.
 //!
@@ -147,7 +149,9 @@
 //! | `attempts_total` | counter | `outcome`: `done`, `failed`, `dead`, `lost`, `unrecorded`, `shut_down` | ended attempts |
 //! | `done_seconds` | histogram | | time from the arrival of an event until it is done |
 //! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
-//! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
+//! | `database_errors_total` | counter | `operation`: `enqueue`, `count`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
+//!
+//! `count`: the open events could not be counted, so the inbox accepts more than its maximum.
 //!
 //! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and
 //! counts as `done`. `unrecorded`: the database failed until the lease ended, so another attempt follows.
