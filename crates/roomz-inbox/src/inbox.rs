@@ -140,8 +140,8 @@ impl Inbox {
     /// Creates a worker that runs each event with this service: a `tower::Service`, or an `async fn` in
     /// `tower::service_fn`.
     ///
-    /// `Job<WorkspacePresenceChanged>` receives events of that type only; others become dead letters.
-    /// `Job<EventData>` receives all events.
+    /// `Job<WorkspacePresenceChanged>` receives events of that type only. An attempt of another event fails,
+    /// because another worker may handle it. `Job<EventData>` receives all events.
     ///
     /// ```no_run
     /// use roomz_inbox::{BoxError, Inbox, Job, WorkspacePresenceChanged};

@@ -51,13 +51,13 @@
 //! | dead | It is a dead letter. | [Retried](Inbox::retry): *waiting*. [Discarded](Inbox::discard): *done*. Deleted after [30 days](WorkerBuilder::with_dead_letter_retention). |
 //!
 //! An attempt fails if the handler returns an error, panics, exceeds its
-//! [timeout](WorkerBuilder::with_handler_timeout) (5 min), or if its transaction cannot commit. The pause
+//! [timeout](WorkerBuilder::with_handler_timeout) (5 min), if its transaction cannot commit, or if the worker
+//! cannot read the event or does not handle its type: during a rolling update, another worker may. The pause
 //! before the next attempt starts at 1 s and doubles up to 1 h
 //! ([`with_backoff`](WorkerBuilder::with_backoff)). Its end is stored, so a restart does not change it.
 //!
-//! An event becomes a dead letter after [25 attempts](WorkerBuilder::with_max_attempts), after a failed
-//! attempt at an age of [3 days](WorkerBuilder::with_max_age), or at once if the worker cannot read it or
-//! does not handle its type. Attempts count when they begin, so an event that ends its process becomes a dead
+//! An event becomes a dead letter after [25 attempts](WorkerBuilder::with_max_attempts), or after a failed
+//! attempt at an age of [3 days](WorkerBuilder::with_max_age). Attempts count when they begin, so an event that ends its process becomes a dead
 //! letter, too. Alert on `roomz_inbox_events{state="dead"}`, and use [`Inbox::list`] or the command `roomz
 //! inbox` to see why.
 //!
@@ -89,8 +89,9 @@
 //! just return `Ok`.
 //!
 //! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). Several
-//! workers, also in several processes, can share an inbox. All of them must handle the same types of events,
-//! because any of them can take any event.
+//! workers, also in several processes, can share an inbox. Any of them can take any event, and an attempt by
+//! one that does not handle the type fails. So workers that are updated one after the other lose nothing, and
+//! workers for different types need an inbox each.
 //!
 //! At the end, stop the server, call `drain` of the layer, and then [`Worker::shutdown`]: it takes no more
 //! events, waits for running handlers, and makes the events of the others available to other workers at once.
