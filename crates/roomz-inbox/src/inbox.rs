@@ -140,8 +140,8 @@ impl Inbox {
     /// Creates a worker that runs each event with this service: a `tower::Service`, or an `async fn` in
     /// `tower::service_fn`.
     ///
-    /// `Job<WorkspacePresenceChanged>` receives events of that type only; others become dead letters.
-    /// `Job<EventData>` receives all events.
+    /// `Job<WorkspacePresenceChanged>` receives events of that type only. An attempt of another event fails,
+    /// because another worker may handle it. `Job<EventData>` receives all events.
     ///
     /// ```no_run
     /// use roomz_inbox::{BoxError, Inbox, Job, WorkspacePresenceChanged};
@@ -320,8 +320,8 @@ impl InboxBuilder {
 
     /// Sets how many events may wait or run. Default: 1 000 000. Above it, deliveries get a 503.
     ///
-    /// The events are counted about once per second, so a burst can exceed it, and once more before a
-    /// delivery gets that 503. If that count fails, the event is accepted.
+    /// A task counts them about once per second, and when they may have reached the limit, so a burst can
+    /// exceed it. Dead letters do not count. If the count fails, events are accepted.
     pub const fn with_max_open(mut self, events: u64) -> Self {
         self.max_open = events;
         self

@@ -51,13 +51,13 @@
 //! | dead | It is a dead letter. | [Retried](Inbox::retry): *waiting*. [Discarded](Inbox::discard): *done*. Deleted after [30 days](WorkerBuilder::with_dead_letter_retention). |
 //!
 //! An attempt fails if the handler returns an error, panics, exceeds its
-//! [timeout](WorkerBuilder::with_handler_timeout) (5 min), or if its transaction cannot commit. The pause
+//! [timeout](WorkerBuilder::with_handler_timeout) (5 min), if its transaction cannot commit, or if the worker
+//! cannot read the event or does not handle its type: during a rolling update, another worker may. The pause
 //! before the next attempt starts at 1 s and doubles up to 1 h
 //! ([`with_backoff`](WorkerBuilder::with_backoff)). Its end is stored, so a restart does not change it.
 //!
-//! An event becomes a dead letter after [25 attempts](WorkerBuilder::with_max_attempts), after a failed
-//! attempt at an age of [3 days](WorkerBuilder::with_max_age), or at once if the worker cannot read it or
-//! does not handle its type. Attempts count when they begin, so an event that ends its process becomes a dead
+//! An event becomes a dead letter after [25 attempts](WorkerBuilder::with_max_attempts), or after a failed
+//! attempt at an age of [3 days](WorkerBuilder::with_max_age). Attempts count when they begin, so an event that ends its process becomes a dead
 //! letter, too. Alert on `roomz_inbox_events{state="dead"}`, and use [`Inbox::list`] or the command `roomz
 //! inbox` to see why.
 //!
@@ -89,8 +89,9 @@
 //! just return `Ok`.
 //!
 //! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). Several
-//! workers, also in several processes, can share an inbox. All of them must handle the same types of events,
-//! because any of them can take any event.
+//! workers, also in several processes, can share an inbox. Any of them can take any event, and an attempt by
+//! one that does not handle the type fails. So workers that are updated one after the other lose nothing, and
+//! workers for different types need an inbox each.
 //!
 //! At the end, stop the server, call `drain` of the layer, and then [`Worker::shutdown`]: it takes no more
 //! events, waits for running handlers, and makes the events of the others available to other workers at once.
@@ -109,8 +110,8 @@
 //! - **Workers in other processes poll.** A worker in the process of the endpoint is woken for a new event.
 //!   Others look for events once per second ([`with_poll_interval`](WorkerBuilder::with_poll_interval)).
 //! - **A full inbox answers 503.** It is full at 1 000 000 open events
-//!   ([`with_max_open`](InboxBuilder::with_max_open)), counted once per second, or while 4 096 events of one
-//!   process wait for the database.
+//!   ([`with_max_open`](InboxBuilder::with_max_open)), counted about once per second without dead letters, or
+//!   while 4 096 events of one process wait for the database. While the count fails, it is not full.
 //! - **Bodies are stored** until their row is deleted. A body has 256 KiB at most.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!
@@ -137,6 +138,8 @@
 //!
 //! With the feature `metrics`, through the [`metrics`](https://docs.rs/metrics) facade. All names start with
 //! `roomz_inbox_`. The gauges are updated every 10 s by each worker, and have the same values in all of them.
+//! While a count fails, its gauges are `NaN`, for which no comparison is true: alert on
+//! `database_errors_total{operation="stats"}`, too.
 //! Install the recorder before you connect: then every counter exists with 0 from the start, and `increase()`
 //! of Prometheus counts the first event.
 //!
@@ -147,7 +150,9 @@
 //! | `attempts_total` | counter | `outcome`: `done`, `failed`, `dead`, `lost`, `unrecorded`, `shut_down` | ended attempts |
 //! | `done_seconds` | histogram | | time from the arrival of an event until it is done |
 //! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
-//! | `database_errors_total` | counter | `operation`: `enqueue`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
+//! | `database_errors_total` | counter | `operation`: `enqueue`, `count`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
+//!
+//! `count`: the open events could not be counted, so the inbox accepts more than its maximum.
 //!
 //! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and
 //! counts as `done`. `unrecorded`: the database failed until the lease ended, so another attempt follows.

@@ -109,14 +109,20 @@ pub fn reload_failed() {
 
 /// Records the numbers of the inbox under the names that its worker uses.
 pub(crate) fn inbox_read(counts: &InboxCounts) {
-    for (state, count) in [("waiting", counts.waiting), ("running", counts.running), ("dead", counts.dead)] {
-        gauge!("roomz_inbox_events", "state" => state).set(to_f64(count));
-    }
-    gauge!("roomz_inbox_oldest_seconds").set(to_f64(counts.oldest_seconds));
+    set_inbox([counts.waiting, counts.running, counts.dead, counts.oldest_seconds].map(to_f64));
 }
 
+/// Old numbers must not look current.
 pub(crate) fn inbox_failed() {
     counter!(INBOX_ERRORS).increment(1);
+    set_inbox([f64::NAN; 4]);
+}
+
+fn set_inbox([waiting, running, dead, oldest_seconds]: [f64; 4]) {
+    for (state, count) in [("waiting", waiting), ("running", running), ("dead", dead)] {
+        gauge!("roomz_inbox_events", "state" => state).set(count);
+    }
+    gauge!("roomz_inbox_oldest_seconds").set(oldest_seconds);
 }
 
 /// Gauges are floats. Counts above 2⁵³ would be rounded.

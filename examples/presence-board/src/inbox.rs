@@ -1,6 +1,6 @@
 //! The numbers of an inbox that other programs fill and work on (see the example `inbox`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomz_inbox::{ConnectError, Inbox};
 
@@ -9,6 +9,8 @@ use crate::board_metrics;
 use crate::messages::InboxCounts;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Reading takes at most one part in this many of the time.
+const READ_FRACTION: u32 = 10;
 
 /// Connects to an inbox that exists.
 pub async fn connect(url: &str) -> Result<Inbox, ConnectError> {
@@ -18,6 +20,7 @@ pub async fn connect(url: &str) -> Result<Inbox, ConnectError> {
 /// Shows the numbers of the inbox, without an end.
 pub async fn follow(inbox: Inbox, board: Board) {
     loop {
+        let start = Instant::now();
         match inbox.stats().await {
             Ok(stats) => {
                 let counts = InboxCounts {
@@ -35,6 +38,6 @@ pub async fn follow(inbox: Inbox, board: Board) {
                 board.show_inbox(None);
             }
         }
-        tokio::time::sleep(POLL_INTERVAL).await;
+        tokio::time::sleep(POLL_INTERVAL.max(start.elapsed() * READ_FRACTION)).await;
     }
 }

@@ -157,9 +157,20 @@ impl Queue {
         Ok(!self.workers.execute(operation).await?.is_empty())
     }
 
-    pub(crate) async fn stats(&self) -> Result<InboxStats, Failed> {
-        let rows = self.execute(&self.statements.stats, Vec::new()).await?;
+    /// Counts the events that wait or run. `dead` stays 0.
+    pub(crate) async fn open(&self) -> Result<InboxStats, Failed> {
+        let rows = self.execute(&self.statements.count_open, Vec::new()).await?;
         Ok(rows.first().map_or(Ok(InboxStats::default()), InboxStats::from_row)?)
+    }
+
+    /// Counts the dead letters, of which there may be far more than open events.
+    pub(crate) async fn dead(&self) -> Result<u64, Failed> {
+        let rows = self.execute(&self.statements.count_dead, Vec::new()).await?;
+        Ok(rows.first().map_or(Ok(0), |row| row.number(0))?.unsigned_abs())
+    }
+
+    pub(crate) async fn stats(&self) -> Result<InboxStats, Failed> {
+        Ok(InboxStats { dead: self.dead().await?, ..self.open().await? })
     }
 
     /// Deletes a few rows whose retention is over, and returns how many.

@@ -67,10 +67,11 @@ const RETRY: &str = "UPDATE roomz_inbox SET state = 0, due = {now}, earlier = at
 const DISCARD: &str = "UPDATE roomz_inbox SET state = 2, due = {now} + {retention} \
      WHERE namespace = {namespace} AND event_id = {event_id} AND state = 3 RETURNING due";
 
-const STATS: &str = "SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END), \
-       (SELECT count(*) FROM roomz_inbox WHERE state = 3), \
+const COUNT_OPEN: &str = "SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END), \
        CAST(coalesce({now} - min(received), 0) AS BIGINT) \
      FROM roomz_inbox WHERE state < 2";
+
+const COUNT_DEAD: &str = "SELECT count(*) FROM roomz_inbox WHERE state = 3";
 
 /// The state and the limit are literals: with parameters, PostgreSQL could plan a scan of the whole table.
 const PURGE: &str = "DELETE FROM roomz_inbox WHERE (namespace, event_id) IN \
@@ -91,7 +92,8 @@ pub(crate) struct Statements {
     pub(crate) get: Statement,
     pub(crate) retry: Statement,
     pub(crate) discard: Statement,
-    pub(crate) stats: Statement,
+    pub(crate) count_open: Statement,
+    pub(crate) count_dead: Statement,
     /// Of done events and of dead letters.
     pub(crate) purge: [Statement; 2],
 }
@@ -132,7 +134,8 @@ impl Statements {
             ),
             retry: single(RETRY, &key),
             discard: single(DISCARD, &["namespace", "event_id", "retention"]),
-            stats: single(STATS, &[]).in_lane(Lane::Background),
+            count_open: single(COUNT_OPEN, &[]).in_lane(Lane::Background),
+            count_dead: single(COUNT_DEAD, &[]).in_lane(Lane::Background),
             purge: [DONE, DEAD].map(purge),
         }
     }

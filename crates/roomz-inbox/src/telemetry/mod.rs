@@ -103,11 +103,19 @@ pub(crate) fn attempt_ended(key: &ClaimKey, outcome: &'static str) {
     counter!("roomz_inbox_attempts_total", "outcome" => outcome).increment(1);
 }
 
-pub(crate) fn stats(stats: InboxStats) {
-    let InboxStats { waiting, running, dead, oldest } = stats;
-    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    for (state, count) in [("waiting", waiting), ("running", running), ("dead", dead)] {
-        gauge!("roomz_inbox_events", "state" => state).set(count as f64);
-    }
-    gauge!("roomz_inbox_oldest_seconds").set(oldest.as_secs_f64());
+/// `None` if the count failed: the gauges then have no number, so that an old one does not look current.
+pub(crate) fn open(counted: Option<InboxStats>) {
+    let number = |number: fn(InboxStats) -> f64| counted.map_or(f64::NAN, number);
+    gauge!("roomz_inbox_events", "state" => "waiting").set(number(|open| to_f64(open.waiting)));
+    gauge!("roomz_inbox_events", "state" => "running").set(number(|open| to_f64(open.running)));
+    gauge!("roomz_inbox_oldest_seconds").set(number(|open| open.oldest.as_secs_f64()));
+}
+
+pub(crate) fn dead(counted: Option<u64>) {
+    gauge!("roomz_inbox_events", "state" => "dead").set(counted.map_or(f64::NAN, to_f64));
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+const fn to_f64(count: u64) -> f64 {
+    count as f64
 }

@@ -2,7 +2,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 
-const OPERATIONS: [&str; 8] = ["enqueue", "take", "renew", "complete", "fail", "give_back", "stats", "purge"];
+const OPERATIONS: [&str; 9] =
+    ["enqueue", "count", "take", "renew", "complete", "fail", "give_back", "stats", "purge"];
 const OUTCOMES: [&str; 6] = ["done", "failed", "dead", "lost", "unrecorded", "shut_down"];
 
 /// Describes every metric, and creates every counter and histogram.

@@ -78,7 +78,8 @@ impl Attempt {
         }
         let event = match self.event::<T>() {
             Ok(event) => event,
-            Err(error) => return self.dead(error).await,
+            // Another worker, newer or older, may handle it.
+            Err(error) => return self.fail(error).await,
         };
         match self.handle(service, event, &abort).await {
             HandlerOutcome::Handled(transaction) => self.complete(transaction).await,

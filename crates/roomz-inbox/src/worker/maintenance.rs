@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use roomz_sql::db::purge::purge;
+use roomz_sql::db::queue::Failed;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +17,9 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
     let mut next_purge = Instant::now();
     while !stop.is_cancelled() {
-        match events.queue.stats().await {
-            Ok(stats) => telemetry::stats(stats),
-            Err(error) => telemetry::database_failed("stats", error),
-        }
+        let report = |failed: &Failed| telemetry::database_failed("stats", failed.clone());
+        telemetry::open(events.queue.open().await.inspect_err(report).ok());
+        telemetry::dead(events.queue.dead().await.inspect_err(report).ok());
         if Instant::now() >= next_purge && purge_all(&events, &stop).await {
             next_purge = Instant::now() + PURGE_INTERVAL;
         }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use crate::support::{
-    Calls, POLL, TestDatabase, WAIT, deliver, deliver_new, entry, gated_worker, key, on_both, receiver,
-    wait_for,
+    Calls, POLL, TestDatabase, WAIT, deliver, deliver_new, entry, key, on_both, receiver, wait_for,
 };
-use roomz_inbox::{Inbox, InboxState, WorkspacePresenceChanged};
+use roomz_inbox::{BoxError, Inbox, InboxState, Job, Worker, WorkspacePresenceChanged};
 use roomz_tests::secret;
 use roomz_webhook::testing::{TestEvent, signed_request};
-use tower::ServiceExt as _;
+use tower::{ServiceExt as _, service_fn};
 
 on_both! {
+    unknown_type_goes_to_other_worker
     unknown_type_becomes_dead_letter
     unreadable_data_becomes_dead_letter
     retried_dead_letter_has_all_attempts_again
@@ -24,11 +24,46 @@ on_both! {
     unreadable_row_does_not_stop_the_others
 }
 
+/// A worker for which every attempt is the last.
+fn strict_worker(inbox: &Inbox) -> (Worker, Calls) {
+    let (service, calls) = Calls::new();
+    let worker = inbox.worker(service).with_concurrency(1).with_max_attempts(1).with_poll_interval(POLL);
+    (worker.start(), calls)
+}
+
+/// A rolling update: the worker of the old version takes an event of a new type, which that of the new version
+/// handles.
+async fn unknown_type_goes_to_other_worker(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let event = TestEvent::busy().with_type("desk.moved");
+    assert_eq!(deliver(&inbox, &event).await, 202);
+    let (service, calls) = Calls::new();
+    let old = inbox.worker(service).with_backoff(WAIT * 60, WAIT * 60).with_poll_interval(POLL).start();
+    while entry(&inbox, &event).await.attempts == 0 {
+        tokio::time::sleep(POLL).await;
+    }
+    let waiting = wait_for(&inbox, &event, InboxState::Waiting).await;
+    assert!(waiting.due.duration_since(waiting.received).as_secs() >= 60 * 20);
+    let error = waiting.error.unwrap();
+    assert!(error.starts_with("the worker cannot handle the type desk.moved: "), "{error}");
+    old.shutdown(WAIT).await;
+    assert!(calls.is_empty());
+
+    let handler = service_fn(async |job: Job| {
+        assert_eq!((job.event().event_type.as_str(), job.attempt()), ("desk.moved", 2));
+        Ok::<_, BoxError>(())
+    });
+    let new = inbox.worker(handler).with_poll_interval(POLL).start();
+    database.make_due().await;
+    wait_for(&inbox, &event, InboxState::Done).await;
+    new.shutdown(WAIT).await;
+}
+
 async fn unknown_type_becomes_dead_letter(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     let event = TestEvent::busy().with_type("desk\0\u{1b}[2J\u{202e}");
     assert_eq!(deliver(&inbox, &event).await, 202);
-    let (worker, calls) = gated_worker(&inbox);
+    let (worker, calls) = strict_worker(&inbox);
     let dead = wait_for(&inbox, &event, InboxState::Dead).await;
     let error = dead.error.unwrap();
     assert!(
@@ -48,7 +83,7 @@ async fn unreadable_data_becomes_dead_letter(database: TestDatabase) {
         receiver(&inbox).oneshot(request.map(|body| http_body_util::Full::new(bytes::Bytes::from(body))));
     assert_eq!(answer.await.unwrap().status(), 202);
     let event = TestEvent::busy().with_id("e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
-    let (worker, calls) = gated_worker(&inbox);
+    let (worker, calls) = strict_worker(&inbox);
     let error = wait_for(&inbox, &event, InboxState::Dead).await.error.unwrap();
     assert!(error.contains("workspace.presence.changed") && error.contains("data.workspaceId"), "{error}");
 
@@ -58,7 +93,7 @@ async fn unreadable_data_becomes_dead_letter(database: TestDatabase) {
     let other = deliver_new(&inbox).await;
     let text = if database.is_sqlite() { "x'20'" } else { "'\\x20'" };
     database.execute(format!("UPDATE roomz_inbox SET body = {text} WHERE state = 0")).await;
-    let (worker, more_calls) = gated_worker(&inbox);
+    let (worker, more_calls) = strict_worker(&inbox);
     let error = wait_for(&inbox, &other, InboxState::Dead).await.error.unwrap();
     assert!(error.starts_with("the event cannot be read: "), "{error}");
     assert!(calls.is_empty() && more_calls.is_empty());
@@ -94,7 +129,7 @@ async fn discarded_dead_letter_is_a_duplicate(database: TestDatabase) {
         Inbox::builder(&database.url).with_retention(Duration::from_secs(60 * 60)).connect().await.unwrap();
     let event = TestEvent::busy().with_type("unknown");
     assert_eq!(deliver(&inbox, &event).await, 202);
-    let (worker, _calls) = gated_worker(&inbox);
+    let (worker, _calls) = strict_worker(&inbox);
     let dead = wait_for(&inbox, &event, InboxState::Dead).await;
     // A dead letter is kept for 30 days.
     assert!(dead.due.duration_since(dead.received).as_secs() >= 30 * 24 * 60 * 60);
@@ -223,8 +258,10 @@ async fn expired_rows_are_deleted_in_batches(database: TestDatabase) {
 async fn unlimited_retention_can_be_listed(database: TestDatabase) {
     let inbox = Inbox::builder(&database.url).with_retention(Duration::MAX).connect().await.unwrap();
     database.create_effects().await;
-    let (done, dead) = (deliver_new(&inbox).await, TestEvent::busy().with_type("unknown"));
+    let dead = TestEvent::busy().with_type("unknown");
     assert_eq!(deliver(&inbox, &dead).await, 202);
+    database.execute("UPDATE roomz_inbox SET attempt = 24").await;
+    let done = deliver_new(&inbox).await;
     let (service, mut calls) = Calls::new();
     let worker = inbox
         .worker::<_, WorkspacePresenceChanged>(service)

@@ -21,6 +21,7 @@ on_both! {
     duplicate_is_known_in_every_state
     id_is_new_after_retention
     full_inbox_gets_503_and_loses_nothing
+    dead_letters_do_not_fill_the_inbox
     missing_layer_gets_500
     locked_database_gets_503
 }
@@ -135,14 +136,22 @@ async fn full_inbox_gets_503_and_loses_nothing(database: TestDatabase) {
     let inbox = Inbox::builder(&database.url).with_max_open(2).connect().await.unwrap();
     database.create_effects().await;
     let (first, second) = (deliver_new(&inbox).await, deliver_new(&inbox).await);
-    let rejected = TestEvent::busy();
-    for _ in 0..3 {
-        let answer = deliver_to(receiver(&inbox), &rejected).await;
-        assert_eq!((answer.status().as_u16(), &answer.headers()[RETRY_AFTER]), (503, &"5".parse().unwrap()));
-    }
-    assert_eq!(database.number("SELECT count(*) FROM roomz_inbox").await, 2);
+    // The count that finds them runs beside deliveries.
+    let mut accepted = vec![first, second];
+    let rejected = loop {
+        let event = TestEvent::busy();
+        let answer = deliver_to(receiver(&inbox), &event).await;
+        if answer.status() == 503 {
+            assert_eq!(answer.headers()[RETRY_AFTER], "5");
+            break event;
+        }
+        accepted.push(event);
+    };
+    assert_eq!(deliver(&inbox, &rejected).await, 503);
+    let count = i64::try_from(accepted.len()).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM roomz_inbox").await, count);
     let (worker, mut calls) = gated_worker(&inbox);
-    for event in [&first, &second] {
+    for event in &accepted {
         calls.next().await.succeed();
         wait_for(&inbox, event, InboxState::Done).await;
     }
@@ -150,8 +159,46 @@ async fn full_inbox_gets_503_and_loses_nothing(database: TestDatabase) {
     deliver_until(&inbox, &rejected, &[202]).await;
     calls.next().await.succeed();
     wait_for(&inbox, &rejected, InboxState::Done).await;
-    assert_eq!(database.effects().await, [1, 1, 1]);
+    assert_eq!(database.effects().await, vec![1; accepted.len() + 1]);
     worker.shutdown(WAIT).await;
+}
+
+/// Dead letters are not open, and more than open events may be.
+async fn dead_letters_do_not_fill_the_inbox(database: TestDatabase) {
+    let filled = Inbox::connect(&database.url).await.unwrap();
+    for _ in 0..3 {
+        deliver_new(&filled).await;
+    }
+    database.execute("UPDATE roomz_inbox SET state = 3").await;
+    // The first count is part of connecting.
+    let inbox = Inbox::builder(&database.url).with_max_open(3).connect().await.unwrap();
+    deliver_new(&inbox).await;
+    assert_eq!(inbox.stats().await.unwrap().dead, 3);
+}
+
+/// Every count of the events ends by its timeout. The events are done meanwhile, so the inbox is not full.
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_count_delays_no_delivery() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let inbox = Inbox::builder(&database.url).with_max_open(2).connect().await.unwrap();
+    let (worker, mut calls) = gated_worker(&inbox);
+    let event = deliver_new(&inbox).await;
+    calls.next().await.skip();
+    wait_for(&inbox, &event, InboxState::Done).await;
+    worker.shutdown(WAIT).await;
+    deliver_new(&inbox).await;
+    // Insertions do not read a row. A count does, and `counts` says how often.
+    database
+        .execute(
+            "CREATE SEQUENCE counts; ALTER TABLE roomz_inbox RENAME TO filled; CREATE VIEW roomz_inbox AS \
+             SELECT * FROM filled WHERE pg_sleep(60 * sign(nextval('counts'))) IS NOT NULL",
+        )
+        .await;
+    for _ in 0..20 {
+        deliver_new(&inbox).await;
+    }
+    let counts = database.number("SELECT last_value FROM counts").await;
+    assert!(counts < 10, "{counts} counts for 20 deliveries");
 }
 
 async fn missing_layer_gets_500(database: TestDatabase) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Calls, POLL, TestDatabase, WAIT, deliver, deliver_new, gated_worker, wait_for};
+use crate::support::{Calls, POLL, TestDatabase, WAIT, deliver, deliver_new, entry, gated_worker, wait_for};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
@@ -100,21 +100,31 @@ async fn attempts_depth_and_failures_are_counted() {
     let events =
         [deliver_new(&inbox).await, deliver_new(&inbox).await, TestEvent::busy().with_type("unknown")];
     assert_eq!(deliver(&inbox, &events[2]).await, 202);
-    assert_eq!(deliver(&inbox, &TestEvent::busy()).await, 503);
+    while deliver(&inbox, &TestEvent::busy()).await != 503 {}
     assert_eq!(values.get("roomz_inbox_full_total{}"), 1.0);
+    // Those that were accepted before the count.
+    database.execute("DELETE FROM roomz_inbox WHERE rowid > 3").await;
 
     let (service, mut calls) = Calls::new();
-    let worker = inbox.worker(service).with_concurrency(1).with_poll_interval(POLL).start();
+    let worker = inbox.worker(service).with_concurrency(1).with_backoff(WAIT * 60, WAIT * 60).start();
     calls.next().await.succeed();
     wait_for(&inbox, &events[0], InboxState::Done).await;
     calls.next().await.fail("broken");
     wait_for(&inbox, &events[1], InboxState::Waiting).await;
+    while entry(&inbox, &events[2]).await.error.is_none() {
+        tokio::time::sleep(POLL).await;
+    }
+    worker.shutdown(WAIT).await;
+    // This worker permits one attempt.
+    let (service, _calls) = Calls::new();
+    let worker = inbox.worker(service).with_max_attempts(1).with_poll_interval(POLL).start();
+    database.execute("UPDATE roomz_inbox SET due = 0 WHERE state = 0 AND rowid = 3").await;
     wait_for(&inbox, &events[2], InboxState::Dead).await;
     worker.shutdown(WAIT).await;
     let attempts = |outcome| values.get(&format!("roomz_inbox_attempts_total{{outcome={outcome}}}"));
     assert_eq!(
         [attempts("done"), attempts("failed"), attempts("dead"), attempts("lost")],
-        [1.0, 1.0, 1.0, 0.0]
+        [1.0, 2.0, 1.0, 0.0]
     );
     assert_eq!(values.get("roomz_inbox_done_seconds{}"), 1.0);
 
@@ -142,5 +152,12 @@ async fn attempts_depth_and_failures_are_counted() {
         tokio::time::sleep(POLL).await;
     }
     assert_eq!((errors("take"), errors("enqueue")), (1.0, 50.0));
+    // Old numbers would look current.
+    let gauges = ["events{state=waiting}", "events{state=running}", "events{state=dead}", "oldest_seconds{}"];
+    while !gauges.iter().all(|name| values.get(&format!("roomz_inbox_{name}")).is_nan()) {
+        assert!(start.elapsed() < WAIT * 2, "a gauge still has a number");
+        tokio::time::sleep(POLL).await;
+    }
+    assert!(errors("stats") >= 1.0);
     worker.shutdown(WAIT).await;
 }
