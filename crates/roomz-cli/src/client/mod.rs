@@ -17,6 +17,7 @@ pub(crate) use self::headers::{parse_headers, remove_connection_headers, user_ag
 pub(crate) use self::transport_error::TransportError;
 pub(crate) use self::url::{leads_to, parse_url};
 use crate::args::ConnectArgs;
+use crate::input::is_utf_16;
 
 /// Sends requests to one receiver, over connections that are kept open.
 pub(crate) struct Client {
@@ -101,7 +102,15 @@ fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
             file.display()
         )
     })?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| cacert_error(file, error))?;
+    anyhow::ensure!(
+        !is_utf_16(&pem),
+        "cannot use --cacert {}: it is UTF-16; save it as UTF-8",
+        file.display()
+    );
+    // The parser does not find a line that begins with a byte order mark.
+    let pem = String::from_utf8_lossy(&pem).replace('\u{feff}', "");
+    let certificates =
+        Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| cacert_error(file, error))?;
     anyhow::ensure!(
         !certificates.is_empty(),
         "cannot use --cacert {}: it contains no certificate in PEM, which begins with the line -----BEGIN CERTIFICATE-----",

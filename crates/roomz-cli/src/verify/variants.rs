@@ -10,6 +10,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use super::json_print::{describe_escapes, print_in_all_ways};
+use crate::input::MARK;
 
 /// A longer body has no variants, because trying them would take long. A receiver rejects it by default.
 const MAX_BODY: usize = 256 * 1024;
@@ -178,9 +179,6 @@ fn whole_bodies(body: &[u8], text: &str) -> Vec<Variant> {
     add(line_ends, unix.into_bytes());
     variants
 }
-
-/// The byte order mark of UTF-8.
-const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The body in other character sets, and with characters that a change of it replaced.
 fn other_characters(body: &[u8], text: &str) -> Vec<Variant> {
