@@ -23,6 +23,7 @@ impl SavedFile {
         let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
         let saved = Self { name, bytes: input::read(Some(file))? };
         let name = &saved.name;
+        ensure!(!input::is_utf_16(&saved.bytes), "{name} is UTF-16: save it as UTF-8");
         ensure!(
             saved.lines().next().is_some(),
             "{name} contains no deliveries; record some with `roomz listen --save FILE`"
@@ -30,10 +31,12 @@ impl SavedFile {
         Ok(saved)
     }
 
-    /// The lines that are not empty, with their numbers, from 1.
+    /// The lines that are not empty, with their numbers, from 1. Without byte order marks: files that were
+    /// joined may contain several.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let lines = self.bytes.split(|byte| *byte == b'\n').enumerate();
-        lines.map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.trim_ascii().is_empty())
+        let lines = lines.map(|(index, line)| (index + 1, line.strip_prefix(input::MARK).unwrap_or(line)));
+        lines.filter(|(_, line)| !line.trim_ascii().is_empty())
     }
 
     /// Parses one of the [`lines`](Self::lines), for a command that sends nothing when a line is invalid.

@@ -34,6 +34,12 @@ pub(crate) fn load_optional(args: &SecretArgs) -> Result<Option<Secret>> {
     } else {
         Secret::from_env(SECRET_VARIABLE)
     };
+    if secret.as_ref().is_ok_and(Secret::has_copied_syntax) {
+        output::print_notice(
+            "the secret looks copied with quotation marks, `NAME=` in front or `;` behind: if ROOMZ shows it without, \
+             remove them",
+        );
+    }
     match secret {
         Err(error) if error.kind() == SecretErrorKind::NotSet => Ok(None),
         secret => Ok(Some(secret?)),

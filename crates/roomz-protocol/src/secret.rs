@@ -33,7 +33,10 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// # Ok::<(), roomz_protocol::SecretError>(())
 /// ```
 #[derive(Clone)]
-pub struct Secret(Arc<HmacSha512>);
+pub struct Secret {
+    mac: Arc<HmacSha512>,
+    has_copied_syntax: bool,
+}
 
 impl Secret {
     /// Creates a secret from a string or bytes.
@@ -121,7 +124,7 @@ impl Secret {
 
     /// Returns a copy of the keyed state, which is cheaper than to set up the key again (two hash blocks).
     pub(crate) fn mac(&self) -> HmacSha512 {
-        HmacSha512::clone(&self.0)
+        HmacSha512::clone(&self.mac)
     }
 
     fn prepare(secret: &[u8]) -> Result<Self, SecretErrorKind> {
@@ -129,10 +132,28 @@ impl Secret {
         Self::unchecked(secret)
     }
 
+    /// Returns whether the secret looks copied with the syntax of a file: a quotation mark, `NAME=` in front,
+    /// or `;` behind.
+    ///
+    /// It is valid, because ROOMZ may issue such a secret. The layer and the command `roomz` log a warning.
+    ///
+    /// ```
+    /// # use roomz_protocol::Secret;
+    /// assert!(Secret::new("\"the webhook secret\"")?.has_copied_syntax());
+    /// assert!(Secret::new("ROOMZ_WEBHOOK_SECRET=the webhook secret")?.has_copied_syntax());
+    /// assert!(!Secret::new("the webhook secret")?.has_copied_syntax());
+    /// # Ok::<(), roomz_protocol::SecretError>(())
+    /// ```
+    #[must_use]
+    pub const fn has_copied_syntax(&self) -> bool {
+        self.has_copied_syntax
+    }
+
     /// Creates a secret without the checks of [`new`](Self::new). Published test vectors have random keys.
     pub(crate) fn unchecked(key: &[u8]) -> Result<Self, SecretErrorKind> {
         // This cannot fail, because HMAC accepts keys of any length.
-        HmacSha512::new_from_slice(key).map(|mac| Self(Arc::new(mac))).map_err(|_| SecretErrorKind::TooLong)
+        let mac = HmacSha512::new_from_slice(key).map_err(|_| SecretErrorKind::TooLong)?;
+        Ok(Self { mac: Arc::new(mac), has_copied_syntax: has_copied_syntax(key) })
     }
 }
 
@@ -157,6 +178,20 @@ fn check(secret: &[u8]) -> Result<(), SecretErrorKind> {
     } else {
         Ok(())
     }
+}
+
+fn has_copied_syntax(secret: &[u8]) -> bool {
+    const QUOTES: &str = "\"'`“”„‘’‚«»‹›";
+    let Ok(text) = std::str::from_utf8(secret) else { return false };
+    let is_quote = |c| QUOTES.contains(c);
+    // `NAME=` or `NAME: ` and more. Base64 may end with `=`.
+    let has_name = text.split_once('=').or_else(|| text.split_once(": ")).is_some_and(|(name, rest)| {
+        let name = name.trim_start_matches("export ").trim_end();
+        let is_name =
+            |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+        !name.is_empty() && is_name(name) && !rest.trim_start_matches('=').is_empty()
+    });
+    has_name || text.starts_with(is_quote) || text.ends_with(is_quote) || text.ends_with([';', ','])
 }
 
 impl fmt::Debug for Secret {

@@ -54,6 +54,12 @@ impl Secrets {
         1 + self.others.len()
     }
 
+    /// Returns whether one of them [looks copied with the syntax of a file](Secret::has_copied_syntax).
+    #[must_use]
+    pub fn has_copied_syntax(&self) -> bool {
+        self.first.has_copied_syntax() || self.others.iter().any(Secret::has_copied_syntax)
+    }
+
     /// Verifies the signature of a body and returns the position, from 0, of the secret that matches.
     ///
     /// Every secret is tried, and signatures are compared in constant time. If several secrets match, the

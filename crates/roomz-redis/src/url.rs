@@ -99,7 +99,9 @@ fn has_port(address: &str) -> bool {
 fn open(url: &str, root_certificate: Option<&[u8]>) -> Result<Client, RedisError> {
     #[cfg(feature = "tls")]
     if let Some(certificate) = root_certificate {
-        let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(certificate.to_vec()) };
+        // The parser does not find a line that begins with a byte order mark.
+        let certificate = String::from_utf8_lossy(certificate).replace('\u{feff}', "").into_bytes();
+        let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(certificate) };
         return Client::build_with_tls(url, certificates);
     }
     Client::open(url)

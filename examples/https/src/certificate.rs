@@ -90,8 +90,10 @@ struct Pem {
 
 impl Pem {
     fn read(certificate: &Path, key: &Path) -> Result<Self, String> {
+        // The parser does not find a line that begins with a byte order mark, which Windows editors write.
         let read = |variable, path: &Path| {
             std::fs::read(path)
+                .map(|pem| pem.strip_prefix("\u{feff}".as_bytes()).map(<[u8]>::to_vec).unwrap_or(pem))
                 .map_err(|error| format!("cannot read {path:?}: {error}; set {variable} to a PEM file"))
         };
         Ok(Self { certificate: read("CERTIFICATE", certificate)?, key: read("KEY", key)? })

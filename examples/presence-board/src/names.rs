@@ -30,7 +30,8 @@ impl Names {
         let json = std::fs::read_to_string(path).map_err(|error| {
             format!("cannot read the names file {file}: {error}; set --names to a readable file")
         })?;
-        serde_json::from_str(&json).map_err(|error| {
+        // Windows editors write a byte order mark.
+        serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {
             format!(
                 "invalid names file {file}: {error}; \
                  expected JSON like {{\"WORKSPACE-UUID\": {{\"name\": \"Desk 1\", \"floor\": \"First floor\"}}}}"

@@ -1,6 +1,7 @@
 //! An HTTP/1.1 client for one receiver, with plain errors. `send`, `replay` and `listen --forward` use it.
 
 mod headers;
+mod proxy;
 mod transport_error;
 mod url;
 
@@ -14,14 +15,19 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Request, Url};
 
 pub(crate) use self::headers::{parse_headers, remove_connection_headers, user_agent};
+pub(crate) use self::proxy::PROXY_ADVICE;
+use self::proxy::find_proxy;
 pub(crate) use self::transport_error::TransportError;
 pub(crate) use self::url::{leads_to, parse_url};
 use crate::args::ConnectArgs;
+use crate::input::is_utf_16;
 
 /// Sends requests to one receiver, over connections that are kept open.
 pub(crate) struct Client {
     http: reqwest::Client,
     url: Url,
+    /// Host and port of the proxy to the URL.
+    proxy: Option<String>,
     timeout: Duration,
 }
 
@@ -34,23 +40,27 @@ pub(crate) struct Outgoing {
 
 impl Client {
     /// Reads the certificates of `--cacert`, also for a URL that does not need them, so that a wrong file is
-    /// noticed.
-    pub(crate) fn new(url: Url, args: &ConnectArgs) -> Result<Self> {
+    /// noticed. Keeps up to `max_idle` connections open.
+    pub(crate) fn new(url: Url, args: &ConnectArgs, max_idle: usize) -> Result<Self> {
         let (file, timeout) = (args.cacert.as_deref(), args.timeout);
         let certificates = file.map(read_certificates).transpose()?.unwrap_or_default();
         let mut builder = reqwest::Client::builder()
             .http1_only()
             .redirect(Policy::none())
             .timeout(timeout)
-            .pool_idle_timeout(None);
+            .pool_idle_timeout(None)
+            .pool_max_idle_per_host(max_idle);
         builder = if url.scheme() == "https" {
             builder.tls_certs_merge(certificates)
         } else {
             // The certificates of the system, which may be missing, are not needed.
             builder.tls_certs_only(certificates)
         };
+        let mut proxy = None;
         if url::is_loopback(&url) {
             builder = builder.no_proxy();
+        } else {
+            proxy = find_proxy(&url)?;
         }
         let http = builder.build().map_err(|error| match file {
             Some(file) => cacert_error(file, error),
@@ -59,7 +69,7 @@ impl Client {
                  receiver's authority with --cacert FILE"
             ),
         })?;
-        Ok(Self { http, url, timeout })
+        Ok(Self { http, url, proxy, timeout })
     }
 
     /// Host and port of the receiver, for messages.
@@ -73,7 +83,9 @@ impl Client {
         outgoing: &Outgoing,
         max_body: usize,
     ) -> Result<Response<Bytes>, TransportError> {
-        self.exchange(outgoing, max_body).await.map_err(|error| TransportError::new(&error, self.timeout))
+        let to_error =
+            |error: reqwest::Error| TransportError::new(&error, self.timeout, self.proxy.as_deref());
+        self.exchange(outgoing, max_body).await.map_err(to_error)
     }
 
     async fn exchange(&self, outgoing: &Outgoing, max_body: usize) -> reqwest::Result<Response<Bytes>> {
@@ -90,6 +102,7 @@ impl Client {
         let mut response = Response::new(body.into());
         *response.status_mut() = received.status();
         *response.headers_mut() = std::mem::take(received.headers_mut());
+        *response.extensions_mut() = std::mem::take(received.extensions_mut());
         Ok(response)
     }
 }
@@ -101,7 +114,15 @@ fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
             file.display()
         )
     })?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| cacert_error(file, error))?;
+    anyhow::ensure!(
+        !is_utf_16(&pem),
+        "cannot use --cacert {}: it is UTF-16; save it as UTF-8",
+        file.display()
+    );
+    // The parser does not find a line that begins with a byte order mark.
+    let pem = String::from_utf8_lossy(&pem).replace('\u{feff}', "");
+    let certificates =
+        Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| cacert_error(file, error))?;
     anyhow::ensure!(
         !certificates.is_empty(),
         "cannot use --cacert {}: it contains no certificate in PEM, which begins with the line -----BEGIN CERTIFICATE-----",

@@ -1,9 +1,15 @@
 use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::iter::successors;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::Extensions;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpInfo;
 use rustls::{CertificateError, OtherError};
+
+use super::proxy::PROXY_ADVICE;
 
 /// An attempt without a response.
 #[derive(Clone, Debug)]
@@ -14,10 +20,12 @@ pub(crate) struct TransportError {
     pub(crate) advice: &'static str,
     /// Nothing was sent, because there was no connection.
     pub(crate) is_connect: bool,
+    /// The local address of the connection that the receiver ended before the head of a response.
+    pub(crate) ended: Option<SocketAddr>,
 }
 
 impl TransportError {
-    pub(super) fn new(error: &reqwest::Error, timeout: Duration) -> Self {
+    pub(super) fn new(error: &reqwest::Error, timeout: Duration, proxy: Option<&str>) -> Self {
         let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
         let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
         let (cause, advice) = if error.is_timeout() {
@@ -27,13 +35,29 @@ impl TransportError {
             describe_tls(tls)
         } else if last.contains("Too many open files") {
             (last, "raise `ulimit -n`, or lower --connections")
+        } else if let Some(proxy) = proxy.filter(|_| error.is_connect()) {
+            (format!("{last} (through the proxy {proxy})"), PROXY_ADVICE)
         } else if error.is_connect() {
             (last, "check that the receiver is running, and the scheme, host and port of the URL")
         } else {
             (last, "check the receiver's log, and use https:// if this port expects TLS")
         };
-        Self { cause, advice, is_connect: error.is_connect() }
+        Self { cause, advice, is_connect: error.is_connect(), ended: ended_connection(error) }
     }
+}
+
+fn ended_connection(error: &reqwest::Error) -> Option<SocketAddr> {
+    let is_end = |cause: &(dyn Error + 'static)| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+            || matches!(kind, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+    };
+    causes(error).find(|cause| is_end(*cause))?;
+    let mut connection = Extensions::new();
+    causes(error)
+        .find_map(|cause| cause.downcast_ref::<legacy::Error>()?.connect_info())?
+        .get_extras(&mut connection);
+    Some(connection.get::<HttpInfo>()?.local_addr())
 }
 
 /// The error and its causes, also those inside an [`io::Error`].

@@ -39,8 +39,15 @@ fn try_parse(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// Whether the host is this machine. `0.0.0.0` leads to it, too.
 pub(super) fn is_loopback(url: &Url) -> bool {
-    ip(url).map_or(url.host_str() == Some("localhost"), |ip| ip.is_loopback())
+    match ip(url) {
+        Some(ip) => ip.is_loopback() || ip.is_unspecified(),
+        None => url.host_str().is_some_and(|host| {
+            let host = host.trim_end_matches('.');
+            host == "localhost" || host.ends_with(".localhost")
+        }),
+    }
 }
 
 /// Whether the URL leads to a listener on this address, as far as the URL shows it.
@@ -54,7 +61,7 @@ pub(crate) fn leads_to(url: &Url, address: SocketAddr) -> bool {
 }
 
 fn ip(url: &Url) -> Option<IpAddr> {
-    url.host_str()?.trim_matches(['[', ']']).parse().ok()
+    url.host_str()?.trim_matches(['[', ']']).parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
 #[cfg(test)]
@@ -84,6 +91,9 @@ mod tests {
             ("http://localhost:3000/", true),
             ("https://127.0.0.2/", true),
             ("http://[::1]/", true),
+            ("http://[::ffff:127.0.0.1]/", true),
+            ("http://0.0.0.0/", true),
+            ("http://desk.localhost./", true),
             ("http://localhost.example/", false),
             ("http://10.0.0.1/", false),
         ] {

@@ -1,5 +1,5 @@
 use super::response::ReceiverResponse;
-use crate::client::TransportError;
+use crate::client::{PROXY_ADVICE, TransportError};
 
 /// Tells the user what to do about the result of a failed delivery.
 pub(super) fn advice(result: &Result<ReceiverResponse, TransportError>, forged: bool) -> &'static str {
@@ -15,6 +15,7 @@ pub(super) fn advice(result: &Result<ReceiverResponse, TransportError>, forged: 
         }
         401 => "compare the secret with the receiver's",
         404 | 405 => "check the path of the URL",
+        407 => PROXY_ADVICE,
         503 => "check the receiver's log, and try --retry",
         500.. => "check the receiver's log",
         _ => "look up the reason in the receiver's documentation",

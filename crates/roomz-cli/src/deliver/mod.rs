@@ -61,7 +61,7 @@ pub(crate) async fn run(
     args: &DeliverArgs,
 ) -> Result<()> {
     let total = planned.deliveries();
-    let client = Client::new(url, &args.connect)?;
+    let client = Client::new(url, &args.connect, usize::MAX)?;
     let stop = CancellationToken::new();
     let started = Instant::now();
     let shared = Arc::new(Shared {

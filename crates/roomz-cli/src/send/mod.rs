@@ -29,7 +29,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
     let secret = secret::load(&args.secret)?;
     // Signs the forged deliveries.
     let wrong_secret = Secret::new(Uuid::new_v4().to_string())?;
-    let file = args.body.as_deref().map(|file| input::read(Some(file))).transpose()?;
+    let file = args.body.as_deref().map(|file| input::read_body(Some(file))).transpose()?;
     let event_body = EventBody::new(&args);
     let plan = Plan::new(PlanOptions {
         count: args.count,

@@ -13,6 +13,11 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::variants::{body_variants, secret_variants};
 
+/// So many secrets, the most likely ones, are also tried with each other body.
+const COMBINED_KEYS: usize = 16;
+/// A longer body is only tried with the given secret, because all combinations would take seconds.
+const MAX_COMBINED_BODY: usize = 16 * 1024;
+
 /// Verifies as a receiver does. The error says what is wrong with the encoding, then with the content, and
 /// what to do.
 pub(super) fn verify(
@@ -106,15 +111,19 @@ fn explain_sha512(key: &[u8], body: &[u8], given: &[u8]) -> String {
     if Sha512::digest(body).as_slice() == given || Sha512::digest([key, body].concat()).as_slice() == given {
         return "it is a plain SHA-512, not an HMAC-SHA512".to_owned();
     }
-    let (keys, bodies) = (secret_variants(key), body_variants(body));
-    let single = keys.iter().map(|key| (Some(key), None)).chain(bodies.iter().map(|body| (None, Some(body))));
-    let both = keys.iter().flat_map(|key| bodies.iter().map(move |body| (Some(key), Some(body))));
-    for (key_variant, body_variant) in single.chain(both) {
-        let key = key_variant.map_or(key, |variant| variant.bytes.as_slice());
-        let body = body_variant.map_or(body, |variant| variant.bytes.as_slice());
-        if is_hmac::<Hmac<Sha512>>(key, body, given) {
-            let variants = [key_variant, body_variant].into_iter().flatten();
-            return variants.map(|variant| variant.text).collect::<Vec<_>>().join(", and ");
+    let keys = secret_variants(key);
+    let wrong_key = keys.iter().find(|variant| is_hmac::<Hmac<Sha512>>(&variant.bytes, body, given));
+    if let Some(variant) = wrong_key {
+        return variant.text.to_string();
+    }
+    if let Some(variant) = body_variants(body).find(|body| is_hmac::<Hmac<Sha512>>(key, &body.bytes, given)) {
+        return variant.text.into_owned();
+    }
+    let bodies = body_variants(body).take_while(|_| body.len() <= MAX_COMBINED_BODY);
+    for body in bodies {
+        let mut common_keys = keys.iter().take(COMBINED_KEYS);
+        if let Some(key) = common_keys.find(|key| is_hmac::<Hmac<Sha512>>(&key.bytes, &body.bytes, given)) {
+            return format!("{}, and {}", key.text, body.text);
         }
     }
     "the signature does not match the body, and no common mistake explains it: compare the secret with the one in ROOMZ, \

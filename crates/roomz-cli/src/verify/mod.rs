@@ -1,5 +1,5 @@
 mod diagnose;
-mod json_layout;
+mod json_print;
 mod saved;
 mod variants;
 

@@ -1,36 +1,66 @@
 //! Secrets and bodies that a signer may have used by mistake.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-use super::json_layout::{Layout, reformat, sort_keys};
+use super::json_print::{describe_escapes, print_in_all_ways};
+use crate::input::MARK;
 
-/// A longer body has no variants, because trying them would take long. No delivery is longer.
-const MAX_BODY: usize = 1024 * 1024;
+/// A longer body has no variants, because trying them would take long. A receiver rejects it by default.
+const MAX_BODY: usize = 256 * 1024;
+
+/// The characters of the bytes from 0x80 to 0x9f in Windows-1252. The others are those of Latin-1.
+const WINDOWS_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
+
+/// Quotation marks in front, and behind.
+const QUOTES: [(&str, &str); 15] = [
+    ("", ""),
+    ("\"", "\""),
+    ("'", "'"),
+    ("`", "`"),
+    ("“", "”"),
+    ("”", "”"),
+    ("„", "“"),
+    ("„", "”"),
+    ("‘", "’"),
+    ("’", "’"),
+    ("‚", "‘"),
+    ("«", "»"),
+    ("»", "«"),
+    ("‹", "›"),
+    ("›", "‹"),
+];
 
 /// A secret or a body that differs from the given one, and the mistake that leads to it.
 pub(super) struct Variant {
     /// What is wrong and what to do.
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     pub(super) bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Variant {
-    fn new(text: &'static str, bytes: Vec<u8>) -> Self {
-        Self { text, bytes: Zeroizing::new(bytes) }
+    fn new(text: impl Into<Cow<'static, str>>, bytes: Vec<u8>) -> Self {
+        Self { text: text.into(), bytes: Zeroizing::new(bytes) }
     }
 }
 
+/// Secrets that a signer may have used, the most common mistakes first.
 pub(super) fn secret_variants(key: &[u8]) -> Vec<Variant> {
     let mut variants = Vec::new();
-    let text =
-        "the signer's secret ends with white space, such as the newline of a file: remove it at the signer";
-    for end in ["\n", "\r\n", " "] {
-        variants.push(Variant::new(text, [key, end.as_bytes()].concat()));
-    }
+    let signer = |front: &str, behind: &str| {
+        let text = format!(
+            "the signer's secret has {} around it: remove it at the signer",
+            describe_extra(&[front, behind].concat())
+        );
+        Variant::new(text, [front.as_bytes(), key, behind.as_bytes()].concat())
+    };
+    variants.extend(["\n", "\r\n", " "].map(|end| signer("", end)));
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let text = "the signer decoded the secret from base64: the key is the text as shown by ROOMZ";
     for alphabet in [&alphabet::STANDARD, &alphabet::URL_SAFE] {
@@ -43,58 +73,166 @@ pub(super) fn secret_variants(key: &[u8]) -> Vec<Variant> {
     for bytes in [key.to_ascii_lowercase(), key.to_ascii_uppercase()] {
         variants.push(Variant::new(text, bytes));
     }
+    let one_sided = QUOTES.iter().flat_map(|(open, close)| [(*open, ""), ("", *close)]);
+    let quotes: Vec<_> = QUOTES.into_iter().chain(one_sided).collect();
+    for name in [
+        "",
+        "ROOMZ_WEBHOOK_SECRET=",
+        "export ROOMZ_WEBHOOK_SECRET=",
+        "WEBHOOK_SECRET=",
+        "SECRET=",
+        "secret: ",
+    ] {
+        for end in ["", ";", ",", "\n", "\r\n"] {
+            let around =
+                |(open, close): &(&str, &str)| signer(&[name, *open].concat(), &[*close, end].concat());
+            variants.extend(quotes.iter().map(around));
+        }
+    }
+    for invisible in ["\u{feff}", "\u{200b}", "\u{2060}", "\u{ad}", "\u{200e}"] {
+        let around = [(invisible, ""), ("", invisible), (invisible, "\n"), (invisible, "\r\n")];
+        variants.extend(around.map(|(front, behind)| signer(front, behind)));
+    }
+    let text = "the signer's secret is UTF-16: encode it as UTF-8 at the signer";
+    let key_text = String::from_utf8_lossy(key);
+    variants.extend(utf_16(&key_text).map(|bytes| Variant::new(text, bytes)));
+    // The signer's secret is a part of this one.
+    for (start, _) in key_text.char_indices().take(64) {
+        for (end, _) in key_text.char_indices().rev().take(3).chain([(key_text.len(), ' ')]) {
+            let parts = (key_text.get(..start), key_text.get(start..end), key_text.get(end..));
+            let (Some(front), Some(part), Some(behind)) = parts else { continue };
+            let text = format!(
+                "this secret has {} around it, which the signer's has not: use the secret as shown by ROOMZ",
+                describe_extra(&[front, behind].concat())
+            );
+            variants.push(Variant::new(text, part.as_bytes().to_vec()));
+        }
+    }
     variants
 }
 
-pub(super) fn body_variants(body: &[u8]) -> Vec<Variant> {
+/// Names what surrounds a secret, without quoting it.
+fn describe_extra(extra: &str) -> String {
+    let quotes = QUOTES.map(|(open, close)| [open, close].concat()).concat();
+    let parts = [
+        ("quotation marks", extra.contains(|c| quotes.contains(c))),
+        ("a name in front (`NAME=`)", extra.contains(['=', ':'])),
+        ("`;` or `,` behind", extra.ends_with([';', ','])),
+        ("a byte order mark", extra.contains('\u{feff}')),
+        ("an invisible character", extra.contains(['\u{200b}', '\u{2060}', '\u{ad}', '\u{200e}'])),
+        ("white space", extra.trim() != extra),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter_map(|(part, is_there)| is_there.then_some(part)).collect();
+    if parts.is_empty() { "more characters".to_owned() } else { parts.join(" and ") }
+}
+
+/// Bodies that a signer may have signed, the most common mistakes first.
+pub(super) fn body_variants(body: &[u8]) -> impl Iterator<Item = Variant> {
+    let body = Some(body).filter(|body| body.len() <= MAX_BODY).unwrap_or_default();
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let reformatted = print_in_all_ways(text).flat_map(move |form| {
+        let reason = if form.is_sorted {
+            "the keys of the body were in another order when it was signed".to_owned()
+        } else if let Some(escapes) = describe_escapes(text, &form.text) {
+            format!("the body was reformatted after it was signed: {escapes}")
+        } else if form.has_other_numbers {
+            "the body was reformatted after it was signed: the numbers have another form".to_owned()
+        } else {
+            "the body was reformatted after it was signed".to_owned()
+        };
+        let reason = format!("body-reformatted: {reason}; verify the raw bytes, before any JSON parser");
+        ["\n", ""].map(|end| Variant::new(reason.clone(), [&form.text, end].concat().into_bytes()))
+    });
+    let all = whole_bodies(body, text).into_iter().chain(reformatted).chain(other_characters(body, text));
+    all.filter(move |variant| *variant.bytes != body)
+}
+
+/// Changes outside the tokens of JSON.
+fn whole_bodies(body: &[u8], text: &str) -> Vec<Variant> {
     let mut variants = Vec::new();
-    if body.len() > MAX_BODY {
-        return variants;
-    }
-    let mut add = |text, bytes: Vec<u8>| {
-        if bytes != body {
-            variants.push(Variant::new(text, bytes));
-        }
-    };
+    let mut add = |text, bytes: Vec<u8>| variants.push(Variant::new(text, bytes));
     let trimmed = body.trim_ascii();
     add(
         "the body has white space around it that was not signed: `echo` and editors add a newline",
         trimmed.to_vec(),
     );
-    let text = "a newline at the end of the body was signed but is missing here: use the bytes as received";
+    let newline =
+        "a newline at the end of the body was signed but is missing here: use the bytes as received";
     for end in ["\n", "\r\n"] {
-        add(text, [body, end.as_bytes()].concat());
-        add(text, [trimmed, end.as_bytes()].concat());
+        add(newline, [body, end.as_bytes()].concat());
+        add(newline, [trimmed, end.as_bytes()].concat());
     }
-    if let Some(rest) = body.strip_prefix(b"\xef\xbb\xbf") {
-        add("the body begins with a byte order mark that was not signed: remove it", rest.to_vec());
+    match body.strip_prefix(MARK) {
+        Some(rest) => {
+            let mark = "the body begins with a byte order mark that was not signed: remove it";
+            add(mark, rest.to_vec());
+            add(mark, rest.trim_ascii().to_vec());
+        }
+        None => add(
+            "a byte order mark before the body was signed but is missing here: use the bytes as received",
+            [MARK, body].concat(),
+        ),
     }
-    let Ok(body_text) = std::str::from_utf8(body) else { return variants };
-    let unix = body_text.replace("\r\n", "\n");
-    let text = "the line ends of the body were changed: use the bytes as received";
-    add(text, unix.replace('\n', "\r\n").into_bytes());
-    add(text, unix.into_bytes());
-    let text = "the body was reformatted after it was signed: verify the raw bytes, before any JSON parser";
-    for form in reformatted(body_text) {
-        add(text, format!("{form}\n").into_bytes());
-        add(text, form.into_bytes());
+    let unix = text.replace("\r\n", "\n");
+    let line_ends = "the line ends of the body were changed: use the bytes as received";
+    add(line_ends, unix.replace('\n', "\r\n").into_bytes());
+    add(line_ends, unix.into_bytes());
+    variants
+}
+
+/// The body in other character sets, and with characters that a change of it replaced.
+fn other_characters(body: &[u8], text: &str) -> Vec<Variant> {
+    let mut variants = Vec::new();
+    let mut add = |reason, bytes: Vec<u8>| {
+        let text = format!("body-charset: {reason} after it was signed; verify the raw bytes, as received");
+        variants.push(Variant::new(text, bytes));
+    };
+    let single_byte = "the body was converted between UTF-8 and Windows-1252 or Latin-1";
+    add(single_byte, body.iter().map(|byte| windows_1252(*byte)).collect::<String>().into_bytes());
+    let to_byte = |c| (0..=u8::MAX).find(|byte| windows_1252(*byte) == c);
+    variants_of(text.chars().map(to_byte).collect::<Option<_>>(), single_byte, &mut add);
+    let wide = "the body was converted between UTF-8 and UTF-16";
+    utf_16(text).into_iter().for_each(|bytes| add(wide, bytes));
+    for from_bytes in [u16::from_le_bytes, u16::from_be_bytes] {
+        let units = body.chunks_exact(2).filter_map(|pair| pair.try_into().ok()).map(from_bytes);
+        let decoded = char::decode_utf16(units).collect::<Result<String, _>>().ok();
+        let decoded = decoded.map(|text| text.trim_start_matches('\u{feff}').as_bytes().to_vec());
+        variants_of(decoded, wide, &mut add);
     }
-    let text = "the keys of the body were in another order when it was signed: verify the raw bytes, before any JSON \
-                parser";
-    if let Some(form) = sort_keys(body_text) {
-        add(text, form.into_bytes());
+    let form = "the Unicode normalization of the body was changed (NFC, NFD)";
+    add(form, text.nfc().collect::<String>().into_bytes());
+    add(form, text.nfd().collect::<String>().into_bytes());
+    let lost = "characters of the body were replaced by `?` or U+FFFD";
+    let replace = |with: fn(char) -> String| {
+        text.chars().map(|c| if c.is_ascii() { c.to_string() } else { with(c) }).collect::<String>()
+    };
+    add(lost, replace(|_| "?".to_owned()).into_bytes());
+    add(lost, replace(|c| "?".repeat(c.len_utf8())).into_bytes());
+    add(lost, replace(|_| "\u{fffd}".to_owned()).into_bytes());
+    // Here, the replaced character is not known: one of Latin-1 is tried for all.
+    for lost_as in ["??", "?", "\u{fffd}\u{fffd}", "\u{fffd}"].into_iter().filter(|lost| text.contains(lost))
+    {
+        ('\u{a0}'..='\u{ff}').for_each(|c| add(lost, text.replace(lost_as, &c.to_string()).into_bytes()));
     }
     variants
 }
 
-/// The layouts of common JSON libraries. PHP also writes `/` as `\/`.
-fn reformatted(body: &str) -> impl Iterator<Item = String> {
-    let layouts = [(",", ":", None), (", ", ": ", None)].into_iter();
-    let layouts = layouts.chain(["  ", "    ", "\t"].map(|indent| (",", ": ", Some(indent))));
-    let plain = body.replace("\\/", "/");
-    let texts = [body.to_owned(), plain.replace('/', "\\/"), plain];
-    layouts.flat_map(move |(comma, colon, indent)| {
-        let layout = Layout { comma, colon, indent };
-        texts.clone().into_iter().filter_map(move |text| reformat(&text, layout))
-    })
+fn variants_of(bytes: Option<Vec<u8>>, reason: &'static str, add: &mut impl FnMut(&'static str, Vec<u8>)) {
+    if let Some(bytes) = bytes {
+        add(reason, bytes);
+    }
+}
+
+fn windows_1252(byte: u8) -> char {
+    let index = byte.checked_sub(0x80).map(usize::from);
+    index.and_then(|index| WINDOWS_1252.chars().nth(index)).unwrap_or(char::from(byte))
+}
+
+/// The text in UTF-16, in both byte orders, with and without a mark.
+fn utf_16(text: &str) -> [Vec<u8>; 4] {
+    let bytes = |mark: &str, to_bytes: fn(u16) -> [u8; 2]| {
+        mark.encode_utf16().chain(text.encode_utf16()).flat_map(to_bytes).collect()
+    };
+    let (little, big) = (u16::to_le_bytes, u16::to_be_bytes);
+    [bytes("", little), bytes("", big), bytes("\u{feff}", little), bytes("\u{feff}", big)]
 }

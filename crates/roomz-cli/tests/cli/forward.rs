@@ -1,6 +1,8 @@
 //! `listen --forward`.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 
 use axum::response::IntoResponse as _;
 use http::StatusCode;
@@ -13,7 +15,6 @@ const BODY: &str = " {\"id\": \"\u{202e}é\", \"n\": 1.50}\r\n";
 
 /// Sends a request with these header lines and returns the response with its head.
 fn exchange(url: &str, headers: &str, body: &str) -> String {
-    use std::io::{Read as _, Write as _};
     let address = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let request = format!(
@@ -171,4 +172,67 @@ fn wrong_forward_options_are_rejected() {
         "/no/such/file",
     ])
     .assert_fails(1, &["cannot use --cacert /no/such/file: No such file", "check that the file exists"]);
+}
+
+/// A receiver whose connections each answer so many requests; the next one ends the connection without an
+/// answer, after the whole request was read. Returns its URL and a count of requests per connection.
+fn closing_receiver(answers: &'static [usize]) -> (String, Arc<Mutex<Vec<usize>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
+    std::thread::spawn(move || {
+        for (connection, answers) in answers.iter().enumerate() {
+            let (mut stream, _) = listener.accept().unwrap();
+            seen.lock().unwrap().push(0);
+            let mut received = Vec::new();
+            loop {
+                let mut chunk = [0; 1024];
+                let length = stream.read(&mut chunk).unwrap_or_default();
+                received.extend_from_slice(&chunk[..length]);
+                if length == 0 {
+                    break;
+                }
+                if !received.ends_with(b"}") {
+                    continue;
+                }
+                received.clear();
+                let count = {
+                    let mut seen = seen.lock().unwrap();
+                    seen[connection] += 1;
+                    seen[connection]
+                };
+                if count > *answers {
+                    break;
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            }
+        }
+    });
+    (url, requests)
+}
+
+/// The receiver closes an idle connection while the next delivery is sent.
+#[test]
+fn ended_reused_connection_is_retried_once() {
+    let (url, requests) = closing_receiver(&[1, 1, 1]);
+    let listener = ListenProcess::start(&["--forward", &url]);
+    for _ in 0..3 {
+        let response = exchange(&listener.url, "", "{}");
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    }
+    listener.stop("-TERM").assert_succeeds();
+    assert_eq!(*requests.lock().unwrap(), [2, 1, 1]);
+}
+
+/// A receiver that ends a new connection does so again: it may have handled the delivery.
+#[test]
+fn ended_new_connection_is_not_retried() {
+    let (url, requests) = closing_receiver(&[0, 1, 0, 0]);
+    let listener = ListenProcess::start(&["--forward", &url]);
+    let statuses = [(); 3].map(|()| exchange(&listener.url, "", "{}")[9..12].to_owned());
+    assert_eq!(statuses, ["502", "200", "502"]);
+    assert_eq!(listener.stop("-TERM").code, 0);
+    // The third delivery was retried once, on the third connection, which ended too.
+    assert_eq!(*requests.lock().unwrap(), [1, 2, 1]);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Helpers fail by panicking, like tests.
 
 mod bad_input;
+mod byte_order_mark;
 mod forward;
 mod headers;
 mod help;

@@ -1,8 +1,15 @@
 //! The proxy of the environment.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+
 use http::StatusCode;
 
-use crate::support::{RunOutput, TestReceiver, command_with_secret, run_command};
+use crate::support::{
+    ListenProcess, RunOutput, TestDir, TestReceiver, command_with_secret, path_text, run_command,
+    run_with_secret,
+};
 
 fn send(url: &str, variables: &[(&str, &str)]) -> RunOutput {
     let mut program = command_with_secret();
@@ -30,8 +37,107 @@ fn loopback_is_reached_without_proxy() {
     let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
     let proxy = TestReceiver::responding(|_, _| StatusCode::BAD_GATEWAY);
     let address = proxy.url.trim_end_matches("/hook");
-    for url in [receiver.url.clone(), receiver.url.replace("127.0.0.1", "localhost")] {
+    for host in ["127.0.0.1", "localhost", "LOCALHOST", "0.0.0.0", "[::ffff:127.0.0.1]"] {
+        let url = receiver.url.replace("127.0.0.1", host);
         send(&url, &[("http_proxy", address), ("ALL_PROXY", address)]).assert_succeeds();
     }
-    assert_eq!((receiver.requests().len(), proxy.requests().len()), (2, 0));
+    assert_eq!((receiver.requests().len(), proxy.requests().len()), (5, 0));
+}
+
+/// Each command that connects to a receiver.
+#[test]
+fn every_command_uses_proxy_and_its_login() {
+    let directory = TestDir::new();
+    let save = path_text(&directory.path("saved.jsonl"));
+    let proxy = TestReceiver::responding(|_, _| StatusCode::OK);
+    let address = proxy.url.trim_end_matches("/hook").replace("http://", "http://roomz:pass%40word@");
+    let url = "http://receiver.invalid/hook";
+    let with_proxy = || {
+        let mut command = command_with_secret();
+        command.env("HTTP_PROXY", &address);
+        command
+    };
+    let listener = ListenProcess::start_command(&mut with_proxy(), &["--forward", url, "--save", &save]);
+    run_with_secret(&["send", &listener.url]).assert_succeeds();
+    listener.stop("-TERM").assert_succeeds();
+    run_command(with_proxy().args(["replay", &save, url]), b"").assert_succeeds();
+    run_command(with_proxy().args(["send", url]), b"").assert_succeeds();
+    let requests = proxy.requests();
+    assert_eq!(requests.len(), 3);
+    for request in requests {
+        assert_eq!(request.headers["host"], "receiver.invalid");
+        // base64 of `roomz:pass@word`
+        assert_eq!(request.headers["proxy-authorization"], "Basic cm9vbXo6cGFzc0B3b3Jk");
+    }
+}
+
+/// A proxy that answers the first request of each connection with this, and reports its head.
+fn raw_proxy(answer: &'static [u8]) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, heads) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream: TcpStream = stream.unwrap();
+            let mut chunk = [0; 4096];
+            let length = stream.read(&mut chunk).unwrap_or_default();
+            let _ = sender.send(String::from_utf8_lossy(&chunk[..length]).into_owned());
+            let _ = stream.write_all(answer);
+        }
+    });
+    (address, heads)
+}
+
+#[test]
+fn https_goes_through_tunnel() {
+    let (address, heads) =
+        raw_proxy(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
+    let url = "https://receiver.invalid/hook";
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let proxy = format!("http://roomz:canary@{address}");
+        let output = send(url, &[(variable, &proxy)]);
+        output.assert_fails(
+            1,
+            &["receiver.invalid", &address, "HTTPS_PROXY", "http://USER:PASSWORD@HOST:PORT"],
+        );
+        assert!(!output.stderr.contains("canary"), "{output:?}");
+        let head = heads.recv().unwrap();
+        assert!(head.starts_with("CONNECT receiver.invalid:443 HTTP/1.1\r\n"), "{head}");
+        // base64 of `roomz:canary`
+        assert!(head.to_lowercase().contains("proxy-authorization: basic cm9vbxo6y2fuyxj5\r\n"), "{head}");
+    }
+    // A SOCKS proxy gets a greeting of version 5.
+    let output = send(url, &[("ALL_PROXY", &format!("socks5h://{address}"))]);
+    output.assert_fails(1, &[&address, "HTTPS_PROXY"]);
+    assert!(heads.recv().unwrap().starts_with('\u{5}'));
+}
+
+#[test]
+fn unreachable_proxy_is_named() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for url in ["http://receiver.invalid/hook", "https://receiver.invalid/hook"] {
+        let output = send(url, &[("ALL_PROXY", &format!("http://u:canary@{closed}"))]);
+        output.assert_fails(1, &[&format!("through the proxy {closed}"), "Connection refused", "NO_PROXY"]);
+        assert!(!output.stderr.contains("canary"), "{output:?}");
+    }
+}
+
+/// It would be ignored, and the receiver could not be reached.
+#[test]
+fn unusable_proxy_is_rejected() {
+    for (variable, value) in
+        [("HTTPS_PROXY", "ftp://canary@h"), ("ALL_PROXY", "a canary"), ("all_proxy", "http://canary@")]
+    {
+        let output = send("https://receiver.invalid/hook", &[(variable, value)]);
+        output.assert_fails(1, &[variable, "is not the URL of a proxy", "http://USER:PASSWORD@HOST:PORT"]);
+        assert!(!output.stderr.contains("canary"), "{output:?}");
+    }
+}
+
+#[test]
+fn rejected_login_of_proxy_is_explained() {
+    let proxy = TestReceiver::responding(|_, _| StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+    let address = proxy.url.trim_end_matches("/hook");
+    send("http://receiver.invalid/hook", &[("http_proxy", address)])
+        .assert_fails(1, &["1 × 407", "http://USER:PASSWORD@HOST:PORT"]);
 }

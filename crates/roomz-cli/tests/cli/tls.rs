@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::runtime::Runtime;
 
+use crate::byte_order_mark::utf_16;
 use crate::support::{RunOutput, TestDir, command_with_secret, path_text, run_command, skip};
 
 const EXAMPLE_README: &str = include_str!("../../../../examples/https/README.md");
@@ -76,9 +77,15 @@ fn certificate_of_example_works() {
     }
     let server = TlsServer::start(&directory);
     let chain = path_text(&directory.path("chain.pem"));
+    let pem = std::fs::read_to_string(&chain).unwrap();
+    let marked = directory.write("marked.pem", format!("\u{feff}{pem}"));
+    let wide = directory.write("wide.pem", utf_16(&pem));
     for host in ["localhost", "127.0.0.1"] {
         let url = format!("https://{host}:{}/hook", server.port);
-        assert_eq!(send(&url, &["--cacert", &chain]).assert_succeeds().row("2xx"), 20);
+        for file in [&chain, &marked] {
+            assert_eq!(send(&url, &["--cacert", file]).assert_succeeds().row("2xx"), 20);
+        }
+        send(&url, &["--cacert", &wide]).assert_fails(1, &["wide.pem: it is UTF-16; save it as UTF-8"]);
         let untrusted = send(&url, &[]);
         // On a machine without authorities, the message is another one, which also names the option.
         untrusted.assert_fails(1, &["--cacert FILE"]);

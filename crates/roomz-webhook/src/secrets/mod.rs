@@ -20,6 +20,14 @@ pub(crate) enum SecretSource {
     },
 }
 
+/// Every delivery is rejected when such a secret is a copying mistake, so the log must say it at the start.
+fn warn_about_syntax(secrets: Secrets) -> Secrets {
+    if secrets.has_copied_syntax() {
+        telemetry::secret_has_copied_syntax();
+    }
+    secrets
+}
+
 impl SecretSource {
     pub(crate) fn tenants(lookup: impl TenantLookup) -> Self {
         Self::Tenants { lookup: Arc::new(lookup), unknown: Tenant::unknown(), errors: LogInterval::default() }
@@ -60,7 +68,7 @@ impl SecretsHandle {
     /// Creates a handle for one [`Secret`] or several [`Secrets`].
     #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
-        Self(Arc::new(RwLock::new(secrets.into())))
+        Self(Arc::new(RwLock::new(warn_about_syntax(secrets.into()))))
     }
 
     /// Replaces the secrets. The next delivery is verified with the new ones.
@@ -68,7 +76,7 @@ impl SecretsHandle {
     /// The change applies to every layer that uses this handle or a clone of it. A replaced key is zeroized
     /// when the last delivery that uses it ends.
     pub fn set(&self, secrets: impl Into<Secrets>) {
-        let secrets = secrets.into();
+        let secrets = warn_about_syntax(secrets.into());
         telemetry::register_secrets(secrets.count());
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }

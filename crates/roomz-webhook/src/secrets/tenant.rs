@@ -37,7 +37,7 @@ impl Tenant {
     /// [`BuildError`] when the namespace is empty, longer than 255 bytes, or contains a control character.
     pub fn new(namespace: &str, secrets: impl Into<Secrets>) -> Result<Self, BuildError> {
         check_namespace(namespace)?;
-        Ok(Self::with_decoys(namespace, secrets.into()))
+        Ok(Self::with_decoys(namespace, super::warn_about_syntax(secrets.into())))
     }
 
     /// A tenant whose secrets nobody knows.

@@ -171,6 +171,14 @@ pub(crate) fn claim_restored() {
     count("roomz_webhook_claims_restored_total");
 }
 
+pub(crate) fn secret_has_copied_syntax() {
+    tracing::warn!(
+        target: TARGET,
+        hint = "if ROOMZ shows the secret without quotation marks, `NAME=` in front or `;` behind, remove them",
+        "webhook secret looks copied with the syntax of a file",
+    );
+}
+
 pub(crate) fn lease_ceiling_reached(ceiling: Duration) {
     tracing::warn!(
         target: TARGET, ?ceiling, hint = "a redelivery may run beside the handler", "lease ceiling reached",

@@ -1,8 +1,10 @@
 //! An invalid setting is an error when the layer is built. The error names the setting and its value.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use roomz_webhook::{Secret, Secrets, StalePolicy, WebhookLayer, WebhookLayerBuilder};
+use roomz_webhook::{Secret, Secrets, SecretsHandle, StalePolicy, Tenant, WebhookLayer, WebhookLayerBuilder};
 
 use crate::support::secret;
 
@@ -16,6 +18,48 @@ const SECOND: Duration = Duration::from_secs(1);
 fn rejects_missing_and_empty_secret() {
     assert!(Secrets::new([]).unwrap_err().to_string().contains("at least one webhook secret"));
     assert!(Secret::new("").unwrap_err().to_string().contains("empty"));
+}
+
+/// Counts the log lines of a call.
+#[derive(Clone, Default)]
+struct LineCount(Arc<AtomicU64>);
+
+impl tracing::Subscriber for LineCount {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+fn count_lines(call: impl FnOnce()) -> u64 {
+    let lines = LineCount::default();
+    tracing::subscriber::with_default(lines.clone(), call);
+    lines.0.load(Ordering::SeqCst)
+}
+
+/// Such a secret may be right, so the layer accepts it.
+#[test]
+fn logs_secret_copied_with_syntax() {
+    for (secret, expected) in [("'k'", 1), ("KEY=k", 1), ("k;", 1), ("“k", 1), ("k", 0), ("az==", 0)] {
+        let secret = Secret::new(secret).unwrap();
+        assert_eq!(count_lines(|| drop(SecretsHandle::new(secret.clone()))), expected);
+        assert_eq!(count_lines(|| drop(Tenant::new("acme", secret.clone()))), expected);
+        let handle = SecretsHandle::new(Secret::new("another").unwrap());
+        assert_eq!(count_lines(|| handle.set(secret.clone())), expected);
+        assert_eq!(count_lines(|| drop(WebhookLayer::builder(secret).build())), expected);
+    }
 }
 
 #[test]

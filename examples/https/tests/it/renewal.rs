@@ -43,6 +43,14 @@ fn unchanged_files_are_not_reloaded() {
 }
 
 #[test]
+fn files_are_read_without_byte_order_mark() {
+    let fixture = Fixture::new();
+    let pair = fixture.issue();
+    fixture.write(&format!("\u{feff}{}", pair.certificate), &format!("\u{feff}{}", pair.key));
+    load(&fixture);
+}
+
+#[test]
 fn logs_each_reload_error_once() {
     let fixture = Fixture::new();
     let old = fixture.write_new();

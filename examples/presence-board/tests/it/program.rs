@@ -74,6 +74,15 @@ fn rejects_missing_names_file() {
 }
 
 #[test]
+fn names_file_is_read_without_byte_order_mark() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("names.json");
+    let json = r#"{"5c2f18a0-94f5-4d2c-a1ba-3bb53b1ac1f5": {"name": "Desk"}}"#;
+    std::fs::write(&file, format!("\u{feff}{json}")).unwrap();
+    assert_eq!(presence_board::names::Names::read(&file).unwrap().ids().count(), 1);
+}
+
+#[test]
 fn rejects_invalid_names_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("names.json");
