@@ -19,8 +19,8 @@
 //! # }
 //! ```
 //!
-//! The example `quickstart` is a complete program with a server, graceful shutdown and
-//! [`drain`](WebhookLayer::drain).
+//! With the feature `serve`, [`serve()`] is a server with timeouts, readiness and a graceful shutdown. The
+//! example `quickstart` is a complete program.
 //!
 //! # The handler's answer decides
 //!
@@ -155,8 +155,8 @@
 //!
 //! # Features
 //!
-//! `compact`, `metrics`, `serde`, `signal` and `testing` (all off by default) enable the features of
-//! [`roomz_webhook`].
+//! All are off by default. `serve` adds [`serve()`]. `compact`, `metrics`, `serde`, `signal` and `testing`
+//! enable the features of [`roomz_webhook`].
 //!
 //! The minimum supported Rust version is 1.88.
 
@@ -165,11 +165,15 @@
 mod close;
 mod extract;
 mod rejection;
+#[cfg(feature = "serve")]
+mod serve;
 
 pub use self::close::close_unrouted;
 pub use self::extract::{WebhookDelivery, WebhookEvent};
 pub use self::rejection::WebhookRejection;
 
+#[cfg(feature = "serve")]
+pub use self::serve::{Serve, serve};
 #[cfg(feature = "signal")]
 pub use roomz_webhook::shutdown_signal;
 #[cfg(feature = "testing")]

@@ -7,21 +7,13 @@ use std::io;
 /// server's graceful shutdown, then call [`WebhookLayer::drain`](crate::WebhookLayer::drain).
 ///
 /// While they are installed, a second signal does nothing, and a client that sends half a request keeps
-/// `axum::serve` from returning. Put a timeout around the rest of the server's run:
+/// `axum::serve` from returning: put a timeout around the rest, as `roomz_axum::serve` does.
 ///
 /// ```no_run
 /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router, webhook: roomz_webhook::WebhookLayer)
 /// # -> std::io::Result<()> {
-/// use std::time::Duration;
-/// use tokio::time::timeout;
-///
-/// let (stop, stopped) = tokio::sync::oneshot::channel();
-/// let server = axum::serve(listener, app).with_graceful_shutdown(async { drop(stopped.await) });
-/// let server = tokio::spawn(server.into_future());
-/// roomz_webhook::shutdown_signal()?.await;
-/// let _ = stop.send(());
-/// let _ = timeout(Duration::from_secs(6), server).await;
-/// let _ = timeout(Duration::from_secs(3), webhook.drain()).await;
+/// axum::serve(listener, app).with_graceful_shutdown(roomz_webhook::shutdown_signal()?).await?;
+/// webhook.drain().await;
 /// # Ok(())
 /// # }
 /// ```

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use http::header::CONNECTION;
@@ -52,6 +52,17 @@ pub async fn receive(
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
+    let wants_upgrade = request.head().upgrade();
+    let mut response = handle(adapter, request, payload).await;
+    if wants_upgrade {
+        // Java's HttpClient asks for HTTP/2 with each request. actix-web would answer `connection: upgrade`, and
+        // close the connection without saying so.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    response
+}
+
+async fn handle(adapter: web::Data<Adapter>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let body = match timeout(BODY_TIMEOUT, payload.to_bytes_limited(BODY_LIMIT)).await {
         Ok(Ok(Ok(body))) => body,
         Ok(Ok(Err(_))) => return reject(RejectionKind::BodyBroken).await,

@@ -10,6 +10,8 @@ use tokio::runtime::Handle;
 
 /// Time for a client to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than senders keep an idle connection (.NET 60 s): one that closes takes a delivery with it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Seconds for requests to finish after the shutdown signal.
 const SHUTDOWN_TIMEOUT: u64 = 6;
 /// Time for handlers to finish after the server has stopped.
@@ -30,6 +32,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let server = HttpServer::new(move || App::new().configure(routes.clone()))
         .client_request_timeout(HEADER_TIMEOUT)
+        .keep_alive(IDLE_TIMEOUT)
         // A duplicate whose client disconnects stops waiting.
         .h1_allow_half_closed(false)
         .shutdown_timeout(SHUTDOWN_TIMEOUT)

@@ -114,6 +114,26 @@ async fn closes_connections_after_shutdown_begins() {
     assert!(response.starts_with("http/1.1 200") && response.contains("connection: close"), "{response}");
 }
 
+/// The next request of the connection would be lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn request_for_upgrade_closes_connection_announced() {
+    let webhook = WebhookLayer::new(secret());
+    let (address, _server) = serve(actix_example::routes(webhook, Handle::current()));
+    let body = TestEvent::busy().body();
+    let (signature, length) = (secret().sign(&body).to_base64(), body.len());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n\
+         http2-settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\nroomz-signature: {signature}\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    let response = response.to_lowercase();
+    assert!(response.starts_with("http/1.1 200") && response.contains("connection: close"), "{response}");
+}
+
 /// The client disconnects while the handler runs, and the server stops: the handler finishes and its event is
 /// completed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

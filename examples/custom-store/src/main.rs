@@ -2,14 +2,10 @@
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use custom_store::RedbStore;
-use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
+use roomz_axum::{Secret, WebhookLayer};
 use tokio::net::TcpListener;
-
-/// Time for handlers to finish after the server has stopped.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -29,15 +25,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await.map_err(|error| {
         format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
     })?;
-    let shutdown = shutdown_signal()?;
-    println!("listening on http://{}", listener.local_addr()?);
-    // For production, use the server of `quickstart`: this one has neither a header timeout nor a shutdown
-    // timeout.
-    axum::serve(listener, custom_store::app(webhook.clone())).with_graceful_shutdown(shutdown).await?;
-
-    // A handler keeps running when its client disconnects, so handlers can outlive the server.
-    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(
-        |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
-    )?;
+    let address = listener.local_addr()?;
+    let server = roomz_axum::serve(listener, custom_store::app(webhook.clone()), webhook);
+    println!("listening on http://{address}");
+    server.await?;
     Ok(())
 }

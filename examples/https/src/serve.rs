@@ -1,4 +1,4 @@
-//! The server of `quickstart` with TLS: timeouts for the TLS handshake and the head, and a graceful shutdown.
+//! A server with TLS: timeouts for the TLS handshake and the head, and a graceful shutdown.
 //!
 //! It does not limit the number of connections. Set that limit in your operating system.
 
@@ -15,8 +15,9 @@ use tokio::net::TcpListener;
 
 /// Time for a client to finish the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a client to send the head of a request. It also limits how long a connection stays idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a client to send the head of a request. It also limits how long a connection stays idle, so it is
+/// longer than senders keep an idle connection (.NET 60 s): one that closes takes a delivery with it.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 /// Time for requests to finish after the shutdown signal. After it, their connections are closed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 

@@ -13,8 +13,9 @@ use roomz_webhook::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-/// Time for a client to send the head of a request. It also limits how long a connection stays idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a client to send the head of a request. It also limits how long a connection stays idle, so it is
+/// longer than senders keep an idle connection (.NET 60 s): one that closes takes a delivery with it.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 /// Pause after an error of `accept`, which is most often "too many open files".
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Time for requests to finish after the shutdown signal. After it, their connections are closed.

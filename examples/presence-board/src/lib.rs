@@ -10,7 +10,6 @@ mod messages;
 pub mod names;
 mod page;
 pub mod presence;
-pub mod serve;
 pub mod store;
 pub mod store_check;
 

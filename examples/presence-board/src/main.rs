@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use presence_board::board::Board;
 use presence_board::names::Names;
-use presence_board::{app, board_metrics, demo, inbox, serve, store, store_check};
+use presence_board::{app, board_metrics, demo, inbox, store, store_check};
 use roomz_axum::{SecretsHandle, WebhookLayer, shutdown_signal};
 use roomz_sql::PresencePoint;
 use tokio::net::TcpListener;
@@ -19,9 +19,6 @@ use tokio::net::TcpListener;
 use crate::logs::with_causes;
 use crate::options::Options;
 
-/// Time for handlers whose client has disconnected. With the server's six seconds this stays below the ten
-/// seconds that most supervisors wait before they kill a process.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often recorded histogram values are aggregated. Without it they use more memory until `/metrics` is
 /// requested.
 const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -114,11 +111,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         tokio::time::sleep(options.shutdown_delay).await;
         board.close();
     };
-    serve::serve(listener, app, shutdown).await?;
-    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(|_| {
-        "handlers were still running after the shutdown timeout; \
-         their events can be handled again when their leases expire"
-    })?;
+    roomz_axum::serve(listener, app, webhook).with_shutdown(shutdown).await?;
     tracing::info!(version, %address, store, "stopped");
     Ok(())
 }

@@ -1,6 +1,4 @@
-//! The handler and the router. `serve.rs` runs them in a server.
-
-pub mod serve;
+//! The handler and the router.
 
 use axum::Router;
 use axum::http::StatusCode;

@@ -4,14 +4,9 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
+use roomz_axum::{Secret, WebhookLayer};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
-
-/// Time for handlers to finish after the server has stopped. Together with the server's own 6 s it stays
-/// below the 10 s that most supervisors wait before they kill a process. With `SHUTDOWN_DELAY`, give the
-/// process that much more.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -34,22 +29,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
         format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
     })?;
     let delay = shutdown_delay()?;
-    let (signal, announced) = (shutdown_signal()?, webhook.clone());
-    let shutdown = async move {
-        signal.await;
-        // Deliveries are still handled, while the load balancer notices that this instance stops.
-        announced.begin_shutdown();
-        tokio::time::sleep(delay).await;
-    };
-    println!("listening on http://{}", listener.local_addr()?);
-    let served = quickstart::serve::serve(listener, app, shutdown).await;
-
-    // A handler keeps running when its client disconnects, so handlers can outlive the server.
-    let drained = tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await;
-    served?;
-    drained.map_err(
-        |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
-    )?;
+    let address = listener.local_addr()?;
+    let server = roomz_axum::serve(listener, app, webhook).with_shutdown_delay(delay);
+    println!("listening on http://{address}");
+    server.await?;
     Ok(())
 }
 

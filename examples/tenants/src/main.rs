@@ -3,14 +3,10 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use roomz_axum::{TenantMap, WebhookLayer, shutdown_signal};
+use roomz_axum::{TenantMap, WebhookLayer};
 use tenants::secret_files;
 use tokio::net::TcpListener;
-
-/// Time for handlers to finish after the server has stopped.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -31,12 +27,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await.map_err(|error| {
         format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
     })?;
-    let shutdown = shutdown_signal()?;
-    println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, tenants::app(webhook.clone())).with_graceful_shutdown(shutdown).await?;
-    tokio::time::timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(
-        |_| "handlers were still running at shutdown; redelivered events run again once their leases end",
-    )?;
+    let address = listener.local_addr()?;
+    let server = roomz_axum::serve(listener, tenants::app(webhook.clone()), webhook);
+    println!("listening on http://{address}");
+    server.await?;
     Ok(())
 }
 

@@ -19,9 +19,14 @@ struct Quickstart {
 
 impl Quickstart {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_quickstart"))
             .env("ROOMZ_WEBHOOK_SECRET", SECRET)
             .env("LISTEN", "127.0.0.1:0")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -185,6 +190,17 @@ fn rejects_other_path_and_method() {
         assert_eq!(response.get(9..12), Some(status), "{response}");
     }
     assert!(quickstart.stop().is_empty());
+}
+
+/// The first signal begins a long shutdown.
+#[test]
+fn second_signal_ends_at_once() {
+    let mut quickstart = Quickstart::start_with(&[("SHUTDOWN_DELAY", "600")]);
+    while quickstart.process.try_wait().unwrap().is_none() {
+        quickstart.terminate();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(quickstart.process.wait().unwrap().code(), Some(1));
 }
 
 #[test]

@@ -1,0 +1,109 @@
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// The time for a client to send the rest of the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that fails if the head of a request arrives too slowly.
+///
+/// hyper has one timeout for a head and for an idle connection.
+pub(super) struct HeadTimeout {
+    stream: TcpStream,
+    requests: Arc<Requests>,
+    /// The requests that had started when this was last polled.
+    started: usize,
+    /// A part of a head was read, or nothing yet.
+    in_head: bool,
+    /// Created when the rest of the head is not there yet.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// The requests of a connection, one at a time.
+#[derive(Default)]
+pub(super) struct Requests {
+    started: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+/// Ends the request when it is dropped.
+pub(super) struct RequestGuard(Arc<Requests>);
+
+impl Requests {
+    pub(super) fn start(requests: &Arc<Self>) -> RequestGuard {
+        requests.started.fetch_add(1, Ordering::Relaxed);
+        RequestGuard(Arc::clone(requests))
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl HeadTimeout {
+    pub(super) fn new(stream: TcpStream, requests: Arc<Requests>) -> Self {
+        Self { stream, requests, started: 0, in_head: true, deadline: None }
+    }
+}
+
+impl AsyncRead for HeadTimeout {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let started = self.requests.started.load(Ordering::Relaxed);
+        if started != self.started {
+            // The head was complete.
+            (self.started, self.in_head, self.deadline) = (started, false, None);
+        }
+        let filled = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Pending if self.in_head => {
+                let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
+                ready!(deadline.as_mut().poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            read => {
+                let is_between_requests = self.requests.ended.load(Ordering::Relaxed) == started;
+                self.in_head |= is_between_requests && buffer.filled().len() > filled;
+                read
+            }
+        }
+    }
+}
+
+impl AsyncWrite for HeadTimeout {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
