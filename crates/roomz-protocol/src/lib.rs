@@ -151,7 +151,7 @@ pub use self::error_chain::error_chain;
 pub use self::event::Event;
 pub use self::event_type::EventType;
 pub use self::id::{EventId, ParseIdError, WorkspaceId};
-pub use self::latest::{Latest, LatestOutcome};
+pub use self::latest::{CLOCK_SKEW, Latest, LatestOutcome};
 pub use self::parse_error::ParseError;
 pub use self::presence::{PresenceStatus, WorkspacePresenceChanged};
 pub use self::secret::Secret;

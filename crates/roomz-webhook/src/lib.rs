@@ -256,6 +256,7 @@
 //! | `rejected_total` | counter | `reason` | rejections |
 //! | `unknown_total` | counter | | accepted events of an unknown type, or with an unreadable timestamp or data: alert on it to notice when ROOMZ changes something |
 //! | `unknown_status_total` | counter | | accepted presence events whose status is neither `Free` nor `Busy`: alert on it as well |
+//! | `future_timestamps_total` | counter | | deliveries whose timestamp is more than 5 min in the future; [`Latest`] lets later arrivals replace such an event |
 //! | `id_reused_total` | counter | | known ids with another body |
 //! | `claims_lost_total` | counter | | claims that the owner no longer held when its handler had succeeded: the event may have been handled twice |
 //! | `claims_restored_total` | counter | | claims that the store lost while the handler ran, and that were claimed again: alert on it to notice a store that loses data |

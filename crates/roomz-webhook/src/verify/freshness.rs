@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use roomz_protocol::Event;
+use roomz_protocol::{CLOCK_SKEW, Event};
 
-use crate::config::{CLOCK_SKEW, Config, StalePolicy};
+use crate::config::{Config, StalePolicy};
 use crate::response::{EarlyResponse, Rejection, RejectionKind, Skipped};
 use crate::telemetry;
 
@@ -17,6 +17,9 @@ pub(crate) fn check(event: &Event, config: &Config) -> Result<(), EarlyResponse>
     let age = event.timestamp.map(|timestamp| config.clock.now().duration_since(timestamp));
     if let Some(age) = age {
         telemetry::event_age(Duration::try_from(age).unwrap_or_default());
+        if age.is_negative() && age.unsigned_abs() > CLOCK_SKEW {
+            telemetry::timestamp_in_future();
+        }
     }
     let Some((max_age, policy)) = config.max_age else { return Ok(()) };
     let rejection = match age.map(Duration::try_from) {
