@@ -23,7 +23,7 @@ use crate::rejection::WebhookRejection;
 /// ```
 #[allow(clippy::exhaustive_structs, reason = "handlers destructure it")]
 #[derive(Clone, Debug)]
-pub struct WebhookEvent<T = EventData>(pub Event<T>);
+pub struct WebhookEvent<T: Payload = EventData>(pub Event<T>);
 
 impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
     type Rejection = WebhookRejection;

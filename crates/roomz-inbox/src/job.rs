@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use roomz_sql::db::dialect::Dialect;
 use roomz_sql::db::pool::{Pool, Transaction};
+use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::{Event, EventData, Timestamp};
 
 use crate::error::{InboxError, InboxErrorKind};
@@ -37,7 +38,7 @@ use crate::error::{InboxError, InboxErrorKind};
 ///
 /// What the handler does elsewhere, for example a request to another service, is at least once: pass the
 /// event's id on, so that the other side can detect repetitions.
-pub struct Job<T = EventData> {
+pub struct Job<T: Payload = EventData> {
     event: Event<T>,
     context: JobContext,
     transaction: Option<Box<dyn Transaction>>,
@@ -77,7 +78,7 @@ pub(crate) struct JobContext {
     pub(crate) pool: Pool,
 }
 
-impl<T> Job<T> {
+impl<T: Payload> Job<T> {
     pub(crate) fn new(event: Event<T>, context: JobContext, returned: Arc<Returned>) -> Self {
         Self { event, context, transaction: None, returned }
     }
@@ -160,7 +161,7 @@ impl<T> Job<T> {
 }
 
 /// Returns the transaction to the worker.
-impl<T> Drop for Job<T> {
+impl<T: Payload> Drop for Job<T> {
     fn drop(&mut self) {
         let transaction = self.transaction.take();
         *self.returned.0.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -168,7 +169,7 @@ impl<T> Drop for Job<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Job<T> {
+impl<T: Payload + fmt::Debug> fmt::Debug for Job<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job")
             .field("event", &self.event)

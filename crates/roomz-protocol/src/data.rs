@@ -1,5 +1,7 @@
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::parse_error::ParseError;
 use crate::presence::WorkspacePresenceChanged;
 
@@ -9,7 +11,7 @@ use crate::presence::WorkspacePresenceChanged;
 pub enum EventData {
     /// The data of a `workspace.presence.changed` event.
     WorkspacePresenceChanged(WorkspacePresenceChanged),
-    /// An event whose type or data this version of the crate cannot read.
+    /// An event whose type, timestamp or data this version of the crate cannot read.
     ///
     /// Answer it with a 2xx status, because ROOMZ counts every other status as a failed delivery.
     ///
@@ -27,17 +29,36 @@ pub enum EventData {
     note = "for an event type that this crate does not know, match `EventData::Unknown` and read its `json()`"
 )]
 pub trait Payload: Clone + Send + Sync + sealed::Sealed + 'static {
+    /// The type of [`Event::timestamp`](crate::Event::timestamp): `Option<Timestamp>` for [`EventData`],
+    /// because an unknown event may have no readable timestamp, and [`Timestamp`] for one event type.
+    type Timestamp: Clone + fmt::Debug + PartialEq + Eq + Send + Sync + 'static;
+
     /// Returns the data as this type, or `None` if the event carries other data.
     fn from_data(data: &EventData) -> Option<&Self>;
+
+    /// Returns the timestamp as the type for this data, or `None` if it must be readable and is not.
+    fn from_timestamp(timestamp: Option<Timestamp>) -> Option<Self::Timestamp>;
 }
 
 impl Payload for EventData {
+    type Timestamp = Option<Timestamp>;
+
     fn from_data(data: &EventData) -> Option<&Self> {
         Some(data)
+    }
+
+    fn from_timestamp(timestamp: Option<Timestamp>) -> Option<Option<Timestamp>> {
+        Some(timestamp)
     }
 }
 
 impl Payload for WorkspacePresenceChanged {
+    type Timestamp = Timestamp;
+
+    fn from_timestamp(timestamp: Option<Timestamp>) -> Option<Timestamp> {
+        timestamp
+    }
+
     fn from_data(data: &EventData) -> Option<&Self> {
         match data {
             EventData::WorkspacePresenceChanged(data) => Some(data),
@@ -52,7 +73,7 @@ mod sealed {
     impl Sealed for super::WorkspacePresenceChanged {}
 }
 
-/// The JSON of an event whose type or data cannot be read, and the reason.
+/// The JSON of an event whose type, timestamp or data cannot be read, and the reason.
 ///
 /// ```
 /// use roomz_protocol::{Event, EventData};
@@ -83,7 +104,7 @@ impl UnknownData {
         &self.json
     }
 
-    /// Returns why the type or data cannot be read.
+    /// Returns what cannot be read, and why.
     #[must_use]
     pub const fn reason(&self) -> &UnknownReason {
         &self.reason
@@ -100,7 +121,7 @@ impl fmt::Debug for UnknownData {
     }
 }
 
-/// Why the type or data of an event cannot be read.
+/// Why the type, timestamp or data of an event cannot be read.
 ///
 /// ```
 /// use roomz_protocol::{Event, EventData, ParseError, UnknownReason};
@@ -119,7 +140,8 @@ impl fmt::Debug for UnknownData {
 pub enum UnknownReason {
     /// This version of the crate does not know the `type`.
     UnknownType,
-    /// The type is known, but the data lacks a required field, or has one of another type or format.
+    /// The type is known, but the timestamp, the data or a required field of the data is missing, or has
+    /// another type or format.
     InvalidData(ParseError),
 }
 

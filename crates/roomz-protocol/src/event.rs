@@ -1,5 +1,3 @@
-use jiff::Timestamp;
-
 use crate::data::{EventData, Payload};
 use crate::event_type::EventType;
 use crate::id::EventId;
@@ -16,13 +14,15 @@ use crate::untrusted_text::UntrustedText;
 /// Source: `openapi/spec3.yml` of the public repository `roomz-io/openapi`, version 2024-05-20.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Event<T = EventData> {
+pub struct Event<T: Payload = EventData> {
     /// The event's id. Every delivery of the same event has the same id.
     pub id: EventId,
     /// The `type` of the event.
     pub event_type: EventType,
-    /// When the event happened, according to the sender.
-    pub timestamp: Timestamp,
+    /// When the event happened, according to the sender: a [`Timestamp`](crate::Timestamp) in an event of one
+    /// type. In an event of any type it is an `Option`, which is `None` if the timestamp of an
+    /// [unknown](EventData::Unknown) event cannot be read.
+    pub timestamp: T::Timestamp,
     /// The `apiVersion`, if the event has one. A JSON number is kept as its text.
     pub api_version: Option<UntrustedText>,
     /// The data of the event.
@@ -49,7 +49,7 @@ impl Event {
         Some(Event {
             id: self.id,
             event_type: self.event_type.clone(),
-            timestamp: self.timestamp,
+            timestamp: T::from_timestamp(self.timestamp)?,
             api_version: self.api_version.clone(),
             data: T::from_data(&self.data)?.clone(),
         })

@@ -1,3 +1,6 @@
+use std::cmp::Ordering;
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::id::EventId;
@@ -36,8 +39,9 @@ use crate::id::EventId;
 /// assert_eq!(building[&workspace].value(), Some(&PresenceStatus::Free));
 /// ```
 ///
-/// `Latest` trusts the sender's timestamps. An event dated one year ahead blocks newer events for a year. To
-/// prevent that, reject such events first, with the maximum age and the clock skew of `roomz-webhook`.
+/// A timestamp more than 5 min in the future is a mistake of a clock, so a kept event with such a timestamp is
+/// replaced by the next event that arrives. This also repairs a stored value. The clock is that of the system;
+/// on `wasm32-unknown-unknown`, which has none, such an event hides those with a lower timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Latest<T> {
@@ -62,6 +66,18 @@ pub enum LatestOutcome {
     Late,
     /// The event is the kept one: nothing changed.
     Duplicate,
+}
+
+/// How far in the future a timestamp may be: the clocks of ROOMZ and this machine differ. For the crates of
+/// this project.
+#[doc(hidden)]
+pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// Returns whether a kept timestamp is too far in the future to hide later arrivals.
+fn is_from_future(timestamp: Timestamp) -> bool {
+    // `now` panics on a platform without a clock.
+    let has_clock = !cfg!(all(target_family = "wasm", target_os = "unknown"));
+    has_clock && timestamp > Timestamp::now() + CLOCK_SKEW
 }
 
 impl<T> Latest<T> {
@@ -91,9 +107,9 @@ impl<T> Latest<T> {
     pub fn apply(&mut self, id: EventId, timestamp: Timestamp, value: T) -> LatestOutcome {
         if let Some(newest) = &self.newest {
             match (timestamp, id).cmp(&(newest.timestamp, newest.id)) {
-                std::cmp::Ordering::Less => return LatestOutcome::Late,
-                std::cmp::Ordering::Equal => return LatestOutcome::Duplicate,
-                std::cmp::Ordering::Greater => {}
+                Ordering::Less if !is_from_future(newest.timestamp) => return LatestOutcome::Late,
+                Ordering::Equal => return LatestOutcome::Duplicate,
+                Ordering::Less | Ordering::Greater => {}
             }
         }
         self.newest = Some(Entry { timestamp, id, value });

@@ -46,17 +46,17 @@
 //! | `id` | a UUID in either case: 32 digits, or hyphenated, alone, in braces or after `urn:uuid:` | one [`EventId`] |
 //! | `type` | `workspace.presence.changed` | [`EventData::WorkspacePresenceChanged`] |
 //! | `type` | any other string, also without `data` | [`EventData::Unknown`] with the whole JSON and the reason |
-//! | `timestamp` | RFC 3339, and `2024-02-02T09:13:44+0000` of the first draft | [`Timestamp`] |
+//! | `timestamp` | RFC 3339, and `2024-02-02T09:13:44+0000` of the first draft, up to 9999-12-30T22:00:00Z | [`Timestamp`] |
+//! | `timestamp` | missing, or any other form: without an offset (UTC is not guessed), a space instead of `T`, a number | [`EventData::Unknown`] with the reason; [`Event::timestamp`] is `None` |
 //! | `apiVersion` | a string, a number, anything else or absent | `Some` with the string, `Some` with the number's text, `None` |
 //! | `presenceStatus` | `Free`, `Busy` in any case | [`PresenceStatus::Free`], [`PresenceStatus::Busy`] |
 //! | `presenceStatus` | any other string | [`PresenceStatus::Other`] with that string |
-//! | `presenceStatus`, `workspaceId` | missing, or of another JSON type | [`EventData::Unknown`] with the reason, never `Free` |
+//! | `data`, `presenceStatus`, `workspaceId` | missing, or of another JSON type | [`EventData::Unknown`] with the reason, never `Free` |
 //! | any other field | any JSON | ignored, but still in the body |
 //!
 //! [`Event::parse`] rejects a body with a [`ParseError`] if it is not UTF-8, is not exactly one JSON object,
-//! repeats a key that is read (also in an escaped spelling), or has no readable `id`, `type` or `timestamp`.
-//! An event of a known type must also have `data`. Nesting has no limit, because skipping a value needs no
-//! stack.
+//! repeats a key that is read (also in an escaped spelling), or has no readable `id` or `type`. Nesting has no
+//! limit, because skipping a value needs no stack.
 //!
 //! # Redaction
 //!
@@ -151,7 +151,7 @@ pub use self::error_chain::error_chain;
 pub use self::event::Event;
 pub use self::event_type::EventType;
 pub use self::id::{EventId, ParseIdError, WorkspaceId};
-pub use self::latest::{Latest, LatestOutcome};
+pub use self::latest::{CLOCK_SKEW, Latest, LatestOutcome};
 pub use self::parse_error::ParseError;
 pub use self::presence::{PresenceStatus, WorkspacePresenceChanged};
 pub use self::secret::Secret;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -26,8 +27,8 @@ impl Event {
     /// # Errors
     ///
     /// [`ParseError`] if the body is not UTF-8, is not exactly one JSON object, repeats a key that is read,
-    /// or has no readable `id`, `type` or `timestamp`, or if an event of a known type has no `data`. Unknown
-    /// types and unreadable data are not errors; they become [`EventData::Unknown`].
+    /// or has no readable `id` or `type`. An unknown type, and a timestamp or data that is missing or
+    /// unreadable, are not errors; the event becomes [`EventData::Unknown`].
     ///
     /// ```
     /// use roomz_protocol::{Event, ParseError};
@@ -48,34 +49,45 @@ impl Event {
             find_members(text, "", ["id", "type", "timestamp", "apiVersion", "data"])?;
         let id = required_string("id", id)?;
         let event_type = required_string("type", event_type)?;
-        let timestamp = required_string("timestamp", timestamp)?;
 
         let event_type = EventType::new(&event_type);
-        let data = parse_data(&event_type, data, text)?;
+        let timestamp = parse_timestamp(timestamp);
+        let data = parse_data(&event_type, timestamp.as_ref().err(), data, text)?;
         Ok(Self {
             id: id.parse().map_err(|_| ParseError::InvalidField { field: "id", expected: "a UUID" })?,
             event_type,
-            timestamp: timestamp::parse(&timestamp).ok_or(ParseError::InvalidField {
-                field: "timestamp",
-                expected: "an RFC 3339 date-time, such as 2024-05-21T08:22:32.452Z",
-            })?,
+            timestamp: timestamp.ok(),
             api_version: api_version.and_then(string_or_number),
             data,
         })
     }
 }
 
+fn parse_timestamp(value: Option<&RawValue>) -> Result<Timestamp, ParseError> {
+    let text = required_string("timestamp", value)?;
+    timestamp::parse(&text).ok_or(ParseError::InvalidField {
+        field: "timestamp",
+        expected: "an RFC 3339 date-time with an offset up to 9999-12-30T22:00:00Z, such as 2024-05-21T08:22:32.452Z",
+    })
+}
+
 /// An error rejects the body.
-fn parse_data(event_type: &EventType, data: Option<&RawValue>, event: &str) -> Result<EventData, ParseError> {
+fn parse_data(
+    event_type: &EventType,
+    timestamp_error: Option<&ParseError>,
+    data: Option<&RawValue>,
+    event: &str,
+) -> Result<EventData, ParseError> {
     // Other types may have no `data`: the first draft of ROOMZ's documentation has the ids at top level.
     let mut reason = UnknownReason::UnknownType;
     if *event_type == EventType::WORKSPACE_PRESENCE_CHANGED {
-        let data = data.ok_or(ParseError::MissingField { field: "data" })?;
-        match parse_presence_changed(data.get()) {
-            Ok(change) => return Ok(EventData::WorkspacePresenceChanged(change)),
-            Err(error @ ParseError::RepeatedKey { .. }) => return Err(error),
-            Err(error) => reason = UnknownReason::InvalidData(error),
-        }
+        let data = data.ok_or(ParseError::MissingField { field: "data" });
+        reason = match (data.and_then(|data| parse_presence_changed(data.get())), timestamp_error) {
+            (Ok(change), None) => return Ok(EventData::WorkspacePresenceChanged(change)),
+            (Err(error @ ParseError::RepeatedKey { .. }), _) => return Err(error),
+            (_, Some(error)) => UnknownReason::InvalidData(error.clone()),
+            (Err(error), None) => UnknownReason::InvalidData(error),
+        };
     }
     Ok(EventData::Unknown(UnknownData::new(event, reason)))
 }

@@ -45,15 +45,15 @@ pub enum ParseError {
     /// A required field is missing.
     #[non_exhaustive]
     MissingField {
-        /// The field: `id`, `type`, `timestamp` or `data`; in an [`UnknownReason`](crate::UnknownReason), a
+        /// The field: `id` or `type`; in an [`UnknownReason`](crate::UnknownReason), `timestamp`, `data` or a
         /// field of the data.
         field: &'static str,
     },
     /// A required field has the wrong type or format.
     #[non_exhaustive]
     InvalidField {
-        /// The field: `id`, `type` or `timestamp`; in an [`UnknownReason`](crate::UnknownReason), `data` or a
-        /// field of it.
+        /// The field: `id` or `type`; in an [`UnknownReason`](crate::UnknownReason), `timestamp`, `data` or a
+        /// field of the data.
         field: &'static str,
         /// The expected content, such as `a UUID`.
         expected: &'static str,

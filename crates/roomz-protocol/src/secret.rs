@@ -21,9 +21,10 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// The key is the UTF-8 text of the secret as ROOMZ shows it. It is not decoded from base64 or hexadecimal.
 /// Clones are cheap and share the key, which is zeroized when the last clone is dropped. `Debug` is redacted.
 ///
-/// A secret is rejected if it is empty or blank, contains a NUL byte, or begins or ends with white space. An
-/// empty or blank secret protects nothing, `k` and `k` followed by NUL are the same HMAC key, and white space
-/// is a copying mistake that would make every verification fail.
+/// A secret is rejected if it is empty or blank, contains a NUL byte or an invisible character, or begins or
+/// ends with white space. An empty or blank secret protects nothing, and `k` and `k` followed by NUL are the
+/// same HMAC key. White space and invisible characters (a byte order mark, U+200B, U+00AD) are copying
+/// mistakes that would make every verification fail.
 ///
 /// ```
 /// use roomz_protocol::Secret;
@@ -46,8 +47,8 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, contains a NUL byte, or begins or
-    /// ends with white space.
+    /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, UTF-16, contains a NUL byte or an
+    /// invisible character, or begins or ends with white space.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, SecretError> {
         Self::prepare(secret.as_ref()).map_err(|kind| SecretError::new(kind, "the secret".to_owned()))
     }
@@ -167,6 +168,8 @@ fn check(secret: &[u8]) -> Result<(), SecretErrorKind> {
         Err(SecretErrorKind::Empty)
     } else if secret.len() > MAX_SECRET_BYTES {
         Err(SecretErrorKind::TooLong)
+    } else if is_utf16(secret) {
+        Err(SecretErrorKind::Utf16)
     } else if secret.contains(&0) {
         Err(SecretErrorKind::Nul)
     } else if trimmed_start == 0 {
@@ -175,6 +178,8 @@ fn check(secret: &[u8]) -> Result<(), SecretErrorKind> {
         Err(SecretErrorKind::TrailingNewline)
     } else if trimmed_start != secret.len() || trimmed_end != secret.len() {
         Err(SecretErrorKind::SurroundingWhitespace)
+    } else if std::str::from_utf8(secret).is_ok_and(|text| text.contains(is_invisible)) {
+        Err(SecretErrorKind::Invisible)
     } else {
         Ok(())
     }
@@ -192,6 +197,27 @@ fn has_copied_syntax(secret: &[u8]) -> bool {
         !name.is_empty() && is_name(name) && !rest.trim_start_matches('=').is_empty()
     });
     has_name || text.starts_with(is_quote) || text.ends_with(is_quote) || text.ends_with([';', ','])
+}
+
+/// A byte order mark, or text in which every second byte is NUL, like ASCII in UTF-16 without a mark.
+fn is_utf16(secret: &[u8]) -> bool {
+    let is_nul_from = |start| secret.iter().skip(start).step_by(2).all(|byte| *byte == 0);
+    let has_mark = secret.starts_with(b"\xff\xfe") || secret.starts_with(b"\xfe\xff");
+    let is_long = secret.len() >= 4 && is_nul_from(0) != is_nul_from(1);
+    secret.len().is_multiple_of(2) && (has_mark || is_long)
+}
+
+/// The format characters (`Cf`) and the other characters that Unicode 16 ignores by default.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'
+            | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}'
+            | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 impl fmt::Debug for Secret {

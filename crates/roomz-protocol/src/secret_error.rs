@@ -52,6 +52,11 @@ pub enum SecretErrorKind {
     TrailingNewline,
     /// The secret begins or ends with white space other than a final newline.
     SurroundingWhitespace,
+    /// The secret contains a byte order mark or another invisible character, such as U+200B, which a copy from
+    /// a web page or an editor adds.
+    Invisible,
+    /// The bytes are UTF-16, like a file that PowerShell 5 or Notepad wrote.
+    Utf16,
     /// The secret is longer than 64 KiB.
     TooLong,
     /// The list of secrets is empty.
@@ -77,6 +82,11 @@ impl fmt::Display for SecretError {
             SecretErrorKind::SurroundingWhitespace => {
                 "begins or ends with white space, which would be part of the key: remove it"
             }
+            SecretErrorKind::Invisible => {
+                "contains an invisible character, such as a byte order mark (U+FEFF) or U+200B, which would be \
+                 part of the key: type the secret again, or save the file as UTF-8 without a byte order mark"
+            }
+            SecretErrorKind::Utf16 => "is UTF-16: save it as UTF-8 without a byte order mark",
             SecretErrorKind::TooLong => "is longer than 64 KiB: use the webhook secret from ROOMZ",
             SecretErrorKind::NoSecret => "is empty: give at least one webhook secret from ROOMZ",
         };

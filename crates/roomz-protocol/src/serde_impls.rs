@@ -38,12 +38,14 @@ serialize_as_text!(EventType, PresenceStatus, UntrustedText);
 ///
 /// # Errors
 ///
-/// The timestamp is before year 0, which RFC 3339 cannot express.
+/// The timestamp is before year 0, which RFC 3339 cannot express, or the timestamp of an event of a known type
+/// was removed.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.data {
-            EventData::WorkspacePresenceChanged(change) => serialize_event(self, change, serializer),
-            EventData::Unknown(unknown) => unknown.serialize(serializer),
+        match (&self.data, self.typed::<WorkspacePresenceChanged>()) {
+            (EventData::Unknown(unknown), _) => unknown.serialize(serializer),
+            (_, Some(event)) => event.serialize(serializer),
+            (_, None) => Err(S::Error::custom("the event has no timestamp")),
         }
     }
 }
@@ -55,33 +57,25 @@ impl Serialize for Event {
 /// The timestamp is before year 0, which RFC 3339 cannot express.
 impl Serialize for Event<WorkspacePresenceChanged> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serialize_event(self, &self.data, serializer)
+        let timestamp = self.timestamp.to_string();
+        // An offset can move a timestamp of year 0 into a negative year, which `Event::parse` cannot read.
+        if timestamp.starts_with('-') {
+            return Err(S::Error::custom(format_args!(
+                "the timestamp {timestamp} is before year 0, which RFC 3339 cannot express"
+            )));
+        }
+        let fields = if self.api_version.is_some() { 5 } else { 4 };
+        let mut json = serializer.serialize_struct("Event", fields)?;
+        json.serialize_field("id", &self.id)?;
+        json.serialize_field("type", &self.event_type)?;
+        json.serialize_field("timestamp", &timestamp)?;
+        match &self.api_version {
+            Some(version) => json.serialize_field("apiVersion", version)?,
+            None => json.skip_field("apiVersion")?,
+        }
+        json.serialize_field("data", &self.data)?;
+        json.end()
     }
-}
-
-fn serialize_event<T, S: Serializer>(
-    event: &Event<T>,
-    data: &impl Serialize,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let timestamp = event.timestamp.to_string();
-    // An offset can move a timestamp of year 0 into a negative year, which `Event::parse` would reject.
-    if timestamp.starts_with('-') {
-        return Err(S::Error::custom(format_args!(
-            "the timestamp {timestamp} is before year 0, which RFC 3339 cannot express"
-        )));
-    }
-    let fields = if event.api_version.is_some() { 5 } else { 4 };
-    let mut json = serializer.serialize_struct("Event", fields)?;
-    json.serialize_field("id", &event.id)?;
-    json.serialize_field("type", &event.event_type)?;
-    json.serialize_field("timestamp", &timestamp)?;
-    match &event.api_version {
-        Some(version) => json.serialize_field("apiVersion", version)?,
-        None => json.skip_field("apiVersion")?,
-    }
-    json.serialize_field("data", data)?;
-    json.end()
 }
 
 /// Deserializes with [`Event::parse`], so that the same events are accepted. Works with `serde_json` only.

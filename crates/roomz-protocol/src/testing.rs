@@ -137,8 +137,8 @@ impl TestEvent {
     /// use roomz_protocol::Event;
     /// use roomz_protocol::testing::TestEvent;
     ///
-    /// let error = Event::parse(&TestEvent::busy().without("timestamp").body()).unwrap_err();
-    /// assert_eq!(error.to_string(), "the field `timestamp` is missing");
+    /// let error = Event::parse(&TestEvent::busy().without("type").body()).unwrap_err();
+    /// assert_eq!(error.to_string(), "the field `type` is missing");
     /// ```
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {

@@ -227,7 +227,8 @@ impl WebhookLayerBuilder {
     /// clocks, and an event rejected for its age is lost. With [`StalePolicy::Acknowledge`], the sender does
     /// not see a failed delivery.
     ///
-    /// An event whose timestamp is more than 5 min in the future is handled in the same way.
+    /// An event whose timestamp is more than 5 min in the future, or cannot be read, is handled in the same
+    /// way.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use roomz_protocol::CLOCK_SKEW;
 
 use crate::build_error::{BuildError, check_namespace, check_path};
 use crate::clock::{Clock, SystemClock};
@@ -10,10 +11,6 @@ use crate::store::{IdempotencyStore, MokaStore};
 
 /// The longest duration that a setting accepts, so that no sum of two overflows.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
-/// How far in the future an event's timestamp may be, if there is a maximum age: the clocks of ROOMZ and this
-/// machine differ.
-pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// The settings of a layer, validated by the builder.
 pub(crate) struct Config {

@@ -54,8 +54,8 @@
 //! | | with [tenants](#tenants): the request's tenant is looked up | 503 if that fails; an unknown tenant is 401 at check 6 |
 //! | 5 | the body is within the limit, and complete in 10 s | 413, 408; 400 if the connection breaks |
 //! | 6 | the signature matches the body under one of the secrets | 401 |
-//! | 7 | the body is UTF-8 and one JSON object without repeated known keys; `id`, `type` and `timestamp` are readable; a known type has `data` (unreadable `data` and unknown types are accepted as [`EventData::Unknown`]) | 400 |
-//! | 8 | the event is not too old or too new ([`with_max_age`](WebhookLayerBuilder::with_max_age), off by default) | 400, or 200 by policy |
+//! | 7 | the body is UTF-8 and one JSON object without repeated known keys; `id` and `type` are readable. An unknown type, a `timestamp` that is missing or unreadable (also one [without an offset](roomz_protocol#accepted-spellings), because UTC is not guessed) and `data` that is missing or unreadable are accepted as [`EventData::Unknown`] | 400 |
+//! | 8 | the event is not too old or too new ([`with_max_age`](WebhookLayerBuilder::with_max_age), off by default); an event whose timestamp is unreadable has no known age, and fails this check | 400, or 200 by policy |
 //! | 9 | the event can be claimed | next table |
 //! | 10 | the service | its own answer |
 //!
@@ -255,8 +255,9 @@
 //! | `released_total` | counter | | of these, released for a redelivery |
 //! | `skipped_total` | counter | `reason`: `duplicate`, `stale`, `ignored` | answered 200 without the handler; `ignored` ones were accepted |
 //! | `rejected_total` | counter | `reason` | rejections |
-//! | `unknown_total` | counter | | accepted events of an unknown type, or with unreadable data: alert on it to notice when ROOMZ changes something |
+//! | `unknown_total` | counter | | accepted events of an unknown type, or with an unreadable timestamp or data: alert on it to notice when ROOMZ changes something |
 //! | `unknown_status_total` | counter | | accepted presence events whose status is neither `Free` nor `Busy`: alert on it as well |
+//! | `future_timestamps_total` | counter | | deliveries whose timestamp is more than 5 min in the future; [`Latest`] lets later arrivals replace such an event |
 //! | `id_reused_total` | counter | | known ids with another body |
 //! | `claims_lost_total` | counter | | claims that the owner no longer held when its handler had succeeded: the event may have been handled twice |
 //! | `claims_restored_total` | counter | | claims that the store lost while the handler ran, and that were claimed again: alert on it to notice a store that loses data |
@@ -266,7 +267,7 @@
 //! | `store_errors_total` | counter | `operation`: `claim`, `renew`, `complete`, `release` | failed store operations |
 //! | `evicted_early_total` | counter | | ids that the memory store evicted before their retention ended |
 //! | `in_flight` | gauge | | running handlers |
-//! | `event_age_seconds` | histogram | | arrival minus the event's timestamp; 0 for a timestamp in the future |
+//! | `event_age_seconds` | histogram | | arrival minus the event's timestamp; 0 for a timestamp in the future; none for an unreadable one |
 //! | `store_seconds` | histogram | `operation` | time of a store operation, up to the store timeout; readiness checks are renewals |
 //! | `handling_seconds` | histogram | | time in the service, including the wait until it is ready |
 //!

@@ -7,7 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roomz_axum::{
-    Event, EventData, Latest, LatestOutcome, PresenceStatus, RejectionKind, Timestamp, WorkspaceId,
+    Event, Latest, LatestOutcome, PresenceStatus, RejectionKind, Timestamp, WorkspaceId,
+    WorkspacePresenceChanged,
 };
 use roomz_sql::WorkspacePresence;
 use tokio::sync::broadcast;
@@ -53,10 +54,11 @@ impl Board {
     /// Applies a verified event.
     pub fn apply(&self, event: &Event) {
         let mut state = self.lock();
-        let EventData::WorkspacePresenceChanged(change) = &event.data else {
+        let Some(event) = event.typed::<WorkspacePresenceChanged>() else {
             state.record(DeliveryRecord::new(Outcome::Unknown, event.event_type.to_string()), None);
             return;
         };
+        let change = &event.data;
         let latest = state.presence.entry(change.workspace_id).or_default();
         let outcome = match latest.apply(event.id, event.timestamp, change.presence_status.clone()) {
             LatestOutcome::Newest => Outcome::Changed,

@@ -5,14 +5,15 @@ use tower_service::Service;
 
 use crate::error::BoxError;
 use crate::job::Job;
+use roomz_webhook::roomz_protocol::Payload;
 
 /// A service that a worker can run.
-pub(crate) trait Handler<T>:
+pub(crate) trait Handler<T: Payload>:
     Service<Job<T>, Response = (), Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static
 {
 }
 
-impl<S, T> Handler<T> for S where
+impl<S, T: Payload> Handler<T> for S where
     S: Service<Job<T>, Response = (), Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static
 {
 }

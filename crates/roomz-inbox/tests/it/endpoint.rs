@@ -23,6 +23,7 @@ on_both! {
     full_inbox_gets_503_and_loses_nothing
     dead_letters_do_not_fill_the_inbox
     missing_layer_gets_500
+    event_with_unreadable_timestamp_is_kept
     locked_database_gets_503
 }
 
@@ -45,6 +46,21 @@ async fn duplicate_gets_200(database: TestDatabase) {
         assert_eq!(answer.headers()["roomz-webhook-skipped"], "duplicate");
     }
     assert_eq!(inbox.stats().await.unwrap().waiting, 1);
+}
+
+/// ROOMZ changes the form of its timestamps: no event is lost, and none is handled as if it were readable.
+async fn event_with_unreadable_timestamp_is_kept(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let event = TestEvent::busy().with("timestamp", 1_716_279_752);
+    assert_eq!(deliver(&inbox, &event).await, 202);
+    let (service, calls) = crate::support::Calls::new();
+    let worker = inbox.worker(service).with_max_attempts(1).with_poll_interval(crate::support::POLL).start();
+    let dead = wait_for(&inbox, &event, InboxState::Dead).await;
+    assert_eq!(dead.body.to_vec(), event.body());
+    let error = dead.error.unwrap();
+    assert!(error.contains("the field `timestamp` is not a string"), "{error}");
+    assert!(calls.is_empty());
+    worker.shutdown(WAIT).await;
 }
 
 /// Two receivers get the same event at the same time.

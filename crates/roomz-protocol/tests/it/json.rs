@@ -97,8 +97,8 @@ fn deserialization_is_strict() {
     for json in [
         "[]".to_owned(),
         "null".to_owned(),
-        PUBLISHED.replace(r#""data""#, r#""other""#),
-        PUBLISHED.replace("08:22:32.452Z", "08:22"),
+        PUBLISHED.replace(r#""type""#, r#""other""#),
+        PUBLISHED.replace(r#""id":"e6ae112e"#, r#""id":"x6ae112e"#),
         PUBLISHED.replace(r#"{"id""#, r#"{"\u0069d":1,"id""#),
         PUBLISHED.replace(r#"{"workspaceId""#, r#"{"presenceStatus":"Free","workspaceId""#),
         format!(r#"["e6ae112e-2af3-4d72-894b-03435d7afde4",{PUBLISHED}]"#),
@@ -109,7 +109,21 @@ fn deserialization_is_strict() {
     }
 }
 
-/// An offset can move a timestamp of year 0 into year -1, which `Event::parse` rejects.
+/// The JSON of an event with an unreadable timestamp is kept. A timestamp that a program removed is an error.
+#[test]
+fn event_without_timestamp_has_the_json_it_came_with() {
+    let json = PUBLISHED.replace("08:22:32.452Z", "08:22");
+    let event: Event = serde_json::from_str(&json).unwrap();
+    assert_eq!(serde_json::to_string(&event).unwrap(), json);
+    assert!(serde_json::from_str::<Event<WorkspacePresenceChanged>>(&json).is_err());
+
+    let mut event = parse(PUBLISHED);
+    event.timestamp = None;
+    assert_eq!(event.typed::<WorkspacePresenceChanged>(), None);
+    assert_eq!(serde_json::to_string(&event).unwrap_err().to_string(), "the event has no timestamp");
+}
+
+/// An offset can move a timestamp of year 0 into year -1, which `Event::parse` cannot read.
 #[test]
 fn rejects_timestamp_before_year_zero() {
     let event = parse(&PUBLISHED.replace("2024-05-21T08:22:32.452Z", "0000-01-01T00:00:00+01:00"));

@@ -36,6 +36,22 @@ fn orders_by_timestamp_before_id() {
     assert_eq!(latest.value(), Some(&"free"));
 }
 
+/// Also a kept value that another program stored. A duplicate is still a duplicate.
+#[test]
+fn event_from_future_hides_no_later_arrival() {
+    let (now, minute) = (Timestamp::now(), std::time::Duration::from_secs(60));
+    let future: Timestamp = "2099-01-01T00:00:00Z".parse().unwrap();
+    let mut latest = Latest::new();
+    assert_eq!(latest.apply(id(9), future, "busy"), LatestOutcome::Newest);
+    assert_eq!(latest.apply(id(9), future, "busy"), LatestOutcome::Duplicate);
+    assert_eq!(latest.apply(id(8), future - minute, "still busy"), LatestOutcome::Newest);
+    assert_eq!(latest.apply(id(1), now - 60 * minute, "free"), LatestOutcome::Newest);
+    assert_eq!((latest.value(), latest.timestamp()), (Some(&"free"), Some(now - 60 * minute)));
+    // Clocks may differ by some minutes.
+    assert_eq!(latest.apply(id(2), now + 3 * minute, "busy"), LatestOutcome::Newest);
+    assert_eq!(latest.apply(id(3), now, "free"), LatestOutcome::Late);
+}
+
 #[test]
 fn higher_id_wins_at_same_timestamp() {
     for order in [[1, 2], [2, 1]] {

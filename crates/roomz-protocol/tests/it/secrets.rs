@@ -15,19 +15,32 @@ fn rejects_unusable_secrets() {
         ("\u{a0}\u{2003}", SecretErrorKind::Blank),
         ("k\0", SecretErrorKind::Nul),
         ("\0", SecretErrorKind::Nul),
+        ("\0\0\0\0", SecretErrorKind::Nul),
+        ("secr\0et", SecretErrorKind::Nul),
+        ("k\0e\0y\0", SecretErrorKind::Utf16),
+        ("\0k\0e\0y\0\n", SecretErrorKind::Utf16),
         ("key\n", SecretErrorKind::TrailingNewline),
         ("key\r\n", SecretErrorKind::TrailingNewline),
         ("key ", SecretErrorKind::SurroundingWhitespace),
         ("\tkey", SecretErrorKind::SurroundingWhitespace),
         ("key\u{a0}", SecretErrorKind::SurroundingWhitespace),
+        ("\u{feff}key", SecretErrorKind::Invisible),
+        ("key\u{feff}", SecretErrorKind::Invisible),
+        ("ke\u{200b}y", SecretErrorKind::Invisible),
+        ("key\u{2060}", SecretErrorKind::Invisible),
+        ("ke\u{ad}y", SecretErrorKind::Invisible),
+        ("\u{202a}key\u{202c}", SecretErrorKind::Invisible),
+        ("key\u{e0001}", SecretErrorKind::Invisible),
+        ("\u{feff}", SecretErrorKind::Invisible),
         (&too_long, SecretErrorKind::TooLong),
     ] {
         assert_eq!(Secret::new(secret).unwrap_err().kind(), kind, "{secret:.20?}");
     }
-    for secret in ["k", "two words", "clé", &too_long[1..]] {
+    for secret in ["k", "two words", "clé", "鍵🔑", "\u{301}", &too_long[1..]] {
         assert!(Secret::new(secret).is_ok(), "{secret:.20?}");
     }
     assert!(Secret::new([0xaa; 131]).is_ok(), "bytes need not be UTF-8");
+    assert!(Secret::new(b"\xff\xfe\x01").is_ok(), "no UTF-16 has three bytes");
     assert_eq!(Secret::new(b"\xaa ").unwrap_err().kind(), SecretErrorKind::SurroundingWhitespace);
 }
 
@@ -46,6 +59,21 @@ fn reads_secret_file() {
     let error = Secret::from_file(&file).unwrap_err();
     assert_eq!(error.kind(), SecretErrorKind::TrailingNewline);
     assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+
+    for (mark, to_bytes) in [
+        ("\u{feff}", u16::to_le_bytes as fn(u16) -> [u8; 2]),
+        ("\u{feff}", u16::to_be_bytes),
+        ("", u16::to_le_bytes),
+    ] {
+        let text = format!("{mark}from a file\r\n");
+        fs::write(&file, text.encode_utf16().flat_map(to_bytes).collect::<Vec<_>>()).unwrap();
+        let error = Secret::from_file(&file).unwrap_err();
+        assert_eq!(error.kind(), SecretErrorKind::Utf16);
+        assert!(
+            error.to_string().ends_with("is UTF-16: save it as UTF-8 without a byte order mark"),
+            "{error}"
+        );
+    }
 
     fs::write(&file, vec![b'k'; 1_000_000]).unwrap();
     assert_eq!(Secret::from_file(&file).unwrap_err().kind(), SecretErrorKind::TooLong);

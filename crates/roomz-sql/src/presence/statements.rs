@@ -11,7 +11,7 @@ use crate::db::value::Value;
 /// nanoseconds of the timestamp, the event id, and a point in the changes.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    /// Writes the row if the event is newer, and returns it.
+    /// Writes the row if the event is newer, or if the kept one is later than `latest`, and returns it.
     pub(crate) apply: Statement,
     pub(crate) get: Statement,
     /// Returns the changed rows. The last columns are the next point, its history, and the number of the
@@ -29,6 +29,8 @@ const APPLY_POSTGRES: &str = "INSERT INTO roomz_presence AS kept \
        event_id = excluded.event_id, change = excluded.change \
      WHERE (kept.seconds, kept.nanoseconds, kept.event_id) \
        < (excluded.seconds, excluded.nanoseconds, excluded.event_id) \
+       OR (kept.seconds > {latest} AND (kept.seconds, kept.nanoseconds, kept.event_id) \
+       <> (excluded.seconds, excluded.nanoseconds, excluded.event_id)) \
      RETURNING workspace_id, status, seconds, nanoseconds, event_id, change";
 
 /// `change` is higher than that of every earlier write.
@@ -36,7 +38,8 @@ const APPLY_SQLITE: &str = "INSERT OR REPLACE INTO roomz_presence \
      (namespace, workspace_id, status, seconds, nanoseconds, event_id) \
      SELECT {namespace}, {workspace}, {status}, {seconds}, {nanoseconds}, {event} \
      WHERE NOT EXISTS (SELECT 1 FROM roomz_presence WHERE namespace = {namespace} AND workspace_id = {workspace} \
-       AND (seconds, nanoseconds, event_id) >= ({seconds}, {nanoseconds}, {event})) \
+       AND (seconds, nanoseconds, event_id) >= ({seconds}, {nanoseconds}, {event}) \
+       AND (seconds <= {latest} OR (seconds, nanoseconds, event_id) = ({seconds}, {nanoseconds}, {event}))) \
      RETURNING workspace_id, status, seconds, nanoseconds, event_id, change";
 
 const GET: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, change \
@@ -70,7 +73,7 @@ static STATEMENTS: LazyLock<[Statements; 2]> = LazyLock::new(|| {
         apply: Statement::single(
             dialect,
             apply,
-            &["namespace", "workspace", "status", "seconds", "nanoseconds", "event"],
+            &["namespace", "workspace", "status", "seconds", "nanoseconds", "event", "latest"],
         ),
         get: Statement::single(dialect, GET, &["namespace", "workspace"]),
         changes: Statement::single(
@@ -98,8 +101,15 @@ pub(crate) fn tests(dialect: Dialect) -> Vec<Test> {
     let Statements { apply, get, changes } = Statements::of(dialect);
     let (namespace, key) = (Value::from("roomz self-test"), Value::from(&Owner::random().to_bytes()));
     let zero = Value::Number(0);
-    let apply_row =
-        vec![namespace.clone(), key.clone(), Value::from("Free"), zero.clone(), zero.clone(), key.clone()];
+    let apply_row = vec![
+        namespace.clone(),
+        key.clone(),
+        Value::from("Free"),
+        zero.clone(),
+        zero.clone(),
+        key.clone(),
+        zero.clone(),
+    ];
     vec![
         (apply, vec![apply_row]),
         (get, vec![vec![namespace.clone(), key]]),

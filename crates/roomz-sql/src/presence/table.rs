@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use roomz_webhook::roomz_protocol::Uuid;
+use roomz_webhook::roomz_protocol::{CLOCK_SKEW, Uuid};
 use roomz_webhook::{
     Event, EventId, LatestOutcome, PresenceStatus, Timestamp, WorkspaceId, WorkspacePresenceChanged,
 };
@@ -34,7 +34,8 @@ use crate::presence::statements::Statements;
 /// ```
 ///
 /// Like [`Latest`](roomz_webhook::Latest), it keeps the status of the event with the highest timestamp, and
-/// then with the highest id. Events may arrive in any order and any number of times.
+/// then with the highest id. Events may arrive in any order and any number of times. A row whose timestamp is
+/// more than 5 min in the future, by the clock of this process, is replaced by the next event.
 ///
 /// The columns may be read with SQL, and rows of removed workspaces deleted.
 /// [`changes_since`](Self::changes_since) does not report a deleted row.
@@ -173,6 +174,7 @@ impl PresenceTable {
             Value::Number(event.timestamp.as_second()),
             Value::Number(event.timestamp.subsec_nanosecond().into()),
             Value::from(event.id.as_uuid().as_bytes()),
+            Value::Number((Timestamp::now() + CLOCK_SKEW).as_second()),
         ];
         if !fetch(connection, &statements::<C>().apply, &values).await?.is_empty() {
             return Ok(LatestOutcome::Newest);

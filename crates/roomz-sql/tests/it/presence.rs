@@ -108,6 +108,31 @@ async fn equals_latest_for_any_order() {
     }
 }
 
+/// A row from the future is repaired by the next event, with or without a restart.
+#[tokio::test]
+async fn event_from_future_hides_no_later_arrival() {
+    for database in databases().await {
+        let table = PresenceTable::default();
+        let at = |id, seconds, status| {
+            let mut event = event(1, seconds, status);
+            event.id = Uuid::from_u128(id).into();
+            event
+        };
+        let (now, year_2099) = (Timestamp::now().as_second(), 4_070_908_800);
+        let minute = 60;
+        for (event, outcome) in [
+            (at(9, year_2099, "Busy"), LatestOutcome::Newest),
+            (at(9, year_2099, "Busy"), LatestOutcome::Duplicate),
+            (at(8, year_2099 - minute, "Busy"), LatestOutcome::Newest),
+            (at(1, now - 60 * minute, "Free"), LatestOutcome::Newest),
+            (at(2, now + 3 * minute, "Busy"), LatestOutcome::Newest),
+            (at(3, now, "Free"), LatestOutcome::Late),
+        ] {
+            assert_eq!(apply(&database, &table, &event).await, outcome, "{event:?}");
+        }
+    }
+}
+
 fn random_event(random: &mut StdRng) -> PresenceEvent {
     let status = ["Free", "Busy", "Offline", "", "'; DROP TABLE roomz_presence; --", "Ünïcode 🪑"];
     // Before and after 1970, with equal seconds and equal fractions.

@@ -11,12 +11,13 @@ const OPERATIONS: [Operation; 4] =
     [Operation::Claim, Operation::Renew, Operation::Complete, Operation::Release];
 
 /// Counters without labels.
-const PLAIN_COUNTERS: [(&str, &str); 10] = [
+const PLAIN_COUNTERS: [(&str, &str); 11] = [
     ("roomz_webhook_accepted_total", "Events passed to the handler"),
     ("roomz_webhook_handled_total", "Events that the handler answered 2xx"),
     ("roomz_webhook_released_total", "Events released for a redelivery because the handler failed"),
-    ("roomz_webhook_unknown_total", "Events of an unknown type or with unreadable data"),
+    ("roomz_webhook_unknown_total", "Events of an unknown type or with an unreadable timestamp or data"),
     ("roomz_webhook_unknown_status_total", "Presence events whose status is neither Free nor Busy"),
+    ("roomz_webhook_future_timestamps_total", "Deliveries whose timestamp is more than 5 min in the future"),
     ("roomz_webhook_id_reused_total", "Known event ids received with another body"),
     ("roomz_webhook_claims_lost_total", "Claims lost while the handler ran: the event may be handled twice"),
     ("roomz_webhook_claims_restored_total", "Claims that the store lost and that were claimed again"),

@@ -83,6 +83,10 @@ pub(crate) fn event_age(age: Duration) {
     record("roomz_webhook_event_age_seconds", None, age);
 }
 
+pub(crate) fn timestamp_in_future() {
+    count("roomz_webhook_future_timestamps_total");
+}
+
 pub(crate) fn accepted(event: &Event, attempt: u32) {
     count("roomz_webhook_accepted_total");
     if let EventData::Unknown(unknown) = &event.data {

@@ -7,7 +7,9 @@ use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Secret, Secrets, SecretsHandle, Tenant, TenantMap, WebhookLayer};
+use roomz_webhook::{
+    Secret, Secrets, SecretsHandle, SystemClock, Tenant, TenantMap, Timestamp, WebhookLayer,
+};
 use tokio::time::sleep;
 
 use crate::support::{Fault, FaultyStore, Op, TestReceiver};
@@ -205,6 +207,23 @@ fn series_exist_from_start() {
     let old = Secret::new("the webhook secret").unwrap();
     metrics::with_local_recorder(&recorder, || handle.set(Secrets::new([new, old]).unwrap()));
     assert_eq!(series(&snapshotter).get("verified_total{secret=1}"), Some(&0.0), "after a second secret");
+}
+
+#[tokio::test]
+async fn timestamps_from_the_future_are_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let receiver =
+        TestReceiver::with(|builder| builder.with_clock(SystemClock::new()), async |_| Ok(StatusCode::OK));
+    let minutes = |minutes: u64| Timestamp::now() + Duration::from_secs(60 * minutes);
+    receiver.deliver(&TestEvent::busy().with_timestamp(minutes(0))).await;
+    receiver.deliver(&TestEvent::busy().with_timestamp(minutes(3))).await;
+    assert_eq!(counters(&snapshotter).get("future_timestamps_total"), None);
+    receiver.deliver(&TestEvent::busy().with_timestamp(minutes(60))).await;
+    receiver.deliver(&TestEvent::busy().with("timestamp", "2099-01-01T00:00:00Z")).await;
+    assert_eq!(counters(&snapshotter).get("future_timestamps_total"), Some(&2.0));
+    assert_eq!(receiver.runs(), 4);
 }
 
 #[tokio::test(start_paused = true)]

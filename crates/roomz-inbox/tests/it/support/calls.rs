@@ -1,4 +1,5 @@
 use roomz_inbox::{BoxError, EventId, Job, WorkspacePresenceChanged};
+use roomz_webhook::roomz_protocol::Payload;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tower::{Service, service_fn};
@@ -100,7 +101,7 @@ impl Call {
 }
 
 /// Inserts a row in the transaction of the job.
-pub(crate) async fn write_effect<T: Send>(job: &mut Job<T>) -> Result<(), BoxError> {
+pub(crate) async fn write_effect<T: Payload>(job: &mut Job<T>) -> Result<(), BoxError> {
     let (id, attempt) = (job.event().id.to_string(), i64::from(job.attempt()));
     let insert = "INSERT INTO effects (event_id, attempt) VALUES ($1, $2)";
     if job.is_postgres() {

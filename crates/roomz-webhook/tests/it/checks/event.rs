@@ -26,10 +26,7 @@ async fn rejects_malformed_event() {
         valid.replacen('{', r#"{"\u0069d":"e6ae112e-2af3-4d72-894b-03435d7afde4","#, 1).into_bytes(),
         TestEvent::busy().without("id").body(),
         TestEvent::busy().without("type").body(),
-        TestEvent::busy().without("timestamp").body(),
-        TestEvent::busy().without("data").body(),
         TestEvent::busy().with("id", 7).body(),
-        TestEvent::busy().with("timestamp", "soon").body(),
         invalid_utf8,
     ];
     for body in bodies {
@@ -42,6 +39,57 @@ async fn rejects_malformed_event() {
         );
     }
     assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
+}
+
+/// A change of the format loses no event: it is accepted, and never typed.
+#[tokio::test]
+async fn accepts_unreadable_event_as_unknown() {
+    let receiver = TestReceiver::with_handler(async |delivery| {
+        assert!(matches!(delivery.event().data, EventData::Unknown(_)));
+        Ok(StatusCode::OK)
+    });
+    let unreadable = || {
+        [
+            TestEvent::busy().with("timestamp", "2024-05-21T08:22:32"),
+            TestEvent::busy().with("timestamp", 1_716_279_752),
+            TestEvent::busy().without("timestamp"),
+            TestEvent::busy().without("data"),
+            TestEvent::busy().with("data", 7),
+        ]
+    };
+    for event in unreadable() {
+        assert_eq!(receiver.deliver(&event).await.outcome(), (200, String::new()));
+        assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    }
+    assert_eq!(receiver.runs(), unreadable().len());
+}
+
+/// With a maximum age, an event whose age is unknown never reaches the store.
+#[tokio::test]
+async fn maximum_age_refuses_unreadable_timestamp() {
+    let unreadable = [
+        TestEvent::busy().without("timestamp"),
+        TestEvent::busy().with("timestamp", "2024-05-21T08:22:32"),
+        TestEvent::busy().with_type("workspace.booked").with("timestamp", 1_716_279_752),
+    ];
+    let max_age = Duration::from_secs(60);
+    for event in unreadable {
+        for (policy, status, skipped) in
+            [(StalePolicy::Reject, 400, None), (StalePolicy::Acknowledge, 200, Some(Skipped::Stale))]
+        {
+            let receiver = TestReceiver::with(
+                |builder| builder.with_max_age(max_age, policy),
+                async |_| Ok(StatusCode::OK),
+            );
+            let response = receiver.deliver(&event).await;
+            assert_eq!((response.status.as_u16(), response.skipped), (status, skipped));
+            assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
+            if policy == StalePolicy::Reject {
+                assert_eq!(response.outcome(), (400, "event-malformed".into()));
+                assert!(response.body.contains("age is unknown"), "{}", response.body);
+            }
+        }
+    }
 }
 
 /// Only a known type requires `data`.
