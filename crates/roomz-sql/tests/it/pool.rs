@@ -163,33 +163,6 @@ async fn keeps_settings_that_connect_found() {
     assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(pool).await.unwrap(), 1);
 }
 
-/// The server ended the session. The first statement gets a fatal error of the database.
-#[tokio::test]
-async fn ended_session_costs_no_claim() {
-    let Some(database) = TestDatabase::postgres_or_skip().await else { return };
-    let options = PgPoolOptions::new().max_connections(1).test_before_acquire(false);
-    let pool = Pool::Postgres(options.connect(&database.url).await.unwrap());
-    let store = connect(&pool).await;
-    let claim = async || {
-        let key = ClaimKey::new("pool".into(), random_hex().parse().unwrap());
-        let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), HOUR, HOUR);
-        store.claim(&key, &request).await.unwrap().state
-    };
-    // The worker has a connection.
-    assert_eq!(claim().await, ClaimState::claimed(1));
-    leave_open(
-        &pool,
-        "SET application_name = left_alone; SET idle_in_transaction_session_timeout = 1; BEGIN",
-    )
-    .await;
-    let Pool::Postgres(other) = &database.pool else { unreachable!() };
-    let is_open = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name = 'left_alone')";
-    while sqlx::query_scalar::<_, bool>(is_open).fetch_one(other).await.unwrap() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(claim().await, ClaimState::claimed(1));
-}
-
 /// A connection that was left in a transaction can have other state, such as locks.
 #[tokio::test]
 async fn closes_connection_that_was_left_in_transaction() {

@@ -214,3 +214,29 @@ fn decode(row: &PgRow) -> Result<Row, Error> {
     };
     (0..row.len()).map(decode).collect::<Result<_, Error>>().map(Row)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use sqlx::Connection as _;
+
+    use super::*;
+
+    /// Not by its code: the first query after the timeout gets a database error.
+    #[tokio::test]
+    async fn ended_session_is_broken() {
+        let Some(url) = roomz_tests::postgres_url_or_skip() else { return };
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let begin =
+            "SET application_name = ended; SET idle_in_transaction_session_timeout = 1; BEGIN".to_owned();
+        drop(Postgres::script(&mut connection, begin).await.unwrap());
+        let mut admin = PgConnection::connect(&url).await.unwrap();
+        let open = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'ended'";
+        while !Postgres::script(&mut admin, open.to_owned()).await.unwrap().is_empty() {}
+        let error = Postgres::script(&mut connection, "SELECT 1".to_owned()).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("25P03"));
+        assert_eq!(Postgres::classify(&error), Failure::Broken);
+        assert_eq!(Postgres::classify_code("25P03"), Failure::Rejected);
+    }
+}
