@@ -128,9 +128,14 @@
 //!
 //! With a pool of your application, each batch borrows a connection and uses statements as text, as through a
 //! pooler. This costs throughput, mostly for single operations: the server parses each statement, and the
-//! pool tests a connection before it lends it. Use a URL if claims are a considerable part of the load. If
-//! your application returned a connection inside a transaction, the store rolls that transaction back before
-//! it claims.
+//! pool tests a connection before it lends it. Use a URL if claims are a considerable part of the load.
+//!
+//! Your application may return a connection inside a transaction: sqlx 0.9 itself does when a future is
+//! dropped while it begins one. The store rolls that transaction back before it executes anything, and closes
+//! the connection afterwards. It also ignores what the application changed in a session of PostgreSQL since
+//! `connect`: the role, `search_path`, `default_transaction_read_only`, the isolation level, timeouts, and
+//! encodings. It keeps the role and the `search_path` that it finds in `connect`, for example of
+//! `after_connect`. A session with `synchronous_commit = off` stays less durable.
 //!
 //! # Limits
 //!

@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::support::{POLL, TestDatabase, WAIT, deliver, deliver_new, gated_worker};
-use roomz_inbox::Inbox;
+use crate::support::{POLL, TestDatabase, WAIT, deliver, deliver_new, gated_worker, wait_for, write_effect};
+use roomz_inbox::{BoxError, Inbox, InboxState, Job};
 use roomz_tests::Server;
 use roomz_webhook::testing::TestEvent;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
+use tower::service_fn;
 
 const CANARY: &str = "canary-8f1d";
 
@@ -57,6 +58,100 @@ async fn accepted_event_is_durable_on_sqlite_pool_in_transaction() {
     drop(Inbox::connect(&database.url).await.unwrap());
     let pool = SqlitePoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
     leave_transactions_open!(database, pool, 1, ["BEGIN", "BEGIN IMMEDIATE", BEGIN_AND_WRITE]);
+}
+
+/// A handler begins its transaction on a connection that was left inside another one, or with other settings.
+/// In the other transaction, the commit would be untrue.
+macro_rules! handle_on_left_connections {
+    ($database:expr, $pool:expr, $texts:expr) => {{
+        let inbox = Inbox::connect($pool.clone()).await.unwrap();
+        $database.create_effects().await;
+        let (worker, mut calls) = gated_worker(&inbox);
+        for (round, text) in (1..).zip($texts) {
+            let event = deliver_new(&inbox).await;
+            let call = calls.next().await;
+            let mut connections = Vec::new();
+            while let Some(connection) = $pool.try_acquire() {
+                connections.push(connection);
+            }
+            for mut connection in connections {
+                let _ = sqlx::raw_sql(text).execute(&mut *connection).await;
+            }
+            call.succeed();
+            wait_for(&inbox, &event, InboxState::Done).await;
+            let effects = $database.number("SELECT count(*) FROM effects").await;
+            assert_eq!(effects, round, "{text}");
+            let written = $database.number("SELECT count(*) FROM effects WHERE event_id = ''").await;
+            assert_eq!(written, 0, "{text}");
+        }
+        worker.shutdown(WAIT).await;
+    }};
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handler_commits_on_any_left_connection_of_postgres() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let pool = PgPoolOptions::new().max_connections(4).connect(&database.url).await.unwrap();
+    let texts = [
+        "BEGIN",
+        "BEGIN; SELECT 1",
+        "BEGIN; SAVEPOINT a",
+        "BEGIN; SELECT 1 / 0",
+        BEGIN_AND_WRITE,
+        "SET search_path = other",
+        "SET default_transaction_read_only = on",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    ];
+    handle_on_left_connections!(database, pool, texts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handler_commits_on_any_left_connection_of_sqlite() {
+    let database = TestDatabase::sqlite();
+    drop(Inbox::connect(&database.url).await.unwrap());
+    let pool = SqlitePoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
+    let texts = ["BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT a", BEGIN_AND_WRITE, "PRAGMA query_only = 1"];
+    handle_on_left_connections!(database, pool, texts);
+}
+
+/// The handler changed its session, and the next handler gets the same connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn handler_settings_do_not_reach_the_next() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    database.create_effects().await;
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let handler = service_fn(async |mut job: Job| {
+        write_effect(&mut job).await?;
+        sqlx::raw_sql("SET search_path = other").execute(job.postgres().await?).await?;
+        sqlx::raw_sql("SET LOCAL search_path = public").execute(job.postgres().await?).await?;
+        Ok::<_, BoxError>(())
+    });
+    let worker = inbox.worker(handler).with_concurrency(1).with_poll_interval(POLL).start();
+    for _ in 0..4 {
+        let event = deliver_new(&inbox).await;
+        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 1);
+    }
+    worker.shutdown(WAIT).await;
+}
+
+/// A commit of the aborted transaction would return `Ok` and store nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn ignored_error_in_transaction_fails_attempt() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    database.create_effects().await;
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let event = deliver_new(&inbox).await;
+    let handler = service_fn(async |mut job: Job| {
+        write_effect(&mut job).await?;
+        if job.attempt() == 1 {
+            let _ = sqlx::raw_sql("SELECT 1 / 0").execute(job.postgres().await?).await;
+        }
+        Ok::<_, BoxError>(())
+    });
+    let worker = inbox.worker(handler).with_backoff(POLL, POLL).with_poll_interval(POLL).start();
+    assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 2);
+    assert_eq!(database.effects().await, [2]);
+    worker.shutdown(WAIT).await;
 }
 
 #[derive(Clone, Default)]

@@ -14,7 +14,13 @@ use crate::db::error::ErrorChain;
 /// commit.
 ///
 /// The transaction must be on the database in which the layer's [`SqlStore`](crate::SqlStore) keeps the
-/// claims. Call this last, directly before the commit. The layer's own completion afterwards changes nothing.
+/// claims. The layer's own completion afterwards changes nothing.
+///
+/// Call this last, directly before the commit. If a statement fails after it and you ignore the error,
+/// PostgreSQL aborts the transaction, and `commit` of sqlx 0.9 returns `Ok` but stores nothing: the handler
+/// answers 2xx, the layer completes the event, and its effect is lost. Before it, the aborted transaction
+/// makes this call fail. To go on after an error that you expect, such as a duplicate key, use
+/// `ON CONFLICT DO NOTHING` or a savepoint (`begin` on the transaction).
 ///
 /// ```
 /// use roomz_webhook::Delivery;

@@ -17,6 +17,7 @@ use crate::db::settings::Settings;
 use crate::db::sqlite;
 use crate::db::suspects::Suspects;
 use crate::db::worker::Workers;
+use sqlx_core::transaction::TransactionManager as _;
 
 /// Connects, creates missing tables, and executes the tests.
 ///
@@ -26,12 +27,13 @@ pub async fn connect(database: Database, settings: &Settings) -> Result<(Workers
         Source::Url(url) => match url.split_once(':').map(|(scheme, _)| scheme) {
             #[cfg(feature = "postgres")]
             Some("postgres" | "postgresql") => {
-                let (options, with_settings, protocol) = postgres::connect(&url, settings).await?;
+                let (options, with_settings, protocol, begin) = postgres::connect(&url, settings).await?;
                 let suspects = Arc::default();
                 let pool = pool_options(settings.handler_connections.max(1), &suspects);
                 let pool = postgres::handler_pool(options, &protocol, pool);
                 let origin = Origin::<sqlx::Postgres>::Url(Box::new(with_settings));
-                Ok(spawn(origin, pool, protocol, settings.worker_connections, suspects, settings))
+                let pool = Pool::new(pool, &begin, Arc::clone(&suspects));
+                Ok((spawn(origin, protocol, settings.worker_connections, suspects, settings), pool))
             }
             #[cfg(feature = "sqlite")]
             Some("sqlite") => {
@@ -44,7 +46,8 @@ pub async fn connect(database: Database, settings: &Settings) -> Result<(Workers
                 } else {
                     Origin::Url(Box::new(options))
                 };
-                Ok(spawn(origin, pool, Protocol::Prepared, 1, suspects, settings))
+                let pool = Pool::new(pool, "", Arc::clone(&suspects));
+                Ok((spawn(origin, Protocol::Prepared, 1, suspects, settings), pool))
             }
             _ => Err(unknown_scheme(&url)),
         },
@@ -62,25 +65,31 @@ async fn use_pool<D: Driver>(
 ) -> Result<(Workers, Pool), ConnectError> {
     // SQLite has one writer.
     let count = if D::DIALECT == Dialect::Sqlite { 1 } else { settings.worker_connections };
-    // It can lead to a pooler.
-    let protocol = Protocol::transaction::<D>(settings.response_timeout);
     let mut pooled = settings.execute(Pooled::acquire(&pool)).await?;
-    check_and_migrate::<D>(pooled.connection().map_err(connect_error)?, &protocol, settings).await?;
+    let connection = pooled.connection().map_err(connect_error)?;
+    // The application may have left the connection inside a transaction.
+    let is_left = settings.execute(D::begin(connection, D::BEGIN)).await?;
+    settings.execute(D::TransactionManager::rollback(connection)).await?;
+    let found = settings.execute(D::settings(connection)).await?;
+    // It can lead to a pooler.
+    let protocol = Protocol::transaction::<D>(settings.response_timeout, &found);
+    check_and_migrate::<D>(connection, &protocol, settings).await?;
+    pooled.is_left = is_left;
     pooled.release();
-    Ok(spawn(Origin::Pool(pool.clone()), pool, protocol, count, Arc::default(), settings))
+    let suspects = Arc::default();
+    let handler_pool = Pool::new(pool.clone(), &found, Arc::clone(&suspects));
+    Ok((spawn(Origin::Pool(pool), protocol, count, suspects, settings), handler_pool))
 }
 
 fn spawn<D: Driver>(
     origin: Origin<D>,
-    pool: sqlx::Pool<D>,
     protocol: Protocol,
     count: u32,
     suspects: Arc<Suspects>,
     settings: &Settings,
-) -> (Workers, Pool) {
-    let (of_workers, abandoned) = (Arc::clone(&suspects), Mutex::default());
-    let connections = Connections { origin, protocol, max: count, suspects: of_workers, abandoned };
-    (Workers::spawn(connections, settings), Pool::new(pool, suspects))
+) -> Workers {
+    let connections = Connections { origin, protocol, max: count, suspects, abandoned: Mutex::default() };
+    Workers::spawn(connections, settings)
 }
 
 /// The message names the scheme at most: the rest of the URL may contain a password.

@@ -67,10 +67,12 @@ impl<D: Driver> Connections<D> {
         rows: &[&[Value]],
     ) -> Result<Vec<Row>, Error> {
         match held {
-            Held::Own { connection, .. } => self.fetch_on(connection, statement, rows).await,
+            Held::Own { connection, .. } => self.fetch_on(connection, statement, rows, &mut false).await,
             Held::Pool(pool) => {
                 let mut pooled = Pooled::acquire(pool).await?;
-                let result = self.fetch_on(pooled.connection()?, statement, rows).await;
+                let mut is_left = false;
+                let result = self.fetch_on(pooled.connection()?, statement, rows, &mut is_left).await;
+                pooled.is_left = is_left;
                 if result.as_ref().err().is_none_or(|error| D::classify(error) != Failure::Broken) {
                     pooled.release();
                 }
@@ -80,28 +82,25 @@ impl<D: Driver> Connections<D> {
     }
 
     /// Executes a statement, and leaves no transaction open, unless the error says that the connection is
-    /// broken.
+    /// broken. `is_left` becomes true if someone had left the connection inside a transaction or read-only.
     async fn fetch_on(
         &self,
         connection: &mut D::Connection,
         statement: &'static Statement,
         rows: &[&[Value]],
+        is_left: &mut bool,
     ) -> Result<Vec<Row>, Error> {
-        let mut is_repeated = false;
         loop {
-            let error = match D::fetch(connection, &self.protocol, statement, rows).await {
-                Err(error) if D::classify(&error) != Failure::Broken => error,
-                result => return result,
-            };
-            if let Protocol::Transaction { .. } = self.protocol {
+            let result = D::fetch(connection, &self.protocol, statement, rows).await;
+            let (Err(error), Protocol::Transaction { .. }) = (&result, &self.protocol) else { return result };
+            let was_left = D::is_left(error);
+            if was_left || D::classify(error) != Failure::Broken {
                 D::roll_back(connection).await?;
             }
-            let code = error.as_database_error().and_then(|error| error.code());
-            let is_left = code.is_some_and(|code| D::LEFT_IN_TRANSACTION.contains(&&*code));
-            if is_repeated || !is_left || !matches!(self.protocol, Protocol::Transaction { .. }) {
-                return Err(error);
+            if *is_left || !was_left {
+                return result;
             }
-            is_repeated = true;
+            *is_left = true;
         }
     }
 

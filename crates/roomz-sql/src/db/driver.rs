@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use roomz_webhook::store::ConnectError;
-use sqlx::{Database, Error};
+use sqlx::error::DatabaseError;
+use sqlx::{AssertSqlSafe, Database, Error, SqlSafeStr as _};
+use sqlx_core::transaction::TransactionManager as _;
 
 use crate::db::dialect::Dialect;
 use crate::db::statement::Statement;
@@ -17,12 +19,15 @@ pub trait Driver: Database {
     /// The name of the product, the statement that returns its version, and the oldest version that works.
     const VERSION: (&'static str, &'static str, (u32, u32));
     const MIGRATIONS: &'static [&'static str];
-    /// Begins a transaction that may write.
+    /// Begins a transaction that may write. Fails in a transaction that someone left open.
     const BEGIN: &'static str;
 
-    /// The codes of the errors with which a statement fails, before it has an effect, because someone left a
-    /// transaction open on its connection.
-    const LEFT_IN_TRANSACTION: &'static [&'static str];
+    /// Fails in a read-only transaction. Sent behind `BEGIN` for a handler, whose own statement would fail.
+    const REQUIRE_WRITABLE: &'static str;
+
+    /// The codes of the errors with which a statement fails, before it has an effect, because someone left its
+    /// connection inside a transaction or read-only.
+    const LEFT: &'static [&'static str];
 
     /// What the server calls a connection.
     type Session: Clone + PartialEq + Send + Sync + 'static;
@@ -42,7 +47,11 @@ pub trait Driver: Database {
         text: String,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
-    /// Ends the transaction that is open, if any.
+    /// Returns the text that gives a transaction, which has just begun, the settings that the session has now.
+    /// Someone may change them for the session later.
+    fn settings(connection: &mut Self::Connection) -> impl Future<Output = Result<String, Error>> + Send;
+
+    /// Ends the transaction that is open, if any, so that the next one may write.
     fn roll_back(connection: &mut Self::Connection) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Fails if the layer cannot use the database for another reason than its version.
@@ -66,12 +75,43 @@ pub trait Driver: Database {
     fn lock_migrations(connection: &mut Self::Connection)
     -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// Returns whether the connection was left inside a transaction or read-only.
+    fn is_left(error: &Error) -> bool {
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| Self::LEFT.contains(&&*code))
+    }
+
+    /// Begins a transaction that the transaction manager of sqlx ends. Rolls back one that someone left open,
+    /// and returns whether there was one: in it, a commit of sqlx could return `Ok` and store nothing.
+    fn begin(
+        connection: &mut Self::Connection,
+        begin: &str,
+    ) -> impl Future<Output = Result<bool, Error>> + Send {
+        async move {
+            // Safe: it has hexadecimal digits for values.
+            let begin = || Some(AssertSqlSafe(begin.to_owned()).into_sql_str());
+            match Self::TransactionManager::begin(connection, begin()).await {
+                Err(error) if Self::is_left(&error) => {
+                    Self::roll_back(connection).await?;
+                    Self::TransactionManager::begin(connection, begin()).await.map(|()| true)
+                }
+                begun => begun.map(|()| false),
+            }
+        }
+    }
+
+    /// Returns whether the database closes the connection after this error, whatever its code is.
+    fn is_fatal(_error: &dyn DatabaseError) -> bool {
+        false
+    }
+
     /// Classifies an error by the code of the database.
     fn classify_code(code: &str) -> Failure;
 
     /// Classifies the error of a statement.
     fn classify(error: &Error) -> Failure {
         match error {
+            Error::Database(error) if Self::is_fatal(&**error) => Failure::Broken,
             Error::Database(error) => Self::classify_code(error.code().as_deref().unwrap_or_default()),
             // The same row from another connection cannot be decoded either.
             Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => Failure::Rejected,
@@ -93,21 +133,18 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Statements in transactions of their own, each with its timeouts.
-    pub(crate) fn transaction<D: Driver>(statement_timeout: Duration) -> Self {
+    /// Statements in transactions of their own, each with its timeouts and with these
+    /// [`settings`](Driver::settings).
+    pub(crate) fn transaction<D: Driver>(statement_timeout: Duration, settings: &str) -> Self {
         let begin = match D::DIALECT {
-            // The isolation level is set because a role or database can have another default. In a
-            // transaction that someone left open, BEGIN is only a warning; but it began before this message,
-            // and the division by zero fails.
             Dialect::Postgres => format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED; \
-                 SELECT 1 WHERE 1 / CAST(now() = statement_timestamp() AS INTEGER) = 0; \
-                 SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; ",
+                "{}{settings}; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; ",
+                D::BEGIN,
                 LOCK_TIMEOUT.as_millis(),
                 statement_timeout.as_millis()
             ),
-            // Fails in a transaction that someone left open. The statement locks the file if it writes.
-            Dialect::Sqlite => "BEGIN; ".to_owned(),
+            // The statement locks the file if it writes.
+            Dialect::Sqlite => format!("{}; ", D::BEGIN.replace(" IMMEDIATE", "")),
         };
         Self::Transaction { begin }
     }

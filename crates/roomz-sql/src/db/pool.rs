@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roomz_webhook::store::async_trait;
 use sqlx::pool::PoolOptions;
-use sqlx::{Connection as _, Error, SqlSafeStr as _};
+use sqlx::{Connection as _, Error};
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::time::{Instant, timeout};
 
@@ -28,6 +28,12 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(6);
 pub struct Pool {
     connections: Arc<dyn Begin>,
     suspects: Arc<Suspects>,
+}
+
+struct Connections<D: Driver> {
+    pool: sqlx::Pool<D>,
+    /// The text that begins a transaction.
+    begin: String,
 }
 
 /// A pool of either database.
@@ -53,8 +59,10 @@ pub trait Transaction: fmt::Debug + Send {
 }
 
 impl Pool {
-    pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, suspects: Arc<Suspects>) -> Self {
-        Self { connections: Arc::new(pool), suspects }
+    /// Transactions have these [`settings`](Driver::settings).
+    pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, settings: &str, suspects: Arc<Suspects>) -> Self {
+        let begin = format!("{}{settings}{}", D::BEGIN, D::REQUIRE_WRITABLE);
+        Self { connections: Arc::new(Connections { pool, begin }), suspects }
     }
 
     /// Begins a transaction.
@@ -103,11 +111,11 @@ pub(crate) fn pool_options<D: Driver>(max_connections: u32, suspects: &Arc<Suspe
 }
 
 #[async_trait]
-impl<D: Driver> Begin for sqlx::Pool<D> {
+impl<D: Driver> Begin for Connections<D> {
     async fn begin(&self) -> Result<Box<dyn Transaction>, Error> {
-        let mut pooled = Pooled::acquire(self).await?;
-        let begun = D::TransactionManager::begin(pooled.connection()?, Some(D::BEGIN.into_sql_str()));
-        timeout(REPLY_TIMEOUT, begun).await.map_err(|_| no_reply())??;
+        let mut pooled = Pooled::acquire(&self.pool).await?;
+        let begun = D::begin(pooled.connection()?, &self.begin);
+        pooled.is_left = timeout(REPLY_TIMEOUT, begun).await.map_err(|_| no_reply())??;
         Ok(Box::new(pooled))
     }
 }

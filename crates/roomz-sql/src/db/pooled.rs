@@ -12,6 +12,9 @@ const RETURN_TIMEOUT: Duration = Duration::from_millis(1_500);
 #[derive(Debug)]
 pub(crate) struct Pooled<D: Database> {
     connection: Option<PoolConnection<D>>,
+    /// Whether someone had left the connection inside a transaction. It can have other state, for example a
+    /// lock, and is closed.
+    pub(crate) is_left: bool,
     /// The pool spawns a task to close the connection, and `Drop` can run on a thread without a runtime.
     runtime: Handle,
 }
@@ -20,7 +23,7 @@ impl<D: Database> Pooled<D> {
     /// Borrows a connection.
     pub(crate) async fn acquire(pool: &Pool<D>) -> Result<Self, Error> {
         let connection = Some(pool.acquire().await?);
-        Ok(Self { connection, runtime: Handle::current() })
+        Ok(Self { connection, is_left: false, runtime: Handle::current() })
     }
 
     /// Returns the connection. It exists while the value does.
@@ -30,6 +33,9 @@ impl<D: Database> Pooled<D> {
 
     /// Returns a healthy connection to its pool.
     pub(crate) fn release(mut self) {
+        if self.is_left {
+            return;
+        }
         if let Some(mut connection) = self.connection.take() {
             // The pool pings the connection before it takes it back, and would wait for the reply without a
             // timeout.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use roomz_webhook::store::{ConnectError, ConnectErrorKind, Fingerprint};
-use sqlx::{Error, SqlSafeStr as _};
+use sqlx::Error;
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::db::dialect::Dialect;
@@ -50,8 +50,7 @@ async fn test<D: Driver>(
     settings: &Settings,
 ) -> Result<(), ConnectError> {
     compare(&read_history::<D>(connection).await.map_err(connect_error)?, D::MIGRATIONS)?;
-    let begin = D::TransactionManager::begin(connection, Some(D::BEGIN.into_sql_str()));
-    begin.await.map_err(connect_error)?;
+    D::begin(connection, D::BEGIN).await.map_err(connect_error)?;
     let tested = execute_tests::<D>(connection, &protocol.in_transaction(), settings).await;
     D::TransactionManager::rollback(connection).await.map_err(connect_error)?;
     tested.map_err(connect_error)
@@ -73,8 +72,7 @@ async fn execute_tests<D: Driver>(
 
 /// Runs the scripts in one transaction. Only the wait for another instance that migrates has no timeout.
 async fn migrate<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), ConnectError> {
-    let begin = D::TransactionManager::begin(connection, Some(D::BEGIN.into_sql_str()));
-    settings.execute(begin).await?;
+    settings.execute(D::begin(connection, D::BEGIN)).await?;
     while !settings.execute(D::lock_migrations(connection)).await? {
         tokio::time::sleep(LOCK_INTERVAL).await;
     }

@@ -1,10 +1,10 @@
-//! Pools of an application whose connections were returned inside a transaction.
+//! Pools of an application whose connections were returned inside a transaction, or with other settings.
 
 use std::time::Duration;
 
-use crate::support::database::{DONE, Pool, RUNNING, TestDatabase, databases};
+use crate::support::database::{DONE, FREE, Pool, RUNNING, TestDatabase, databases};
 use crate::support::random_hex;
-use roomz_sql::SqlStore;
+use roomz_sql::{PresenceTable, SqlStore};
 use roomz_webhook::store::{
     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled,
 };
@@ -45,38 +45,138 @@ async fn leave_open(pool: &Pool, text: &'static str) {
     }
 }
 
+async fn connect(pool: &Pool) -> SqlStore {
+    let builder = match pool {
+        Pool::Postgres(pool) => SqlStore::builder(pool.clone()),
+        Pool::Sqlite(pool) => SqlStore::builder(pool.clone()),
+    };
+    builder.with_purge_interval(None).connect().await.unwrap()
+}
+
+/// How an application can leave a connection: inside a transaction, or with other settings of the session.
+fn left_states(database: &TestDatabase) -> &'static [&'static str] {
+    if database.is_postgres() {
+        &[
+            "BEGIN",
+            "BEGIN; SELECT 1",
+            "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1",
+            "BEGIN READ ONLY",
+            "BEGIN; SAVEPOINT a; SAVEPOINT b",
+            "BEGIN; SAVEPOINT a; SELECT 1 / 0",
+            "BEGIN; SELECT 1 / 0",
+            BEGIN_AND_WRITE,
+            "SET ROLE nobody",
+            "SET search_path = other",
+            "SET default_transaction_read_only = on",
+            "SET default_transaction_isolation = serializable",
+            "SET TIME ZONE 'Asia/Kathmandu'",
+            "SET bytea_output = escape",
+            "SET client_encoding = LATIN1",
+            "SET lock_timeout = 1",
+        ]
+    } else {
+        &["BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT a", BEGIN_AND_WRITE, "PRAGMA query_only = 1"]
+    }
+}
+
 /// Another session sees each change at once, and nothing that the application did not commit.
 #[tokio::test]
-async fn changes_are_durable_on_pool_in_transaction() {
+async fn changes_are_durable_on_any_left_connection() {
     for database in databases().await {
         let pool = small_pool(&database).await;
-        let store = match &pool {
-            Pool::Postgres(pool) => SqlStore::connect(pool.clone()).await.unwrap(),
-            Pool::Sqlite(pool) => SqlStore::connect(pool.clone()).await.unwrap(),
-        };
-        let texts: &[_] = if database.is_postgres() {
-            &[
-                "BEGIN",
-                "BEGIN; SELECT 1",
-                "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1",
-                "BEGIN; SELECT 1 / 0",
-                BEGIN_AND_WRITE,
-            ]
-        } else {
-            &["BEGIN", "BEGIN IMMEDIATE", BEGIN_AND_WRITE]
-        };
-        for text in texts {
-            let key = ClaimKey::new("pool".into(), random_hex().parse().unwrap());
+        if database.is_postgres() {
+            // The role may not use the tables. The other schema has tables of its own.
+            database
+                .execute(
+                    "CREATE SCHEMA other; CREATE TABLE other.roomz_claims (LIKE roomz_claims INCLUDING ALL)",
+                )
+                .await;
+            database
+                .execute("DO $$ BEGIN CREATE ROLE nobody; EXCEPTION WHEN duplicate_object THEN END $$")
+                .await;
+        }
+        let store = connect(&pool).await;
+        for text in left_states(&database) {
+            // Not in the encoding of a session with LATIN1.
+            let key = ClaimKey::new("Zürich 🪑".into(), random_hex().parse().unwrap());
             let owner = Owner::random();
-            let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), HOUR, HOUR);
+            let claim = async |owner| {
+                let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), HOUR, HOUR);
+                store.claim(&key, &request).await.unwrap().state
+            };
             leave_open(&pool, text).await;
-            assert_eq!(store.claim(&key, &request).await.unwrap().state, ClaimState::claimed(1), "{text}");
+            assert_eq!(claim(owner).await, ClaimState::claimed(1), "{text}");
             assert_eq!(database.claim_row().await.0, RUNNING, "{text}");
+            leave_open(&pool, text).await;
+            assert_eq!(store.renew(&key, owner, 2 * HOUR).await.unwrap(), Settled::Applied, "{text}");
+            leave_open(&pool, text).await;
+            assert_eq!(store.release(&key, owner).await.unwrap(), Settled::Applied, "{text}");
+            assert_eq!(database.claim_row().await.0, FREE, "{text}");
+            assert_eq!(claim(owner).await, ClaimState::claimed(2), "{text}");
+            leave_open(&pool, text).await;
+            assert!(matches!(claim(Owner::random()).await, ClaimState::InFlight { .. }), "{text}");
             leave_open(&pool, text).await;
             assert_eq!(store.complete(&key, owner, HOUR).await.unwrap(), Settled::Applied, "{text}");
             assert_eq!(database.claim_row().await.0, DONE, "{text}");
+            database.execute("UPDATE roomz_claims SET expires = 0").await;
+            leave_open(&pool, text).await;
+            assert_eq!(store.purge().await.unwrap(), 1, "{text}");
             assert_eq!(database.count_effects().await, 0, "{text}");
             database.clear().await;
         }
     }
+}
+
+/// The self-test and the migrations, which are committed, while nothing else is.
+#[tokio::test]
+async fn connects_on_any_connection_left_in_transaction() {
+    for database in databases().await {
+        for text in left_states(&database)
+            .iter()
+            .filter(|text| !text.starts_with("SET ") && !text.starts_with("PRAGMA"))
+        {
+            let pool = small_pool(&database).await;
+            leave_open(&pool, text).await;
+            drop(connect(&pool).await);
+            database.execute("DROP TABLE roomz_presence").await;
+            leave_open(&pool, text).await;
+            drop(connect(&pool).await);
+            assert_eq!(database.presence(&PresenceTable::default()).await, [], "{text}");
+            assert_eq!(database.count_effects().await, 0, "{text}");
+        }
+    }
+}
+
+/// Settings that each connection of the pool has, as with `after_connect`, stay.
+#[tokio::test]
+async fn keeps_settings_that_connect_found() {
+    let Some(database) = TestDatabase::postgres_or_skip().await else { return };
+    database.execute("CREATE SCHEMA tenant").await;
+    let url = format!("{}?options=-c%20search_path%3Dtenant", database.url);
+    let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+    let store = SqlStore::connect(pool).await.unwrap();
+    let key = ClaimKey::new("pool".into(), random_hex().parse().unwrap());
+    let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), HOUR, HOUR);
+    assert_eq!(store.claim(&key, &request).await.unwrap().state, ClaimState::claimed(1));
+    let Pool::Postgres(pool) = &database.pool else { unreachable!() };
+    let count = "SELECT count(*) FROM tenant.roomz_claims";
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(pool).await.unwrap(), 1);
+}
+
+/// A connection that was left in a transaction can have other state, such as locks.
+#[tokio::test]
+async fn closes_connection_that_was_left_in_transaction() {
+    let Some(database) = TestDatabase::postgres_or_skip().await else { return };
+    let pool = PgPoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
+    let store = connect(&Pool::Postgres(pool.clone())).await;
+    let pid =
+        async || sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()").fetch_one(&pool).await.unwrap();
+    let key = ClaimKey::new("pool".into(), random_hex().parse().unwrap());
+    let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), HOUR, HOUR);
+    let before = pid().await;
+    let _ = store.claim(&key, &request).await.unwrap();
+    assert_eq!(pid().await, before, "a clean connection stays");
+    leave_open(&Pool::Postgres(pool.clone()), "BEGIN; SELECT 1 / 0").await;
+    let _ = store.claim(&key, &request).await.unwrap();
+    assert_ne!(pid().await, before);
 }

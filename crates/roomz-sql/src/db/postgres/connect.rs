@@ -38,12 +38,12 @@ pub fn postgres_options(url: &str) -> Result<PgConnectOptions, ConnectError> {
 
 /// Connects to the server of this URL, and creates missing tables.
 ///
-/// Returns the options of the URL, the options of connections for statements of the layer, and how these send
-/// statements.
+/// Returns the options of the URL, the options of connections for statements of the layer, how these send
+/// statements, and the settings of transactions of handlers.
 pub(crate) async fn connect(
     url: &str,
     settings: &Settings,
-) -> Result<(PgConnectOptions, PgConnectOptions, Protocol), ConnectError> {
+) -> Result<(PgConnectOptions, PgConnectOptions, Protocol, String), ConnectError> {
     let options = postgres_options(url)?.disable_statement_logging();
     let has_name = options.get_application_name().is_some();
     let options = if has_name { options } else { options.application_name("roomz") };
@@ -54,9 +54,10 @@ pub(crate) async fn connect(
         let reset = settings.set_timeouts("SESSION");
         settings.execute(Postgres::script(&mut connection, reset)).await?;
     }
+    let handler_settings = settings.execute(Postgres::settings(&mut connection)).await?;
     check_and_migrate::<Postgres>(&mut connection, &protocol, settings).await?;
     let _ = timeout(settings.connect_timeout, connection.close()).await;
-    Ok((options, with_settings, protocol))
+    Ok((options, with_settings, protocol, handler_settings))
 }
 
 /// Creates a pool for the transactions of handlers: without the settings of the connections for statements of
@@ -112,8 +113,9 @@ async fn log_in(
         return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
     }
     tracing::info!("PostgreSQL behind a pooler: statements are sent without session state");
-    let connection = options.connect().await.map_err(connect_error)?;
-    Ok((connection, options, Protocol::transaction::<Postgres>(response_timeout)))
+    let mut connection = options.connect().await.map_err(connect_error)?;
+    let found = Postgres::settings(&mut connection).await.map_err(connect_error)?;
+    Ok((connection, options, Protocol::transaction::<Postgres>(response_timeout, &found)))
 }
 
 async fn read_settings(connection: &mut PgConnection) -> Result<String, Error> {

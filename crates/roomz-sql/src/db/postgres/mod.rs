@@ -3,7 +3,8 @@ mod text;
 mod url;
 
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
-use sqlx::postgres::PgRow;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{AssertSqlSafe, Error, PgConnection, Postgres, Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::db::dialect::Dialect;
@@ -34,9 +35,13 @@ pub const POSTGRES_MIGRATIONS: &[&str] = &[
 /// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is
 /// random.
 const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(7236718392205847142)";
-const SESSION: &str = "SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT), \
-                       CAST(current_setting('transaction_read_only') AS BOOLEAN) \
+const SESSION: &str = "RESET default_transaction_read_only; SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT), \
+                       pg_is_in_recovery() OR CAST(current_setting('default_transaction_read_only') AS BOOLEAN) \
                        FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+/// What decides which table a statement finds, and whether it may. Not `synchronous_commit`, which an
+/// administrator changes for all sessions while a standby is missing.
+const SETTINGS: &str =
+    "SELECT name, current_setting(name) FROM unnest(ARRAY['role', 'search_path']) AS setting (name)";
 const ACTIVE: &str = "SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT) \
                       FROM pg_stat_activity WHERE state <> 'idle'";
 
@@ -44,9 +49,14 @@ impl Driver for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
     const VERSION: (&'static str, &'static str, (u32, u32)) = ("PostgreSQL", "SHOW server_version", (13, 0));
     const MIGRATIONS: &'static [&'static str] = POSTGRES_MIGRATIONS;
-    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-    /// Isolation level after a query, transaction aborted, division by zero.
-    const LEFT_IN_TRANSACTION: &'static [&'static str] = &["25001", "25P02", "22012"];
+    /// The isolation level is set because a role or database can have another default. In a transaction that
+    /// someone left open, BEGIN is only a warning; but it began before this message, and the division by zero
+    /// fails.
+    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                                 SELECT 1 WHERE 1 / CAST(now() = statement_timestamp() AS INTEGER) = 0";
+    const REQUIRE_WRITABLE: &'static str = "; SELECT 1 FROM roomz_inbox WHERE false FOR UPDATE";
+    /// Isolation level after a query, transaction aborted, division by zero, read-only transaction.
+    const LEFT: &'static [&'static str] = &["25001", "25P02", "22012", "25006"];
 
     /// A process of the server: its number, and its start in microseconds since 1970, because numbers are
     /// used again.
@@ -96,8 +106,22 @@ impl Driver for Postgres {
         rows.iter().map(decode).collect()
     }
 
+    async fn settings(connection: &mut PgConnection) -> Result<String, Error> {
+        let rows = Self::script(connection, SETTINGS.to_owned()).await?;
+        let mut text = "; SELECT 1 WHERE set_config('bytea_output', 'hex', true) IS NULL \
+                        OR set_config('client_encoding', 'UTF8', true) IS NULL"
+            .to_owned();
+        for row in &rows {
+            let (name, value) = (row.text(0)?, text::literal(row.text(1)?));
+            text.push_str(&format!(" OR set_config('{name}', {value}, true) IS NULL"));
+        }
+        Ok(text)
+    }
+
+    /// Undoes a `SET default_transaction_read_only` of the session, and not that of a database or role, with
+    /// which an administrator stops writes.
     async fn roll_back(connection: &mut PgConnection) -> Result<(), Error> {
-        Self::script(connection, "ROLLBACK".to_owned()).await.map(drop)
+        Self::script(connection, "ROLLBACK; RESET default_transaction_read_only".to_owned()).await.map(drop)
     }
 
     async fn script(connection: &mut PgConnection, text: String) -> Result<Vec<Row>, Error> {
@@ -152,6 +176,12 @@ impl Driver for Postgres {
             .map_or(Ok(false), |row| Ok(row.number(0)? == 1))
     }
 
+    /// The first query after a timeout of the session gets such an error, for example 25P03.
+    fn is_fatal(error: &dyn DatabaseError) -> bool {
+        let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+        matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+    }
+
     fn classify_code(code: &str) -> Failure {
         match code {
             // Lock not available, deadlock.
@@ -183,4 +213,30 @@ fn decode(row: &PgRow) -> Result<Row, Error> {
         })
     };
     (0..row.len()).map(decode).collect::<Result<_, Error>>().map(Row)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use sqlx::Connection as _;
+
+    use super::*;
+
+    /// Not by its code: the first query after the timeout gets a database error.
+    #[tokio::test]
+    async fn ended_session_is_broken() {
+        let Some(url) = roomz_tests::postgres_url_or_skip() else { return };
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let begin =
+            "SET application_name = ended; SET idle_in_transaction_session_timeout = 1; BEGIN".to_owned();
+        drop(Postgres::script(&mut connection, begin).await.unwrap());
+        let mut admin = PgConnection::connect(&url).await.unwrap();
+        let open = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'ended'";
+        while !Postgres::script(&mut admin, open.to_owned()).await.unwrap().is_empty() {}
+        let error = Postgres::script(&mut connection, "SELECT 1".to_owned()).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("25P03"));
+        assert_eq!(Postgres::classify(&error), Failure::Broken);
+        assert_eq!(Postgres::classify_code("25P03"), Failure::Rejected);
+    }
 }

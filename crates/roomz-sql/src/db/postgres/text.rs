@@ -37,6 +37,13 @@ fn write_array(text: &mut String, values: &[&Value]) {
     });
 }
 
+/// A text as a literal.
+pub(super) fn literal(value: &str) -> String {
+    let mut text = String::new();
+    write_literal(&mut text, &Value::from(value));
+    text
+}
+
 /// Text and bytes in hexadecimal digits, so that nothing needs to be quoted.
 fn write_literal(text: &mut String, value: &Value) {
     match value {

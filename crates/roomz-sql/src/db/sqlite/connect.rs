@@ -76,6 +76,8 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConn
 
 /// SQLite keeps another journal mode, without an error, where it cannot share memory.
 async fn require_wal(connection: &mut SqliteConnection, file: &Path) -> Result<(), ConnectError> {
+    // A database in memory has another mode, too.
+    Sqlite::check(connection).await?;
     let rows = Sqlite::script(connection, "PRAGMA journal_mode".to_owned()).await.map_err(connect_error)?;
     let mode = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
     if mode == "wal" {

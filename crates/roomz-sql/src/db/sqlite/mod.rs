@@ -36,9 +36,10 @@ impl Driver for Sqlite {
     const VERSION: (&'static str, &'static str, (u32, u32)) = ("SQLite", "SELECT sqlite_version()", (3, 42));
     const MIGRATIONS: &'static [&'static str] = SQLITE_MIGRATIONS;
     /// A transaction that reads first could not write after another connection wrote.
-    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    const BEGIN: &'static str = "PRAGMA query_only = 0; BEGIN IMMEDIATE";
+    const REQUIRE_WRITABLE: &'static str = "";
     /// The code of many errors. A statement that fails again has no effect either.
-    const LEFT_IN_TRANSACTION: &'static [&'static str] = &["1"];
+    const LEFT: &'static [&'static str] = &["1"];
 
     /// A file has no sessions.
     type Session = ();
@@ -70,6 +71,10 @@ impl Driver for Sqlite {
             Value::Number(number) => query.bind(*number),
         });
         query.fetch_all(connection).await?.iter().map(decode).collect()
+    }
+
+    async fn settings(_connection: &mut SqliteConnection) -> Result<String, Error> {
+        Ok(String::new())
     }
 
     async fn roll_back(connection: &mut SqliteConnection) -> Result<(), Error> {

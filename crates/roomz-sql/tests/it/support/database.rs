@@ -54,6 +54,7 @@ pub(crate) struct TestDatabase {
 /// A row of `roomz_claims`: state, attempt and expiry.
 pub(crate) type ClaimRow = (i64, i64, i64);
 pub(crate) const RUNNING: i64 = 0;
+pub(crate) const FREE: i64 = 1;
 pub(crate) const DONE: i64 = 2;
 
 /// An SQLite file, and a PostgreSQL database if there is a server.
