@@ -23,6 +23,9 @@ pub(crate) struct TakenEvent {
     pub(crate) last_error: Option<String>,
 }
 
+/// Column of a take: how long ago the event was due.
+pub(crate) const LATE: usize = 8;
+
 impl TryFrom<Row> for TakenEvent {
     type Error = Error;
 

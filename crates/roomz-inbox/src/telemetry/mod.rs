@@ -10,7 +10,7 @@ use roomz_sql::db::queue::Failed;
 use roomz_webhook::store::ClaimKey;
 
 use crate::entry::InboxStats;
-use crate::error_text::ErrorText;
+use crate::error_text::{ErrorText, bounded};
 
 #[cfg(feature = "metrics")]
 pub(crate) mod series;
@@ -101,6 +101,15 @@ pub(crate) fn dead_letter(key: &ClaimKey, attempt: u32, error: &str) {
 pub(crate) fn attempt_ended(key: &ClaimKey, outcome: &'static str) {
     tracing::warn!(target: TARGET, event_id = %key.id(), outcome, "attempt ended without a result");
     counter!("roomz_inbox_attempts_total", "outcome" => outcome).increment(1);
+}
+
+/// PostgreSQL keeps many dead rows, and statements that read the index entries of these are slow.
+pub(crate) fn dead_rows(count: i64, holder: Option<&str>) {
+    let (held_by, hint) = match holder {
+        Some(holder) => (holder, "end it, or what it waits for, so that autovacuum can remove the rows"),
+        None => ("nothing", "check that autovacuum is on and keeps up with the table roomz_inbox"),
+    };
+    tracing::warn!(target: TARGET, count, held_by = bounded(held_by), hint, "dead rows slow the inbox");
 }
 
 /// `None` if the count failed: the gauges then have no number, so that an old one does not look current.
