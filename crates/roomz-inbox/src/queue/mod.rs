@@ -16,8 +16,8 @@ use sqlx::Error;
 use tokio::time::sleep;
 
 use crate::entry::{InboxEntry, InboxStats};
-use crate::queue::row::{LATE, TakenEvent, duration, millis};
-use crate::queue::scan::{OVERLAP, Scan};
+use crate::queue::row::{NOW, TakenEvent, duration, millis};
+use crate::queue::scan::Scan;
 use crate::queue::statements::{DEAD, DONE, PURGE_LIMIT, RUNNING, Statements, WAITING};
 
 /// The table `roomz_inbox`. Insertions and changes by owners are executed together with others that wait.
@@ -77,23 +77,39 @@ impl Queue {
         limit: usize,
         scan: &mut Scan,
     ) -> Result<(Vec<Result<TakenEvent, Error>>, bool), Failed> {
+        self.begin(scan).await?;
         let range = scan.range();
         let max = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut values = vec![Value::from(&owner.to_bytes()), millis(lease).into(), max.into()];
         values.extend(range.values());
         let statement = if range.may_be_slow { &self.statements.sweep } else { &self.statements.take };
         let operation = Operation { statement, values, is_retry_safe: false };
-        let rows = self.workers.finish(operation).await.inspect_err(|_| scan.failed(range))?;
+        let rows = self.workers.finish(operation).await;
+        let rows = rows.inspect_err(|failed| scan.failed(range, timed_out(failed)))?;
         let is_full = rows.len() >= limit;
-        scan.found(range, is_full.then(|| latest(&rows, LATE)));
+        scan.found(range, last(&rows, NOW), is_full);
         let has_more = is_full || !range.covers_now();
-        Ok((rows.into_iter().map(TakenEvent::try_from).collect(), has_more))
+        let read = |row: Row| {
+            let name = row::name(&row);
+            TakenEvent::try_from(row).map_err(|error| Error::Decode(format!("{name}: {error}").into()))
+        };
+        Ok((rows.into_iter().map(read).collect(), has_more))
+    }
+
+    /// Begins at the time of the database if nothing better is known.
+    async fn begin(&self, scan: &mut Scan) -> Result<(), Failed> {
+        if scan.needs_time() {
+            let rows = self.execute(&self.statements.now, Vec::new()).await?;
+            scan.begin_at(rows.first().map_or(Ok(0), |row| row.number(0))?);
+        }
+        Ok(())
     }
 
     /// Makes all events available that this owner took after this time, as if it had not taken them.
     pub(crate) async fn give_back_all(&self, owner: Owner, after: Instant) -> Result<(), Failed> {
-        // A lease ends later than it began.
-        let values = vec![Value::from(&owner.to_bytes()), millis(after.elapsed() + OVERLAP).into()];
+        // A lease ends later than it began: a second for the clocks.
+        let behind = after.elapsed() + Duration::from_secs(1);
+        let values = vec![Value::from(&owner.to_bytes()), millis(behind).into()];
         self.execute(&self.statements.give_back_all, values).await.map(drop)
     }
 
@@ -172,7 +188,7 @@ impl Queue {
     /// Counts the events that wait or run. `dead` stays 0.
     pub(crate) async fn open(&self) -> Result<InboxStats, Failed> {
         let rows = self.execute(&self.statements.count_open, Vec::new()).await?;
-        Ok(rows.first().map_or(Ok(InboxStats::default()), InboxStats::from_row)?)
+        Ok(rows.first().map_or(Ok(InboxStats::default()), |row| InboxStats::from_row(row, 0))?)
     }
 
     /// Counts the dead letters, of which there may be far more than open events.
@@ -183,6 +199,15 @@ impl Queue {
 
     pub(crate) async fn stats(&self) -> Result<InboxStats, Failed> {
         Ok(InboxStats { dead: self.dead().await?, ..self.open().await? })
+    }
+
+    pub(crate) async fn stats_by_namespace(&self) -> Result<Vec<(String, InboxStats)>, Failed> {
+        let rows = self.execute(&self.statements.count_by_namespace, Vec::new()).await?;
+        let read = |row: &Row| {
+            let dead = row.number(4)?.unsigned_abs();
+            Ok((row.text(0)?.to_owned(), InboxStats { dead, ..InboxStats::from_row(row, 1)? }))
+        };
+        Ok(rows.iter().map(read).collect::<Result<_, Error>>()?)
     }
 
     /// Returns how many dead rows PostgreSQL keeps, if there are many, and what keeps it from removing them.
@@ -199,10 +224,11 @@ impl Queue {
         let mut deleted = 0;
         for (statement, scan) in self.statements.purge.iter().zip(&mut *scans) {
             loop {
+                self.begin(scan).await?;
                 let range = scan.range();
                 let rows = self.execute(statement, range.values().to_vec()).await;
-                let rows = rows.inspect_err(|_| scan.failed(range))?;
-                scan.found(range, (rows.len() >= PURGE_LIMIT).then(|| latest(&rows, 0)));
+                let rows = rows.inspect_err(|failed| scan.failed(range, timed_out(failed)))?;
+                scan.found(range, last(&rows, 0), rows.len() >= PURGE_LIMIT);
                 deleted += rows.len();
                 if range.covers_now() {
                     break;
@@ -246,9 +272,21 @@ impl OwnerUpdate<'_> {
     }
 }
 
-/// How long ago the last of the rows was due.
-fn latest(rows: &[Row], column: usize) -> Duration {
-    duration(rows.iter().filter_map(|row| row.number(column).ok()).min().unwrap_or_default())
+/// The time of the database, and when the last of the rows was due.
+fn last(rows: &[Row], now: usize) -> Option<(i64, i64)> {
+    let times = rows.iter().filter_map(|row| Some((row.number(now).ok()?, row.number(now + 1).ok()?)));
+    times.max_by_key(|(_, due)| *due)
+}
+
+/// Whether a statement took too long, for example because it read many dead index entries.
+fn timed_out(failed: &Failed) -> bool {
+    match failed {
+        Failed::TimedOut => true,
+        Failed::Database(error) => {
+            error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
+        }
+        Failed::RuntimeEnded => false,
+    }
 }
 
 fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {

@@ -35,10 +35,10 @@ const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id A
      UPDATE roomz_inbox SET state = 1, owner = {owner}, attempt = attempt + 1, \
        due = {now} + {lease} + {lease} * {per_mille} / 2000 \
      FROM next WHERE namespace = next_namespace AND event_id = next_id \
-     RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error, {now} - {was_due}";
+     RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error, {now}, {was_due}";
 
 /// The rows of a [`Range`](crate::queue::scan::Range).
-const IN_RANGE: &str = "due >= {start} AND due < {end} AND due >= {now} - {behind}";
+const IN_RANGE: &str = "due >= {start} AND due < {end}";
 
 /// Undoes a take whose reply was lost, that long ago at most. No handler ran.
 const GIVE_BACK_ALL: &str = "UPDATE roomz_inbox SET state = 0, due = {now}, attempt = attempt - 1 \
@@ -77,6 +77,14 @@ const COUNT_OPEN: &str = "SELECT count(CASE WHEN state = 0 THEN 1 END), count(CA
 
 const COUNT_DEAD: &str = "SELECT count(*) FROM roomz_inbox WHERE state = 3";
 
+const COUNT_BY_NAMESPACE: &str = "SELECT namespace, \
+       count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END), \
+       CAST(coalesce({now} - min(CASE WHEN state < 2 THEN received END), 0) AS BIGINT), \
+       count(CASE WHEN state = 3 THEN 1 END) \
+     FROM (SELECT namespace, state, received FROM roomz_inbox WHERE state < 2 \
+       UNION ALL SELECT namespace, state, received FROM roomz_inbox WHERE state = 3) AS counted \
+     GROUP BY namespace ORDER BY namespace";
+
 /// What keeps PostgreSQL from removing dead rows, if there are many: the oldest snapshot, unless it is younger than
 /// some transactions.
 const DEAD_ROWS: &str = "SELECT n_dead_tup, (SELECT holder FROM \
@@ -94,7 +102,7 @@ pub(crate) const PURGE_LIMIT: usize = 100;
 /// The state and the limit are literals: with parameters, PostgreSQL could plan a scan of the whole table.
 const PURGE: &str = "DELETE FROM roomz_inbox WHERE (namespace, event_id) IN \
      (SELECT namespace, event_id FROM roomz_inbox WHERE state = {number} AND due <= {now} AND {in_range} \
-      ORDER BY due LIMIT 100 {skip_locked}) RETURNING {now} - due";
+      ORDER BY due LIMIT 100 {skip_locked}) RETURNING {now}, due";
 
 /// The statements of the table `roomz_inbox`.
 #[derive(Debug)]
@@ -114,6 +122,8 @@ pub(crate) struct Statements {
     pub(crate) discard: Statement,
     pub(crate) count_open: Statement,
     pub(crate) count_dead: Statement,
+    pub(crate) count_by_namespace: Statement,
+    pub(crate) now: Statement,
     /// Of PostgreSQL only.
     pub(crate) dead_rows: Statement,
     /// Of done events and of dead letters.
@@ -145,9 +155,9 @@ impl Statements {
         };
         let purge = |state: i64| {
             let purge = PURGE.replace("{number}", &state.to_string());
-            single(&purge, &["start", "end", "behind"]).in_lane(Lane::Background)
+            single(&purge, &["start", "end"]).in_lane(Lane::Background)
         };
-        let take = || single(TAKE, &["owner", "lease", "limit", "start", "end", "behind"]);
+        let take = || single(TAKE, &["owner", "lease", "limit", "start", "end"]);
         let updated = ["namespace", "event_id", "owner", "state", "delay", "attempt", "error"];
         let update = || Statement::update(dialect, &UPDATE, &updated).in_lane(Lane::First);
         Self {
@@ -166,6 +176,8 @@ impl Statements {
             discard: single(DISCARD, &["namespace", "event_id", "retention"]),
             count_open: single(COUNT_OPEN, &[]).in_lane(Lane::Background),
             count_dead: single(COUNT_DEAD, &[]).in_lane(Lane::Background),
+            count_by_namespace: single(COUNT_BY_NAMESPACE, &[]).in_lane(Lane::Background),
+            now: single("SELECT {now}", &[]),
             dead_rows: single(DEAD_ROWS, &[]).in_lane(Lane::Background),
             purge: [DONE, DEAD].map(purge),
         }
