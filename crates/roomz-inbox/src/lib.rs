@@ -169,12 +169,12 @@
 //!
 //! | message | level | fields |
 //! |---|---|---|
-//! | `event done` | DEBUG | `event_id`, `age` |
-//! | `attempt failed` | WARN | `event_id`, `attempt`, `retry_after`, `error` |
-//! | `attempt ended without a result` | WARN | `event_id`, `outcome`: `lost`, `unrecorded`, `shut_down` |
-//! | `dead letter` | ERROR | `event_id`, `attempt`, `error`, `hint` |
+//! | `event done` | DEBUG | `namespace`, `event_id`, `age` |
+//! | `attempt failed` | WARN | `namespace`, `event_id`, `attempt`, `retry_after`, `error` |
+//! | `attempt ended without a result` | WARN | `namespace`, `event_id`, `outcome`: `lost`, `unrecorded`, `shut_down` |
+//! | `dead letter` | ERROR | `namespace`, `event_id`, `attempt`, `error`, `hint` |
 //! | `inbox full` | ERROR | `open`, `hint`; at most once per second |
-//! | `unreadable row` | ERROR | `error`, `hint` |
+//! | `unreadable row` | ERROR | `error` with namespace and id, `hint` |
 //! | `dead rows slow the inbox` | WARN | `count`, `held_by`, `hint`; at most once per minute ([why](#limits)) |
 //! | `inbox database failed` | WARN | `operation`, `error`, `hint` |
 //!

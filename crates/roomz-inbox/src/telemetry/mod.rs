@@ -76,22 +76,27 @@ pub(crate) fn rejected_as_full() {
     counter!("roomz_inbox_full_total").increment(1);
 }
 
+/// Namespaces can come from a tenant.
+fn namespace(key: &ClaimKey) -> String {
+    bounded(key.namespace())
+}
+
 pub(crate) fn done(key: &ClaimKey, age: Duration) {
-    tracing::debug!(target: TARGET, event_id = %key.id(), age = ?age, "event done");
+    tracing::debug!(target: TARGET, namespace = namespace(key), event_id = %key.id(), age = ?age, "event done");
     counter!("roomz_inbox_attempts_total", "outcome" => "done").increment(1);
     histogram!("roomz_inbox_done_seconds").record(age.as_secs_f64());
 }
 
 pub(crate) fn attempt_failed(key: &ClaimKey, attempt: u32, pause: Duration, error: &str) {
     tracing::warn!(
-        target: TARGET, event_id = %key.id(), attempt, retry_after = ?pause, error, "attempt failed",
+        target: TARGET, namespace = namespace(key), event_id = %key.id(), attempt, retry_after = ?pause, error, "attempt failed",
     );
     counter!("roomz_inbox_attempts_total", "outcome" => "failed").increment(1);
 }
 
 pub(crate) fn dead_letter(key: &ClaimKey, attempt: u32, error: &str) {
     tracing::error!(
-        target: TARGET, event_id = %key.id(), attempt, error,
+        target: TARGET, namespace = namespace(key), event_id = %key.id(), attempt, error,
         hint = "fix the cause, then retry or discard it with `roomz inbox`", "dead letter",
     );
     counter!("roomz_inbox_attempts_total", "outcome" => "dead").increment(1);
@@ -99,7 +104,7 @@ pub(crate) fn dead_letter(key: &ClaimKey, attempt: u32, error: &str) {
 
 /// An attempt ended without a success or a failure of its handler.
 pub(crate) fn attempt_ended(key: &ClaimKey, outcome: &'static str) {
-    tracing::warn!(target: TARGET, event_id = %key.id(), outcome, "attempt ended without a result");
+    tracing::warn!(target: TARGET, namespace = namespace(key), event_id = %key.id(), outcome, "attempt ended without a result");
     counter!("roomz_inbox_attempts_total", "outcome" => outcome).increment(1);
 }
 
