@@ -86,9 +86,10 @@ impl InboxEntry {
 }
 
 impl InboxStats {
-    /// `dead` stays 0.
-    pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
-        let count = |column| row.number(column).map(|number| u64::try_from(number).unwrap_or_default());
+    /// Reads the columns from `first`. `dead` stays 0.
+    pub(crate) fn from_row(row: &Row, first: usize) -> Result<Self, Error> {
+        let count =
+            |column| row.number(first + column).map(|number| u64::try_from(number).unwrap_or_default());
         Ok(Self { waiting: count(0)?, running: count(1)?, dead: 0, oldest: Duration::from_millis(count(2)?) })
     }
 }

@@ -290,6 +290,24 @@ impl Inbox {
     pub async fn stats(&self) -> Result<InboxStats, InboxError> {
         Ok(self.events.queue.stats().await?)
     }
+
+    /// Counts the events that are not done, for each namespace that has any. Reads all of their rows.
+    ///
+    /// ```no_run
+    /// # async fn check(inbox: &roomz_inbox::Inbox) -> Result<(), roomz_inbox::InboxError> {
+    /// for (namespace, stats) in inbox.stats_by_namespace().await? {
+    ///     println!("{namespace}: {} dead letters", stats.dead);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InboxError`] if the database fails.
+    pub async fn stats_by_namespace(&self) -> Result<Vec<(String, InboxStats)>, InboxError> {
+        Ok(self.events.queue.stats_by_namespace().await?)
+    }
 }
 
 impl InboxBuilder {
@@ -315,6 +333,14 @@ impl InboxBuilder {
     /// Sets the timeout for each step of connecting, from 1 ms to 1 h. Default: 2 s.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.set_connect_timeout(timeout);
+        self
+    }
+
+    /// Sets the timeout for the reply to a statement, at most 1 h. Default: 1.5 s.
+    ///
+    /// Raise it in a program that lists or counts millions of events and receives none.
+    pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.set_response_timeout(timeout);
         self
     }
 

@@ -112,6 +112,11 @@
 //! - **A full inbox answers 503.** It is full at 1 000 000 open events
 //!   ([`with_max_open`](InboxBuilder::with_max_open)), counted about once per second without dead letters, or
 //!   while 4 096 events of one process wait for the database. While the count fails, it is not full.
+//! - **PostgreSQL keeps dead rows while a session has an old snapshot**: a long transaction, a dump, a
+//!   replication slot, a standby with `hot_standby_feedback`. Counting, listing and deleting events then reads
+//!   their index entries too and becomes slow, and may exceed its timeout; taking events goes on. The log line
+//!   `dead rows slow the inbox` names the session (`backend_xmin` in `pg_stat_activity`), the slot or the
+//!   prepared transaction, or says that autovacuum is too slow.
 //! - **Bodies are stored** until their row is deleted. A body has 256 KiB at most.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!
@@ -164,12 +169,13 @@
 //!
 //! | message | level | fields |
 //! |---|---|---|
-//! | `event done` | DEBUG | `event_id`, `age` |
-//! | `attempt failed` | WARN | `event_id`, `attempt`, `retry_after`, `error` |
-//! | `attempt ended without a result` | WARN | `event_id`, `outcome`: `lost`, `unrecorded`, `shut_down` |
-//! | `dead letter` | ERROR | `event_id`, `attempt`, `error`, `hint` |
+//! | `event done` | DEBUG | `namespace`, `event_id`, `age` |
+//! | `attempt failed` | WARN | `namespace`, `event_id`, `attempt`, `retry_after`, `error` |
+//! | `attempt ended without a result` | WARN | `namespace`, `event_id`, `outcome`: `lost`, `unrecorded`, `shut_down` |
+//! | `dead letter` | ERROR | `namespace`, `event_id`, `attempt`, `error`, `hint` |
 //! | `inbox full` | ERROR | `open`, `hint`; at most once per second |
-//! | `unreadable row` | ERROR | `error`, `hint` |
+//! | `unreadable row` | ERROR | `error` with namespace and id, `hint` |
+//! | `dead rows slow the inbox` | WARN | `count`, `held_by`, `hint`; at most once per minute ([why](#limits)) |
 //! | `inbox database failed` | WARN | `operation`, `error`, `hint` |
 //!
 //! # Tables

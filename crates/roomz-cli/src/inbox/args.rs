@@ -7,7 +7,7 @@ const INBOX_HELP: &str = "\
 Examples:
   roomz inbox list --database sqlite://inbox.db
   roomz inbox show e6ae112e-2af3-4d72-894b-03435d7afde4
-  roomz inbox retry --all
+  roomz inbox retry --all --all-namespaces
   roomz inbox stats --json
 
 The database comes from --database, or else from the environment variable DATABASE_URL. Use the variable for a URL with a \
@@ -16,7 +16,7 @@ password, because options are visible in the process list. The commands create n
 const LIST_HELP: &str = "\
 Examples:
   roomz inbox list --database sqlite://inbox.db
-  roomz inbox list --state waiting --limit 10
+  roomz inbox list --state waiting --limit 10 --all-namespaces
   roomz inbox list --json --limit 1000 > dead.jsonl
 
 Dead letters are listed in the order in which they are deleted, other events in the order in which they are due.";
@@ -47,7 +47,7 @@ Examples:
   roomz inbox stats --database sqlite://inbox.db
   roomz inbox stats --json
 
-Counts the events of all namespaces.";
+Counts the events of all namespaces, and of each.";
 
 #[derive(Args)]
 #[command(after_help = INBOX_HELP)]
@@ -87,12 +87,28 @@ pub(super) struct NamespaceArgs {
 }
 
 #[derive(Args)]
+pub(super) struct NamespacesArgs {
+    #[command(flatten)]
+    pub(super) one: NamespaceArgs,
+    /// Events of all namespaces
+    #[arg(long, conflicts_with = "namespace")]
+    pub(super) all_namespaces: bool,
+}
+
+impl NamespacesArgs {
+    /// The namespace, or `None` for all.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        (!self.all_namespaces).then_some(self.one.namespace.as_str())
+    }
+}
+
+#[derive(Args)]
 #[command(after_help = LIST_HELP)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
     #[command(flatten)]
-    pub(super) namespace: NamespaceArgs,
+    pub(super) namespaces: NamespacesArgs,
     /// State of the events
     #[arg(long, value_enum, default_value = "dead")]
     pub(super) state: State,
@@ -135,13 +151,13 @@ pub(super) struct ChangeArgs {
     /// Ids of dead letters
     #[arg(value_name = "ID", required_unless_present = "all")]
     pub(super) ids: Vec<EventId>,
-    /// All dead letters of the namespace
+    /// All dead letters of the namespace, or of all namespaces
     #[arg(long, conflicts_with = "ids")]
     pub(super) all: bool,
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
     #[command(flatten)]
-    pub(super) namespace: NamespaceArgs,
+    pub(super) namespaces: NamespacesArgs,
 }
 
 #[derive(Args)]

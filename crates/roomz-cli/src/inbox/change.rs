@@ -1,12 +1,14 @@
 use std::collections::HashSet;
 
-use anyhow::{Result, ensure};
-use roomz_inbox::{EventId, Inbox, InboxError, InboxState};
+use anyhow::{Result, bail, ensure};
+use roomz_inbox::{Inbox, InboxError, InboxState};
 use roomz_webhook::store::ClaimKey;
 
 use super::args::ChangeArgs;
 use super::connect::{connect, database_error};
 use super::format::state_name;
+use super::other_namespaces;
+use crate::error::usage;
 use crate::output;
 
 /// How many dead letters are read at once.
@@ -42,15 +44,28 @@ pub(super) async fn run(change: Change, args: &ChangeArgs) -> Result<()> {
         return change_each(change, &inbox, args).await;
     }
     let mut changed = 0;
-    let result = change_all(change, &inbox, &args.namespace.namespace, &mut changed).await;
-    let (_, participle) = change.words();
+    let namespace = args.namespaces.namespace();
+    let result = change_all(change, &inbox, namespace, &mut changed).await;
+    let (verb, participle) = change.words();
     let noun = if changed == 1 { "dead letter" } else { "dead letters" };
     output::print_line(&format!("{changed} {noun} {participle}"))?;
-    result.map_err(database_error)
+    result.map_err(database_error)?;
+    // A script must notice that it looked in the wrong place.
+    match namespace {
+        Some(name) if changed == 0 => match other_namespaces(&inbox, name, InboxState::Dead).await? {
+            Some(others) => bail!("nothing to {verb} in the namespace {name:?}; {others}"),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 async fn change_each(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result<()> {
-    let namespace = args.namespace.namespace.as_str();
+    ensure!(
+        !args.namespaces.all_namespaces,
+        usage("--all-namespaces needs --all; use --namespace for an id".to_owned())
+    );
+    let namespace = args.namespaces.one.namespace.as_str();
     let (verb, participle) = change.words();
     let mut failed = Vec::new();
     for id in &args.ids {
@@ -78,14 +93,17 @@ async fn change_each(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result
 async fn change_all(
     change: Change,
     inbox: &Inbox,
-    namespace: &str,
+    namespace: Option<&str>,
     changed: &mut u64,
 ) -> Result<(), InboxError> {
     // A retried event can become a dead letter again meanwhile. It must not be retried forever.
-    let mut seen = HashSet::<EventId>::new();
+    let mut seen = HashSet::<ClaimKey>::new();
     loop {
-        let mut page = inbox.list_namespace(namespace, InboxState::Dead, PAGE).await?;
-        page.retain(|entry| seen.insert(entry.key.id()));
+        let mut page = match namespace {
+            Some(namespace) => inbox.list_namespace(namespace, InboxState::Dead, PAGE).await?,
+            None => inbox.list(InboxState::Dead, PAGE).await?,
+        };
+        page.retain(|entry| seen.insert(entry.key.clone()));
         if page.is_empty() {
             return Ok(());
         }

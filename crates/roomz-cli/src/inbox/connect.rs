@@ -1,4 +1,5 @@
 use std::env;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use roomz_inbox::{ConnectError, ConnectErrorKind, Inbox};
@@ -9,6 +10,9 @@ use crate::output;
 
 /// The environment variable that holds the URL when no option does.
 const DATABASE_VARIABLE: &str = "DATABASE_URL";
+
+/// Millions of events can be counted in this time.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connects to the inbox of a receiver. Creates nothing.
 pub(super) async fn connect(args: &DatabaseArgs) -> Result<Inbox> {
@@ -24,7 +28,11 @@ pub(super) async fn connect(args: &DatabaseArgs) -> Result<Inbox> {
         ));
     }
     let builder = Inbox::builder(without_creating(&url)).with_migrations(false).with_max_connections(2);
-    builder.connect().await.map_err(|error| connect_error(args.database.is_some(), error))
+    builder
+        .with_response_timeout(RESPONSE_TIMEOUT)
+        .connect()
+        .await
+        .map_err(|error| connect_error(args.database.is_some(), error))
 }
 
 /// Joins an error with its causes, without the words with which the database driver introduces each cause,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use roomz_inbox::{InboxEntry, InboxState};
+use roomz_inbox::{InboxEntry, InboxState, InboxStats};
 use serde::Serialize;
 
 use crate::escape::{escape, escape_json, escape_truncated};
@@ -33,20 +33,26 @@ const fn due_name(state: InboxState) -> &'static str {
 }
 
 /// Formats a table with a header. All text of events is escaped.
-pub(super) fn format_list(state: InboxState, entries: &[InboxEntry]) -> String {
+pub(super) fn format_list(state: InboxState, entries: &[InboxEntry], with_namespace: bool) -> String {
+    // The column of the namespace is the last but one.
+    let names = entries.iter().map(|entry| escape(entry.key.namespace()));
+    let names: Vec<_> = names.map(|name| if with_namespace { name + "  " } else { String::new() }).collect();
+    let title = if with_namespace { "namespace  " } else { "" };
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    let width = if with_namespace { width.max(title.len()) } else { 0 };
     let mut table = String::new();
     let _ = writeln!(
         table,
-        "{DIM_STYLE}{:<36}  {:<24}  {:<24}  {:>8}  last error{DIM_STYLE:#}",
+        "{DIM_STYLE}{:<36}  {:<24}  {:<24}  {:>8}  {title:<width$}last error{DIM_STYLE:#}",
         "event",
         "received",
         due_name(state),
         "attempts"
     );
-    for entry in entries {
+    for (entry, name) in entries.iter().zip(names) {
         let error = entry.error.as_deref().unwrap_or_default();
         let line = format!(
-            "{}  {:.3}  {:.3}  {:>8}  {}",
+            "{}  {:.3}  {:.3}  {:>8}  {name:<width$}{}",
             entry.key.id(),
             entry.received,
             entry.due,
@@ -56,6 +62,44 @@ pub(super) fn format_list(state: InboxState, entries: &[InboxEntry]) -> String {
         let _ = writeln!(table, "{}", line.trim_end());
     }
     table
+}
+
+/// The sum of all namespaces.
+pub(super) fn total(namespaces: &[(String, InboxStats)]) -> InboxStats {
+    let mut total = InboxStats::default();
+    for (_, stats) in namespaces {
+        total.waiting += stats.waiting;
+        total.running += stats.running;
+        total.dead += stats.dead;
+        total.oldest = total.oldest.max(stats.oldest);
+    }
+    total
+}
+
+/// Formats the numbers of all namespaces, and a table with those of each. Names are escaped.
+pub(super) fn format_stats(namespaces: &[(String, InboxStats)]) -> String {
+    let InboxStats { waiting, running, dead, oldest, .. } = total(namespaces);
+    let mut text = format!(
+        "waiting       {waiting:>10}\nrunning       {running:>10}\ndead letters  {dead:>10}\n\
+         oldest        {:>10.1} s\n",
+        oldest.as_secs_f64()
+    );
+    if !namespaces.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n{DIM_STYLE}{:>10}  {:>10}  {:>12}  {:>12}  namespace{DIM_STYLE:#}",
+            "waiting", "running", "dead letters", "oldest"
+        );
+    }
+    for (name, InboxStats { waiting, running, dead, oldest, .. }) in namespaces {
+        let _ = writeln!(
+            text,
+            "{waiting:>10}  {running:>10}  {dead:>12}  {:>10.1} s  {}",
+            oldest.as_secs_f64(),
+            escape(name)
+        );
+    }
+    text
 }
 
 /// Formats one event on several lines. All text of the event is escaped.

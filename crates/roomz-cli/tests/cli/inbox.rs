@@ -105,10 +105,54 @@ async fn changes_all_of_one_namespace() {
         fail_all(&own, "failed").await;
         let output = inbox(url, &["discard", "--all"]);
         assert_eq!(output.assert_succeeds().stdout, "101 dead letters discarded\n");
-        assert_eq!(inbox(url, &["discard", "--all"]).assert_succeeds().stdout, "0 dead letters discarded\n");
         let stats = inbox(url, &["stats", "--json"]).assert_succeeds().json();
         assert_eq!((&stats["waiting"], &stats["dead"]), (&0.into(), &1.into()), "{stats}");
         assert_eq!(inbox(url, &["stats"]).row("dead letters"), 1);
+    }
+}
+
+/// Dead letters of tenants are not overlooked.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_other_namespaces() {
+    for database in TestDatabase::all().await {
+        let (url, own) = (database.url.as_str(), database.inbox().await);
+        // Nothing to do is no error, and a script may look every hour.
+        assert_eq!(inbox(url, &["retry", "--all"]).assert_succeeds().stdout, "0 dead letters retried\n");
+        let id = deliver(&own, &TestEvent::busy(), "tenant-b").await.to_string();
+        for namespace in ["tenant-a", "tenant-b"] {
+            deliver(&own, &TestEvent::busy(), namespace).await;
+        }
+        fail_all(&own, "failed").await;
+
+        let others = "\"tenant-a\" has 1, \"tenant-b\" has 2: use --namespace or --all-namespaces";
+        let empty = inbox(url, &["list"]);
+        assert_eq!((empty.code, empty.stdout.as_str()), (0, "no dead letters (namespace \"roomz\")\n"));
+        assert!(empty.stderr.contains(others), "{empty:?}");
+        assert_eq!(inbox(url, &["list", "--state", "waiting"]).assert_succeeds().stderr, "");
+        for verb in ["retry", "discard"] {
+            let nothing = format!("nothing to {verb} in the namespace \"roomz\"");
+            inbox(url, &[verb, "--all"]).assert_fails(1, &[&nothing, others]);
+        }
+
+        let listed = inbox(url, &["list", "--all-namespaces"]);
+        let lines: Vec<_> = listed.assert_succeeds().stdout.lines().collect();
+        assert!(lines.len() == 4 && lines[0].ends_with("namespace  last error"), "{lines:?}");
+        assert!(lines[1..].iter().all(|line| line.contains("  tenant-")), "{lines:?}");
+        let stats = inbox(url, &["stats"]);
+        let lines: Vec<_> = stats.assert_succeeds().stdout.lines().map(str::trim_end).collect();
+        assert!(lines[2] == "dead letters           3" && lines[7].ends_with("0.0 s  tenant-b"), "{lines:?}");
+        let stats = inbox(url, &["stats", "--json"]).assert_succeeds().json();
+        assert_eq!(
+            (&stats["dead"], &stats["namespaces"]["tenant-b"]["dead"]),
+            (&3.into(), &2.into()),
+            "{stats}"
+        );
+
+        inbox(url, &["retry", &id, "--all-namespaces"]).assert_fails(2, &["--all-namespaces needs --all"]);
+        let output = inbox(url, &["retry", "--all", "--all-namespaces"]);
+        assert_eq!(output.assert_succeeds().stdout, "3 dead letters retried\n");
+        let both = inbox(url, &["list", "--namespace", "tenant-a", "--all-namespaces"]);
+        both.assert_fails(2, &["cannot be used with"]);
     }
 }
 
@@ -119,7 +163,15 @@ async fn escapes_text_of_events() {
     let event = TestEvent::presence(EVIL).with_type(EVIL);
     let id = deliver(&own, &event, NAMESPACE).await.to_string();
     fail_all(&own, EVIL).await;
-    for arguments in [&["list"][..], &["list", "--json"], &["show", &id], &["show", "--json", &id]] {
+    for arguments in [
+        &["list"][..],
+        &["list", "--json", "--all-namespaces"],
+        &["list", "--all-namespaces"],
+        &["stats"],
+        &["stats", "--json"],
+        &["show", &id],
+        &["show", "--json", &id],
+    ] {
         let output = inbox(&database.url, arguments);
         let text = output.assert_succeeds().stdout.replace('\n', "");
         assert!(text.chars().all(|character| (' '..='~').contains(&character)), "{text:?}");

@@ -1,8 +1,9 @@
 pub(crate) mod row;
+pub(crate) mod scan;
 pub(crate) mod statements;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomz_sql::db::dialect::Dialect;
 use roomz_sql::db::pool::{Pool, Transaction};
@@ -12,10 +13,12 @@ use roomz_sql::db::value::{Row, Value};
 use roomz_sql::db::worker::Workers;
 use roomz_webhook::store::{ClaimKey, Owner};
 use sqlx::Error;
+use tokio::time::sleep;
 
 use crate::entry::{InboxEntry, InboxStats};
-use crate::queue::row::{TakenEvent, duration, millis};
-use crate::queue::statements::{DEAD, DONE, RUNNING, Statements, WAITING};
+use crate::queue::row::{NOW, TakenEvent, duration, millis};
+use crate::queue::scan::Scan;
+use crate::queue::statements::{DEAD, DONE, PURGE_LIMIT, RUNNING, Statements, WAITING};
 
 /// The table `roomz_inbox`. Insertions and changes by owners are executed together with others that wait.
 #[derive(Clone, Debug)]
@@ -66,22 +69,47 @@ impl Queue {
     }
 
     /// Takes events whose attempt is due, under a lease of this owner. A row that cannot be read does not
-    /// fail the others.
+    /// fail the others. Returns whether there may be more that are due, too.
     pub(crate) async fn take(
         &self,
         owner: Owner,
         lease: Duration,
         limit: usize,
-    ) -> Result<Vec<Result<TakenEvent, Error>>, Failed> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values = vec![Value::from(&owner.to_bytes()), millis(lease).into(), limit.into()];
-        let operation = Operation { statement: &self.statements.take, values, is_retry_safe: false };
-        Ok(self.workers.finish(operation).await?.into_iter().map(TakenEvent::try_from).collect())
+        scan: &mut Scan,
+    ) -> Result<(Vec<Result<TakenEvent, Error>>, bool), Failed> {
+        self.begin(scan).await?;
+        let range = scan.range();
+        let max = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut values = vec![Value::from(&owner.to_bytes()), millis(lease).into(), max.into()];
+        values.extend(range.values());
+        let statement = if range.may_be_slow { &self.statements.sweep } else { &self.statements.take };
+        let operation = Operation { statement, values, is_retry_safe: false };
+        let rows = self.workers.finish(operation).await;
+        let rows = rows.inspect_err(|failed| scan.failed(range, timed_out(failed)))?;
+        let is_full = rows.len() >= limit;
+        scan.found(range, last(&rows, NOW), is_full);
+        let has_more = is_full || !range.covers_now();
+        let read = |row: Row| {
+            let name = row::name(&row);
+            TakenEvent::try_from(row).map_err(|error| Error::Decode(format!("{name}: {error}").into()))
+        };
+        Ok((rows.into_iter().map(read).collect(), has_more))
     }
 
-    /// Makes all events available that this owner took, as if it had not taken them.
-    pub(crate) async fn give_back_all(&self, owner: Owner) -> Result<(), Failed> {
-        let values = vec![Value::from(&owner.to_bytes())];
+    /// Begins at the time of the database if nothing better is known.
+    async fn begin(&self, scan: &mut Scan) -> Result<(), Failed> {
+        if scan.needs_time() {
+            let rows = self.execute(&self.statements.now, Vec::new()).await?;
+            scan.begin_at(rows.first().map_or(Ok(0), |row| row.number(0))?);
+        }
+        Ok(())
+    }
+
+    /// Makes all events available that this owner took after this time, as if it had not taken them.
+    pub(crate) async fn give_back_all(&self, owner: Owner, after: Instant) -> Result<(), Failed> {
+        // A lease ends later than it began: a second for the clocks.
+        let behind = after.elapsed() + Duration::from_secs(1);
+        let values = vec![Value::from(&owner.to_bytes()), millis(behind).into()];
         self.execute(&self.statements.give_back_all, values).await.map(drop)
     }
 
@@ -160,7 +188,7 @@ impl Queue {
     /// Counts the events that wait or run. `dead` stays 0.
     pub(crate) async fn open(&self) -> Result<InboxStats, Failed> {
         let rows = self.execute(&self.statements.count_open, Vec::new()).await?;
-        Ok(rows.first().map_or(Ok(InboxStats::default()), InboxStats::from_row)?)
+        Ok(rows.first().map_or(Ok(InboxStats::default()), |row| InboxStats::from_row(row, 0))?)
     }
 
     /// Counts the dead letters, of which there may be far more than open events.
@@ -173,11 +201,44 @@ impl Queue {
         Ok(InboxStats { dead: self.dead().await?, ..self.open().await? })
     }
 
-    /// Deletes a few rows whose retention is over, and returns how many.
-    pub(crate) async fn purge(&self) -> Result<usize, Failed> {
+    pub(crate) async fn stats_by_namespace(&self) -> Result<Vec<(String, InboxStats)>, Failed> {
+        let rows = self.execute(&self.statements.count_by_namespace, Vec::new()).await?;
+        let read = |row: &Row| {
+            let dead = row.number(4)?.unsigned_abs();
+            Ok((row.text(0)?.to_owned(), InboxStats { dead, ..InboxStats::from_row(row, 1)? }))
+        };
+        Ok(rows.iter().map(read).collect::<Result<_, Error>>()?)
+    }
+
+    /// Returns how many dead rows PostgreSQL keeps, if there are many, and what keeps it from removing them.
+    pub(crate) async fn dead_rows(&self) -> Result<Option<(i64, Option<String>)>, Failed> {
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(None);
+        }
+        let rows = self.execute(&self.statements.dead_rows, Vec::new()).await?;
+        Ok(rows.first().map(|row| Ok::<_, Error>((row.number(0)?, row::text(row, 1)?))).transpose()?)
+    }
+
+    /// Deletes a few rows whose retention is over. Returns 0 if there are no more.
+    pub(crate) async fn purge(&self, scans: &mut [Scan; 2]) -> Result<usize, Failed> {
         let mut deleted = 0;
-        for statement in &self.statements.purge {
-            deleted += self.execute(statement, Vec::new()).await?.len();
+        for (statement, scan) in self.statements.purge.iter().zip(&mut *scans) {
+            loop {
+                self.begin(scan).await?;
+                let range = scan.range();
+                let rows = self.execute(statement, range.values().to_vec()).await;
+                let rows = rows.inspect_err(|failed| scan.failed(range, timed_out(failed)))?;
+                scan.found(range, last(&rows, 0), rows.len() >= PURGE_LIMIT);
+                deleted += rows.len();
+                if range.covers_now() {
+                    break;
+                }
+            }
+        }
+        // Another step of a sweep follows.
+        if let Some(pause) = scans.iter().map(Scan::pause).min().filter(|pause| *pause < Duration::MAX) {
+            sleep(pause).await;
+            deleted = deleted.max(1);
         }
         Ok(deleted)
     }
@@ -211,6 +272,23 @@ impl OwnerUpdate<'_> {
     }
 }
 
+/// The time of the database, and when the last of the rows was due.
+fn last(rows: &[Row], now: usize) -> Option<(i64, i64)> {
+    let times = rows.iter().filter_map(|row| Some((row.number(now).ok()?, row.number(now + 1).ok()?)));
+    times.max_by_key(|(_, due)| *due)
+}
+
+/// Whether a statement took too long, for example because it read many dead index entries.
+fn timed_out(failed: &Failed) -> bool {
+    match failed {
+        Failed::TimedOut => true,
+        Failed::Database(error) => {
+            error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
+        }
+        Failed::RuntimeEnded => false,
+    }
+}
+
 fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {
     rows.first().map(|row| row.number(2).map(duration)).transpose()
 }
@@ -235,7 +313,8 @@ mod tests {
         assert!(queue.insert(&key, b"body").await.unwrap());
         let take = async || {
             let owner = Owner::random();
-            assert_eq!(queue.take(owner, HOUR, 1).await.unwrap().len(), 1);
+            let taken = queue.take(owner, HOUR, 1, &mut Scan::new(Dialect::Sqlite)).await.unwrap().0;
+            assert_eq!(taken.len(), 1);
             owner
         };
         let update = async |owner, attempts, update| {
@@ -289,7 +368,9 @@ mod tests {
             }
             assert!(events.join_all().await.into_iter().all(|is_new| is_new));
             let owner = Owner::random();
-            while !queue.take(owner, HOUR, 1_000).await.unwrap().is_empty() {}
+            while !queue.take(owner, HOUR, 1_000, &mut Scan::new(queue.dialect())).await.unwrap().0.is_empty()
+            {
+            }
 
             let mut changes = tokio::task::JoinSet::new();
             for number in 0..60_u32 {
@@ -322,6 +403,44 @@ mod tests {
                 };
                 assert_eq!(found, expected, "{number}");
             }
+        }
+    }
+
+    /// The log line must name who keeps the dead rows.
+    #[tokio::test]
+    async fn dead_rows_name_the_session() {
+        use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+        let Some(server) = roomz_tests::Server::postgres_or_skip(&["autovacuum=off"]) else { return };
+        let url = server.postgres_url();
+        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
+        let (workers, pool) = connect(url.clone().into(), &settings).await.unwrap();
+        let queue = Queue::new(workers, pool);
+        let fill = "INSERT INTO roomz_inbox SELECT '', CAST(md5(CAST(i AS TEXT)) AS BYTEA), 2, 0, 0, '', 1, 0, '', NULL \
+                    FROM generate_series(1, 50001) i; DELETE FROM roomz_inbox";
+        let burn = "DO $$ BEGIN FOR i IN 1..1100 LOOP PERFORM txid_current(); COMMIT; END LOOP; END $$";
+        let mut other = PgConnection::connect(&url).await.unwrap();
+        assert_eq!(queue.dead_rows().await.unwrap(), None);
+        for has_snapshot in [false, true] {
+            let mut holder = PgConnection::connect(&url).await.unwrap();
+            if has_snapshot {
+                holder
+                    .execute("SET application_name = 'pg_dump'; BEGIN ISOLATION LEVEL REPEATABLE READ")
+                    .await
+                    .unwrap();
+                holder.execute("SELECT 1 FROM roomz_inbox").await.unwrap();
+            }
+            for script in [fill, burn] {
+                other.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.unwrap();
+            }
+            // A session reports its statistics when it ends.
+            other.close().await.unwrap();
+            other = PgConnection::connect(&url).await.unwrap();
+            let (count, held_by) = queue.dead_rows().await.unwrap().unwrap();
+            assert!(count > 50_000, "{count}");
+            let name = held_by.as_deref().unwrap_or_default();
+            assert_eq!(name.contains("(pg_dump, idle in transaction)"), has_snapshot, "{name}");
+            assert_eq!(held_by.is_some(), has_snapshot, "{name}");
         }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) struct TakenEvent {
     pub(crate) last_error: Option<String>,
 }
 
+/// Columns of a take: the time of the database, and when the event was due.
+pub(crate) const NOW: usize = 8;
+
 impl TryFrom<Row> for TakenEvent {
     type Error = Error;
 
@@ -43,6 +46,13 @@ impl TryFrom<Row> for TakenEvent {
 pub(crate) fn key(row: &Row) -> Result<ClaimKey, Error> {
     let id = Uuid::from_slice(row.bytes(1)?).map_err(|error| Error::Decode(error.into()))?;
     Ok(ClaimKey::new(row.text(0)?.into(), id.into()))
+}
+
+/// Names the event of a row that may be unreadable.
+pub(crate) fn name(row: &Row) -> String {
+    let id =
+        row.bytes(1).unwrap_or_default().iter().fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
+    format!("event {id} in the namespace {:?}", row.text(0).unwrap_or("?"))
 }
 
 pub(crate) fn text(row: &Row, column: usize) -> Result<Option<String>, Error> {

@@ -29,16 +29,20 @@ const INSERT: &str = "INSERT INTO roomz_inbox \
 /// An attempt is counted when it is taken, so that an event that ends its process reaches the maximum. The
 /// events that ran with it are not taken together again, because their leases end at different times: up to a
 /// half later. Otherwise all of them would reach the maximum.
-const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id AS next_id FROM roomz_inbox \
-       WHERE state < 2 AND due <= {now} ORDER BY due LIMIT {limit} {skip_locked}) \
+const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id AS next_id, due AS next_due \
+         FROM roomz_inbox WHERE state < 2 AND due <= {now} AND {in_range} \
+         ORDER BY due LIMIT {limit} {skip_locked}) \
      UPDATE roomz_inbox SET state = 1, owner = {owner}, attempt = attempt + 1, \
        due = {now} + {lease} + {lease} * {per_mille} / 2000 \
      FROM next WHERE namespace = next_namespace AND event_id = next_id \
-     RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error";
+     RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error, {now}, {was_due}";
 
-/// Undoes a take whose reply was lost. No handler ran. It reads the rows that are open, and it is rare.
+/// The rows of a [`Range`](crate::queue::scan::Range).
+const IN_RANGE: &str = "due >= {start} AND due < {end}";
+
+/// Undoes a take whose reply was lost, that long ago at most. No handler ran.
 const GIVE_BACK_ALL: &str = "UPDATE roomz_inbox SET state = 0, due = {now}, attempt = attempt - 1 \
-     WHERE state < 2 AND state = 1 AND owner = {owner} RETURNING due";
+     WHERE state < 2 AND state = 1 AND owner = {owner} AND due >= {now} - {behind} RETURNING due";
 
 /// Changes an event that its owner runs. If the reply was lost and the owner records the same again, this
 /// confirms it.
@@ -73,16 +77,40 @@ const COUNT_OPEN: &str = "SELECT count(CASE WHEN state = 0 THEN 1 END), count(CA
 
 const COUNT_DEAD: &str = "SELECT count(*) FROM roomz_inbox WHERE state = 3";
 
+const COUNT_BY_NAMESPACE: &str = "SELECT namespace, \
+       count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END), \
+       CAST(coalesce({now} - min(CASE WHEN state < 2 THEN received END), 0) AS BIGINT), \
+       count(CASE WHEN state = 3 THEN 1 END) \
+     FROM (SELECT namespace, state, received FROM roomz_inbox WHERE state < 2 \
+       UNION ALL SELECT namespace, state, received FROM roomz_inbox WHERE state = 3) AS counted \
+     GROUP BY namespace ORDER BY namespace";
+
+/// What keeps PostgreSQL from removing dead rows, if there are many: the oldest snapshot, unless it is younger than
+/// some transactions.
+const DEAD_ROWS: &str = "SELECT n_dead_tup, (SELECT holder FROM \
+       (SELECT concat('session ', pid, ' (', application_name, ', ', state, ')') AS holder, \
+          greatest(age(backend_xmin), age(backend_xid)) AS age, xact_start AS start FROM pg_stat_activity \
+          WHERE pid <> pg_backend_pid() AND (datname = current_database() OR backend_type = 'walsender') \
+        UNION ALL SELECT concat('replication slot ', slot_name), age(xmin), NULL FROM pg_replication_slots \
+        UNION ALL SELECT concat('prepared transaction ', gid), age(transaction), prepared FROM pg_prepared_xacts \
+       ) AS holders WHERE age > 1000 ORDER BY age DESC, start LIMIT 1) \
+     FROM pg_stat_user_tables WHERE relid = CAST('roomz_inbox' AS regclass) AND n_dead_tup > 50000";
+
+/// The most rows that one statement deletes.
+pub(crate) const PURGE_LIMIT: usize = 100;
+
 /// The state and the limit are literals: with parameters, PostgreSQL could plan a scan of the whole table.
 const PURGE: &str = "DELETE FROM roomz_inbox WHERE (namespace, event_id) IN \
-     (SELECT namespace, event_id FROM roomz_inbox WHERE state = {number} AND due <= {now} \
-      ORDER BY due LIMIT 100 {skip_locked}) RETURNING due";
+     (SELECT namespace, event_id FROM roomz_inbox WHERE state = {number} AND due <= {now} AND {in_range} \
+      ORDER BY due LIMIT 100 {skip_locked}) RETURNING {now}, due";
 
 /// The statements of the table `roomz_inbox`.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) insert: Statement,
     pub(crate) take: Statement,
+    /// The same for a step that may be slow: it leaves a connection for the others.
+    pub(crate) sweep: Statement,
     pub(crate) give_back_all: Statement,
     pub(crate) update: Statement,
     /// The same with the text of an error.
@@ -94,6 +122,10 @@ pub(crate) struct Statements {
     pub(crate) discard: Statement,
     pub(crate) count_open: Statement,
     pub(crate) count_dead: Statement,
+    pub(crate) count_by_namespace: Statement,
+    pub(crate) now: Statement,
+    /// Of PostgreSQL only.
+    pub(crate) dead_rows: Statement,
     /// Of done events and of dead letters.
     pub(crate) purge: [Statement; 2],
 }
@@ -110,21 +142,29 @@ impl Statements {
 
     fn new(dialect: Dialect) -> Self {
         let key = ["namespace", "event_id"];
-        let single = |text: &str, columns: &[&str]| Statement::single(dialect, text, columns);
+        // SQLite returns no column of another table. It has no need to know when an event was due.
+        let was_due = if dialect == Dialect::Postgres { "next_due" } else { "due" };
+        let single = |text: &str, columns: &[&str]| {
+            let text = text.replace("{in_range}", IN_RANGE).replace("{was_due}", was_due);
+            Statement::single(dialect, &text, columns)
+        };
         let list = |state: i64| {
             let open = if state < DONE { " AND state < 2" } else { "" };
             let list = LIST.replace("{number}", &state.to_string()).replace("{open}", open);
             single(&format!("{ENTRY} {list}"), &["only", "limit"])
         };
         let purge = |state: i64| {
-            single(&PURGE.replace("{number}", &state.to_string()), &[]).in_lane(Lane::Background)
+            let purge = PURGE.replace("{number}", &state.to_string());
+            single(&purge, &["start", "end"]).in_lane(Lane::Background)
         };
+        let take = || single(TAKE, &["owner", "lease", "limit", "start", "end"]);
         let updated = ["namespace", "event_id", "owner", "state", "delay", "attempt", "error"];
         let update = || Statement::update(dialect, &UPDATE, &updated).in_lane(Lane::First);
         Self {
             insert: Statement::batched(dialect, INSERT, &["namespace", "event_id", "body"]).confidential(),
-            take: single(TAKE, &["owner", "lease", "limit"]),
-            give_back_all: single(GIVE_BACK_ALL, &["owner"]),
+            take: take(),
+            sweep: take().in_lane(Lane::Background),
+            give_back_all: single(GIVE_BACK_ALL, &["owner", "behind"]),
             update: update(),
             fail: update().confidential(),
             list: [WAITING, RUNNING, DONE, DEAD].map(list),
@@ -136,6 +176,9 @@ impl Statements {
             discard: single(DISCARD, &["namespace", "event_id", "retention"]),
             count_open: single(COUNT_OPEN, &[]).in_lane(Lane::Background),
             count_dead: single(COUNT_DEAD, &[]).in_lane(Lane::Background),
+            count_by_namespace: single(COUNT_BY_NAMESPACE, &[]).in_lane(Lane::Background),
+            now: single("SELECT {now}", &[]),
+            dead_rows: single(DEAD_ROWS, &[]).in_lane(Lane::Background),
             purge: [DONE, DEAD].map(purge),
         }
     }

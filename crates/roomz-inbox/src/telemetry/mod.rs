@@ -10,7 +10,7 @@ use roomz_sql::db::queue::Failed;
 use roomz_webhook::store::ClaimKey;
 
 use crate::entry::InboxStats;
-use crate::error_text::ErrorText;
+use crate::error_text::{ErrorText, bounded};
 
 #[cfg(feature = "metrics")]
 pub(crate) mod series;
@@ -76,22 +76,27 @@ pub(crate) fn rejected_as_full() {
     counter!("roomz_inbox_full_total").increment(1);
 }
 
+/// Namespaces can come from a tenant.
+fn namespace(key: &ClaimKey) -> String {
+    bounded(key.namespace())
+}
+
 pub(crate) fn done(key: &ClaimKey, age: Duration) {
-    tracing::debug!(target: TARGET, event_id = %key.id(), age = ?age, "event done");
+    tracing::debug!(target: TARGET, namespace = namespace(key), event_id = %key.id(), age = ?age, "event done");
     counter!("roomz_inbox_attempts_total", "outcome" => "done").increment(1);
     histogram!("roomz_inbox_done_seconds").record(age.as_secs_f64());
 }
 
 pub(crate) fn attempt_failed(key: &ClaimKey, attempt: u32, pause: Duration, error: &str) {
     tracing::warn!(
-        target: TARGET, event_id = %key.id(), attempt, retry_after = ?pause, error, "attempt failed",
+        target: TARGET, namespace = namespace(key), event_id = %key.id(), attempt, retry_after = ?pause, error, "attempt failed",
     );
     counter!("roomz_inbox_attempts_total", "outcome" => "failed").increment(1);
 }
 
 pub(crate) fn dead_letter(key: &ClaimKey, attempt: u32, error: &str) {
     tracing::error!(
-        target: TARGET, event_id = %key.id(), attempt, error,
+        target: TARGET, namespace = namespace(key), event_id = %key.id(), attempt, error,
         hint = "fix the cause, then retry or discard it with `roomz inbox`", "dead letter",
     );
     counter!("roomz_inbox_attempts_total", "outcome" => "dead").increment(1);
@@ -99,8 +104,17 @@ pub(crate) fn dead_letter(key: &ClaimKey, attempt: u32, error: &str) {
 
 /// An attempt ended without a success or a failure of its handler.
 pub(crate) fn attempt_ended(key: &ClaimKey, outcome: &'static str) {
-    tracing::warn!(target: TARGET, event_id = %key.id(), outcome, "attempt ended without a result");
+    tracing::warn!(target: TARGET, namespace = namespace(key), event_id = %key.id(), outcome, "attempt ended without a result");
     counter!("roomz_inbox_attempts_total", "outcome" => outcome).increment(1);
+}
+
+/// PostgreSQL keeps many dead rows, and statements that read the index entries of these are slow.
+pub(crate) fn dead_rows(count: i64, holder: Option<&str>) {
+    let (held_by, hint) = match holder {
+        Some(holder) => (holder, "end it, or what it waits for, so that autovacuum can remove the rows"),
+        None => ("nothing", "check that autovacuum is on and keeps up with the table roomz_inbox"),
+    };
+    tracing::warn!(target: TARGET, count, held_by = bounded(held_by), hint, "dead rows slow the inbox");
 }
 
 /// `None` if the count failed: the gauges then have no number, so that an old one does not look current.

@@ -2,25 +2,40 @@ use std::time::{Duration, Instant};
 
 use roomz_sql::db::purge::purge;
 use roomz_sql::db::queue::Failed;
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Events;
+use crate::queue::scan::Scan;
 use crate::telemetry;
 
 /// The interval of the gauges.
 const STATS_INTERVAL: Duration = Duration::from_secs(10);
+/// Counts that take longer may read many dead rows.
+const SLOW_STATS: Duration = Duration::from_millis(100);
+/// The shortest interval of the log lines about them.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// The interval at which rows whose retention is over are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// Records the gauges and deletes rows whose retention is over.
 pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
-    let mut next_purge = Instant::now();
+    let (mut next_purge, mut next_report) = (Instant::now(), Instant::now());
+    let dialect = events.queue.dialect();
+    let scans = Mutex::new([Scan::new(dialect), Scan::new(dialect)]);
     while !stop.is_cancelled() {
         let report = |failed: &Failed| telemetry::database_failed("stats", failed.clone());
+        let start = Instant::now();
         telemetry::open(events.queue.open().await.inspect_err(report).ok());
         telemetry::dead(events.queue.dead().await.inspect_err(report).ok());
-        if Instant::now() >= next_purge && purge_all(&events, &stop).await {
+        if start.elapsed() > SLOW_STATS && Instant::now() >= next_report {
+            next_report = Instant::now() + REPORT_INTERVAL;
+            if let Ok(Some((count, holder))) = events.queue.dead_rows().await {
+                telemetry::dead_rows(count, holder.as_deref());
+            }
+        }
+        if Instant::now() >= next_purge && purge_all(&events, &scans, &stop).await {
             next_purge = Instant::now() + PURGE_INTERVAL;
         }
         tokio::select! {
@@ -31,10 +46,10 @@ pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
 }
 
 /// Deletes rows whose retention is over. Returns false if the database failed.
-async fn purge_all(events: &Events, stop: &CancellationToken) -> bool {
+async fn purge_all(events: &Events, scans: &Mutex<[Scan; 2]>, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = stop.cancelled() => true,
-        deleted = purge(|| events.queue.purge()) => {
+        deleted = purge(async || events.queue.purge(&mut *scans.lock().await).await) => {
             deleted.map_err(|error| telemetry::database_failed("purge", error)).is_ok()
         }
     }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::events::Events;
+use crate::queue::scan::Scan;
 use crate::telemetry;
 use crate::worker::attempt::Attempt;
 use crate::worker::maintenance::maintain;
@@ -40,6 +41,7 @@ impl Worker {
         // Stopping does not abort, but aborting stops.
         let abort = CancellationToken::new();
         let dispatcher = Dispatcher {
+            scan: Scan::new(events.queue.dialect()),
             events: events.clone(),
             service,
             settings: Arc::new(settings),
@@ -88,8 +90,9 @@ struct Dispatcher<S> {
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
-    /// The owner of a take that failed. The database may have executed it.
-    unconfirmed: Option<Owner>,
+    /// The owner of a take that failed, and when it began. The database may have executed it.
+    unconfirmed: Option<(Owner, Instant)>,
+    scan: Scan,
 }
 
 impl<S> Dispatcher<S> {
@@ -100,21 +103,21 @@ impl<S> Dispatcher<S> {
     {
         let semaphore = Arc::new(Semaphore::new(self.settings.concurrency));
         while let Some(permits) = self.permits(&semaphore).await {
-            let wanted = permits.len();
-            let found = self.take(permits).await.unwrap_or_else(|error| {
-                telemetry::database_failed("take", error);
-                0
-            });
-            if found == wanted {
-                // There may be more. A worker of this process that waits can take them.
-                self.events.arrived.notify_one();
-                continue;
+            let mut pause = self.settings.poll_interval;
+            match self.take(permits).await {
+                Ok(true) => {
+                    // There may be more. A worker of this process that waits can take them.
+                    self.events.arrived.notify_one();
+                    continue;
+                }
+                Ok(false) => pause = pause.min(self.scan.pause()),
+                Err(error) => telemetry::database_failed("take", error),
             }
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = self.events.arrived.notified() => {}
                 // Not in step with other workers.
-                () = sleep(self.settings.poll_interval.mul_f64(rand::random_range(0.75..=1.25))) => {}
+                () = sleep(pause.mul_f64(rand::random_range(0.75..=1.25))) => {}
             }
         }
     }
@@ -131,20 +134,20 @@ impl<S> Dispatcher<S> {
         Some(permits)
     }
 
-    /// Takes an event for each permit, and returns how many there were.
-    async fn take<T>(&mut self, permits: Vec<OwnedSemaphorePermit>) -> Result<usize, Failed>
+    /// Takes an event for each permit, and returns whether there may be more.
+    async fn take<T>(&mut self, permits: Vec<OwnedSemaphorePermit>) -> Result<bool, Failed>
     where
         S: Handler<T>,
         T: Payload,
     {
-        if let Some(owner) = self.unconfirmed {
-            self.events.queue.give_back_all(owner).await?;
+        if let Some((owner, start)) = self.unconfirmed {
+            self.events.queue.give_back_all(owner, start).await?;
         }
         let (owner, start) = (Owner::random(), Instant::now());
-        self.unconfirmed = Some(owner);
-        let rows = self.events.queue.take(owner, self.settings.lease, permits.len()).await?;
+        self.unconfirmed = Some((owner, start));
+        let taken = self.events.queue.take(owner, self.settings.lease, permits.len(), &mut self.scan);
+        let (rows, has_more) = taken.await?;
         self.unconfirmed = None;
-        let found = rows.len();
         for (event, permit) in rows.into_iter().zip(permits) {
             let event = match event {
                 Ok(event) => event,
@@ -164,6 +167,6 @@ impl<S> Dispatcher<S> {
                 drop(permit);
             }));
         }
-        Ok(found)
+        Ok(has_more)
     }
 }

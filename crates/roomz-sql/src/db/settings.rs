@@ -49,7 +49,7 @@ impl Settings {
         self.connect_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
     }
 
-    pub(crate) fn set_response_timeout(&mut self, timeout: Duration) {
+    pub fn set_response_timeout(&mut self, timeout: Duration) {
         self.response_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
     }
 
