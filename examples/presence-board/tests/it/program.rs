@@ -137,7 +137,7 @@ fn store_errors_do_not_contain_the_password() {
     for url in ["redis+cluster://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/claims"] {
         assert_contains(
             &error_for(&["--store", url]),
-            &["--store: the Redis server 127.0.0.1:1 is not reachable"],
+            &["--store: the Redis ", " 127.0.0.1:1 is not reachable"],
         );
     }
     let error = error_for(&["--store", "redis://127.0.0.1:1"]);
