@@ -8,6 +8,9 @@ use serde_json::value::RawValue;
 /// Keys of a deeper text are not sorted, because each level is parsed again.
 const MAX_SORTED_DEPTH: usize = 500;
 
+/// A longer text is not printed to its end, so it matches no signature.
+const MAX_PRINTED: usize = 64 * 1024;
+
 /// White space between tokens: after a comma, after a colon, and for each level, with one member per line.
 #[derive(Clone, Copy)]
 struct Layout(&'static str, &'static str, Option<&'static str>);
@@ -229,6 +232,10 @@ fn lay_out(tokens: &[String], layout: Option<Layout>) -> String {
         });
         depth += usize::from(matches!(token, "{" | "["));
         previous = token;
+        // The white space of thousands of levels would take seconds.
+        if output.len() > MAX_PRINTED {
+            break;
+        }
     }
     output
 }

@@ -9,11 +9,13 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-use super::json_print::{describe_escapes, print_in_all_ways};
+use super::json_print::{Printed, describe_escapes, print_in_all_ways};
 use crate::input::MARK;
 
-/// A longer body has no variants, because trying them would take long. A receiver rejects it by default.
-const MAX_BODY: usize = 256 * 1024;
+/// A longer body has no variants, because trying them would take long. No delivery is longer.
+const MAX_BODY: usize = 1024 * 1024;
+/// A longer body is not printed again in all ways, for the same reason. ROOMZ's events have about 225 bytes.
+const MAX_REWRITTEN: usize = 8 * 1024;
 
 /// The characters of the bytes from 0x80 to 0x9f in Windows-1252. The others are those of Latin-1.
 const WINDOWS_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
@@ -110,29 +112,39 @@ fn describe_extra(extra: &str) -> String {
     if parts.is_empty() { "more characters".to_owned() } else { parts.join(" and ") }
 }
 
-/// Bodies that a signer may have signed, the most common mistakes first.
-pub(super) fn body_variants(body: &[u8]) -> impl Iterator<Item = Variant> {
-    let body = Some(body).filter(|body| body.len() <= MAX_BODY).unwrap_or_default();
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    let reformatted = print_in_all_ways(text).flat_map(move |form| {
-        let reason = if form.is_sorted {
-            "the keys of the body were in another order when it was signed".to_owned()
-        } else if let Some(escapes) = describe_escapes(text, &form.text) {
-            format!("the body was reformatted after it was signed: {escapes}")
-        } else if form.has_other_numbers {
-            "the body was reformatted after it was signed: the numbers have another form".to_owned()
-        } else {
-            "the body was reformatted after it was signed".to_owned()
-        };
-        let reason = format!("body-reformatted: {reason}; verify the raw bytes, before any JSON parser");
-        ["\n", ""].map(|end| Variant::new(reason.clone(), [&form.text, end].concat().into_bytes()))
+/// Bodies that were signed, of those that a signer may have signed, the most common mistakes first.
+pub(super) fn body_variants<'a>(
+    body: &'a [u8],
+    is_signed: &'a dyn Fn(&[u8]) -> bool,
+) -> impl Iterator<Item = Variant> + 'a {
+    let short = Some(body).filter(|body| body.len() <= MAX_REWRITTEN).unwrap_or_default();
+    let text = std::str::from_utf8(short).unwrap_or_default();
+    let reformatted = print_in_all_ways(text).filter_map(move |form| {
+        let mut bodies = ["\n", ""].map(|end| [&form.text, end].concat().into_bytes()).into_iter();
+        bodies.find(|bytes| is_signed(bytes)).map(|bytes| Variant::new(describe_form(text, &form), bytes))
     });
-    let all = whole_bodies(body, text).into_iter().chain(reformatted).chain(other_characters(body, text));
-    all.filter(move |variant| *variant.bytes != body)
+    let whole = Some(body).filter(|body| body.len() <= MAX_BODY).map(whole_bodies).unwrap_or_default();
+    let is_signed_variant = |variant: &Variant| is_signed(&variant.bytes);
+    let whole = whole.into_iter().filter(is_signed_variant);
+    whole.chain(reformatted).chain(other_characters(short, text).into_iter().filter(is_signed_variant))
+}
+
+fn describe_form(here: &str, form: &Printed) -> String {
+    let change = if form.is_sorted {
+        "the keys of the body were in another order when it was signed".to_owned()
+    } else if let Some(escapes) = describe_escapes(here, &form.text) {
+        format!("the body was reformatted after it was signed: {escapes}")
+    } else if form.has_other_numbers {
+        "the body was reformatted after it was signed: the numbers have another form".to_owned()
+    } else {
+        "the body was reformatted after it was signed".to_owned()
+    };
+    format!("body-reformatted: {change}; verify the raw bytes, before any JSON parser")
 }
 
 /// Changes outside the tokens of JSON.
-fn whole_bodies(body: &[u8], text: &str) -> Vec<Variant> {
+fn whole_bodies(body: &[u8]) -> Vec<Variant> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
     let mut variants = Vec::new();
     let mut add = |text, bytes: Vec<u8>| variants.push(Variant::new(text, bytes));
     let trimmed = body.trim_ascii();
