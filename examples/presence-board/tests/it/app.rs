@@ -283,8 +283,8 @@ async fn escapes_and_truncates_untrusted_text() {
     assert_eq!(snapshot["recent"][3]["detail"], "</script><script>alert(1)</script>");
 }
 
-/// The README and `support.js` name Chromium 92, Firefox 90 and Safari 15.4. Newer functions and syntax would leave such a
-/// browser at `Connecting…`.
+/// The README and `support.js` name Chromium 92, Firefox 90 and Safari 15.4. Newer functions and syntax would
+/// leave such a browser at `Connecting…`.
 #[test]
 fn scripts_run_in_oldest_browser() {
     const NEWER: [&str; 20] = [
