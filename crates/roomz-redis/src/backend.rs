@@ -1,8 +1,11 @@
-use redis::aio::ConnectionManager;
-use redis::{FromRedisValue, RedisError};
+use std::sync::Arc;
 
-use crate::cluster::{Cluster, Node};
+use redis::FromRedisValue;
+
+use crate::cluster::Cluster;
 use crate::connection::{Call, Connection};
+use crate::endpoint::Manager;
+use crate::errors::ServerError;
 
 /// What the store talks to.
 pub(crate) enum Backend {
@@ -13,7 +16,7 @@ pub(crate) enum Backend {
 
 impl Backend {
     /// Executes a call on the server of this key.
-    pub(crate) async fn invoke<T: FromRedisValue>(&self, key: &str, call: Call) -> Result<T, RedisError> {
+    pub(crate) async fn invoke<T: FromRedisValue>(&self, key: &str, call: Call) -> Result<T, ServerError> {
         match self {
             Self::Server(connection) => connection.invoke(&call, false).await,
             Self::Cluster(cluster) => cluster.invoke(key, &call).await,
@@ -21,13 +24,11 @@ impl Backend {
     }
 
     /// The servers that accept writes, with their names in messages.
-    pub(crate) fn masters(&self) -> Vec<(String, ConnectionManager)> {
+    pub(crate) fn masters(&self) -> Vec<(Arc<str>, Manager)> {
         match self {
-            Self::Server(connection) => vec![("the Redis server".to_owned(), connection.manager())],
+            Self::Server(connection) => vec![connection.manager()],
             Self::Cluster(cluster) => {
-                let name = |node: &Node| format!("the Redis server {}", node.address);
-                let masters = cluster.masters();
-                masters.iter().map(|node| (name(node), node.connection.manager())).collect()
+                cluster.masters().iter().map(|node| node.connection.manager()).collect()
             }
         }
     }

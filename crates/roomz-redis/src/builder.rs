@@ -5,7 +5,8 @@ use crate::backend::Backend;
 use crate::check::check_server;
 use crate::cluster::Cluster;
 use crate::connection::Connection;
-use crate::errors::{connect_error, is_full, self_test_error};
+use crate::endpoint::Endpoint;
+use crate::errors::{SENTINEL, connect_error, is_full, self_test_error};
 use crate::sentinel::Sentinels;
 use crate::server::{Server, Source};
 use crate::store::RedisStore;
@@ -177,13 +178,13 @@ impl RedisStoreBuilder {
         let backend = open(self.server.0, self.timeout, self.root_certificate.as_deref()).await?;
         let is_cluster = matches!(backend, Backend::Cluster(_));
         for (name, manager) in backend.masters() {
-            check_server(&name, manager, is_cluster, self.is_eviction_allowed).await?;
+            check_server(name, manager, is_cluster, self.is_eviction_allowed).await?;
         }
         let store = RedisStore::new(backend, &self.prefix);
         match store.self_test().await {
             Ok(()) => Ok(store),
             // The store still recognises handled ids, and accepts new claims once memory is free.
-            Err(error) if is_full(&error) => {
+            Err(error) if is_full(&error.error) => {
                 tracing::warn!(hint = "new claims fail until memory is free", "Redis server full");
                 Ok(store)
             }
@@ -206,10 +207,14 @@ async fn open(
         Source::Url(url) => url::parse(&url, root_certificate)?,
     };
     let backend = match topology {
-        Topology::Server(client) => Connection::to_server(client, timeout).map(Backend::Server),
+        Topology::Server(client) => {
+            let endpoint = Endpoint::new("the Redis server", client);
+            Connection::to_server(endpoint, timeout).map(Backend::Server)
+        }
         Topology::Cluster(seeds) => Cluster::connect(seeds, timeout).await.map(Backend::Cluster),
-        Topology::Sentinel { sentinels, master } => {
-            let sentinels = Sentinels { clients: sentinels, master, timeout };
+        Topology::Sentinel { sentinels, login, master } => {
+            let endpoints = sentinels.into_iter().map(|client| Endpoint::new(SENTINEL, client)).collect();
+            let sentinels = Sentinels { endpoints, login, master, timeout };
             Connection::to_master(sentinels).await.map(Backend::Server)
         }
     };

@@ -1,13 +1,15 @@
-use redis::aio::ConnectionManager;
+use std::sync::Arc;
+
 use redis::{ErrorKind, ServerErrorKind};
 use roomz_webhook::store::ConnectError;
 
-use crate::errors::{IS_CLUSTER, connect_error, unsupported};
+use crate::endpoint::Manager;
+use crate::errors::{IS_CLUSTER, ServerError, connect_error, unsupported};
 
 /// Checks a server: its version, its mode and its eviction policy. `name` is its name in messages.
 pub(crate) async fn check_server(
-    name: &str,
-    mut manager: ConnectionManager,
+    name: Arc<str>,
+    mut manager: Manager,
     is_cluster: bool,
     is_eviction_allowed: bool,
 ) -> Result<(), ConnectError> {
@@ -23,9 +25,13 @@ pub(crate) async fn check_server(
                 );
                 // Only a node of a cluster replies. Without permission for it, the self-test decides.
                 let reply = redis::cmd("CLUSTER").arg("INFO").query_async::<String>(&mut manager).await;
-                return if reply.is_ok() && !is_cluster { Err(unsupported(IS_CLUSTER)) } else { Ok(()) };
+                return if reply.is_ok() && !is_cluster {
+                    Err(unsupported(format!("{name} {IS_CLUSTER}")))
+                } else {
+                    Ok(())
+                };
             }
-            Err(error) => return Err(connect_error(error)),
+            Err(error) => return Err(connect_error(ServerError { server: name, error })),
         }
     }
     let value = |name: &str| {
@@ -40,7 +46,7 @@ pub(crate) async fn check_server(
         return Err(unsupported(message));
     }
     if mode.contains(&"cluster") && !is_cluster {
-        return Err(unsupported(IS_CLUSTER));
+        return Err(unsupported(format!("{name} {IS_CLUSTER}")));
     }
     if mode.contains(&"sentinel") {
         let message = format!("{name} is a Redis Sentinel; use redis+sentinel://HOST:PORT/MASTER");

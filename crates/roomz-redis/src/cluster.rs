@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::iter::repeat_with;
+use std::iter::{once, repeat_with};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,11 @@ use redis::cluster_routing::Slot;
 use redis::{Client, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, from_redis_value_ref};
 
 use crate::connection::{Call, Connection};
-use crate::url::client_for;
+use crate::endpoint::{Endpoint, Manager};
+use crate::errors::{ServerError, is_tls_error};
 
+/// The role of a server in messages.
+const NODE: &str = "the Redis Cluster node";
 /// The minimum time between two requests for the slots.
 const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// An operation follows this many redirections. A slot that moves needs two: `MOVED`, then `ASK`.
@@ -21,6 +24,9 @@ const MAX_REDIRECTIONS: u32 = 4;
 pub(crate) struct Cluster {
     /// A node of the URL. All nodes have its settings.
     client: Client,
+    /// The host of the URL that the certificates of nodes name that announce IP addresses, if they do not
+    /// name these.
+    certificate_host: Option<String>,
     timeout: Duration,
     map: Mutex<SlotMap>,
 }
@@ -44,17 +50,50 @@ type SlotRange = (u16, u16, String);
 
 impl Cluster {
     /// Asks these nodes for the masters.
-    pub(crate) async fn connect(seeds: Vec<Client>, timeout: Duration) -> Result<Self, RedisError> {
-        let no_seed =
-            || RedisError::from((ErrorKind::InvalidClientConfig, "no node of the cluster is named"));
+    pub(crate) async fn connect(seeds: Vec<Client>, timeout: Duration) -> Result<Self, ServerError> {
+        let no_seed = || {
+            let error = (ErrorKind::InvalidClientConfig, "no node of the cluster is named").into();
+            ServerError { server: NODE.into(), error }
+        };
         let client = seeds.first().ok_or_else(no_seed)?.clone();
-        let seeds = seeds.into_iter().map(|seed| Node::new(seed, timeout, true));
-        let nodes = seeds.map(|seed| seed.map(|seed| (seed.address.clone(), seed)));
-        let nodes = nodes.collect::<Result<_, _>>()?;
+        let seeds: Vec<_> = seeds.into_iter().map(|seed| Endpoint::new(NODE, seed)).collect();
+        let nodes = seeds.iter().map(|seed| {
+            let address = seed.client().get_connection_info().addr().to_string();
+            Ok((address.clone(), Node::new(seed.clone(), address, timeout, true)?))
+        });
+        let nodes = nodes.collect::<Result<_, ServerError>>()?;
         let map = Mutex::new(SlotMap { owners: HashMap::new(), nodes, refreshed: Instant::now() });
-        let cluster = Self { client, timeout, map };
+        let mut cluster = Self { client, certificate_host: None, timeout, map };
         cluster.refresh().await?;
+        cluster.find_certificate_host(&seeds).await?;
         Ok(cluster)
+    }
+
+    /// Finds out which host the certificates of nodes that announce an IP address name: this address, or a
+    /// host of the URL. The first node that can be reached decides.
+    async fn find_certificate_host(&mut self, seeds: &[Endpoint]) -> Result<(), ServerError> {
+        let hosts: Vec<_> = seeds.iter().filter_map(Endpoint::certificate_host).collect();
+        let is_ip = |node: &Arc<Node>| Endpoint::has_ip(&node.address);
+        for node in self.masters().into_iter().filter(|node| !hosts.is_empty() && is_ip(node)) {
+            for host in once(None).chain(hosts.iter().copied().map(Some)) {
+                let endpoint = self.endpoint(&node.address, host)?;
+                match endpoint.connect(self.timeout).await {
+                    Err(error) if is_tls_error(&error) => {}
+                    Err(_) => break,
+                    Ok(_) => {
+                        self.certificate_host = host.map(str::to_owned);
+                        self.map().nodes.retain(|_, node| node.is_seed);
+                        return self.refresh().await;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn endpoint(&self, address: &str, certificate_host: Option<&str>) -> Result<Endpoint, ServerError> {
+        let to_error = |error| ServerError { server: format!("{NODE} {address}").into(), error };
+        Endpoint::announced(NODE, &self.client, address, certificate_host).map_err(to_error)
     }
 
     /// The masters that have slots.
@@ -76,14 +115,14 @@ impl Cluster {
 
     /// Executes a call on the node that owns the key. Follows redirections: the node that redirects has not
     /// executed it.
-    pub(crate) async fn invoke<T: FromRedisValue>(&self, key: &str, call: &Call) -> Result<T, RedisError> {
+    pub(crate) async fn invoke<T: FromRedisValue>(&self, key: &str, call: &Call) -> Result<T, ServerError> {
         let slot = Slot::for_key(key);
         let (mut node, mut asking) = (self.owner(slot).await?, false);
         for _ in 0..MAX_REDIRECTIONS {
             let reply = node.connection.invoke(call, asking).await;
             let Some(error) = reply.as_ref().err() else { return reply };
-            let Some((address, _)) = error.redirect_node() else { return reply };
-            asking = error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
+            let Some((address, _)) = error.error.redirect_node() else { return reply };
+            asking = error.error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
             let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
             let mut map = self.map();
             node = self.node(&mut map, &node.address_of(host, port))?;
@@ -91,12 +130,13 @@ impl Cluster {
                 map.owners.insert(slot, Arc::clone(&node));
             }
         }
-        Err((ErrorKind::Io, "the nodes of the cluster redirect in a circle").into())
+        let error = (ErrorKind::Io, "the nodes of the cluster redirect in a circle").into();
+        Err(ServerError { server: Arc::clone(&node.connection.manager().0), error })
     }
 
     /// Returns the master of a slot. If it did not serve the last operation, the other nodes are asked for
     /// the slots first.
-    async fn owner(&self, slot: Slot) -> Result<Arc<Node>, RedisError> {
+    async fn owner(&self, slot: Slot) -> Result<Arc<Node>, ServerError> {
         let is_due = {
             let mut map = self.map();
             let is_failing = map.owners.get(&slot).is_none_or(|node| node.connection.is_failing());
@@ -115,13 +155,14 @@ impl Cluster {
             );
         }
         let unknown = (ErrorKind::ClusterConnectionNotFound, "no node of the cluster serves this key");
-        self.map().owners.get(&slot).cloned().ok_or_else(|| unknown.into())
+        let unknown = || ServerError { server: "the Redis Cluster".into(), error: unknown.into() };
+        self.map().owners.get(&slot).cloned().ok_or_else(unknown)
     }
 
     /// Asks all nodes at once that do not fail, and takes the first reply: the caller may not wait until a
     /// silent node times out, and a failed master may not know that it was replaced. Keeps the connections of
     /// the nodes that are still masters.
-    async fn refresh(&self) -> Result<(), RedisError> {
+    async fn refresh(&self) -> Result<(), ServerError> {
         let nodes: Vec<_> = self.map().nodes.values().cloned().collect();
         let healthy: Vec<_> = nodes.iter().filter(|node| !node.connection.is_failing()).cloned().collect();
         let asked = if healthy.is_empty() { nodes } else { healthy };
@@ -139,11 +180,12 @@ impl Cluster {
     }
 
     /// Returns the node with this address, which stays in the map until the next refresh at least.
-    fn node(&self, map: &mut SlotMap, address: &str) -> Result<Arc<Node>, RedisError> {
+    fn node(&self, map: &mut SlotMap, address: &str) -> Result<Arc<Node>, ServerError> {
         if let Some(node) = map.nodes.get(address) {
             return Ok(Arc::clone(node));
         }
-        let node = Node::new(client_for(&self.client, address)?, self.timeout, false)?;
+        let endpoint = self.endpoint(address, self.certificate_host.as_deref())?;
+        let node = Node::new(endpoint, address.to_owned(), self.timeout, false)?;
         map.nodes.insert(address.to_owned(), Arc::clone(&node));
         Ok(node)
     }
@@ -154,9 +196,13 @@ impl Cluster {
 }
 
 impl Node {
-    fn new(client: Client, timeout: Duration, is_seed: bool) -> Result<Arc<Self>, RedisError> {
-        let address = client.get_connection_info().addr().to_string();
-        let connection = Connection::to_server(client, timeout)?;
+    fn new(
+        endpoint: Endpoint,
+        address: String,
+        timeout: Duration,
+        is_seed: bool,
+    ) -> Result<Arc<Self>, ServerError> {
+        let connection = Connection::to_server(endpoint, timeout)?;
         Ok(Arc::new(Self { address, connection, is_seed }))
     }
 
@@ -168,8 +214,12 @@ impl Node {
     }
 
     /// Reads which master owns which slots.
-    async fn read_slots(&self) -> Result<Vec<SlotRange>, RedisError> {
-        let mut manager = self.connection.manager();
+    async fn read_slots(&self) -> Result<Vec<SlotRange>, ServerError> {
+        let (server, manager) = self.connection.manager();
+        self.try_read_slots(manager).await.map_err(|error| ServerError { server, error })
+    }
+
+    async fn try_read_slots(&self, mut manager: Manager) -> Result<Vec<SlotRange>, RedisError> {
         let rows: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut manager).await?;
         let mut ranges = Vec::new();
         for row in &rows {

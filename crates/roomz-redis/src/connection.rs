@@ -1,11 +1,11 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind,
-};
+use redis::aio::ConnectionManager;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
 
+use crate::endpoint::{Endpoint, Manager};
+use crate::errors::ServerError;
 use crate::sentinel::Sentinels;
 
 /// A connection to one server, which is replaced when the server stops replying.
@@ -22,7 +22,7 @@ pub(crate) struct Connection {
 
 /// Where a connection leads.
 enum Target {
-    Server(Client),
+    Server(Endpoint),
     /// The current master of these sentinels.
     Master(Sentinels),
 }
@@ -34,8 +34,11 @@ pub(crate) struct Call {
     script: Option<&'static Script>,
 }
 
+#[derive(Clone)]
 struct Current {
-    manager: ConnectionManager,
+    /// Role and address, for messages.
+    server: Arc<str>,
+    manager: Manager,
     /// When the connection was created, or the last attempt to replace it began.
     since: Instant,
     /// When the first of the operations began that failed since the last reply.
@@ -53,40 +56,28 @@ enum Health {
     Demoted,
 }
 
-/// The configuration of a connection that is used once.
-pub(crate) fn single_use_config(timeout: Duration) -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout))
-}
-
-/// Creates a connection that the first operation opens.
-fn open(client: Client, timeout: Duration) -> Result<ConnectionManager, RedisError> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(timeout))
-        .set_response_timeout(Some(timeout))
-        .set_number_of_retries(1)
-        .set_max_delay(Duration::from_secs(1));
-    ConnectionManager::new_lazy_with_config(client, config)
-}
-
 impl Connection {
-    pub(crate) fn to_server(client: Client, timeout: Duration) -> Result<Self, RedisError> {
-        let current = Mutex::new(Current::new(open(client.clone(), timeout)?));
-        Ok(Self { target: Some(Target::Server(client)), timeout, current })
+    pub(crate) fn to_server(endpoint: Endpoint, timeout: Duration) -> Result<Self, ServerError> {
+        let current = Mutex::new(Current::open(&endpoint, timeout)?);
+        Ok(Self { target: Some(Target::Server(endpoint)), timeout, current })
     }
 
-    pub(crate) async fn to_master(sentinels: Sentinels) -> Result<Self, RedisError> {
+    pub(crate) async fn to_master(sentinels: Sentinels) -> Result<Self, ServerError> {
         let timeout = sentinels.timeout;
-        let current = Mutex::new(Current::new(open(sentinels.find_master().await?, timeout)?));
+        let current = Mutex::new(Current::open(&sentinels.find_master().await?, timeout)?);
         Ok(Self { target: Some(Target::Master(sentinels)), timeout, current })
     }
 
     /// Uses a connection that the application passed.
     pub(crate) fn from_manager(manager: ConnectionManager) -> Self {
-        Self { target: None, timeout: Duration::MAX, current: Mutex::new(Current::new(manager)) }
+        let current = Current::new("the Redis server".into(), Manager::Plain(manager));
+        Self { target: None, timeout: Duration::MAX, current: Mutex::new(current) }
     }
 
-    pub(crate) fn manager(&self) -> ConnectionManager {
-        self.current().manager.clone()
+    /// The current connection, and role and address of its server.
+    pub(crate) fn manager(&self) -> (Arc<str>, Manager) {
+        let current = self.current();
+        (Arc::clone(&current.server), current.manager.clone())
     }
 
     /// Whether the server did not serve the last operation.
@@ -96,8 +87,12 @@ impl Connection {
 
     /// Executes a call. `asking`: this node of a cluster is importing the key's slot, so `ASKING` comes
     /// first.
-    pub(crate) async fn invoke<T: FromRedisValue>(&self, call: &Call, asking: bool) -> Result<T, RedisError> {
-        let (mut manager, since) = self.live_manager().await?;
+    pub(crate) async fn invoke<T: FromRedisValue>(
+        &self,
+        call: &Call,
+        asking: bool,
+    ) -> Result<T, ServerError> {
+        let Current { server, mut manager, since, .. } = self.live().await?;
         // The caller has its own timeout and may drop this future before the reply arrives.
         let mut operation =
             Operation { connection: self, since, sent: Instant::now(), health: Health::Failing };
@@ -109,11 +104,11 @@ impl Connection {
             reply = call.send(&mut manager, asking).await;
         }
         operation.health = reply.as_ref().err().map_or(Health::Healthy, health);
-        reply
+        reply.map_err(|error| ServerError { server, error })
     }
 
-    /// Returns the current connection, and what identifies it. Replaces it first if it is stale.
-    async fn live_manager(&self) -> Result<(ConnectionManager, Instant), RedisError> {
+    /// Returns the current connection. Replaces it first if it is stale.
+    async fn live(&self) -> Result<Current, ServerError> {
         let target = {
             let mut current = self.current();
             match &self.target {
@@ -121,19 +116,18 @@ impl Connection {
                     // The other operations use the old connection in the meantime. If this is the only
                     // server, or the sentinels do not know another one, every operation would reconnect
                     // otherwise.
-                    *current = Current::new(current.manager.clone());
+                    *current = Current::new(Arc::clone(&current.server), current.manager.clone());
                     target
                 }
-                _ => return Ok((current.manager.clone(), current.since)),
+                _ => return Ok(current.clone()),
             }
         };
-        let client = match target {
-            Target::Server(client) => client.clone(),
+        let endpoint = match target {
+            Target::Server(endpoint) => endpoint.clone(),
             Target::Master(sentinels) => sentinels.find_master().await?,
         };
-        let new = Current::new(open(client, self.timeout)?);
-        let live = (new.manager.clone(), new.since);
-        *self.current() = new;
+        let live = Current::open(&endpoint, self.timeout)?;
+        *self.current() = live.clone();
         Ok(live)
     }
 
@@ -155,11 +149,7 @@ impl Call {
     }
 
     /// Loads the script if the server does not have it.
-    async fn send<T: FromRedisValue>(
-        &self,
-        manager: &mut ConnectionManager,
-        asking: bool,
-    ) -> Result<T, RedisError> {
+    async fn send<T: FromRedisValue>(&self, manager: &mut Manager, asking: bool) -> Result<T, RedisError> {
         match (self.send_command(manager, asking).await, self.script) {
             (Err(error), Some(script)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 script.load_async(manager).await?;
@@ -171,7 +161,7 @@ impl Call {
 
     async fn send_command<T: FromRedisValue>(
         &self,
-        manager: &mut ConnectionManager,
+        manager: &mut Manager,
         asking: bool,
     ) -> Result<T, RedisError> {
         if !asking {
@@ -186,8 +176,13 @@ impl Call {
 }
 
 impl Current {
-    fn new(manager: ConnectionManager) -> Self {
-        Self { manager, since: Instant::now(), failing_since: None, is_demoted: false }
+    fn new(server: Arc<str>, manager: Manager) -> Self {
+        Self { server, manager, since: Instant::now(), failing_since: None, is_demoted: false }
+    }
+
+    fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Self, ServerError> {
+        let manager = endpoint.manager(timeout).map_err(|error| endpoint.error(error))?;
+        Ok(Self::new(Arc::clone(endpoint.name()), manager))
     }
 
     /// Whether to replace the connection. It gets enough time to connect and to receive a reply. With less, a

@@ -1,86 +1,114 @@
 use std::borrow::Cow;
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind as Server};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind as Kind};
 
-const NO_PERMISSION: &str = "the Redis server does not permit what the store needs; grant the user EVALSHA, SCRIPT LOAD, \
+/// The role of a server in messages.
+pub(crate) const SENTINEL: &str = "the Redis Sentinel";
+
+const NO_PERMISSION: &str = "does not permit what the store needs; grant the user EVALSHA, SCRIPT LOAD, \
     SET, GET, PTTL and PEXPIRE on keys with the store's prefix, for a database other than 0 also SELECT, in a cluster also \
     CLUSTER SLOTS and ASKING, and check that the server accepts writes";
 
 /// The server is a node of a Redis Cluster, and the URL names one server.
-pub(crate) const IS_CLUSTER: &str =
-    "the Redis server is a node of a Redis Cluster; use redis+cluster://HOST:PORT";
+pub(crate) const IS_CLUSTER: &str = "is a node of a Redis Cluster; use redis+cluster://HOST:PORT";
+
+/// The error of one server.
+#[derive(Debug)]
+pub(crate) struct ServerError {
+    /// Its role and address, such as `the Redis master 10.0.0.1:6379`.
+    pub(crate) server: Arc<str>,
+    pub(crate) error: RedisError,
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed", self.server)
+    }
+}
+
+impl Error for ServerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 /// The error of the first commands on a connection.
-pub(crate) fn connect_error(error: RedisError) -> ConnectError {
+pub(crate) fn connect_error(ServerError { server, error }: ServerError) -> ConnectError {
     let detail = error.detail().unwrap_or_default();
     let says = |texts: &[&str]| texts.iter().any(|text| detail.contains(text));
-    let (kind, message) = match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => (
+    let is_sentinel = server.starts_with(SENTINEL);
+    let (kind, problem) = match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) if is_sentinel => (
             Kind::LoginRejected,
-            "the Redis server rejected the login; check the user, the password and the database number",
+            "rejected the login; a login of the sentinels that is not that of the master belongs at the end of the \
+             URL: ?sentinel_username=USER&sentinel_password=PASSWORD",
         ),
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+            (Kind::LoginRejected, "rejected the login; check the user, the password and the database number")
+        }
         // A cluster has only database 0.
         _ if says(&["SELECT is not allowed", "DB index"]) => (
             Kind::LoginRejected,
-            "the Redis server has no database with this number; use another one, or none in a Redis Cluster",
+            "has no database with this number; use another one, or none in a Redis Cluster",
         ),
         (ErrorKind::InvalidClientConfig, _) => {
-            (Kind::InvalidUrl, "invalid Redis URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE")
+            let message = "invalid Redis URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE";
+            return ConnectError::new(Kind::InvalidUrl, message).with_source(error);
         }
+        (ErrorKind::Server(Server::NoPerm), _) if is_sentinel => (
+            Kind::PermissionDenied,
+            "does not permit what the store needs; grant the user SENTINEL GET-MASTER-ADDR-BY-NAME",
+        ),
         (ErrorKind::Server(Server::NoPerm), _) => (Kind::PermissionDenied, NO_PERMISSION),
         (ErrorKind::Server(Server::Moved | Server::Ask), _) => (Kind::Unsupported, IS_CLUSTER),
         (ErrorKind::Server(Server::ClusterDown), _) => (
             Kind::Unreachable,
-            "the Redis Cluster is down; check it with `redis-cli --cluster check HOST:PORT`",
+            "says that the cluster is down; check it with `redis-cli --cluster check HOST:PORT`",
         ),
         (ErrorKind::ClusterConnectionNotFound, _) => (
             Kind::Unsupported,
-            "the Redis Cluster has no slots; assign them with `redis-cli --cluster create`",
+            "says that the cluster has no slots; assign them with `redis-cli --cluster create`",
         ),
         (ErrorKind::MasterNameNotFoundBySentinel, _) => {
             let message = format!(
-                "the Redis Sentinels do not monitor a master with the name {detail:?}; check the name in \
+                "{server} does not monitor a master with the name {detail:?}; check the name in \
                  redis+sentinel://HOST:PORT/MASTER"
             );
             return ConnectError::new(Kind::InvalidUrl, message);
         }
-        (ErrorKind::Server(Server::MasterDown), _) => (
-            Kind::Unreachable,
-            "the Redis server is a replica, and no master accepts writes; try again after the failover",
-        ),
+        (ErrorKind::Server(Server::MasterDown), _) => {
+            (Kind::Unreachable, "is a replica, and no master accepts writes; try again after the failover")
+        }
         // The reply to the first command in a cluster, and of sentinels.
         (ErrorKind::Server(Server::ResponseError), _)
             if says(&["CLUSTER", "SENTINEL", "cluster support disabled"]) =>
         {
             (
                 Kind::Unsupported,
-                "the Redis server is not the node of a Redis Cluster, or the Redis Sentinel, that the URL names; use \
-                 redis://HOST:PORT",
+                "is another server than the URL says, no node of a cluster and no sentinel; use redis://HOST:PORT",
             )
         }
         _ if is_tls_error(&error) => (
             Kind::Tls,
-            "cannot encrypt the connection to the Redis server; check that its certificate is valid for the host of \
+            "cannot encrypt the connection; check that its certificate is valid for this address or for the host of \
              the URL, and pass the certificate of a private authority to `with_root_certificate`",
         ),
-        _ => (
-            Kind::Unreachable,
-            "cannot reach the Redis server; check that it runs and that host and port are correct",
-        ),
+        _ => (Kind::Unreachable, "is not reachable; check that it runs and that host and port are correct"),
     };
-    ConnectError::new(kind, message).with_source(error)
+    ConnectError::new(kind, format!("{server} {problem}")).with_source(error)
 }
 
 /// The error of executing the store's commands.
-pub(crate) fn self_test_error(error: RedisError) -> ConnectError {
-    if error.is_io_error() || error.is_cluster_error() {
+pub(crate) fn self_test_error(error: ServerError) -> ConnectError {
+    if error.error.is_io_error() || error.error.is_cluster_error() {
         return connect_error(error);
     }
-    ConnectError::new(Kind::PermissionDenied, NO_PERMISSION).with_source(error)
+    let ServerError { server, error } = error;
+    ConnectError::new(Kind::PermissionDenied, format!("{server} {NO_PERMISSION}")).with_source(error)
 }
 
 pub(crate) fn unsupported(message: impl Into<Cow<'static, str>>) -> ConnectError {
@@ -99,7 +127,7 @@ pub(crate) fn is_refused_write(error: &RedisError) -> bool {
 }
 
 /// rustls reports a failed handshake as invalid data.
-fn is_tls_error(error: &RedisError) -> bool {
+pub(crate) fn is_tls_error(error: &RedisError) -> bool {
     type SharedError = Arc<dyn Error + Send + Sync>;
     let source = error.source().and_then(|source| source.downcast_ref::<SharedError>());
     let source = source.and_then(|source| source.downcast_ref::<io::Error>());

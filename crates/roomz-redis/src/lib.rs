@@ -37,9 +37,15 @@
 //! | Redis Sentinel | `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE` with the addresses of the sentinels and the name of the master |
 //!
 //! - Only one host is required. With several, one that replies is enough to connect. The login applies to all
-//!   nodes, and to sentinels that require one.
+//!   nodes, and to sentinels that require one. Sentinels with another login, or with one that the master does
+//!   not have, get it from the end of the URL: `?sentinel_username=USER&sentinel_password=PASSWORD`, percent
+//!   encoded like the rest of the URL. Either may be left out.
 //! - `rediss`, `rediss+cluster` and `rediss+sentinel` use TLS for all connections, and need the feature
 //!   `tls`.
+//! - A certificate must name the host of its URL. If nodes or a master announce an IP address, as in Azure,
+//!   their certificates must name either this address or a host of the URL; in a cluster, the first node that
+//!   replies decides for all. For other names, let the nodes announce these (`cluster-announce-hostname`,
+//!   `sentinel announce-hostnames`).
 //! - `connect` checks each master, and rejects a URL that does not fit: the URL of one server that is a node
 //!   of a cluster, or a sentinel, and the reverse. The message names the right URL.
 //! - In a cluster, the store keeps one connection to each master and follows redirections. Slots can move
@@ -101,6 +107,7 @@ mod builder;
 mod check;
 mod cluster;
 mod connection;
+mod endpoint;
 mod errors;
 mod record;
 mod sentinel;

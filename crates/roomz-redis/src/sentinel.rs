@@ -1,59 +1,69 @@
 use std::time::Duration;
 
 use futures_util::future::select_ok;
-use redis::{Client, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
+use redis::{ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 
-use crate::connection::single_use_config;
-use crate::url::client_for;
+use crate::endpoint::Endpoint;
+use crate::errors::{ServerError, is_tls_error};
 
 /// The sentinels of a master.
 pub(crate) struct Sentinels {
     /// With the login and the database of the master.
-    pub(crate) clients: Vec<Client>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// The login of the sentinels, if the URL names one.
+    pub(crate) login: Option<RedisConnectionInfo>,
     pub(crate) master: String,
     pub(crate) timeout: Duration,
 }
 
 impl Sentinels {
-    /// Returns a client for the current master.
+    /// Returns the current master.
     ///
     /// All sentinels are asked at once, because the caller may not wait until a silent one times out.
-    pub(crate) async fn find_master(&self) -> Result<Client, RedisError> {
-        let answers = self.clients.iter().map(|sentinel| Box::pin(self.ask(sentinel)));
+    pub(crate) async fn find_master(&self) -> Result<Endpoint, ServerError> {
+        let answers = self.endpoints.iter().map(|sentinel| Box::pin(self.ask(sentinel)));
         select_ok(answers).await.map(|(master, _)| master)
     }
 
     /// Asks one sentinel, and checks that the server is a master: a sentinel may not know of a failover yet.
-    async fn ask(&self, sentinel: &Client) -> Result<Client, RedisError> {
-        // A sentinel has no databases, and most have no login.
-        let login = sentinel.get_connection_info().redis_settings().clone().set_db(0);
-        let address = match self.master_address(sentinel, RedisConnectionInfo::default()).await {
-            Err(error) if error.code() == Some("NOAUTH") => self.master_address(sentinel, login).await,
-            address => address,
-        }?;
-        let master = client_for(sentinel, &address)?;
-        let config = single_use_config(self.timeout);
-        let mut connection = master.get_multiplexed_async_connection_with_config(&config).await?;
-        match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
-            Ok(role) if !is_master(&role) => Err(RedisError::from((
-                ErrorKind::Server(ServerErrorKind::MasterDown),
-                "the server that the sentinel named is not a master",
-                address,
-            ))),
-            // The user may lack the permission. The replies to the store's writes then show a replica.
-            Err(error) if error.kind() != ErrorKind::Server(ServerErrorKind::NoPerm) => Err(error),
-            _ => Ok(master),
+    async fn ask(&self, sentinel: &Endpoint) -> Result<Endpoint, ServerError> {
+        let address = self.master_address(sentinel).await.map_err(|error| sentinel.error(error))?;
+        let mut hosts = self.endpoints.iter().filter_map(Endpoint::certificate_host);
+        let mut host = None;
+        loop {
+            let master = Endpoint::announced("the Redis master", sentinel.client(), &address, host)
+                .map_err(|error| sentinel.error(error))?;
+            match check_master(&master, self.timeout).await {
+                Ok(()) => return Ok(master),
+                Err(error) if is_tls_error(&error) => {
+                    host = hosts.next();
+                    if host.is_none() {
+                        return Err(master.error(error));
+                    }
+                }
+                Err(error) => return Err(master.error(error)),
+            }
         }
     }
 
-    async fn master_address(
+    /// Without a login of its own, a sentinel that requires one gets that of the master.
+    async fn master_address(&self, sentinel: &Endpoint) -> Result<String, RedisError> {
+        let is_required = |error: &RedisError| matches!(error.code(), Some("NOAUTH" | "NOPERM"));
+        let login = self.login.clone().unwrap_or_default();
+        match self.address_with_login(sentinel, login).await {
+            Err(error) if self.login.is_none() && is_required(&error) => {
+                self.address_with_login(sentinel, sentinel.login()).await
+            }
+            address => address,
+        }
+    }
+
+    async fn address_with_login(
         &self,
-        sentinel: &Client,
+        sentinel: &Endpoint,
         login: RedisConnectionInfo,
     ) -> Result<String, RedisError> {
-        let sentinel = Client::open(sentinel.get_connection_info().clone().set_redis_settings(login))?;
-        let config = single_use_config(self.timeout);
-        let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = sentinel.with_login(login)?.connect(self.timeout).await?;
         let mut command = redis::cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
         let address: Option<(String, u16)> = command.query_async(&mut connection).await?;
@@ -63,6 +73,15 @@ impl Sentinels {
     }
 }
 
-fn is_master(role: &[Value]) -> bool {
-    matches!(role.first(), Some(Value::BulkString(role)) if role == b"master")
+async fn check_master(master: &Endpoint, timeout: Duration) -> Result<(), RedisError> {
+    let mut connection = master.connect(timeout).await?;
+    match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
+        Ok(role) if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") => {
+            let demoted = ErrorKind::Server(ServerErrorKind::MasterDown);
+            Err((demoted, "the server that the sentinel named is not a master").into())
+        }
+        // The user may lack the permission. The replies to the store's writes then show a replica.
+        Err(error) if error.kind() != ErrorKind::Server(ServerErrorKind::NoPerm) => Err(error),
+        _ => Ok(()),
+    }
 }

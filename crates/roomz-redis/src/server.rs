@@ -15,7 +15,8 @@ use redis::aio::ConnectionManager;
 /// | [`redis::aio::ConnectionManager`] | you: the store shares the connection and never replaces it |
 ///
 /// With the feature `tls`, the schemes `rediss`, `rediss+cluster` and `rediss+sentinel` encrypt the
-/// connections.
+/// connections. Sentinels that have a login of their own: see the [crate's
+/// documentation](crate#one-server-redis-cluster-or-redis-sentinel).
 ///
 /// For a `ConnectionManager`:
 ///

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::{RedisError, Script};
+use redis::Script;
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
     async_trait,
@@ -10,7 +10,7 @@ use roomz_webhook::store::{
 
 use crate::backend::Backend;
 use crate::connection::Call;
-use crate::errors::{is_full, is_refused_write};
+use crate::errors::{ServerError, is_full, is_refused_write};
 use crate::record::first_claim;
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claim.lua")));
@@ -33,7 +33,7 @@ impl RedisStore {
 
     /// Executes each command of the store on each master, to find out whether it permits them. The keys
     /// expire after a second at most.
-    pub(crate) async fn self_test(&self) -> Result<(), RedisError> {
+    pub(crate) async fn self_test(&self) -> Result<(), ServerError> {
         let new_key =
             || format!("{}:self-test:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));
         let (owner, second) = (Owner::random(), Duration::from_secs(1));
@@ -52,7 +52,7 @@ impl RedisStore {
         format!("{}:{}:{}", self.prefix, key.namespace(), key.id())
     }
 
-    async fn run_claim(&self, key: &str, claim: &ClaimRequest) -> Result<Claim, RedisError> {
+    async fn run_claim(&self, key: &str, claim: &ClaimRequest) -> Result<Claim, ServerError> {
         let lease = millis(claim.lease);
         let kept = millis(claim.retention).max(lease);
         let (owner, fingerprint) = (claim.owner.to_bytes(), claim.fingerprint.to_bytes());
@@ -62,7 +62,7 @@ impl RedisStore {
             Ok(true) => return Ok(Claim::new(ClaimState::claimed(1), true)),
             Ok(false) => {}
             // A server that refuses writes still knows whether the event is done.
-            Err(error) if is_refused_write(&error) => {}
+            Err(error) if is_refused_write(&error.error) => {}
             Err(error) => return Err(error),
         }
         let mut call = Call::script(&CLAIM, key);
@@ -83,7 +83,7 @@ impl RedisStore {
         operation: &str,
         owner: Owner,
         duration: Duration,
-    ) -> Result<Settled, RedisError> {
+    ) -> Result<Settled, ServerError> {
         let mut call = Call::script(&SETTLE, key);
         call.command.arg(operation).arg(&owner.to_bytes()).arg(millis(duration));
         let is_applied = self.backend.invoke(key, call).await?;
@@ -91,8 +91,8 @@ impl RedisStore {
     }
 }
 
-fn store_error(error: RedisError) -> StoreError {
-    if is_full(&error) { StoreError::full() } else { StoreError::unavailable(error) }
+fn store_error(error: ServerError) -> StoreError {
+    if is_full(&error.error) { StoreError::full() } else { StoreError::unavailable(error) }
 }
 
 /// At least 1, because Redis deletes a key at once whose time to live is 0 ms.

@@ -1,4 +1,4 @@
-use redis::{Client, ConnectionAddr, ErrorKind, RedisError};
+use redis::{Client, RedisConnectionInfo, RedisError};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// What a URL names.
@@ -9,6 +9,8 @@ pub(crate) enum Topology {
     /// The sentinels, with the login and the database of the master.
     Sentinel {
         sentinels: Vec<Client>,
+        /// The login of the sentinels, if it is not that of the master.
+        login: Option<RedisConnectionInfo>,
         master: String,
     },
 }
@@ -65,6 +67,7 @@ pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topolo
         Some(path) if is_sentinel => split_before_path(path),
         _ => ("", path),
     };
+    let (path, sentinel_login) = if is_sentinel { split_sentinel_login(path) } else { (path.into(), None) };
     let hosts = hosts.split(',').filter(|host| !host.is_empty()).map(|host| {
         let port = if is_sentinel && !has_port(host) { ":26379" } else { "" };
         open(&format!("{base}://{login}{host}{port}{path}"))
@@ -73,11 +76,32 @@ pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topolo
     if clients.is_empty() || is_sentinel && master.is_empty() {
         return Err(malformed());
     }
+    let of_sentinels = |login| {
+        Ok(open(&format!("{base}://{login}@localhost"))?.get_connection_info().redis_settings().clone())
+    };
     Ok(if is_sentinel {
-        Topology::Sentinel { sentinels: clients, master: master.to_owned() }
+        let login = sentinel_login.map(of_sentinels).transpose()?;
+        Topology::Sentinel { sentinels: clients, login, master: master.to_owned() }
     } else {
         Topology::Cluster(clients)
     })
+}
+
+/// Takes `sentinel_username` and `sentinel_password` out of the query of a URL. Returns the rest, and the
+/// login as it stands in a URL.
+fn split_sentinel_login(path: &str) -> (String, Option<String>) {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (mut user, mut password, mut others) = (None, None, String::new());
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("sentinel_username", value)) => user = Some(value),
+            Some(("sentinel_password", value)) => password = Some(value),
+            _ => others += &format!("{}{parameter}", if others.is_empty() { '?' } else { '&' }),
+        }
+    }
+    let has_login = user.is_some() || password.is_some();
+    let login = format!("{}:{}", user.unwrap_or_default(), password.unwrap_or_default());
+    (format!("{path}{others}"), has_login.then_some(login))
 }
 
 /// Whether this is the scheme of a URL. `user:password@host` has none.
@@ -116,21 +140,4 @@ pub(crate) fn select_cryptography() {
         // Another thread may install it first, which is as good.
         let _ = aws_lc_rs::default_provider().install_default();
     }
-}
-
-/// Creates a client with the settings of another one, for the server with this address: `HOST:PORT`, without
-/// brackets.
-pub(crate) fn client_for(client: &Client, address: &str) -> Result<Client, RedisError> {
-    let info = client.get_connection_info().clone();
-    let (mut addr, target) = (info.addr().clone(), address.rsplit_once(':'));
-    if let (
-        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. },
-        Some((new_host, new_port)),
-    ) = (&mut addr, target)
-    {
-        let invalid =
-            |_| RedisError::from((ErrorKind::Client, "invalid address of a server", address.into()));
-        (*host, *port) = (new_host.to_owned(), new_port.parse().map_err(invalid)?);
-    }
-    Client::open(info.set_addr(addr))
 }

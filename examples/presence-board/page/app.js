@@ -132,6 +132,11 @@ start({
     setDeliveries(message);
     scheduleRender();
   },
+  workspaces: (workspaces) => {
+    hasData = true;
+    setWorkspaces(workspaces);
+    scheduleRender();
+  },
   delivery: (message) => {
     if (message.workspace) updateWorkspace(message.workspace);
     addDelivery(message);

@@ -8,16 +8,22 @@ import { formatTime, serverNow, setServerTime } from './time.js';
 const SILENCE_TIMEOUT_MS = 8_000;
 const CHECK_INTERVAL_MS = 500;
 const RECONNECT_DELAY_MAX_MS = 10_000;
+// After so many connections without a message in a row, the page also asks for the workspaces.
+const SILENT_CONNECTIONS_MAX = 2;
+const POLL_INTERVAL_MS = 5_000;
 
 let handlers;
 let source = null;
 let failures = 0;
+let silentConnections = 0; // in a row, without a message until the timeout
+let isPolling = false;
 let reconnectTimer = 0;
 let storeUnavailableSince = null;
 let lastDataAt = null; // the server's time of the last message, of any connection
 let waitingSince = 0; // since the last message or the start of this attempt, by the monotonic clock
 
-// Calls `handlers.snapshot` and `handlers.delivery` with each message, and `handlers.state` when the state has changed.
+// Calls `handlers.snapshot` and `handlers.delivery` with each message, `handlers.workspaces` with a list that was asked for,
+// and `handlers.state` when the state has changed.
 export function start(messageHandlers) {
   handlers = messageHandlers;
   window.addEventListener('online', reconnectNow);
@@ -27,8 +33,12 @@ export function start(messageHandlers) {
   window.addEventListener('pageshow', (event) => event.persisted && connect());
   // A suspended server and a pulled cable raise no error event. Only the messages stop.
   setInterval(() => {
-    if (source.readyState !== EventSource.CLOSED && performance.now() - waitingSince > SILENCE_TIMEOUT_MS) reconnect();
+    if (source.readyState === EventSource.CLOSED || performance.now() - waitingSince <= SILENCE_TIMEOUT_MS) return;
+    silentConnections += 1;
+    reconnect();
+    poll();
   }, CHECK_INTERVAL_MS);
+  setInterval(poll, POLL_INTERVAL_MS);
   connect();
 }
 
@@ -47,7 +57,8 @@ export function renderConnection() {
   connection.dataset.state = state;
   const text = outage();
   const next = state === 'store-unavailable' ? 'Deliveries are rejected.' : 'Reconnecting…';
-  setText(connection, text ? `${text}. ${next}` : state === 'live' ? 'Live' : 'Connecting…');
+  const texts = { live: 'Live', polling: 'No live stream: updated every 5 s. Does a proxy buffer /events?' };
+  setText(connection, text ? `${text}. ${next}` : texts[state] ?? 'Connecting…');
 }
 
 function close() {
@@ -67,6 +78,7 @@ function connect() {
 
 function receive(name, message) {
   failures = 0;
+  silentConnections = 0;
   waitingSince = performance.now();
   if (message.now) setServerTime(message.now);
   lastDataAt = serverNow();
@@ -79,11 +91,31 @@ function receive(name, message) {
 // same moment after a restart of the server.
 function reconnect() {
   source.close();
-  setState('reconnecting');
+  if (document.body.dataset.state !== 'polling') setState('reconnecting');
   const delay = Math.min(RECONNECT_DELAY_MAX_MS, 1_000 * 2 ** failures) * (0.75 + Math.random() / 2);
   failures += 1;
   clearTimeout(reconnectTimer);
   reconnectTimer = setTimeout(connect, delay);
+}
+
+// Behind a proxy that buffers the stream, connections open and stay silent, while other requests work.
+async function poll() {
+  if (silentConnections < SILENT_CONNECTIONS_MAX || isPolling) return;
+  isPolling = true;
+  try {
+    const response = await fetch('api/presence', { cache: 'no-store' });
+    const { workspaces } = await response.json();
+    // The stream may have arrived in the meantime.
+    if (silentConnections >= SILENT_CONNECTIONS_MAX) {
+      setServerTime(response.headers.get('date') ?? new Date().toISOString());
+      lastDataAt = serverNow();
+      handlers.workspaces(workspaces);
+      setState('polling');
+    }
+  } catch {
+    if (silentConnections >= SILENT_CONNECTIONS_MAX) setState('reconnecting');
+  }
+  isPolling = false;
 }
 
 function reconnectNow() {

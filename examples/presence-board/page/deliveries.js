@@ -37,7 +37,7 @@ export function renderDeliveries() {
   if (stats) renderStats();
   if (next === shown && day === shownDay) return;
   [shown, shownDay] = [next, day];
-  byId('deliveries').replaceChildren(...shown.toReversed().map(deliveryItem));
+  byId('deliveries').replaceChildren(...[...shown].reverse().map(deliveryItem));
 }
 
 function renderLastDelivery() {

@@ -12,8 +12,9 @@ const WALLS = [
   { tiles: 'compact', flow: 'columns', smallest: 1 / 125, largest: 1 / 36, grow: 1.5 },
 ];
 const SMALLEST_PX = 8;
-// Longer words than these are broken, instead of widening all tiles. In units of the font's size.
-const MAX_WORD = { cards: 9.5, compact: 8 };
+// Longer words than these are broken, instead of widening all tiles. In average letters, because fonts of the same size are
+// not equally wide.
+const MAX_WORD = { cards: 18, compact: 15.2 };
 
 let measuredNames = '';
 let fitted = ''; // what the sizes were computed for
@@ -116,12 +117,14 @@ function measure(names) {
   context.font = `600 100px ${getComputedStyle(document.body).fontFamily}`;
   context.letterSpacing = '-1px';
   const width = (text) => context.measureText(text).width / 100;
+  const letter = width('abcdefghijklmnopqrstuvwxyz') / 26;
+  const longest = (view) => MAX_WORD[view] * letter;
   const words = names.flatMap((name) => name.split(/\s+/)).map(width);
   const widths = names.map(width).sort((a, b) => a - b);
   const median = widths[Math.floor(widths.length / 2)] ?? 0;
   const longestBelow = (limit) => Math.max(0, ...words.filter((word) => word <= limit));
-  const usualName = Math.max(Math.min(median, MAX_WORD.compact), longestBelow(MAX_WORD.compact));
+  const usualName = Math.max(Math.min(median, longest('compact')), longestBelow(longest('compact')));
   const { style } = document.documentElement;
-  style.setProperty('--word', `${longestBelow(MAX_WORD.cards).toFixed(2)}em`);
+  style.setProperty('--word', `${longestBelow(longest('cards')).toFixed(2)}em`);
   style.setProperty('--name', `${usualName.toFixed(2)}em`);
 }

@@ -20,7 +20,7 @@ macro_rules! files {
 
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-const FILES: [(&str, &str, &str); 12] = files! {
+const FILES: [(&str, &str, &str); 13] = files! {
     "announcements.js": JAVASCRIPT,
     "app.js": JAVASCRIPT,
     "connection.js": JAVASCRIPT,
@@ -30,6 +30,7 @@ const FILES: [(&str, &str, &str); 12] = files! {
     "layout.js": JAVASCRIPT,
     "selection.js": JAVASCRIPT,
     "style.css": CSS,
+    "support.js": JAVASCRIPT,
     "time.js": JAVASCRIPT,
     "views.css": CSS,
     "workspaces.js": JAVASCRIPT,

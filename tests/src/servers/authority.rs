@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::postgres::give_to_server_user;
 use crate::skipped;
 
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+
 /// A private certificate authority, and a certificate of it for `127.0.0.1`. `Drop` deletes the files.
 #[derive(Debug)]
 pub struct Authority {
@@ -15,6 +17,12 @@ pub struct Authority {
 impl Authority {
     /// Like [`create_or_skip`](Self::create_or_skip), also if `redis-server` is built without TLS.
     pub fn for_redis_or_skip() -> Option<Self> {
+        Self::for_redis_with_names_or_skip("IP:127.0.0.1")
+    }
+
+    /// Like [`for_redis_or_skip`](Self::for_redis_or_skip), with a certificate for these names, such as
+    /// `DNS:localhost`.
+    pub fn for_redis_with_names_or_skip(names: &str) -> Option<Self> {
         if !redis_has_tls() {
             skipped(
                 "tests with a private certificate authority",
@@ -22,16 +30,19 @@ impl Authority {
             );
             return None;
         }
-        Self::create_or_skip()
+        Self::with_names_or_skip(names)
     }
 
     /// Creates an authority with `openssl`. If it is not installed, reports that the tests are skipped.
     pub fn create_or_skip() -> Option<Self> {
+        Self::with_names_or_skip("IP:127.0.0.1")
+    }
+
+    fn with_names_or_skip(names: &str) -> Option<Self> {
         static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
         let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("roomz-authority-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        std::fs::write(directory.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
         let path = |name: &str| directory.join(name).display().to_string();
         let redis_arguments = [
             ("--tls-cert-file", path("server.pem")),
@@ -43,21 +54,38 @@ impl Authority {
         ];
         let redis_arguments = redis_arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
         let authority = Self { redis_arguments: redis_arguments.collect(), directory };
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        for command in [
-            format!("req -x509 {key} -days 2 -subj /CN=authority-{number} -keyout ca.key -out ca.pem"),
-            format!("req {key} -subj /CN=server -keyout server.key -out server.csr"),
-            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem"
-                .to_owned(),
-        ] {
-            let command = Command::new("openssl").args(command.split(' ')).current_dir(&authority.directory).output();
-            let Ok(output) = command else {
-                skipped("tests with a private certificate authority", "there is no `openssl` on the PATH");
-                return None;
-            };
-            assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+        let number = format!("/CN=authority-{number}");
+        let has_openssl = authority
+            .openssl(&format!("req -x509 {NEW_KEY} -days 2 -subj {number} -keyout ca.key -out ca.pem"));
+        if !has_openssl {
+            skipped("tests with a private certificate authority", "there is no `openssl` on the PATH");
+            return None;
         }
+        authority.issue("server", names);
         Some(authority)
+    }
+
+    /// Creates a certificate and its key, `FILE.pem` and `FILE.key`, and returns their paths.
+    pub fn issue(&self, file: &str, names: &str) -> [String; 2] {
+        std::fs::write(self.directory.join("names"), format!("subjectAltName={names}")).unwrap();
+        for command in [
+            format!("req {NEW_KEY} -subj /CN=server -keyout {file}.key -out {file}.csr"),
+            format!(
+                "x509 -req -in {file}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out {file}.pem"
+            ),
+        ] {
+            assert!(self.openssl(&command));
+        }
+        ["pem", "key"].map(|kind| self.directory.join(format!("{file}.{kind}")).display().to_string())
+    }
+
+    /// Runs `openssl`. False if it is not installed.
+    fn openssl(&self, arguments: &str) -> bool {
+        let command =
+            Command::new("openssl").args(arguments.split(' ')).current_dir(&self.directory).output();
+        let Ok(output) = command else { return false };
+        assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+        true
     }
 
     /// The certificate of the authority, in PEM format.

@@ -59,7 +59,7 @@ pub(crate) struct SendArgs {
     /// Timestamp of the events [default: now]
     #[arg(long, value_name = "RFC3339", conflicts_with = "body", value_parser = parse_timestamp)]
     pub(crate) timestamp: Option<Timestamp>,
-    /// File to send as the body, byte for byte; - for standard input
+    /// File to send as the body, byte for byte except for a byte order mark; - for standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) body: Option<PathBuf>,
     #[command(flatten)]

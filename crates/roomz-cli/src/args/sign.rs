@@ -15,7 +15,7 @@ With curl, use --data-binary: it sends the bytes as they are.";
 #[derive(Args)]
 #[command(after_help = SIGN_HELP)]
 pub(crate) struct SignArgs {
-    /// File that contains the body [default: standard input]
+    /// File that contains the body; a byte order mark is left out [default: standard input]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]

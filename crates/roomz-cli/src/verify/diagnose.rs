@@ -3,6 +3,8 @@
 //! For each mistake, the HMAC that the signer would have computed is compared with the given one in constant
 //! time. Only the name of the mistake is reported; a computed HMAC never leaves this module.
 
+use std::cell::Cell;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
@@ -15,8 +17,6 @@ use super::variants::{body_variants, secret_variants};
 
 /// So many secrets, the most likely ones, are also tried with each other body.
 const COMBINED_KEYS: usize = 16;
-/// A longer body is only tried with the given secret, because all combinations would take seconds.
-const MAX_COMBINED_BODY: usize = 16 * 1024;
 
 /// Verifies as a receiver does. The error says what is wrong with the encoding, then with the content, and
 /// what to do.
@@ -112,19 +112,20 @@ fn explain_sha512(key: &[u8], body: &[u8], given: &[u8]) -> String {
         return "it is a plain SHA-512, not an HMAC-SHA512".to_owned();
     }
     let keys = secret_variants(key);
-    let wrong_key = keys.iter().find(|variant| is_hmac::<Hmac<Sha512>>(&variant.bytes, body, given));
-    if let Some(variant) = wrong_key {
+    let is_signed_with = |key: &[u8], body: &[u8]| is_hmac::<Hmac<Sha512>>(key, body, given);
+    if let Some(variant) = keys.iter().find(|key| is_signed_with(&key.bytes, body)) {
         return variant.text.to_string();
     }
-    if let Some(variant) = body_variants(body).find(|body| is_hmac::<Hmac<Sha512>>(key, &body.bytes, given)) {
+    if let Some(variant) = body_variants(body, &|bytes| is_signed_with(key, bytes)).next() {
         return variant.text.into_owned();
     }
-    let bodies = body_variants(body).take_while(|_| body.len() <= MAX_COMBINED_BODY);
-    for body in bodies {
-        let mut common_keys = keys.iter().take(COMBINED_KEYS);
-        if let Some(key) = common_keys.find(|key| is_hmac::<Hmac<Sha512>>(&key.bytes, &body.bytes, given)) {
-            return format!("{}, and {}", key.text, body.text);
-        }
+    let used_key = Cell::new(None);
+    let is_signed = |bytes: &[u8]| {
+        used_key.set(keys.iter().take(COMBINED_KEYS).find(|key| is_signed_with(&key.bytes, bytes)));
+        used_key.get().is_some()
+    };
+    if let (Some(variant), Some(key)) = (body_variants(body, &is_signed).next(), used_key.get()) {
+        return format!("{}, and {}", key.text, variant.text);
     }
     "the signature does not match the body, and no common mistake explains it: compare the secret with the one in ROOMZ, \
      and use the raw body, before any code parses or changes it"

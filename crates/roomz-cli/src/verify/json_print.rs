@@ -1,13 +1,15 @@
 //! Prints a JSON text as other programs would after parsing it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt::Write as _;
 
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 /// Keys of a deeper text are not sorted, because each level is parsed again.
 const MAX_SORTED_DEPTH: usize = 500;
+
+/// A longer text is not printed to its end, so it matches no signature.
+const MAX_PRINTED: usize = 64 * 1024;
 
 /// White space between tokens: after a comma, after a colon, and for each level, with one member per line.
 #[derive(Clone, Copy)]
@@ -54,11 +56,8 @@ pub(super) fn print_in_all_ways(json: &str) -> impl Iterator<Item = Printed> {
     let orders = [Some(json.to_owned()), sort_keys(json, MAX_SORTED_DEPTH)].into_iter().enumerate();
     let mut forms = Vec::new();
     for (order, text) in orders.filter_map(|(order, text)| Some((order, text.filter(|_| is_json)?))) {
-        for number in [str::to_owned, reprint_number, |token: &str| {
-            let number = reprint_number(token);
-            number.strip_suffix(".0").map(str::to_owned).unwrap_or(number)
-        }] {
-            let tokens: Vec<String> = tokens(&text).map(number).collect();
+        for suffix in [None, Some(""), Some(".0")] {
+            let tokens: Vec<String> = tokens(&text).map(|token| reprint_number(token, suffix)).collect();
             let has_other_numbers = tokens.concat() != text;
             for escapes in std::iter::once(None).chain(all_escapes().map(Some)) {
                 let tokens: Vec<String> = tokens.iter().map(|token| escape(token, escapes)).collect();
@@ -109,14 +108,13 @@ fn escape_sequences(json: &str) -> BTreeSet<&str> {
 }
 
 fn all_escapes() -> impl Iterator<Item = Escapes> {
-    let flags = [false, true];
-    ESCAPED_ASCII.into_iter().flat_map(move |ascii| {
-        flags.into_iter().flat_map(move |non_ascii| {
-            flags.into_iter().flat_map(move |upper_case| {
-                flags.map(|slash| Escapes { ascii, non_ascii, upper_case, slash })
-            })
-        })
-    })
+    let flags = |ascii, bits: u8| Escapes {
+        ascii,
+        non_ascii: bits & 1 > 0,
+        upper_case: bits & 2 > 0,
+        slash: bits & 4 > 0,
+    };
+    ESCAPED_ASCII.into_iter().flat_map(move |ascii| (0..8).map(move |bits| flags(ascii, bits)))
 }
 
 /// Splits JSON into strings, numbers and names, punctuation, and white space.
@@ -166,14 +164,17 @@ fn sort_keys(json: &str, depth: usize) -> Option<String> {
     }
 }
 
-/// Prints a number that has a fraction or an exponent as a program that parsed it into binary floating point.
-fn reprint_number(token: &str) -> String {
-    let is_number = token.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    let number = token.parse().ok().filter(|number: &f64| number.is_finite());
-    match number.filter(|_| is_number && token.contains(['.', 'e', 'E'])) {
-        Some(number) => serde_json::json!(number).to_string(),
-        None => token.to_owned(),
-    }
+/// Prints a number with a fraction or an exponent as a program that parsed it into binary floating point,
+/// without the suffix. `None` keeps it.
+fn reprint_number(token: &str, suffix: Option<&str>) -> String {
+    let is_number =
+        token.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && token.contains(['.', 'e', 'E']);
+    let number = token.parse().ok().filter(|number: &f64| is_number && number.is_finite());
+    let printed = number.zip(suffix).map(|(number, suffix)| {
+        let printed = serde_json::json!(number).to_string();
+        printed.strip_suffix(suffix).map(str::to_owned).unwrap_or(printed)
+    });
+    printed.unwrap_or_else(|| token.to_owned())
 }
 
 /// Prints a string again. `None`, and a string with an unpaired surrogate, stays as it is.
@@ -195,26 +196,18 @@ fn escape(token: &str, escapes: Option<Escapes>) -> String {
         match character {
             _ if is_escaped => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
-                    let _ = if upper_case {
-                        write!(output, "\\u{unit:04X}")
-                    } else {
-                        write!(output, "\\u{unit:04x}")
-                    };
+                    let digits = if upper_case { format!("{unit:04X}") } else { format!("{unit:04x}") };
+                    output += &format!("\\u{digits}");
                 }
             }
-            '"' => output.push_str("\\\""),
-            '\\' => output.push_str("\\\\"),
-            '/' if slash => output.push_str("\\/"),
-            '\u{8}' => output.push_str("\\b"),
-            '\u{c}' => output.push_str("\\f"),
-            '\n' => output.push_str("\\n"),
-            '\r' => output.push_str("\\r"),
-            '\t' => output.push_str("\\t"),
+            '"' | '\\' => output.extend(['\\', character]),
+            '/' if slash => output += "\\/",
+            // The short forms, such as `\n`.
+            ..' ' => output += serde_json::json!(character).to_string().trim_matches('"'),
             other => output.push(other),
         }
     }
-    output.push('"');
-    output
+    output + "\""
 }
 
 fn lay_out(tokens: &[String], layout: Option<Layout>) -> String {
@@ -239,6 +232,10 @@ fn lay_out(tokens: &[String], layout: Option<Layout>) -> String {
         });
         depth += usize::from(matches!(token, "{" | "["));
         previous = token;
+        // The white space of thousands of levels would take seconds.
+        if output.len() > MAX_PRINTED {
+            break;
+        }
     }
     output
 }

@@ -9,33 +9,20 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-use super::json_print::{describe_escapes, print_in_all_ways};
+use super::json_print::{Printed, describe_escapes, print_in_all_ways};
 use crate::input::MARK;
 
-/// A longer body has no variants, because trying them would take long. A receiver rejects it by default.
-const MAX_BODY: usize = 256 * 1024;
+/// A longer body has no variants, because trying them would take long. No delivery is longer.
+const MAX_BODY: usize = 1024 * 1024;
+/// A longer body is not printed again in all ways, for the same reason. ROOMZ's events have about 225 bytes.
+const MAX_REWRITTEN: usize = 8 * 1024;
 
 /// The characters of the bytes from 0x80 to 0x9f in Windows-1252. The others are those of Latin-1.
 const WINDOWS_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
 
-/// Quotation marks in front, and behind.
-const QUOTES: [(&str, &str); 15] = [
-    ("", ""),
-    ("\"", "\""),
-    ("'", "'"),
-    ("`", "`"),
-    ("“", "”"),
-    ("”", "”"),
-    ("„", "“"),
-    ("„", "”"),
-    ("‘", "’"),
-    ("’", "’"),
-    ("‚", "‘"),
-    ("«", "»"),
-    ("»", "«"),
-    ("‹", "›"),
-    ("›", "‹"),
-];
+/// Quotation marks, in front and behind.
+const QUOTES: [&str; 14] =
+    ["\"\"", "''", "``", "“”", "””", "„“", "„”", "‘’", "’’", "‚‘", "«»", "»«", "‹›", "›‹"];
 
 /// A secret or a body that differs from the given one, and the mistake that leads to it.
 pub(super) struct Variant {
@@ -73,8 +60,8 @@ pub(super) fn secret_variants(key: &[u8]) -> Vec<Variant> {
     for bytes in [key.to_ascii_lowercase(), key.to_ascii_uppercase()] {
         variants.push(Variant::new(text, bytes));
     }
-    let one_sided = QUOTES.iter().flat_map(|(open, close)| [(*open, ""), ("", *close)]);
-    let quotes: Vec<_> = QUOTES.into_iter().chain(one_sided).collect();
+    let quotes = QUOTES.iter().filter_map(|pair| pair.split_at_checked(pair.chars().next()?.len_utf8()));
+    let quotes = quotes.flat_map(|(open, close)| [(open, close), (open, ""), ("", close), ("", "")]);
     for name in [
         "",
         "ROOMZ_WEBHOOK_SECRET=",
@@ -84,9 +71,8 @@ pub(super) fn secret_variants(key: &[u8]) -> Vec<Variant> {
         "secret: ",
     ] {
         for end in ["", ";", ",", "\n", "\r\n"] {
-            let around =
-                |(open, close): &(&str, &str)| signer(&[name, *open].concat(), &[*close, end].concat());
-            variants.extend(quotes.iter().map(around));
+            let around = |(open, close): (&str, &str)| signer(&[name, open].concat(), &[close, end].concat());
+            variants.extend(quotes.clone().map(around));
         }
     }
     for invisible in ["\u{feff}", "\u{200b}", "\u{2060}", "\u{ad}", "\u{200e}"] {
@@ -113,7 +99,7 @@ pub(super) fn secret_variants(key: &[u8]) -> Vec<Variant> {
 
 /// Names what surrounds a secret, without quoting it.
 fn describe_extra(extra: &str) -> String {
-    let quotes = QUOTES.map(|(open, close)| [open, close].concat()).concat();
+    let quotes = QUOTES.concat();
     let parts = [
         ("quotation marks", extra.contains(|c| quotes.contains(c))),
         ("a name in front (`NAME=`)", extra.contains(['=', ':'])),
@@ -126,29 +112,39 @@ fn describe_extra(extra: &str) -> String {
     if parts.is_empty() { "more characters".to_owned() } else { parts.join(" and ") }
 }
 
-/// Bodies that a signer may have signed, the most common mistakes first.
-pub(super) fn body_variants(body: &[u8]) -> impl Iterator<Item = Variant> {
-    let body = Some(body).filter(|body| body.len() <= MAX_BODY).unwrap_or_default();
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    let reformatted = print_in_all_ways(text).flat_map(move |form| {
-        let reason = if form.is_sorted {
-            "the keys of the body were in another order when it was signed".to_owned()
-        } else if let Some(escapes) = describe_escapes(text, &form.text) {
-            format!("the body was reformatted after it was signed: {escapes}")
-        } else if form.has_other_numbers {
-            "the body was reformatted after it was signed: the numbers have another form".to_owned()
-        } else {
-            "the body was reformatted after it was signed".to_owned()
-        };
-        let reason = format!("body-reformatted: {reason}; verify the raw bytes, before any JSON parser");
-        ["\n", ""].map(|end| Variant::new(reason.clone(), [&form.text, end].concat().into_bytes()))
+/// Bodies that were signed, of those that a signer may have signed, the most common mistakes first.
+pub(super) fn body_variants<'a>(
+    body: &'a [u8],
+    is_signed: &'a dyn Fn(&[u8]) -> bool,
+) -> impl Iterator<Item = Variant> + 'a {
+    let short = Some(body).filter(|body| body.len() <= MAX_REWRITTEN).unwrap_or_default();
+    let text = std::str::from_utf8(short).unwrap_or_default();
+    let reformatted = print_in_all_ways(text).filter_map(move |form| {
+        let mut bodies = ["\n", ""].map(|end| [&form.text, end].concat().into_bytes()).into_iter();
+        bodies.find(|bytes| is_signed(bytes)).map(|bytes| Variant::new(describe_form(text, &form), bytes))
     });
-    let all = whole_bodies(body, text).into_iter().chain(reformatted).chain(other_characters(body, text));
-    all.filter(move |variant| *variant.bytes != body)
+    let whole = Some(body).filter(|body| body.len() <= MAX_BODY).map(whole_bodies).unwrap_or_default();
+    let is_signed_variant = |variant: &Variant| is_signed(&variant.bytes);
+    let whole = whole.into_iter().filter(is_signed_variant);
+    whole.chain(reformatted).chain(other_characters(short, text).into_iter().filter(is_signed_variant))
+}
+
+fn describe_form(here: &str, form: &Printed) -> String {
+    let change = if form.is_sorted {
+        "the keys of the body were in another order when it was signed".to_owned()
+    } else if let Some(escapes) = describe_escapes(here, &form.text) {
+        format!("the body was reformatted after it was signed: {escapes}")
+    } else if form.has_other_numbers {
+        "the body was reformatted after it was signed: the numbers have another form".to_owned()
+    } else {
+        "the body was reformatted after it was signed".to_owned()
+    };
+    format!("body-reformatted: {change}; verify the raw bytes, before any JSON parser")
 }
 
 /// Changes outside the tokens of JSON.
-fn whole_bodies(body: &[u8], text: &str) -> Vec<Variant> {
+fn whole_bodies(body: &[u8]) -> Vec<Variant> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
     let mut variants = Vec::new();
     let mut add = |text, bytes: Vec<u8>| variants.push(Variant::new(text, bytes));
     let trimmed = body.trim_ascii();
@@ -183,44 +179,39 @@ fn whole_bodies(body: &[u8], text: &str) -> Vec<Variant> {
 /// The body in other character sets, and with characters that a change of it replaced.
 fn other_characters(body: &[u8], text: &str) -> Vec<Variant> {
     let mut variants = Vec::new();
-    let mut add = |reason, bytes: Vec<u8>| {
-        let text = format!("body-charset: {reason} after it was signed; verify the raw bytes, as received");
-        variants.push(Variant::new(text, bytes));
+    let mut add = |what: &str, bytes: Option<Vec<u8>>| {
+        let text = format!("body-charset: {what} after it was signed; verify the raw bytes, as received");
+        variants.extend(bytes.map(|bytes| Variant::new(text, bytes)));
     };
     let single_byte = "the body was converted between UTF-8 and Windows-1252 or Latin-1";
-    add(single_byte, body.iter().map(|byte| windows_1252(*byte)).collect::<String>().into_bytes());
+    add(single_byte, Some(body.iter().copied().map(windows_1252).collect::<String>().into_bytes()));
     let to_byte = |c| (0..=u8::MAX).find(|byte| windows_1252(*byte) == c);
-    variants_of(text.chars().map(to_byte).collect::<Option<_>>(), single_byte, &mut add);
+    add(single_byte, text.chars().map(to_byte).collect());
     let wide = "the body was converted between UTF-8 and UTF-16";
-    utf_16(text).into_iter().for_each(|bytes| add(wide, bytes));
+    utf_16(text).into_iter().for_each(|bytes| add(wide, Some(bytes)));
     for from_bytes in [u16::from_le_bytes, u16::from_be_bytes] {
         let units = body.chunks_exact(2).filter_map(|pair| pair.try_into().ok()).map(from_bytes);
-        let decoded = char::decode_utf16(units).collect::<Result<String, _>>().ok();
-        let decoded = decoded.map(|text| text.trim_start_matches('\u{feff}').as_bytes().to_vec());
-        variants_of(decoded, wide, &mut add);
+        let decoded = char::decode_utf16(units).collect::<Result<String, _>>();
+        add(wide, decoded.ok().map(|text| text.trim_start_matches('\u{feff}').as_bytes().to_vec()));
     }
     let form = "the Unicode normalization of the body was changed (NFC, NFD)";
-    add(form, text.nfc().collect::<String>().into_bytes());
-    add(form, text.nfd().collect::<String>().into_bytes());
+    add(form, Some(text.nfc().collect::<String>().into_bytes()));
+    add(form, Some(text.nfd().collect::<String>().into_bytes()));
     let lost = "characters of the body were replaced by `?` or U+FFFD";
-    let replace = |with: fn(char) -> String| {
-        text.chars().map(|c| if c.is_ascii() { c.to_string() } else { with(c) }).collect::<String>()
-    };
-    add(lost, replace(|_| "?".to_owned()).into_bytes());
-    add(lost, replace(|c| "?".repeat(c.len_utf8())).into_bytes());
-    add(lost, replace(|_| "\u{fffd}".to_owned()).into_bytes());
-    // Here, the replaced character is not known: one of Latin-1 is tried for all.
-    for lost_as in ["??", "?", "\u{fffd}\u{fffd}", "\u{fffd}"].into_iter().filter(|lost| text.contains(lost))
-    {
-        ('\u{a0}'..='\u{ff}').for_each(|c| add(lost, text.replace(lost_as, &c.to_string()).into_bytes()));
+    for mark in ["?", "\u{fffd}"] {
+        let to_mark = |c: char| if c.is_ascii() { c.to_string() } else { mark.to_owned() };
+        add(lost, Some(text.chars().map(to_mark).collect::<String>().into_bytes()));
+        let bytes = body
+            .iter()
+            .map(|byte| if byte.is_ascii() { char::from(*byte).to_string() } else { mark.to_owned() });
+        add(lost, Some(bytes.collect::<String>().into_bytes()));
+        // Here, the replaced character is not known: one of Latin-1 is tried for all.
+        for mark in [mark.repeat(2), mark.to_owned()].iter().filter(|mark| text.contains(*mark)) {
+            let of_latin_1 = '\u{a0}'..='\u{ff}';
+            of_latin_1.for_each(|c| add(lost, Some(text.replace(mark, &c.to_string()).into_bytes())));
+        }
     }
     variants
-}
-
-fn variants_of(bytes: Option<Vec<u8>>, reason: &'static str, add: &mut impl FnMut(&'static str, Vec<u8>)) {
-    if let Some(bytes) = bytes {
-        add(reason, bytes);
-    }
 }
 
 fn windows_1252(byte: u8) -> char {

@@ -29,7 +29,7 @@ fn prints_deliveries_and_signature_checks() {
 fn escapes_received_text() {
     let listener = ListenProcess::start(&[]);
     let directory = TestDir::new();
-    let body = directory.write("body", format!("\u{feff}{EVIL}\u{0}").as_bytes());
+    let body = directory.write("body", format!("{EVIL}\u{feff}\u{0}").as_bytes());
     run_with_secret(&["send", &listener.url, "--status", EVIL, "--type", EVIL]).assert_succeeds();
     run_with_secret(&["send", &listener.url, "--body", &body]).assert_succeeds();
     let output = listener.stop("-INT");

@@ -187,6 +187,70 @@ async fn logs_in_to_sentinels_that_require_it() {
     assert_eq!(connect_error(&url(":canary")).await.0, ConnectErrorKind::LoginRejected);
 }
 
+/// The master and the sentinels require different logins, or only the sentinels require one.
+#[tokio::test]
+async fn sentinels_have_login_of_their_own() {
+    let Some(servers) = RedisSentinels::start_or_skip(&[]) else { return };
+    let url = |login: &str, query: &str| servers.url().replace("://", &format!("://{login}")) + query;
+    let password = "?sentinel_password=of%40sentinels";
+    for sentinel in &servers.sentinels {
+        assert_eq!(sentinel.redis_command("ACL SETUSER default resetpass >of@sentinels"), "+OK");
+    }
+    assert!(RedisStore::connect(url("", password)).await.is_ok(), "the sentinels only");
+    let (kind, text) = connect_error(&url("", "?sentinel_password=canary")).await;
+    assert_eq!(kind, ConnectErrorKind::LoginRejected, "{text}");
+    assert!(text.starts_with("the Redis Sentinel 127.0.0.1:"), "{text}");
+    assert!(text.contains("sentinel_password=PASSWORD") && !text.contains("canary"), "{text}");
+
+    let master = &servers.nodes[0];
+    assert_eq!(master.redis_command("ACL SETUSER claims on >right ~roomz:* +@all"), "+OK");
+    assert_eq!(master.redis_command("ACL SETUSER default off"), "+OK");
+    assert!(RedisStore::connect(url("claims:right@", password)).await.is_ok(), "different passwords");
+    for login in ["", "claims:canary@", "canary:right@"] {
+        let (kind, text) = connect_error(&url(login, password)).await;
+        assert_eq!(kind, ConnectErrorKind::LoginRejected, "{text}");
+        let name = format!("the Redis master {} rejected the login", master.address());
+        assert!(text.starts_with(&name) && !text.contains("canary"), "{text}");
+    }
+
+    for sentinel in &servers.sentinels {
+        let user = "AUTH of@sentinels\r\nACL SETUSER watcher on >right +@all";
+        assert_eq!(sentinel.redis_command(user), "+OK");
+    }
+    let user = "/0?sentinel_username=watcher&protocol=resp3&sentinel_password=right";
+    assert!(RedisStore::connect(url("claims:right@", user)).await.is_ok(), "a user of the sentinels");
+}
+
+#[tokio::test]
+async fn error_names_cluster_node() {
+    let Some(cluster) = RedisCluster::start_or_skip(&[]) else { return };
+    let (first, last) = (cluster.nodes.first().unwrap(), cluster.nodes.get(2).unwrap());
+    for node in &cluster.nodes {
+        let password = if node.port() == last.port() { "other" } else { "canary" };
+        assert_eq!(node.redis_command(&format!("ACL SETUSER claims on >{password} ~roomz:* +@all")), "+OK");
+    }
+    let (kind, text) = connect_error(&format!("redis+cluster://claims:canary@{}", first.address())).await;
+    assert_eq!(kind, ConnectErrorKind::LoginRejected, "{text}");
+    let name = format!("the Redis Cluster node {} rejected the login", last.address());
+    assert!(text.starts_with(&name) && !text.contains("canary"), "{text}");
+}
+
+/// The log shows the text of a failed operation.
+#[tokio::test]
+async fn failed_operation_names_server() {
+    let Some(mut server) = Server::redis_or_skip(&[]) else { return };
+    let store = RedisStore::builder(format!("redis://:canary@{}", server.address()));
+    assert!(store.connect().await.is_err(), "the server has no password");
+    let store = RedisStore::builder(format!("redis://{}", server.address())).with_timeout(TIMEOUT);
+    let store = store.connect().await.unwrap();
+    server.kill();
+    let id = "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap();
+    let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), LEASE, LEASE);
+    let error = store.claim(&ClaimKey::new("connect".into(), id), &request).await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.contains(&format!("the Redis server {} failed", server.address())), "{text}");
+}
+
 /// The sentinels do not know yet that the master became a replica.
 #[tokio::test]
 async fn rejects_replica_that_sentinels_name() {
@@ -228,7 +292,7 @@ async fn requires_permission_for_each_command() {
 async fn debug_prints_message_and_cause() {
     let error = RedisStore::connect("redis://127.0.0.1:1").await.unwrap_err();
     let text = format!("{error:?}");
-    assert!(text.starts_with("cannot reach the Redis server; "), "{text}");
+    assert!(text.starts_with("the Redis server 127.0.0.1:1 is not reachable; "), "{text}");
     assert!(text.contains("refused"), "{text}");
 }
 

@@ -172,7 +172,7 @@ fn startup_errors_are_readable() {
         (outside_lambda, "start this program in AWS Lambda"),
         (without_secret, "set it to the webhook secret from ROOMZ"),
         (invalid_store, "STORE: invalid Redis URL: the scheme is missing; use redis://HOST:PORT"),
-        (unreachable_store, "STORE: cannot reach the Redis server; check that it runs"),
+        (unreachable_store, "STORE: the Redis server 127.0.0.1:1 is not reachable; check that it runs"),
     ] {
         let output = program.output().unwrap();
         assert!(!output.status.success());

@@ -59,6 +59,54 @@ async fn reports_silent_server_and_reconnects() {
     browser.quit().await;
 }
 
+/// A proxy that holds the stream back, as one that buffers it does.
+const HOLD_STREAM: &str = "
+    window.Held = class extends EventTarget {
+        constructor() { super(); this.readyState = 1; }
+        close() { this.readyState = 2; }
+    };
+    window.RealSource = EventSource;
+    Held.CLOSED = 2;
+    window.EventSource = Held;
+";
+
+/// The test waits twice for the page's timeout of 8 s.
+#[tokio::test]
+async fn page_polls_when_stream_does_not_arrive() {
+    let Some(browser) = Browser::start("presence-board: a stream that a proxy holds back").await else {
+        return;
+    };
+    browser.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": HOLD_STREAM })).await;
+    let board = start_board("127.0.0.1:0");
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
+    browser.set_size(390, 844).await;
+    browser.page.goto(&board.url).await.unwrap();
+    browser.wait_until(&format!("{}?.dataset.status === 'busy'", tile(AARE))).await;
+    let text = browser.text(BANNER).await;
+    assert!(text.starts_with("No live stream: updated every 5 s."), "{text}");
+    assert_eq!(board.deliver(&change(id(AARE), 2, "Free")), 200);
+    browser.wait_until(&format!("{}.dataset.status === 'free'", tile(AARE))).await;
+    assert_eq!(browser.text(BANNER).await, text);
+    // The proxy lets the next connection through.
+    browser.value("window.EventSource = RealSource, 0").await;
+    wait_until_live(&browser).await;
+    browser.quit().await;
+}
+
+#[tokio::test]
+async fn old_browser_is_told() {
+    let Some(browser) = Browser::start("presence-board: an old browser").await else { return };
+    // Before Chromium 92.
+    browser
+        .cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": "delete Array.prototype.at;" }))
+        .await;
+    let board = start_board("127.0.0.1:0");
+    browser.page.goto(&board.url).await.unwrap();
+    browser.wait_until("document.querySelector('#too-old').checkVisibility()").await;
+    assert!(browser.text("document.querySelector('#too-old').textContent").await.contains("Firefox 90"));
+    browser.page.clone().quit().await.unwrap();
+}
+
 #[tokio::test]
 async fn attempts_do_not_move_time_of_last_data() {
     let Some(browser) = Browser::start("presence-board: a stopped server in a browser").await else {

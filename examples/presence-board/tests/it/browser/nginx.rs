@@ -12,7 +12,11 @@ use crate::support::program::{Program, change};
 
 /// Starts an nginx whose only directive for the board is `proxy_pass`.
 fn start_nginx(board: &Program) -> Option<Server> {
-    Server::nginx_or_skip("", &format!("location / {{ proxy_pass {}; }}", board.url))
+    start_nginx_with(board, "")
+}
+
+fn start_nginx_with(board: &Program, directives: &str) -> Option<Server> {
+    Server::nginx_or_skip("", &format!("location / {{ proxy_pass {}; {directives} }}", board.url))
 }
 
 #[test]
@@ -45,5 +49,22 @@ async fn page_is_live_behind_default_nginx() {
         let class = status.to_lowercase();
         browser.wait_until(&format!("{}.dataset.status === '{class}'", tile(AARE))).await;
     }
+    browser.quit().await;
+}
+
+/// The page waits twice for 8 s before it polls.
+#[tokio::test]
+async fn page_polls_behind_nginx_that_buffers() {
+    let Some(browser) = Browser::start("presence-board: a buffering nginx in a browser").await else {
+        return;
+    };
+    let board = start_board("127.0.0.1:0");
+    let buffering = "proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k; proxy_buffer_size 64k;";
+    let Some(nginx) = start_nginx_with(&board, buffering) else { return browser.quit().await };
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
+    browser.page.goto(&format!("http://{}", nginx.address())).await.unwrap();
+    browser.wait_until(&format!("{}?.dataset.status === 'busy'", tile(AARE))).await;
+    let banner = browser.text("document.querySelector('#connection').textContent").await;
+    assert!(banner.starts_with("No live stream"), "{banner}");
     browser.quit().await;
 }

@@ -191,18 +191,26 @@ async fn names_wrap_between_words() {
         }
         return [...broken];
     })()";
-    for (width, height, query) in [
-        (1366, 768, ""),
-        (1366, 768, "?floor=Floor+3"),
-        (1920, 1080, "?view=wall"),
-        (390, 844, "?view=compact"),
-        (390, 844, "?floor=Floor+3"),
-    ] {
-        browser.set_size(width, height).await;
-        open(&browser, &building, query).await;
-        let broken = browser.value(broken_words).await;
-        let only_longest = broken.as_array().unwrap().iter().all(|word| word == LONG_NAMES[3]);
-        assert!(only_longest, "{width}x{height}{query}: {broken}");
+    // The fonts of the page, and wide ones that a system may have instead.
+    for font in ["", "DejaVu Sans", "monospace", "serif"] {
+        let use_font = format!(
+            "document.addEventListener('readystatechange',
+                () => {{ document.documentElement.style.fontFamily = '{font}'; }});"
+        );
+        browser.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": use_font })).await;
+        for (width, height, query) in [
+            (1366, 768, ""),
+            (1366, 768, "?floor=Floor+3"),
+            (1920, 1080, "?view=wall"),
+            (390, 844, "?view=compact"),
+            (390, 844, "?floor=Floor+3"),
+        ] {
+            browser.set_size(width, height).await;
+            open(&browser, &building, query).await;
+            let broken = browser.value(broken_words).await;
+            let only_longest = broken.as_array().unwrap().iter().all(|word| word == LONG_NAMES[3]);
+            assert!(only_longest, "{font} {width}x{height}{query}: {broken}");
+        }
     }
     browser.quit().await;
 }

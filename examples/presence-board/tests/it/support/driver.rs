@@ -20,7 +20,7 @@ use thirtyfour::session::http::{Body, HttpClient};
 use thirtyfour::{ChromiumLikeCapabilities as _, DesiredCapabilities, WebDriver};
 
 /// How long `wait_until` waits.
-const GIVE_UP: Duration = Duration::from_secs(30);
+const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// A browser with one page. `quit` or `Drop` ends it.
 pub struct Browser {
