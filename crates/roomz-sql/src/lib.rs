@@ -49,8 +49,8 @@
 //! [`CompleteErrorKind::Lost`]. Without such a transaction, a crash between your commit and the completion
 //! runs the handler again.
 //!
-//! - Open the pool with [`postgres_options`] or [`sqlite_options`] of the store's URL, so that it accepts what
-//!   the store accepts, for example a pooler.
+//! - Open the pool with [`postgres_options`] or [`sqlite_options`] of the store's URL, so that it accepts
+//!   what the store accepts, for example a pooler.
 //! - After the commit, the event is done, whatever the handler answers: its duplicates get a 200.
 //! - The commit is as durable as the settings of your pool. With SQLite, use `WAL` and `synchronous = FULL`.
 //! - In PostgreSQL, set `idle_in_transaction_session_timeout`. Otherwise the locks of a process that is

@@ -33,7 +33,8 @@ struct State {
     recent: VecDeque<DeliveryRecord>,
     last_number: u64,
     last_delivery: Option<Timestamp>,
-    /// `None` after `close`, which ends every subscription. Another sender makes every subscriber begin again.
+    /// `None` after `close`, which ends every subscription. Another sender makes every subscriber begin
+    /// again.
     updates: Option<broadcast::Sender<Arc<str>>>,
 }
 

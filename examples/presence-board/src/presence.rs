@@ -57,8 +57,8 @@ impl SharedPresence {
         Ok(())
     }
 
-    /// Shows what changed since a point, or everything if the point belongs to another history of the database.
-    /// Returns the next point.
+    /// Shows what changed since a point, or everything if the point belongs to another history of the
+    /// database. Returns the next point.
     pub async fn show_changes(
         &self,
         board: &Board,

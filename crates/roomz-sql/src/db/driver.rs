@@ -25,8 +25,8 @@ pub trait Driver: Database {
     /// Fails in a read-only transaction. Sent behind `BEGIN` for a handler, whose own statement would fail.
     const REQUIRE_WRITABLE: &'static str;
 
-    /// The codes of the errors with which a statement fails, before it has an effect, because someone left its
-    /// connection inside a transaction or read-only.
+    /// The codes of the errors with which a statement fails, before it has an effect, because someone left
+    /// its connection inside a transaction or read-only.
     const LEFT: &'static [&'static str];
 
     /// What the server calls a connection.
@@ -47,8 +47,8 @@ pub trait Driver: Database {
         text: String,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
-    /// Returns the text that gives a transaction, which has just begun, the settings that the session has now.
-    /// Someone may change them for the session later.
+    /// Returns the text that gives a transaction, which has just begun, the settings that the session has
+    /// now. Someone may change them for the session later.
     fn settings(connection: &mut Self::Connection) -> impl Future<Output = Result<String, Error>> + Send;
 
     /// Ends the transaction that is open, if any, so that the next one may write.

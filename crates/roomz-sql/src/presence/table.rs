@@ -235,8 +235,8 @@ impl PresenceTable {
     /// although it did not change. On PostgreSQL this happens while a transaction that began to write before
     /// the change still runs, in any database of the server.
     ///
-    /// Not noticed: rows that are deleted, and rows that a dump inserts into the table that exists. On SQLite,
-    /// open connections keep a file that was replaced: restart the process after a restore.
+    /// Not noticed: rows that are deleted, and rows that a dump inserts into the table that exists. On
+    /// SQLite, open connections keep a file that was replaced: restart the process after a restore.
     ///
     /// ```
     /// use roomz_sql::{PresencePoint, PresenceTable};
