@@ -57,9 +57,9 @@
 //! ([`with_backoff`](WorkerBuilder::with_backoff)). Its end is stored, so a restart does not change it.
 //!
 //! An event becomes a dead letter after [25 attempts](WorkerBuilder::with_max_attempts), or after a failed
-//! attempt at an age of [3 days](WorkerBuilder::with_max_age). Attempts count when they begin, so an event that ends its process becomes a dead
-//! letter, too. Alert on `roomz_inbox_events{state="dead"}`, and use [`Inbox::list`] or the command `roomz
-//! inbox` to see why.
+//! attempt at an age of [3 days](WorkerBuilder::with_max_age). Attempts count when they begin, so an event
+//! that ends its process becomes a dead letter, too. Alert on `roomz_inbox_events{state="dead"}`, and use
+//! [`Inbox::list`] or the command `roomz inbox` to see why.
 //!
 //! # Guarantees
 //!
@@ -113,10 +113,10 @@
 //!   ([`with_max_open`](InboxBuilder::with_max_open)), counted about once per second without dead letters, or
 //!   while 4 096 events of one process wait for the database. While the count fails, it is not full.
 //! - **PostgreSQL keeps dead rows while a session has an old snapshot**: a long transaction, a dump, a
-//!   replication slot, a standby with `hot_standby_feedback`. Counting, listing and deleting events then reads
-//!   their index entries too and becomes slow, and may exceed its timeout; taking events goes on. The log line
-//!   `dead rows slow the inbox` names the session (`backend_xmin` in `pg_stat_activity`), the slot or the
-//!   prepared transaction, or says that autovacuum is too slow.
+//!   replication slot, a standby with `hot_standby_feedback`. Counting, listing and deleting events then
+//!   reads their index entries too and becomes slow, and may exceed its timeout; taking events goes on. The
+//!   log line `dead rows slow the inbox` names the session (`backend_xmin` in `pg_stat_activity`), the slot
+//!   or the prepared transaction, or says that autovacuum is too slow.
 //! - **Bodies are stored** until their row is deleted. A body has 256 KiB at most.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!

@@ -106,7 +106,9 @@ async fn stats(args: &StatsArgs) -> Result<()> {
         };
         let mut total = object(&format::total(&namespaces));
         let each = namespaces.iter().map(|(name, stats)| (name.clone(), object(stats)));
-        total["namespaces"] = each.collect::<Map<_, _>>().into();
+        if let Some(total) = total.as_object_mut() {
+            total.insert("namespaces".to_owned(), each.collect::<Map<_, _>>().into());
+        }
         return output::print_line(&escape_json(&total.to_string()));
     }
     output::print(format::format_stats(&namespaces).as_bytes())

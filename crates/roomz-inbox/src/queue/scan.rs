@@ -13,7 +13,8 @@ use roomz_sql::db::value::Value;
 
 use crate::queue::row::millis;
 
-/// How far a statement looks back behind the end of the last one, in milliseconds: longer than most commits take.
+/// How far a statement looks back behind the end of the last one, in milliseconds: longer than most commits
+/// take.
 const OVERLAP: i64 = 250;
 /// A sweep takes at most one part in this many of the time.
 const SWEEP_FRACTION: u32 = 50;
@@ -93,8 +94,8 @@ impl Scan {
         if self.sweep.from > 0 { next } else { Duration::MAX }
     }
 
-    /// Records that a statement succeeded. `last`: the time of the database, and when the last row that it found
-    /// was due.
+    /// Records that a statement succeeded. `last`: the time of the database, and when the last row that it
+    /// found was due.
     pub(crate) fn found(&mut self, range: Range, last: Option<(i64, i64)>, has_more: bool) {
         let elapsed = range.start.elapsed();
         if let Some((now, _)) = last {

@@ -85,8 +85,8 @@ const COUNT_BY_NAMESPACE: &str = "SELECT namespace, \
        UNION ALL SELECT namespace, state, received FROM roomz_inbox WHERE state = 3) AS counted \
      GROUP BY namespace ORDER BY namespace";
 
-/// What keeps PostgreSQL from removing dead rows, if there are many: the oldest snapshot, unless it is younger than
-/// some transactions.
+/// What keeps PostgreSQL from removing dead rows, if there are many: the oldest snapshot, unless it is
+/// younger than some transactions.
 const DEAD_ROWS: &str = "SELECT n_dead_tup, (SELECT holder FROM \
        (SELECT concat('session ', pid, ' (', application_name, ', ', state, ')') AS holder, \
           greatest(age(backend_xmin), age(backend_xid)) AS age, xact_start AS start FROM pg_stat_activity \

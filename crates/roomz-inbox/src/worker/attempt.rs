@@ -26,6 +26,20 @@ const RECORD_BACKOFF: Backoff = Backoff { min: Duration::from_millis(100), max: 
 /// The pause after a renewal that failed.
 const RENEW_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Replaces the text of an error that the database does not accept.
+const UNSTORABLE_TEXT: &str = "the database rejected the text of the error; the log of the worker has it";
+
+/// Whether the database rejected a value, for example a character that its encoding does not have.
+fn rejects_values(failed: &Failed) -> bool {
+    let Failed::Database(error) = failed else { return false };
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+    match code.parse::<u32>() {
+        // SQLite: a constraint or a size. The last byte holds the primary code.
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, 18 | 19),
+        _ => code.starts_with("22") || code.starts_with("23"),
+    }
+}
+
 /// One attempt of an event that this worker has taken.
 pub(crate) struct Attempt {
     events: Events,
@@ -260,12 +274,21 @@ impl Attempt {
 
     /// Tries to record an outcome until the lease ends: then another worker runs the event again. `None` if
     /// that failed.
-    async fn record(&self, operation: &'static str, update: OwnerUpdate<'_>) -> Option<Option<Duration>> {
+    async fn record(&self, operation: &'static str, mut update: OwnerUpdate<'_>) -> Option<Option<Duration>> {
         let (start, mut failures) = (Instant::now(), 0);
         loop {
             match self.update(update).await {
                 Ok(result) => return Some(result),
-                Err(error) => telemetry::database_failed(operation, error),
+                Err(failed) => {
+                    // The end of the attempt must be recorded, also without its text. The log has it.
+                    if let OwnerUpdate::RetryAfter { error, .. } | OwnerUpdate::Dead { error, .. } =
+                        &mut update
+                        && rejects_values(&failed)
+                    {
+                        *error = UNSTORABLE_TEXT;
+                    }
+                    telemetry::database_failed(operation, failed);
+                }
             }
             failures += 1;
             let pause = RECORD_BACKOFF.after(failures);

@@ -31,8 +31,8 @@ fn strict_worker(inbox: &Inbox) -> (Worker, Calls) {
     (worker.start(), calls)
 }
 
-/// A rolling update: the worker of the old version takes an event of a new type, which that of the new version
-/// handles.
+/// A rolling update: the worker of the old version takes an event of a new type, which that of the new
+/// version handles.
 async fn unknown_type_goes_to_other_worker(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     let event = TestEvent::busy().with_type("desk.moved");

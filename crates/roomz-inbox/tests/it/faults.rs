@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_until, entry, gated_worker, on_both, wait_for,
-    write_effect,
+    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_to, deliver_until, entry, gated_worker, on_both,
+    wait_for, write_effect,
 };
 use roomz_inbox::{BoxError, Inbox, InboxState, Job};
 use roomz_tests::Server;
@@ -18,6 +18,8 @@ on_both! {
     call_may_be_dropped_outside_runtime
     job_may_be_dropped_outside_runtime
     waiting_handlers_get_their_transaction
+    rejected_row_fails_alone
+    attempt_is_recorded_without_a_rejected_text
 }
 
 /// A server behind a proxy, and a database for the test itself.
@@ -439,5 +441,54 @@ async fn waiting_handlers_get_their_transaction(database: TestDatabase) {
         assert_eq!(wait_for(&inbox, event, InboxState::Done).await.attempts, 1);
     }
     assert_eq!(database.effects().await.len(), 8);
+    worker.shutdown(WAIT).await;
+}
+
+/// Makes the database reject rows, as one does whose encoding lacks a character.
+async fn reject_rows(database: &TestDatabase, condition: &str) {
+    let sql = if database.is_sqlite() {
+        let trigger = |event| {
+            format!(
+                "CREATE TRIGGER reject_{event} BEFORE {event} ON roomz_inbox WHEN {condition} \
+                 BEGIN SELECT RAISE(ABORT, 'rejected'); END; "
+            )
+        };
+        trigger("INSERT") + &trigger("UPDATE")
+    } else {
+        format!("ALTER TABLE roomz_inbox ADD CHECK (NOT coalesce({}, FALSE))", condition.replace("NEW.", ""))
+    };
+    database.execute(sql).await;
+}
+
+/// The other events of its batch are accepted.
+async fn rejected_row_fails_alone(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    reject_rows(&database, "NEW.namespace = 'bad'").await;
+    let mut deliveries = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let namespace = if number == 25 { "bad" } else { "good" };
+        let layer = roomz_webhook::WebhookLayer::builder(roomz_tests::secret())
+            .with_namespace(namespace)
+            .build()
+            .unwrap();
+        let receiver = tower::Layer::layer(&layer, inbox.endpoint());
+        deliveries.spawn(async move { deliver_to(receiver, &TestEvent::busy()).await.status().as_u16() });
+    }
+    let answers = deliveries.join_all().await;
+    let count = |status| answers.iter().filter(|answer| **answer == status).count();
+    assert_eq!((count(202), count(503)), (49, 1));
+}
+
+async fn attempt_is_recorded_without_a_rejected_text(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    reject_rows(&database, "NEW.error LIKE '%unstorable%'").await;
+    let event = deliver_new(&inbox).await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    calls.next().await.fail("unstorable");
+    let failed = wait_for(&inbox, &event, InboxState::Waiting).await;
+    assert_eq!(failed.attempts, 1);
+    assert!(failed.due > failed.received);
+    assert!(failed.error.unwrap().contains("rejected the text"));
     worker.shutdown(WAIT).await;
 }
