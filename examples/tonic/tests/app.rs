@@ -55,7 +55,8 @@ async fn unknown_path_is_404() {
     assert_eq!(status.code(), tonic::Code::Unimplemented);
 }
 
-/// Around the whole server, `GrpcWebLayer` answers every delivery 400, because it is HTTP/1.1 but not gRPC-web.
+/// Around the whole server, `GrpcWebLayer` answers every delivery 400, because a delivery is HTTP/1.1 but not
+/// gRPC-web.
 #[tokio::test]
 async fn grpc_web_layer_belongs_on_grpc_routes() {
     let secret = Secret::new("the webhook secret").unwrap();
