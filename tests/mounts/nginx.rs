@@ -33,8 +33,8 @@ async fn send(sender: &mut SendRequest<Full<Bytes>>, mut request: Request<Full<B
     status
 }
 
-/// What others send, signed or not, on any route, does not fail the delivery that nginx sends next on the same
-/// connection.
+/// What others send, signed or not, on any route, does not fail the delivery that nginx sends next on the
+/// same connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejections_do_not_fail_deliveries_behind_nginx() {
     let (listener, receiver) = super::listener().await;

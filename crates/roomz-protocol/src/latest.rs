@@ -39,9 +39,9 @@ use crate::id::EventId;
 /// assert_eq!(building[&workspace].value(), Some(&PresenceStatus::Free));
 /// ```
 ///
-/// A timestamp more than 5 min in the future is a mistake of a clock, so a kept event with such a timestamp is
-/// replaced by the next event that arrives. This also repairs a stored value. The clock is that of the system;
-/// on `wasm32-unknown-unknown`, which has none, such an event hides those with a lower timestamp.
+/// A timestamp more than 5 min in the future is a mistake of a clock, so a kept event with such a timestamp
+/// is replaced by the next event that arrives. This also repairs a stored value. The clock is that of the
+/// system; on `wasm32-unknown-unknown`, which has none, such an event hides those with a lower timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Latest<T> {

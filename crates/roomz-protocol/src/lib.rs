@@ -55,8 +55,8 @@
 //! | any other field | any JSON | ignored, but still in the body |
 //!
 //! [`Event::parse`] rejects a body with a [`ParseError`] if it is not UTF-8, is not exactly one JSON object,
-//! repeats a key that is read (also in an escaped spelling), or has no readable `id` or `type`. Nesting has no
-//! limit, because skipping a value needs no stack.
+//! repeats a key that is read (also in an escaped spelling), or has no readable `id` or `type`. Nesting has
+//! no limit, because skipping a value needs no stack.
 //!
 //! # Redaction
 //!

@@ -52,8 +52,8 @@ pub enum SecretErrorKind {
     TrailingNewline,
     /// The secret begins or ends with white space other than a final newline.
     SurroundingWhitespace,
-    /// The secret contains a byte order mark or another invisible character, such as U+200B, which a copy from
-    /// a web page or an editor adds.
+    /// The secret contains a byte order mark or another invisible character, such as U+200B, which a copy
+    /// from a web page or an editor adds.
     Invisible,
     /// The bytes are UTF-16, like a file that PowerShell 5 or Notepad wrote.
     Utf16,

@@ -38,8 +38,8 @@ serialize_as_text!(EventType, PresenceStatus, UntrustedText);
 ///
 /// # Errors
 ///
-/// The timestamp is before year 0, which RFC 3339 cannot express, or the timestamp of an event of a known type
-/// was removed.
+/// The timestamp is before year 0, which RFC 3339 cannot express, or the timestamp of an event of a known
+/// type was removed.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (&self.data, self.typed::<WorkspacePresenceChanged>()) {

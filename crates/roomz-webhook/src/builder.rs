@@ -92,7 +92,9 @@ impl WebhookLayerBuilder {
     /// Set it when the layer is around a whole server or router. Requests with another path pass to the
     /// service unverified, with a streaming body. The path is compared as the layer sees it: not decoded,
     /// without the query, and without a prefix that a router removed. An extractor of `roomz-axum` finds no
-    /// delivery in a request that passed unverified, and answers 500.
+    /// delivery in a request that passed unverified, and answers 500. A handler that reads the body without
+    /// an extractor would handle a forged one. If 10 requests with a signature header have other paths and
+    /// none has this one, the layer logs a warning once.
     ///
     /// The service behind the layer must answer unknown paths with 404, so that a mistyped path is a failed
     /// delivery. tonic answers them with 200 and `grpc-status: 12`, and the event would be lost: the example

@@ -100,6 +100,16 @@
 //! [`with_path`](WebhookLayerBuilder::with_path): requests with other paths then pass through unverified and
 //! streaming.
 //!
+//! <div class="warning">
+//!
+//! With `with_path`, a path that no request has verifies nothing: a router that removes a prefix (`nest`)
+//! changes the path that the layer sees. Prefer the layer on the route. Take the event from the [`Delivery`]
+//! or from an extractor of `roomz-axum`, never from the body: then a request that passed unverified fails
+//! with 500. After 10 requests with a signature header and other paths, and none with this one, the layer
+//! logs the warning `path never matched`, once.
+//!
+//! </div>
+//!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let secret = roomz_webhook::Secret::new("the webhook secret")?;
@@ -226,7 +236,7 @@
 //! | level | messages |
 //! |---|---|
 //! | ERROR | `store operation failed`, `settlement abandoned`, `tenant lookup failed` (at most once a minute) |
-//! | WARN | `event released for a redelivery`, `event has unknown data`, `event has unknown status`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), `readiness check failed` (at most once a minute), and `delivery rejected` for signed deliveries |
+//! | WARN | `event released for a redelivery`, `event has unknown data`, `event has unknown status`, `event id received with another body`, `claim lost`, `claim taken over`, `claim restored`, `lease ceiling reached`, `handler cancelled`, `memory store full` (once per store), `path never matched` (once per layer), `readiness check failed` (at most once a minute), and `delivery rejected` for signed deliveries |
 //! | INFO | `unsigned requests rejected` (at most once a minute, with their number), `event handled`, `event skipped` (for example duplicates), and `delivery rejected` when the event is in flight, the store failed, the handler panicked, or `drain` runs |
 //! | DEBUG | `delivery rejected` for unsigned requests, which anybody can send, with `body not readable`, `tenant unknown` and further `tenant lookup failed` for their causes; `event accepted` (passed to the service); `store retry failed` |
 //! | TRACE | `signature verified` |

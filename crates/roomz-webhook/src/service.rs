@@ -253,7 +253,17 @@ fn settlement<ResBody, E>(
 /// Returns true if the path matches and this layer has not handled the request already, when it is mounted
 /// twice.
 fn is_delivery<B>(shared: &Arc<Shared>, request: &Request<B>) -> bool {
-    let path_matches = shared.config.path.as_deref().is_none_or(|path| path == request.uri().path());
+    let path_matches = shared.config.path.as_deref().is_none_or(|path| {
+        let matches = path == request.uri().path();
+        if matches {
+            shared.path_check.matched();
+        } else if request.headers().contains_key(&shared.config.signature_header)
+            && shared.path_check.is_warning_due()
+        {
+            telemetry::path_never_matched(path, request.uri().path());
+        }
+        matches
+    });
     let delivery = request.extensions().get::<Delivery>();
     path_matches && !delivery.is_some_and(|delivery| delivery.belongs_to(shared))
 }

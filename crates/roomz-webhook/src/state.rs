@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -35,10 +36,39 @@ pub(crate) struct Shared {
     pub(crate) retry_permits: Semaphore,
     pub(crate) draining: Draining,
     pub(crate) readiness: Readiness,
+    /// Requests with another path than that of `with_path`, until the first one matches.
+    pub(crate) path_check: PathCheck,
     /// Rejections that anybody can cause.
     pub(crate) rejections: LogInterval,
     /// Every task that `drain` waits for.
     pub(crate) tasks: TaskTracker,
+}
+
+/// After this many requests with a signature header and another path, and none with the path of `with_path`,
+/// a warning is logged. Not after the first, because another layer may be in front of that path.
+const OTHERS_BEFORE_WARNING: u32 = 10;
+
+/// Notices a path that no request has, for example because a router removes a prefix of it.
+#[derive(Debug, Default)]
+pub(crate) struct PathCheck {
+    has_matched: AtomicBool,
+    others: AtomicU32,
+}
+
+impl PathCheck {
+    pub(crate) fn matched(&self) {
+        // Read first, because a write by each request would be shared between all cores.
+        if !self.has_matched.load(Ordering::Relaxed) {
+            self.has_matched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a request with a signature header and another path. Returns true once, if the warning is due.
+    pub(crate) fn is_warning_due(&self) -> bool {
+        !self.has_matched.load(Ordering::Relaxed)
+            && self.others.load(Ordering::Relaxed) < OTHERS_BEFORE_WARNING
+            && self.others.fetch_add(1, Ordering::Relaxed) + 1 == OTHERS_BEFORE_WARNING
+    }
 }
 
 impl Shared {
@@ -52,6 +82,7 @@ impl Shared {
             retry_permits: Semaphore::new(MAX_CONCURRENT_RETRIES),
             draining: Draining::default(),
             readiness: Readiness::default(),
+            path_check: PathCheck::default(),
             rejections: LogInterval::default(),
             tasks: TaskTracker::new(),
         }
@@ -62,5 +93,25 @@ impl Shared {
         if let Some(notify) = self.waiters.get(key) {
             notify.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_that_never_matches_warns_once() {
+        let check = PathCheck::default();
+        let due: Vec<_> = (1..=30).filter(|_| check.is_warning_due()).collect();
+        assert_eq!(due, [10]);
+    }
+
+    #[test]
+    fn path_that_matches_never_warns() {
+        let check = PathCheck::default();
+        assert!(!(1..10).any(|_| check.is_warning_due()));
+        check.matched();
+        assert!(!(1..30).any(|_| check.is_warning_due()));
     }
 }

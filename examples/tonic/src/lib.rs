@@ -78,11 +78,17 @@ impl Presence for Watcher {
 
 /// Creates both services. Serve them with `accept_http1(true)`, because webhooks arrive over HTTP/1.1.
 pub fn app(webhook: WebhookLayer) -> Routes {
+    app_with(webhook, |grpc| grpc)
+}
+
+/// Creates both services. `layers` adds layers to the gRPC routes only, such as `tonic_web::GrpcWebLayer`,
+/// which would answer a delivery 400.
+pub fn app_with(webhook: WebhookLayer, layers: impl FnOnce(axum::Router) -> axum::Router) -> Routes {
     let changes = Changes::new(CHANGES_BUFFERED);
     let grpc = Routes::new(PresenceServer::new(Watcher(changes.clone())));
     let webhook =
         axum::Router::new().route("/webhooks/roomz", post(presence).layer(webhook)).with_state(changes);
-    Routes::from(grpc.into_axum_router().merge(webhook).fallback(not_found))
+    Routes::from(layers(grpc.into_axum_router()).merge(webhook).fallback(not_found))
 }
 
 /// Replaces tonic's answer to unknown paths, which is 200 with `grpc-status: 12`: ROOMZ would count a

@@ -35,7 +35,7 @@ pub enum RejectionKind {
     ContentEncoding,
     /// 401: there is no signature header.
     SignatureMissing,
-    /// 401: there is more than one signature header.
+    /// 401: there is more than one signature header, also if a proxy joined them with a comma.
     SignatureRepeated,
     /// 401: the signature is not 88 characters of base64.
     SignatureMalformed,
@@ -174,8 +174,9 @@ impl RejectionKind {
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
                 "method-not-allowed",
-                "a webhook delivery is a POST request; if this path is not the webhook's, mount the layer on the \
-                 webhook's route only",
+                "a webhook delivery is a POST request; if the sender sent one, a redirect (301, 302) turned it into \
+                 another: give ROOMZ the final https URL, or redirect with 307; if this path is not the webhook's, \
+                 mount the layer on the webhook's route only",
             ),
             Self::ContentEncoding => (
                 S::UNSUPPORTED_MEDIA_TYPE,

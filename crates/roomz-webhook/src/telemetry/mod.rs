@@ -83,6 +83,16 @@ pub(crate) fn event_age(age: Duration) {
     record("roomz_webhook_event_age_seconds", None, age);
 }
 
+/// Once per layer. `other` is from a request that anybody can send, so it is escaped and cut.
+pub(crate) fn path_never_matched(path: &str, other: &str) {
+    tracing::warn!(
+        target: TARGET, path, other_path = other.escape_default().take(64).collect::<String>(),
+        hint = "10 requests with a signature header passed unverified; set `with_path` to the path as the layer sees it, without the \
+                prefix that a router removes (`nest`), or put the layer on the webhook's route",
+        "path never matched",
+    );
+}
+
 pub(crate) fn timestamp_in_future() {
     count("roomz_webhook_future_timestamps_total");
 }

@@ -54,9 +54,11 @@ fn signature(headers: &HeaderMap, config: &Config) -> Result<Signature, Rejectio
         let detail = format!("the header `{header}` is missing");
         return Err(Rejection::with_detail(RejectionKind::SignatureMissing, detail));
     };
-    let repeated = values.count();
+    // Some proxies join repeated lines with a comma.
+    let commas = value.as_bytes().iter().filter(|byte| **byte == b',').count();
+    let repeated = values.count() + commas;
     if repeated > 0 {
-        let detail = format!("there are {} headers `{header}`; send exactly one", repeated + 1);
+        let detail = format!("there are {} values of the header `{header}`; send exactly one", repeated + 1);
         return Err(Rejection::with_detail(RejectionKind::SignatureRepeated, detail));
     }
     Signature::from_base64(value.as_bytes())
