@@ -4,9 +4,10 @@
 //! before the change, and until autovacuum has removed them. A statement that looks for the rows that are due
 //! first reads all of these entries. So most statements begin where the last one ended. Rows that were due
 //! before that are rare: their commit was late, a transaction that locked them was rolled back, or a clock
-//! moved. A *sweep* finds them, in as many steps as it takes to end each in time.
+//! moved. A *sweep* finds them: one statement that looks everywhere, or, after one that took too long, steps
+//! from the newest to the oldest row.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use roomz_sql::db::dialect::Dialect;
 use roomz_sql::db::value::Value;
@@ -20,8 +21,8 @@ const OVERLAP: i64 = 250;
 const SWEEP_FRACTION: u32 = 50;
 /// A step that takes longer is followed by smaller steps.
 const MAX_STEP: Duration = Duration::from_millis(200);
-/// The smallest step covers one part in two to the power of this of the time up to now.
-const MAX_SPLITS: u32 = 12;
+/// What the first step of a sweep covers, in milliseconds. The next ones cover twice as much, or a quarter.
+const FIRST_SPAN: i64 = 1_000;
 /// After every `due`. The negative is before every one.
 const MAX_DUE: i64 = 1 << 60;
 
@@ -30,22 +31,29 @@ const MAX_DUE: i64 = 1 << 60;
 pub(crate) struct Scan {
     /// SQLite removes index entries at once, so each statement looks everywhere.
     is_postgres: bool,
-    /// What was due before it has been found. `None`: look everywhere.
+    /// What was due before it has been found, or is left to the sweep. `None`: not known yet.
     found: Option<i64>,
     /// A time of the database, and when it was that or later.
     clock: Option<(i64, Instant)>,
     sweep: Sweep,
+    next_sweep: Instant,
 }
 
-#[derive(Debug)]
-struct Sweep {
-    /// Everything before it has been swept.
-    from: i64,
-    /// A step covers one part in two to the power of this of the time from `from` to now. 0: up to the end.
-    splits: u32,
-    is_slow: bool,
-    next_step: Instant,
+#[derive(Clone, Copy, Debug)]
+enum Sweep {
+    /// One statement looks everywhere.
+    Whole,
+    /// Steps, before what the other statements find.
+    Steps {
+        /// Where the next step ends. `None`: before `found`.
+        to: Option<i64>,
+        span: i64,
+        /// A step was slow or failed, so the next sweep has steps too.
+        is_slow: bool,
+    },
 }
+
+const STEPS: Sweep = Sweep::Steps { to: None, span: FIRST_SPAN, is_slow: false };
 
 /// The rows that one statement looks at, by `due`.
 #[derive(Clone, Copy, Debug)]
@@ -54,34 +62,36 @@ pub(crate) struct Range {
     from: i64,
     to: i64,
     is_sweep: bool,
-    /// A step of this or of the last sweep was slow or failed.
+    /// A statement of this sweep or of the last one was slow or failed.
     pub(crate) may_be_slow: bool,
 }
 
 impl Scan {
     pub(crate) fn new(dialect: Dialect) -> Self {
-        let sweep = Sweep { from: 0, splits: 0, is_slow: false, next_step: Instant::now() };
-        Self { is_postgres: dialect == Dialect::Postgres, found: None, clock: None, sweep }
+        let is_postgres = dialect == Dialect::Postgres;
+        Self { is_postgres, found: None, clock: None, sweep: Sweep::Whole, next_sweep: Instant::now() }
     }
 
     /// Returns where the next statement looks.
     pub(crate) fn range(&self) -> Range {
         let start = Instant::now();
-        let may_be_slow = self.sweep.splits > 0;
-        match self.found {
-            Some(found) if self.is_postgres && self.sweep.next_step > start => {
-                Range { start, from: found - OVERLAP, to: MAX_DUE, is_sweep: false, may_be_slow: false }
+        let everywhere = Range { start, from: -MAX_DUE, to: MAX_DUE, is_sweep: true, may_be_slow: false };
+        match (self.found, self.sweep) {
+            (Some(found), _) if self.is_postgres && self.next_sweep > start => {
+                Range { from: found - OVERLAP, is_sweep: false, ..everywhere }
             }
-            _ => {
-                let from = if self.sweep.from > 0 { self.sweep.from } else { -MAX_DUE };
-                Range { start, from, to: self.sweep.step_end(), is_sweep: true, may_be_slow }
+            (Some(found), Sweep::Steps { to, span, .. }) => {
+                let to = to.unwrap_or(found);
+                let from = if span < to { to - span } else { -MAX_DUE };
+                Range { from, to, may_be_slow: true, ..everywhere }
             }
+            _ => everywhere,
         }
     }
 
     /// Whether the time of the database is needed: after a timeout, the next statement begins there.
     pub(crate) const fn needs_time(&self) -> bool {
-        self.is_postgres && self.found.is_none() && self.sweep.splits > 0
+        self.is_postgres && self.found.is_none() && matches!(self.sweep, Sweep::Steps { .. })
     }
 
     pub(crate) fn begin_at(&mut self, now: i64) {
@@ -90,8 +100,10 @@ impl Scan {
 
     /// How long to wait at most until the next statement: a sweep has not ended.
     pub(crate) fn pause(&self) -> Duration {
-        let next = self.sweep.next_step.saturating_duration_since(Instant::now());
-        if self.sweep.from > 0 { next } else { Duration::MAX }
+        match self.sweep {
+            Sweep::Whole => Duration::MAX,
+            Sweep::Steps { .. } => self.next_sweep.saturating_duration_since(Instant::now()),
+        }
     }
 
     /// Records that a statement succeeded. `last`: the time of the database, and when the last row that it
@@ -101,57 +113,59 @@ impl Scan {
         if let Some((now, _)) = last {
             self.clock = Some((now - millis(elapsed), range.start));
         }
-        if has_more {
-            // In a step of a sweep, too: the next statement goes on there.
-            self.found = last.map(|(_, due)| due).or(self.found);
-        } else if range.covers_now() {
+        if range.covers_now() {
             let now = self.clock.map(|(time, at)| time + millis(range.start.duration_since(at)));
-            self.found = now.or(self.found);
+            let last = last.filter(|_| has_more).map(|(_, due)| due);
+            self.found = last.or(now.filter(|_| !has_more)).or(self.found);
         }
         if range.is_sweep {
-            self.sweep.next_step = Instant::now() + elapsed * SWEEP_FRACTION;
-            self.sweep.split(elapsed > MAX_STEP);
-            self.sweep.advance(range);
+            // The rest of a full step takes half of the time.
+            let part = if has_more && !range.covers_now() { 1 } else { SWEEP_FRACTION };
+            self.next_sweep = Instant::now() + elapsed * part;
+            self.sweep.ended(range, elapsed > MAX_STEP, has_more);
         }
     }
 
     /// Records that a statement failed.
     pub(crate) fn failed(&mut self, range: Range, timed_out: bool) {
-        self.sweep.next_step = Instant::now() + range.start.elapsed() * SWEEP_FRACTION;
-        if timed_out {
-            self.found = self.found.filter(|_| range.is_sweep);
-            if range.is_sweep && self.sweep.splits == MAX_SPLITS {
-                // The steps behind it must not wait for it. The next sweep tries it again.
-                self.sweep.advance(range);
+        let next_sweep = Instant::now() + range.start.elapsed() * SWEEP_FRACTION;
+        match &mut self.sweep {
+            _ if !timed_out => self.next_sweep = next_sweep,
+            Sweep::Steps { to, span, is_slow } if range.is_sweep => {
+                self.next_sweep = next_sweep;
+                *is_slow = true;
+                if *span <= OVERLAP {
+                    // The steps behind it must not wait for it. The next sweep tries it again.
+                    *to = Some(range.from);
+                }
+                *span = (*span / 4).max(OVERLAP);
             }
-            self.sweep.split(range.is_sweep || self.sweep.splits == 0);
+            sweep => {
+                // What a step finds soon is found soon: it may have been only this once.
+                (*sweep, self.next_sweep) = (STEPS, Instant::now());
+                self.found = self.found.filter(|_| range.is_sweep);
+            }
         }
     }
 }
 
 impl Sweep {
-    fn step_end(&self) -> i64 {
-        // The clock of this process: if it is wrong, steps have other sizes.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
-        let rest = now - self.from;
-        if self.splits == 0 || rest <= OVERLAP {
-            MAX_DUE
-        } else {
-            self.from + (rest >> self.splits).max(OVERLAP)
+    /// A statement of the sweep succeeded.
+    fn ended(&mut self, range: Range, is_slow_step: bool, has_more: bool) {
+        match self {
+            Self::Whole if is_slow_step => *self = STEPS,
+            Self::Whole => {}
+            // The same rows again: those that were found are not due any more.
+            Self::Steps { .. } if has_more => {}
+            Self::Steps { to, span, is_slow } => {
+                *is_slow |= is_slow_step;
+                *span = if is_slow_step { (*span / 4).max(OVERLAP) } else { span.saturating_mul(2) };
+                *to = Some(range.from);
+                if range.from == -MAX_DUE {
+                    *self = if *is_slow { STEPS } else { Self::Whole };
+                }
+            }
         }
-    }
-
-    fn advance(&mut self, range: Range) {
-        self.from = range.to;
-        if range.covers_now() {
-            // The next sweep is one step unless a step of this one was slow.
-            (self.from, self.splits, self.is_slow) = (0, u32::from(self.is_slow), false);
-        }
-    }
-
-    fn split(&mut self, is_slow: bool) {
-        self.is_slow |= is_slow;
-        self.splits = (self.splits + u32::from(is_slow)).min(MAX_SPLITS);
     }
 }
 
@@ -186,35 +200,62 @@ mod tests {
 
     /// Returns the next step of a sweep now.
     fn next_step(scan: &mut Scan) -> Range {
-        scan.sweep.next_step = Instant::now();
+        scan.next_sweep = Instant::now();
         scan.range()
     }
 
     /// Returns the range of a statement between two steps.
     fn between_steps(scan: &mut Scan) -> Range {
-        scan.sweep.next_step = Instant::now() + HOUR;
+        scan.next_sweep = Instant::now() + HOUR;
         let range = scan.range();
         assert!(!range.is_sweep && range.covers_now());
         range
     }
 
-    /// A row that is due at any time is in one of the steps.
+    /// A row that is due at any time is in one of the steps, the newest first.
     #[test]
     fn steps_leave_no_gap() {
         let mut scan = time_out();
-        for _ in 0..2 {
-            let (mut end, mut steps) = (-MAX_DUE, 0);
-            while end < MAX_DUE {
-                let range = next_step(&mut scan);
-                assert_eq!(range.from, end);
-                assert!(range.to > end);
-                end = range.to;
-                scan.found(range, None, false);
-                steps += 1;
-            }
-            assert!((10..100).contains(&steps), "{steps}");
+        let (mut end, mut steps) = (NOW, 0);
+        while end > -MAX_DUE {
+            let range = next_step(&mut scan);
+            assert_eq!(range.to, end);
+            assert!(range.from < range.to);
+            end = range.from;
+            scan.found(range, None, false);
+            steps += 1;
         }
+        assert!((10..50).contains(&steps), "{steps}");
         assert!(next_step(&mut scan).covers_now(), "after a sweep without a slow step, one step is enough");
+    }
+
+    /// The server stood still once. What arrived meanwhile does not wait.
+    #[test]
+    fn step_follows_timeout_at_once() {
+        for mut scan in [Scan::new(Dialect::Postgres), time_out()] {
+            let range = next_step(&mut scan);
+            scan.found(range, None, false);
+            for is_step in [true, false] {
+                let range = if is_step { scan.range() } else { between_steps(&mut scan) };
+                scan.failed(range, true);
+                if scan.needs_time() {
+                    scan.begin_at(NOW);
+                }
+            }
+            let range = scan.range();
+            assert!(range.is_sweep && range.to == NOW && range.from == NOW - FIRST_SPAN, "{range:?}");
+        }
+    }
+
+    /// A step with more rows than one statement returns is repeated.
+    #[test]
+    fn full_step_is_repeated() {
+        let mut scan = time_out();
+        let range = next_step(&mut scan);
+        scan.found(range, Some((NOW, NOW - 900)), true);
+        let again = next_step(&mut scan);
+        assert_eq!((again.from, again.to), (range.from, range.to));
+        assert_eq!(between_steps(&mut scan).from, NOW - OVERLAP);
     }
 
     /// A step that fails is tried again with a part of it, and at last without it.
@@ -232,28 +273,28 @@ mod tests {
                 failed += 1;
             } else {
                 scan.found(range, None, false);
-                ended = range.covers_now();
+                ended = range.from == -MAX_DUE;
             }
         }
-        assert!((2..=MAX_SPLITS).contains(&failed), "{failed}");
+        assert!((2..=100).contains(&failed), "{failed}");
+        assert!(!next_step(&mut scan).covers_now(), "the next sweep has steps");
     }
 
-    /// Also after a step of a sweep that found more rows than it may have.
+    /// Also after a sweep that found more rows than it may have.
     #[test]
     fn next_statement_begins_at_the_last_row() {
-        for mut scan in [Scan::new(Dialect::Postgres), time_out()] {
-            let range = next_step(&mut scan);
-            scan.found(range, Some((NOW, 1_000)), true);
-            let range = between_steps(&mut scan);
-            assert_eq!(range.from, 1_000 - OVERLAP);
-            scan.found(range, Some((NOW + 1_000, 2_000)), true);
-            let range = between_steps(&mut scan);
-            assert_eq!(range.from, 2_000 - OVERLAP);
-            // Not later than the time of the database when the statement began.
-            scan.found(range, Some((NOW + 10_000, 3_000)), false);
-            let range = between_steps(&mut scan);
-            assert!((NOW..=NOW + 10_000 - OVERLAP).contains(&range.from), "{range:?}");
-        }
+        let mut scan = Scan::new(Dialect::Postgres);
+        let range = next_step(&mut scan);
+        scan.found(range, Some((NOW, 1_000)), true);
+        let range = between_steps(&mut scan);
+        assert_eq!(range.from, 1_000 - OVERLAP);
+        scan.found(range, Some((NOW + 1_000, 2_000)), true);
+        let range = between_steps(&mut scan);
+        assert_eq!(range.from, 2_000 - OVERLAP);
+        // Not later than the time of the database when the statement began.
+        scan.found(range, Some((NOW + 10_000, 3_000)), false);
+        let range = between_steps(&mut scan);
+        assert!((NOW..=NOW + 10_000 - OVERLAP).contains(&range.from), "{range:?}");
     }
 
     /// While the database is down, the next statement looks where the last one did.
