@@ -88,8 +88,8 @@
 //! | [`drain`](WebhookLayer::drain) waits | no handler starts: 503 with `Retry-After` |
 //!
 //! After a disconnect, the handler goes on in a task of the runtime that received the delivery. If that
-//! runtime shuts down, the layer logs a warning. The event stays claimed until its lease ends; then a redelivery can run
-//! it.
+//! runtime shuts down, the layer logs a warning. The event stays claimed until its lease ends; then a
+//! redelivery can run it.
 //!
 //! The response's status decides. The event is completed before a streamed response body is sent, so a body
 //! that fails later does not release it.

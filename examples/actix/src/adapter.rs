@@ -55,8 +55,8 @@ pub async fn receive(
     let wants_upgrade = request.head().upgrade();
     let mut response = handle(adapter, request, payload).await;
     if wants_upgrade {
-        // Java's HttpClient asks for HTTP/2 with each request. actix-web would answer `connection: upgrade`, and
-        // close the connection without saying so.
+        // Java's HttpClient asks for HTTP/2 with each request. actix-web would answer `connection: upgrade`,
+        // and close the connection without saying so.
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     response

@@ -37,8 +37,8 @@ type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Serves an application over HTTP/1.1 until the process is asked to stop: Ctrl-C or SIGTERM.
 ///
-/// `webhook` is the layer in the application, or a clone: the server announces its shutdown and drains it. The
-/// signal handlers are installed by this call, before the server is awaited.
+/// `webhook` is the layer in the application, or a clone: the server announces its shutdown and drains it.
+/// The signal handlers are installed by this call, before the server is awaited.
 ///
 /// ```no_run
 /// use axum::{Router, routing::post};
