@@ -22,6 +22,7 @@ use axum::extract::State;
 use axum::routing::post;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use roomz_axum::WebhookEvent;
 use roomz_benches::{Deliveries, Goal, median, print_goal, secret};
@@ -45,11 +46,12 @@ fn main() {
     let mut deliveries = Deliveries::new();
     for full in [false, true] {
         let servers = [
-            Server::start(move || by_hand(full)),
+            Server::start(move || by_hand(full, EvictionPolicy::tiny_lfu())),
+            Server::start(move || by_hand(full, EvictionPolicy::lru())),
             Server::start(move || layer(MokaStore::builder().with_capacity(capacity(full)).build(), full)),
             Server::start(move || layer(CompactStore::builder().with_capacity(capacity(full)).build(), full)),
         ];
-        let mut times = [const { Vec::new() }; 3];
+        let mut times = [const { Vec::new() }; 4];
         for round in 0..ROUNDS {
             for (server, times) in servers.iter().zip(&mut times) {
                 let requests: Vec<_> = (0..REQUESTS).map(|_| bytes(deliveries.next_event())).collect();
@@ -63,7 +65,7 @@ fn main() {
             }
         }
         let state = if full { "full" } else { "growing" };
-        let [mut by_hand, moka, compact] = times;
+        let [mut by_hand, mut by_hand_lru, moka, compact] = times;
         for (store, before, mut times) in [("MokaStore", 1.19, moka), ("CompactStore", 1.05, compact)] {
             // The parts of a round run right after each other, so their ratio varies less than the times.
             let mut ratios: Vec<_> = times.iter().zip(&by_hand).map(|(layer, hand)| layer / hand).collect();
@@ -71,7 +73,10 @@ fn main() {
             print_goal(&name, before, median(&mut ratios), Goal::AtMost(1.05));
             println!("  {:.2} µs", median(&mut times) / 1e3);
         }
-        println!("  by hand {:.2} µs", median(&mut by_hand) / 1e3);
+        let (default, lru) = (median(&mut by_hand) / 1e3, median(&mut by_hand_lru) / 1e3);
+        println!(
+            "  by hand {default:.2} µs, with a cache that keeps new ids when it is full (LRU) {lru:.2} µs"
+        );
     }
 }
 
@@ -80,8 +85,8 @@ fn capacity(full: bool) -> u64 {
 }
 
 /// Verifies, parses, and deduplicates with moka.
-fn by_hand(full: bool) -> Router {
-    let cache = Cache::new(capacity(full));
+fn by_hand(full: bool, eviction_policy: EvictionPolicy) -> Router {
+    let cache = Cache::builder().max_capacity(capacity(full)).eviction_policy(eviction_policy).build();
     if full {
         for number in 0..FULL * 2 {
             cache.insert(old_id(number), ());
