@@ -21,11 +21,10 @@ pub(crate) enum SecretSource {
 }
 
 /// Every delivery is rejected when such a secret is a copying mistake, so the log must say it at the start.
-fn warn_about_syntax(secrets: Secrets) -> Secrets {
+fn warn_about_syntax(secrets: &Secrets) {
     if secrets.has_copied_syntax() {
         telemetry::secret_has_copied_syntax();
     }
-    secrets
 }
 
 impl SecretSource {
@@ -68,7 +67,9 @@ impl SecretsHandle {
     /// Creates a handle for one [`Secret`] or several [`Secrets`].
     #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
-        Self(Arc::new(RwLock::new(warn_about_syntax(secrets.into()))))
+        let secrets = secrets.into();
+        warn_about_syntax(&secrets);
+        Self(Arc::new(RwLock::new(secrets)))
     }
 
     /// Replaces the secrets. The next delivery is verified with the new ones.
@@ -76,7 +77,8 @@ impl SecretsHandle {
     /// The change applies to every layer that uses this handle or a clone of it. A replaced key is zeroized
     /// when the last delivery that uses it ends.
     pub fn set(&self, secrets: impl Into<Secrets>) {
-        let secrets = warn_about_syntax(secrets.into());
+        let secrets = secrets.into();
+        warn_about_syntax(&secrets);
         telemetry::register_secrets(secrets.count());
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }

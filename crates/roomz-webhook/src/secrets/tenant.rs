@@ -37,7 +37,7 @@ impl Tenant {
     /// [`BuildError`] when the namespace is empty, longer than 255 bytes, or contains a control character.
     pub fn new(namespace: &str, secrets: impl Into<Secrets>) -> Result<Self, BuildError> {
         check_namespace(namespace)?;
-        Ok(Self::with_decoys(namespace, super::warn_about_syntax(secrets.into())))
+        Ok(Self::with_decoys(namespace, secrets.into()))
     }
 
     /// A tenant whose secrets nobody knows.
@@ -143,6 +143,7 @@ impl TenantMap {
     /// [`BuildError`] when no request can have the path.
     pub fn insert(&self, path: &str, tenant: Tenant) -> Result<(), BuildError> {
         check_path(path)?;
+        super::warn_about_syntax(&tenant.secrets);
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), tenant);
         Ok(())
     }
@@ -171,6 +172,7 @@ impl TenantMap {
         let mut all = HashMap::new();
         for (path, tenant) in tenants {
             check_path(path.as_ref())?;
+            super::warn_about_syntax(&tenant.secrets);
             all.insert(path.as_ref().into(), tenant);
         }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;

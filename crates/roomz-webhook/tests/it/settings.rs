@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use roomz_webhook::{Secret, Secrets, SecretsHandle, StalePolicy, Tenant, WebhookLayer, WebhookLayerBuilder};
+use roomz_webhook::{
+    Secret, Secrets, SecretsHandle, StalePolicy, Tenant, TenantMap, WebhookLayer, WebhookLayerBuilder,
+};
 
 use crate::support::secret;
 
@@ -55,7 +57,12 @@ fn logs_secret_copied_with_syntax() {
     for (secret, expected) in [("'k'", 1), ("KEY=k", 1), ("k;", 1), ("“k", 1), ("k", 0), ("az==", 0)] {
         let secret = Secret::new(secret).unwrap();
         assert_eq!(count_lines(|| drop(SecretsHandle::new(secret.clone()))), expected);
-        assert_eq!(count_lines(|| drop(Tenant::new("acme", secret.clone()))), expected);
+        let tenant = Tenant::new("acme", secret.clone()).unwrap();
+        let tenants = TenantMap::new();
+        assert_eq!(count_lines(|| tenants.insert("/acme", tenant.clone()).unwrap()), expected);
+        assert_eq!(count_lines(|| tenants.replace_all([("/acme", tenant)]).unwrap()), expected);
+        // A lookup may create the tenant of each request.
+        assert_eq!(count_lines(|| drop(Tenant::new("acme", secret.clone()))), 0);
         let handle = SecretsHandle::new(Secret::new("another").unwrap());
         assert_eq!(count_lines(|| handle.set(secret.clone())), expected);
         assert_eq!(count_lines(|| drop(WebhookLayer::builder(secret).build())), expected);
