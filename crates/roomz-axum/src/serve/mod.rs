@@ -3,7 +3,10 @@ mod head;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{ConnectionAborted, ConnectionReset},
+};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,12 +58,12 @@ type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///
 /// | limit | |
 /// |---|---|
-/// | the head of a request, and the first one of a connection | 10 s; `axum::serve` has no limit |
-/// | an idle connection | 90 s, longer than senders and load balancers keep one |
-/// | after the signal: [`begin_shutdown`](WebhookLayer::begin_shutdown), and requests are still accepted | 0 s; see [`with_shutdown_delay`](Serve::with_shutdown_delay) |
-/// | then: no new connection, and requests finish | 6 s |
-/// | then: handlers whose client disconnected finish | 3 s |
-/// | a second signal | ends at once |
+/// | the head of a request; a new connection without a request | 10 s; `axum::serve` has no limit |
+/// | a connection between two requests | 90 s, longer than senders and load balancers keep one |
+/// | after the signal, [`begin_shutdown`](WebhookLayer::begin_shutdown): requests are still accepted | 0 s; see [`with_shutdown_delay`](Serve::with_shutdown_delay) |
+/// | then no new connection, and requests finish | 6 s |
+/// | then handlers whose client disconnected finish | 3 s |
+/// | a second signal | the server ends at once, with an error |
 ///
 /// A 404 or 405 carries `Connection: close` ([`close_unrouted`]). The number of connections has no limit: set
 /// one in your proxy or operating system. For TLS or HTTP/2, use a proxy, or copy the example `https`.
@@ -175,6 +178,8 @@ where
             () = &mut stop => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
+                // The client is gone already.
+                Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset) => continue,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
