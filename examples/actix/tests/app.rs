@@ -93,24 +93,28 @@ async fn rejects_forged_and_large_deliveries() {
     assert!(large.starts_with("http/1.1 413") && large.contains("body-too-large"), "{large}");
 }
 
+/// Sends a valid delivery with these header lines, and reads until the server closes the connection.
+async fn response_until_closed(address: SocketAddr, lines: &str) -> String {
+    let body = TestEvent::busy().body();
+    let head = format!(
+        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\n{lines}roomz-signature: {}\r\ncontent-length: {}\r\n\r\n",
+        secret().sign(&body).to_base64(),
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response.to_lowercase()
+}
+
 /// A proxy that keeps its connections open takes them to other instances.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn closes_connections_after_shutdown_begins() {
     let webhook = WebhookLayer::new(secret());
     let (address, _server) = serve(actix_example::routes(webhook.clone(), Handle::current()));
     webhook.begin_shutdown();
-    let body = TestEvent::busy().body();
-    let (signature, length) = (secret().sign(&body).to_base64(), body.len());
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nroomz-signature: {signature}\r\n\
-         content-length: {length}\r\n\r\n"
-    );
-    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
-    let mut response = String::new();
-    // Ends because the server closes the connection.
-    stream.read_to_string(&mut response).await.unwrap();
-    let response = response.to_lowercase();
+    let response = response_until_closed(address, "").await;
     assert!(response.starts_with("http/1.1 200") && response.contains("connection: close"), "{response}");
 }
 
@@ -119,18 +123,8 @@ async fn closes_connections_after_shutdown_begins() {
 async fn request_for_upgrade_closes_connection_announced() {
     let webhook = WebhookLayer::new(secret());
     let (address, _server) = serve(actix_example::routes(webhook, Handle::current()));
-    let body = TestEvent::busy().body();
-    let (signature, length) = (secret().sign(&body).to_base64(), body.len());
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n\
-         http2-settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\nroomz-signature: {signature}\r\n\
-         content-length: {length}\r\n\r\n"
-    );
-    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.unwrap();
-    let response = response.to_lowercase();
+    let lines = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAA\r\n";
+    let response = response_until_closed(address, lines).await;
     assert!(response.starts_with("http/1.1 200") && response.contains("connection: close"), "{response}");
 }
 

@@ -11,6 +11,7 @@
 mod attempts;
 mod connect;
 mod dead_letters;
+mod dead_rows;
 mod endpoint;
 mod faults;
 mod inbox;

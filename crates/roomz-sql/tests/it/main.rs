@@ -10,6 +10,7 @@ mod faults;
 mod migrations;
 mod pool;
 mod presence;
+mod presence_history;
 mod purge;
 mod support;
 mod tls;

@@ -3,36 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crate::support::database::{TestDatabase, databases};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use roomz_sql::{PresencePoint, PresenceTable};
-use roomz_tests::Server;
 use roomz_webhook::roomz_protocol::Uuid;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{
     Event, Latest, LatestOutcome, PresenceStatus, Timestamp, WorkspaceId, WorkspacePresenceChanged,
 };
-use sqlx::PgPool;
 use tokio::sync::Barrier;
 
-type PresenceEvent = Event<WorkspacePresenceChanged>;
+pub(crate) type PresenceEvent = Event<WorkspacePresenceChanged>;
 
 fn workspace(number: u128) -> WorkspaceId {
     Uuid::from_u128(number).into()
 }
 
-fn event(number: u128, seconds: i64, status: &str) -> PresenceEvent {
+pub(crate) fn event(number: u128, seconds: i64, status: &str) -> PresenceEvent {
     let timestamp = Timestamp::from_second(seconds).unwrap();
     let event = TestEvent::presence(status).with_workspace_id(workspace(number)).with_timestamp(timestamp);
     Event::parse(&event.body()).unwrap().typed().unwrap()
 }
 
 /// Applies an event in a transaction of its own.
-async fn apply(database: &TestDatabase, table: &PresenceTable, event: &PresenceEvent) -> LatestOutcome {
+pub(crate) async fn apply(
+    database: &TestDatabase,
+    table: &PresenceTable,
+    event: &PresenceEvent,
+) -> LatestOutcome {
     let mut transaction = database.begin().await;
     let outcome = transaction.apply(table, event).await;
     transaction.commit().await;
@@ -41,10 +42,10 @@ async fn apply(database: &TestDatabase, table: &PresenceTable, event: &PresenceE
 
 /// Follows the changes, as an instance of a receiver does.
 #[derive(Default)]
-struct Follower {
+pub(crate) struct Follower {
     point: PresencePoint,
     seen: BTreeMap<WorkspaceId, PresenceStatus>,
-    snapshots: usize,
+    pub(crate) snapshots: usize,
 }
 
 impl Follower {
@@ -65,14 +66,14 @@ impl Follower {
 
     /// Reads the changes until there are none. PostgreSQL repeats changes while an older transaction runs,
     /// here of another test.
-    async fn poll_all(&mut self, database: &TestDatabase, table: &PresenceTable) {
+    pub(crate) async fn poll_all(&mut self, database: &TestDatabase, table: &PresenceTable) {
         while !self.poll(database, table).await.is_empty() {
             tokio::task::yield_now().await;
         }
     }
 
     /// What was seen, in the order of the workspaces.
-    fn seen(&self) -> Vec<(u128, &str)> {
+    pub(crate) fn seen(&self) -> Vec<(u128, &str)> {
         self.seen.iter().map(|(id, status)| (id.as_uuid().as_u128(), status.as_str())).collect()
     }
 }
@@ -325,117 +326,5 @@ async fn concurrent_events_keep_newest() {
             assert_eq!((kept.len(), kept[0].status.as_str()), (1, "status 63"));
             database.execute("DELETE FROM roomz_presence").await;
         }
-    }
-}
-
-/// Applies events until the numbers of the changes are higher than those of the lost history.
-async fn overtake(database: &TestDatabase, table: &PresenceTable) {
-    for second in 10..40 {
-        apply(database, table, &event(2, second, "Free")).await;
-    }
-}
-
-/// The follower has seen workspaces 1, 2 and 3, and the history goes on without the change of 3.
-async fn expect_snapshot(database: &TestDatabase, follower: &mut Follower) {
-    let table = PresenceTable::default();
-    let snapshots = follower.snapshots;
-    overtake(database, &table).await;
-    follower.poll_all(database, &table).await;
-    assert_eq!((follower.seen(), follower.snapshots), (vec![(1, "Busy"), (2, "Free")], snapshots + 1));
-    // From then on, only changes.
-    apply(database, &table, &event(3, 1, "Free")).await;
-    follower.poll_all(database, &table).await;
-    assert_eq!(follower.seen(), [(1, "Busy"), (2, "Free"), (3, "Free")]);
-    assert_eq!(follower.snapshots, snapshots + 1);
-}
-
-async fn follow_two(database: &TestDatabase) -> Follower {
-    let (table, mut follower) = (PresenceTable::default(), Follower::default());
-    apply(database, &table, &event(1, 1, "Busy")).await;
-    apply(database, &table, &event(2, 1, "Busy")).await;
-    follower.poll_all(database, &table).await;
-    assert_eq!((follower.seen(), follower.snapshots), (vec![(1, "Busy"), (2, "Busy")], 1));
-    follower
-}
-
-async fn follow_third(database: &TestDatabase, follower: &mut Follower) {
-    let table = PresenceTable::default();
-    apply(database, &table, &event(3, 1, "Busy")).await;
-    follower.poll_all(database, &table).await;
-    assert_eq!((follower.seen().len(), follower.snapshots), (3, 1));
-}
-
-#[tokio::test]
-async fn replaced_file_is_read_again() {
-    let database = TestDatabase::sqlite().await;
-    let mut follower = follow_two(&database).await;
-    let (_, file) = database.url.split_once("://").unwrap();
-    database.execute(&format!("VACUUM INTO '{file}.backup'")).await;
-    follow_third(&database, &mut follower).await;
-    database.close().await;
-    std::fs::rename(format!("{file}.backup"), file).unwrap();
-    expect_snapshot(&database.reopened().await, &mut follower).await;
-}
-
-/// As after a machine was reset to a snapshot with its memory.
-#[tokio::test]
-async fn everything_is_read_after_numbers_went_back() {
-    let database = TestDatabase::sqlite().await;
-    let mut follower = follow_two(&database).await;
-    follow_third(&database, &mut follower).await;
-    database.execute("DELETE FROM roomz_presence WHERE change > 2; UPDATE sqlite_sequence SET seq = 2").await;
-    follower.poll_all(&database, &PresenceTable::default()).await;
-    assert_eq!((follower.seen(), follower.snapshots), (vec![(1, "Busy"), (2, "Busy")], 2));
-}
-
-/// A restored data directory has the same system identifier and the same timeline.
-#[tokio::test]
-async fn restored_server_is_read_again() {
-    let Some(mut server) = Server::postgres_or_skip(&[]) else { return };
-    let database = TestDatabase::postgres_at(server.postgres_url()).await;
-    let mut follower = follow_two(&database).await;
-    server.kill();
-    server.save_data();
-    server.restart();
-    // A restart is seen as another history, too.
-    follower.poll_all(&database.reopened().await, &PresenceTable::default()).await;
-    follower.snapshots = 1;
-    follow_third(&database.reopened().await, &mut follower).await;
-    server.kill();
-    server.restore_data();
-    server.restart();
-    expect_snapshot(&database.reopened().await, &mut follower).await;
-}
-
-/// The standby lacks the last change, and its transaction numbers go on from an earlier one.
-#[tokio::test]
-async fn promoted_standby_is_read_again() {
-    let Some(server) = Server::postgres_or_skip(&[]) else { return };
-    let database = TestDatabase::postgres_at(server.postgres_url()).await;
-    let mut follower = follow_two(&database).await;
-    let standby = server.postgres_standby();
-    standby.alter_system("SET primary_conninfo = ''").await;
-    let standby_pool = PgPool::connect(&standby.postgres_url()).await.unwrap();
-    wait_for(&standby_pool, "SELECT count(*) = 0 FROM pg_stat_wal_receiver").await;
-    follow_third(&database, &mut follower).await;
-    sqlx::query("SELECT pg_promote()").execute(&standby_pool).await.unwrap();
-    wait_for(&standby_pool, "SELECT NOT pg_is_in_recovery()").await;
-    expect_snapshot(&TestDatabase::postgres_at(standby.postgres_url()).await, &mut follower).await;
-}
-
-/// The dump has the numbers of the transactions of its time.
-#[tokio::test]
-async fn restored_table_is_read_again() {
-    let Some(database) = TestDatabase::postgres_or_skip().await else { return };
-    let mut follower = follow_two(&database).await;
-    database.execute("CREATE TABLE dump AS SELECT * FROM roomz_presence").await;
-    follow_third(&database, &mut follower).await;
-    database.execute("TRUNCATE roomz_presence; INSERT INTO roomz_presence SELECT * FROM dump").await;
-    expect_snapshot(&database, &mut follower).await;
-}
-
-async fn wait_for(pool: &PgPool, condition: &'static str) {
-    while !sqlx::query_scalar::<_, bool>(condition).fetch_one(pool).await.unwrap() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
