@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 /// A future that ends, whatever its caller does: the caller polls it, and after a drop, a task does.
 ///
-/// A task from the start would cost 7 % of the instructions of a delivery, and one more read of its socket.
+/// A task from the start would cost 7 % of the instructions of a delivery.
 pub(crate) struct FinishOnDrop<T: 'static> {
     /// `None` after its end, and while it is polled: after a panic it is not polled again.
     future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,

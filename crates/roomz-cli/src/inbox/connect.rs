@@ -11,7 +11,7 @@ use crate::output;
 /// The environment variable that holds the URL when no option does.
 const DATABASE_VARIABLE: &str = "DATABASE_URL";
 
-/// Millions of events can be counted in this time.
+/// A count of many events takes longer than a delivery may wait.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connects to the inbox of a receiver. Creates nothing.

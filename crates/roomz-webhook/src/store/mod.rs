@@ -11,14 +11,14 @@
 //! | memory of a remembered id | 338 bytes; 373 once the store is full | 83 bytes; 86 |
 //! | a full store with the default capacity | 373 MB | 86 MB |
 //! | an empty store | 0.7 MB | 0.1 MB |
-//! | a claim and its completion, while the store grows | 1.0 µs | 0.5 µs |
-//! | a claim and its completion, full | 1.9 µs | 0.7 µs |
-//! | 8 tasks on 2 cores, against 1 task | 1.0 times as many | 1.0 times as many |
+//! | a claim and its completion, while the store grows | 1.1 µs | 0.5 µs |
+//! | a claim and its completion, full | 2.0 µs | 0.8 µs |
+//! | 8 tasks on 2 cores, against 1 task | 1.0 times as many | 1.3 times as many |
 //! | a duplicate | makes its id the newest | changes nothing |
 //!
-//! Measured with `memory-goals` of the benchmarks, beside other work on two cores. Memory is taken
-//! as ids arrive. The memory of expired ids is freed at most 10 min later, when further events arrive; the
-//! sweep of one shard of some 130 000 ids blocks a thread for some ten milliseconds.
+//! Times measured with `memory-goals` of the benchmarks on two idle cores, the memory beside other work.
+//! Memory is taken as ids arrive. The memory of expired ids is freed at most 10 min later, when further ids
+//! arrive; the sweep of one shard of some 130 000 ids blocks a thread for some ten milliseconds.
 
 mod call;
 #[cfg(feature = "compact")]
