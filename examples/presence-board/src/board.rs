@@ -10,6 +10,7 @@ use roomz_axum::{
     Event, Latest, LatestOutcome, PresenceStatus, RejectionKind, Timestamp, WorkspaceId,
     WorkspacePresenceChanged,
 };
+#[cfg(feature = "stores")]
 use roomz_sql::WorkspacePresence;
 use tokio::sync::broadcast;
 
@@ -78,11 +79,13 @@ impl Board {
     }
 
     /// Shows the presence that the store keeps. It may come from another instance, or be known.
+    #[cfg(feature = "stores")]
     pub fn show(&self, presence: WorkspacePresence) {
         self.lock().show(presence);
     }
 
     /// Replaces the presence of all workspaces by what the store keeps. Each subscriber gets a new snapshot.
+    #[cfg(feature = "stores")]
     pub fn replace(&self, all: Vec<WorkspacePresence>) {
         let mut state = self.lock();
         state.presence.clear();
@@ -173,6 +176,7 @@ impl Board {
 }
 
 impl State {
+    #[cfg(feature = "stores")]
     fn show(&mut self, presence: WorkspacePresence) {
         let latest = self.presence.entry(presence.workspace_id).or_default();
         if latest.apply(presence.event_id, presence.timestamp, presence.status) == LatestOutcome::Newest {

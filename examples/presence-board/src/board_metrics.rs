@@ -108,12 +108,12 @@ pub fn reload_failed() {
 }
 
 /// Records the numbers of the inbox under the names that its worker uses.
-pub(crate) fn inbox_read(counts: &InboxCounts) {
+pub fn inbox_read(counts: &InboxCounts) {
     set_inbox([counts.waiting, counts.running, counts.dead, counts.oldest_seconds].map(to_f64));
 }
 
 /// Old numbers must not look current.
-pub(crate) fn inbox_failed() {
+pub fn inbox_failed() {
     counter!(INBOX_ERRORS).increment(1);
     set_inbox([f64::NAN; 4]);
 }

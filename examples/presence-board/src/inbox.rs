@@ -12,13 +12,14 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Reading takes at most one part in this many of the time.
 const READ_FRACTION: u32 = 10;
 
-/// Connects to an inbox that exists.
-pub async fn connect(url: &str) -> Result<Inbox, ConnectError> {
-    Inbox::builder(url).with_migrations(false).connect().await
+/// Connects to an inbox that exists, and shows its numbers from then on.
+pub async fn start(url: &str, board: &Board) -> Result<(), ConnectError> {
+    let inbox = Inbox::builder(url).with_migrations(false).connect().await?;
+    tokio::spawn(follow(inbox, board.clone()));
+    Ok(())
 }
 
-/// Shows the numbers of the inbox, without an end.
-pub async fn follow(inbox: Inbox, board: Board) {
+async fn follow(inbox: Inbox, board: Board) {
     loop {
         let start = Instant::now();
         match inbox.stats().await {

@@ -5,10 +5,14 @@ pub mod board;
 pub mod board_metrics;
 pub mod demo;
 mod events;
+#[cfg(feature = "stores")]
 pub mod inbox;
 mod messages;
 pub mod names;
+#[cfg(not(feature = "stores"))]
+pub mod no_stores;
 mod page;
+#[cfg(feature = "stores")]
 pub mod presence;
 pub mod store;
 pub mod store_check;
@@ -23,7 +27,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use roomz_axum::{Rejection, Skipped, WebhookDelivery, WebhookLayer};
 
 use crate::board::Board;
-use crate::presence::SharedPresence;
+use crate::store::SharedPresence;
 
 /// The application. `metrics` renders the metrics of the layer and of the board.
 pub fn app(

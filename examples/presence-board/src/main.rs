@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use presence_board::board::Board;
+#[cfg(feature = "stores")]
+use presence_board::inbox;
 use presence_board::names::Names;
-use presence_board::{app, board_metrics, demo, inbox, store, store_check};
+#[cfg(not(feature = "stores"))]
+use presence_board::no_stores as inbox;
+use presence_board::{app, board_metrics, demo, store, store_check};
 use roomz_axum::{SecretsHandle, WebhookLayer, shutdown_signal};
-use roomz_sql::PresencePoint;
 use tokio::net::TcpListener;
 
 use crate::logs::with_causes;
@@ -57,23 +60,18 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     tokio::spawn(secret_files::reload_on_hangup(options.secret_files, secrets.clone())?);
     let (store, presence) =
         store::connect(&options.store).await.map_err(|error| format!("--store: {}", with_causes(&*error)))?;
-    let inbox = match &options.inbox {
-        Some(url) => {
-            Some(inbox::connect(url).await.map_err(|error| format!("--inbox: {}", with_causes(&error)))?)
-        }
-        None => None,
-    };
     let webhook = WebhookLayer::builder(secrets).with_store(store).build()?;
     let board = Board::new(names.clone());
     // Before the first request, so that no page shows an empty building.
-    let point = match &presence {
-        Some(presence) => presence
-            .show_changes(&board, PresencePoint::default())
-            .await
-            .map_err(|error| format!("--store: cannot read the presence: {error}"))?,
-        None => PresencePoint::default(),
-    };
-    let app = app(board.clone(), presence.clone(), webhook.clone(), metrics.clone());
+    if let Some(presence) = &presence {
+        let started = presence.start(&board).await;
+        started.map_err(|error| format!("--store: cannot read the presence: {error}"))?;
+    }
+    if let Some(url) = &options.inbox {
+        let started = inbox::start(url, &board).await;
+        started.map_err(|error| format!("--inbox: {}", with_causes(&error)))?;
+    }
+    let app = app(board.clone(), presence, webhook.clone(), metrics.clone());
 
     let listener = TcpListener::bind(&options.listen).await.map_err(|error| {
         format!(
@@ -86,13 +84,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     tracing::info!(version, %address, store, secrets = secret_count, "started");
     println!("listening on http://{address}");
 
-    if let Some(presence) = presence {
-        tokio::spawn(presence.follow(board.clone(), point));
-    }
     tokio::spawn(store_check::follow(webhook.clone(), board.clone()));
-    if let Some(inbox) = inbox {
-        tokio::spawn(inbox::follow(inbox, board.clone()));
-    }
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(METRICS_UPKEEP_INTERVAL).await;

@@ -57,13 +57,16 @@ impl SharedPresence {
         Ok(())
     }
 
+    /// Shows the presence of all workspaces, and from then on the changes of all instances.
+    pub async fn start(&self, board: &Board) -> Result<(), sqlx::Error> {
+        let point = self.show_changes(board, PresencePoint::default()).await?;
+        tokio::spawn(self.clone().follow(board.clone(), point));
+        Ok(())
+    }
+
     /// Shows what changed since a point, or everything if the point belongs to another history of the
     /// database. Returns the next point.
-    pub async fn show_changes(
-        &self,
-        board: &Board,
-        point: PresencePoint,
-    ) -> Result<PresencePoint, sqlx::Error> {
+    async fn show_changes(&self, board: &Board, point: PresencePoint) -> Result<PresencePoint, sqlx::Error> {
         let PresenceChanges { workspaces, is_snapshot, next, .. } = self.changes_since(point).await?;
         if is_snapshot {
             if point != PresencePoint::default() {
@@ -86,8 +89,7 @@ impl SharedPresence {
         }
     }
 
-    /// Shows the changes of all instances, without an end.
-    pub async fn follow(self, board: Board, mut point: PresencePoint) {
+    async fn follow(self, board: Board, mut point: PresencePoint) {
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             match self.show_changes(&board, point).await {

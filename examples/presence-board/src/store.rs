@@ -4,10 +4,23 @@ use std::error::Error;
 use std::sync::Arc;
 
 use roomz_axum::store::{IdempotencyStore, MokaStore};
+#[cfg(feature = "stores")]
 use roomz_redis::RedisStore;
+#[cfg(feature = "stores")]
 use roomz_sql::SqlStore;
 
-use crate::presence::SharedPresence;
+#[cfg(not(feature = "stores"))]
+pub use crate::no_stores::SharedPresence;
+#[cfg(feature = "stores")]
+pub use crate::presence::SharedPresence;
+
+/// The messages do not quote the URL, which may contain a password.
+const UNSUPPORTED: &str = if cfg!(feature = "stores") {
+    "unsupported store URL; use memory, redis://…, redis+cluster://…, redis+sentinel://…, postgres://… or \
+     sqlite://FILE"
+} else {
+    "this program was built with the store `memory` only; build it with `--features stores`"
+};
 
 /// Connects to `memory`, `redis://…`, `redis+cluster://…`, `redis+sentinel://…`, `postgres://…` or
 /// `sqlite://FILE`.
@@ -18,17 +31,16 @@ pub async fn connect(
 ) -> Result<(Arc<dyn IdempotencyStore>, Option<SharedPresence>), Box<dyn Error>> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok((Arc::new(MokaStore::new()), None)),
+        #[cfg(feature = "stores")]
         "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel" => {
             Ok((Arc::new(RedisStore::connect(url).await?), None))
         }
+        #[cfg(feature = "stores")]
         "postgres" | "postgresql" | "sqlite" => {
             let store = SqlStore::connect(url).await?;
             Ok((Arc::new(store), Some(SharedPresence::open(url)?)))
         }
-        // The message does not quote the URL, which may contain a password.
-        _ => Err("unsupported store URL; use memory, redis://…, redis+cluster://…, redis+sentinel://…, postgres://… or \
-                  sqlite://FILE"
-            .into()),
+        _ => Err(UNSUPPORTED.into()),
     }
 }
 
