@@ -6,9 +6,9 @@ import { addDelivery, renderDeliveries, setDeliveries, togglePause } from './del
 import { byId, setText } from './dom.js';
 import { layOut } from './layout.js';
 import { onSelection, select, selection } from './selection.js';
-import { formatClock, serverNow } from './time.js';
+import { formatClock, formatNumber, serverNow } from './time.js';
 import {
-  floorTitles, renderElapsedTimes, renderSelection, setWorkspaces, updateWorkspace, workspaceNames,
+  floorTitles, renderElapsedTimes, renderSelection, setWorkspaces, unnamedCount, updateWorkspace, workspaceNames,
 } from './workspaces.js';
 
 const RENDER_INTERVAL_MS = 5_000; // for the clock and the elapsed times
@@ -38,13 +38,17 @@ function render() {
 function renderWorkspaces() {
   const { counts, onFloor, visible } = renderSelection();
   const total = counts.free + counts.busy + counts.other;
-  setText(byId('free'), String(counts.free));
-  setText(byId('total'), String(total));
+  setText(byId('free'), formatNumber(counts.free));
+  setText(byId('total'), formatNumber(total));
   const { floor, search } = selection;
-  setText(byId('scope'), [floor, search && `“${search}”`].filter(Boolean).join(' · '));
-  for (const [name, count] of Object.entries({ all: total, ...counts })) setText(byId(`count-${name}`), String(count));
+  setText(byId('scope'), [floor, search && `“${search}”`].filter(Boolean).map((text) => `\u2068${text}\u2069`).join(' · '));
+  for (const [name, count] of Object.entries({ all: total, ...counts })) {
+    setText(byId(`count-${name}`), formatNumber(count));
+  }
   renderBar(counts);
-  const names = workspaceNames();
+  const [names, unnamed] = [workspaceNames(), unnamedCount()];
+  byId('unnamed').hidden = unnamed === 0;
+  setText(byId('unnamed-count'), unnamed === 1 ? '1 workspace has no name.' : `${formatNumber(unnamed)} workspaces have no name.`);
   byId('empty').hidden = visible > 0;
   byId('show-all').hidden = names.length === 0;
   setText(byId('empty-text'), names.length > 0
@@ -130,6 +134,7 @@ start({
     hasData = true;
     setWorkspaces(message.workspaces);
     setDeliveries(message);
+    byId('simulated').hidden = !message.simulated;
     scheduleRender();
   },
   workspaces: (workspaces) => {

@@ -1,7 +1,7 @@
 // The counters and the list of deliveries.
 
 import { byId, cloneTemplate, setText } from './dom.js';
-import { formatTime, serverNow } from './time.js';
+import { formatNumber, formatTime, serverNow } from './time.js';
 import { workspaceName } from './workspaces.js';
 
 const MAX_DELIVERIES = 50;
@@ -50,23 +50,23 @@ function renderLastDelivery() {
 
 function renderStats() {
   for (const key of ['handled', 'duplicates', 'late', 'unknown']) {
-    setText(byId(key), stats[key].toLocaleString());
+    setText(byId(key), formatNumber(stats[key]));
   }
   const { inbox } = stats;
   byId('inbox').hidden = !inbox;
   if (inbox) {
     for (const name of ['waiting', 'running', 'dead']) {
-      setText(byId(`inbox-${name}`), inbox[name].toLocaleString());
+      setText(byId(`inbox-${name}`), formatNumber(inbox[name]));
     }
-    setText(byId('inbox-oldest'), `${inbox.oldest_seconds.toLocaleString()} s`);
+    setText(byId('inbox-oldest'), `${formatNumber(inbox.oldest_seconds)} s`);
     byId('inbox-dead').classList.toggle('error', inbox.dead > 0);
   }
   const reasons = Object.entries(stats.rejected);
-  setText(byId('rejected'), reasons.reduce((sum, [, count]) => sum + count, 0).toLocaleString());
+  setText(byId('rejected'), formatNumber(reasons.reduce((sum, [, count]) => sum + count, 0)));
   byId('reasons').replaceChildren(...reasons.map(([reason, count]) => {
     const [row, term, value] = ['div', 'dt', 'dd'].map((tag) => document.createElement(tag));
     term.textContent = reason;
-    value.textContent = count.toLocaleString();
+    value.textContent = formatNumber(count);
     row.append(term, value);
     return row;
   }));
@@ -85,12 +85,13 @@ function deliveryItem(delivery) {
 
 function describe(delivery) {
   const { detail } = delivery;
-  const name = delivery.workspace && workspaceName(delivery.workspace);
+  // Isolated, so that a name that is written from right to left does not move the words around it.
+  const name = delivery.workspace && `\u2068${workspaceName(delivery.workspace)}\u2069`;
   switch (delivery.outcome) {
     case 'changed': return `${name}: ${detail}`;
     case 'late': return `${name} was ${detail} at ${formatTime(delivery.timestamp)}, not shown`;
     case 'duplicate': return name ? `${name}: ${detail}, already shown` : 'already handled';
     case 'unknown': return `unknown event: ${detail}`;
-    default: return delivery.count > 1 ? `${detail} × ${delivery.count}` : detail;
+    default: return delivery.count > 1 ? `${detail} × ${formatNumber(delivery.count)}` : detail;
   }
 }

@@ -24,14 +24,15 @@ let fits = false;
 export function layOut({ onFloor, visible, names }) {
   measure(names);
   const view = selection.view || (onFloor > MAX_CARDS ? 'compact' : 'cards');
-  const closed = !selection.view && !selection.floor && !selection.search && visible > MAX_CARDS && PHONE.matches;
+  const floors = byId('floors');
+  const isWhole = !selection.view && !selection.floor && !selection.search;
+  const closed = isWhole && visible > MAX_CARDS && floors.childElementCount > 1 && PHONE.matches;
   const { dataset } = document.body;
   dataset.floors = closed ? 'closed' : 'open';
   if (dataset.view !== view) {
     dataset.view = view;
     fitted = '';
   }
-  const floors = byId('floors');
   if (view === 'wall') {
     const { clientWidth, clientHeight } = floors.parentElement;
     // Not for each workspace that a filter adds or removes: finding the sizes takes many layouts.

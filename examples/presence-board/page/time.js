@@ -1,5 +1,8 @@
 // Times, by the clock of the server: the clock of a display can be wrong.
 
+// The language of the page, whatever the browser's is.
+const LOCALE = 'en-GB';
+
 let serverTime = Date.now();
 let measuredAt = performance.now();
 
@@ -12,13 +15,21 @@ export function serverNow() {
   return serverTime + performance.now() - measuredAt;
 }
 
+export function formatNumber(number) {
+  return number.toLocaleString(LOCALE);
+}
+
 // The time of day, after the date unless that is today.
 export function formatTime(timestamp) {
   const [date, now] = [new Date(timestamp), new Date(serverNow())];
-  const time = date.toLocaleTimeString('en-GB');
+  const time = date.toLocaleTimeString(LOCALE);
   if (date.toDateString() === now.toDateString()) return time;
   const year = date.getFullYear() === now.getFullYear() ? undefined : 'numeric';
-  return `${date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year })}, ${time}`;
+  return `${date.toLocaleDateString(LOCALE, { day: 'numeric', month: 'short', year })}, ${time}`;
+}
+
+export function formatDateTime(timestamp) {
+  return new Date(timestamp).toLocaleString(LOCALE);
 }
 
 export function formatElapsed(timestamp) {
@@ -33,5 +44,5 @@ export function formatElapsed(timestamp) {
 
 export function formatClock() {
   const format = { weekday: 'long', day: 'numeric', month: 'long', hour: '2-digit', minute: '2-digit' };
-  return new Date(serverNow()).toLocaleString('en-GB', format);
+  return new Date(serverNow()).toLocaleString(LOCALE, format);
 }

@@ -3,7 +3,7 @@
 import { announceChange } from './announcements.js';
 import { byId, cloneTemplate, setText } from './dom.js';
 import { select, selection } from './selection.js';
-import { formatElapsed } from './time.js';
+import { formatDateTime, formatElapsed, formatNumber } from './time.js';
 
 const OTHER_FLOOR = 'Other workspaces';
 // A `Map`, because an object would also find `constructor` and the other names of its prototype.
@@ -43,11 +43,15 @@ export function updateWorkspace(workspace) {
 }
 
 export function workspaceName(id) {
-  return entries.get(id)?.workspace.name ?? `Workspace ${id.slice(0, 8)}`;
+  return entries.get(id)?.workspace.name ?? id.slice(0, 8);
 }
 
 export function workspaceNames() {
   return [...entries.keys()].map(workspaceName);
+}
+
+export function unnamedCount() {
+  return [...entries.values()].filter(({ workspace }) => workspace.name === null).length;
 }
 
 export function floorTitles() {
@@ -73,7 +77,7 @@ export function renderSelection() {
   for (const { section, list, count } of floors.values()) {
     section.hidden = !list.querySelector('.tile:not([hidden])');
     const free = list.querySelectorAll('[data-status=free]').length;
-    setText(count, `${free} of ${list.childElementCount} free`);
+    setText(count, `${formatNumber(free)} of ${formatNumber(list.childElementCount)} free`);
   }
   return { counts, onFloor, visible };
 }
@@ -92,9 +96,9 @@ function statusText(workspace) {
   return workspace.status ?? 'No data yet';
 }
 
-// Lower case without accents, so that "zurich" finds "Zürich".
+// Lower case without accents and with narrow letters, so that "zurich 12" finds "Zürich １２".
 function normalize(text) {
-  return text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase().replace(/\s+/g, ' ');
+  return text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().replace(/\s+/g, ' ');
 }
 
 function updateTile(workspace) {
@@ -116,8 +120,7 @@ function updateTile(workspace) {
   setText(tile.querySelector('.status'), statusText(workspace));
   const time = tile.querySelector('time');
   if (workspace.since) {
-    const since = new Date(workspace.since).toLocaleString('en-GB');
-    tile.title = `${statusText(workspace)} since ${since}`;
+    tile.title = `${statusText(workspace)} since ${formatDateTime(workspace.since)}`;
     time.dateTime = workspace.since;
     // Not in the next frame: the tile would show the new status without its time until then.
     setText(time, formatElapsed(workspace.since));

@@ -15,7 +15,7 @@ use roomz_sql::WorkspacePresence;
 use tokio::sync::broadcast;
 
 use crate::messages::{DeliveryRecord, InboxCounts, Outcome, Snapshot, Stats, Update, Workspace, to_json};
-use crate::names::Names;
+use crate::names::{Name, Names};
 
 /// How many deliveries a snapshot contains.
 const MAX_RECENT: usize = 50;
@@ -28,6 +28,7 @@ const UPDATE_BUFFER: usize = 128;
 pub struct Board(Arc<Mutex<State>>);
 
 struct State {
+    simulated: bool,
     names: Names,
     presence: HashMap<WorkspaceId, Latest<PresenceStatus>>,
     stats: Stats,
@@ -42,7 +43,17 @@ struct State {
 impl Board {
     /// Creates a board without events.
     pub fn new(names: Names) -> Self {
+        Self::create(names, false)
+    }
+
+    /// Like [`new`](Self::new), for the demo: the page says that the building is simulated.
+    pub fn simulated(names: Names) -> Self {
+        Self::create(names, true)
+    }
+
+    fn create(names: Names, simulated: bool) -> Self {
         Self(Arc::new(Mutex::new(State {
+            simulated,
             names,
             presence: HashMap::new(),
             stats: Stats::default(),
@@ -130,6 +141,18 @@ impl Board {
         serde_json::json!({ "workspaces": self.lock().workspaces() })
     }
 
+    /// A names file with every workspace that has a name or an event.
+    pub fn names_file(&self) -> String {
+        let workspaces = self.lock().workspaces().into_iter();
+        let lines: Vec<_> = workspaces
+            .map(|Workspace { id, name, floor, .. }| {
+                let name = name.unwrap_or_else(|| id.chars().take(8).collect());
+                format!("  {}: {}", to_json(&id), to_json(&Name { name, floor }))
+            })
+            .collect();
+        format!("{{\n{}\n}}\n", lines.join(",\n"))
+    }
+
     /// How many workspaces are free, busy, without an event, and in a status that is not known.
     pub(crate) fn status_counts(&self) -> [(&'static str, u64); 4] {
         let state = self.lock();
@@ -156,6 +179,7 @@ impl Board {
         let updates = state.updates.as_ref()?.subscribe();
         let snapshot = Snapshot {
             now: Timestamp::now().to_string(),
+            simulated: state.simulated,
             workspaces: state.workspaces(),
             stats: state.stats.clone(),
             recent: state.recent.iter().cloned().collect(),

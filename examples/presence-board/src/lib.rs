@@ -18,7 +18,7 @@ pub mod store;
 pub mod store_check;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::map_response_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -42,6 +42,7 @@ pub fn app(
     Router::new()
         .route("/webhooks/roomz", deliveries)
         .route("/api/presence", get(|State(board): State<Board>| async move { Json(board.presence()) }))
+        .route("/api/names", get(names_file))
         .route("/api/stats", get(|State(board): State<Board>| async move { Json(board.stats()) }))
         .route("/events", get(events::events))
         .route("/readyz", get(async move || readyz(webhook).await))
@@ -86,6 +87,11 @@ async fn record_unhandled(State(board): State<Board>, response: Response) -> Res
         board.record_duplicate();
     }
     response
+}
+
+/// The names file that the page offers for download.
+async fn names_file(State(board): State<Board>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(header::CONTENT_TYPE, "application/json")], board.names_file())
 }
 
 /// Answers a readiness probe: 503 from the beginning of a shutdown on, and while the store is unavailable.

@@ -61,7 +61,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let (store, presence) =
         store::connect(&options.store).await.map_err(|error| format!("--store: {}", with_causes(&*error)))?;
     let webhook = WebhookLayer::builder(secrets).with_store(store).build()?;
-    let board = Board::new(names.clone());
+    let board = if options.demo { Board::simulated(names.clone()) } else { Board::new(names.clone()) };
     // Before the first request, so that no page shows an empty building.
     if let Some(presence) = &presence {
         let started = presence.start(&board).await;

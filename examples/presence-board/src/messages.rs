@@ -10,6 +10,8 @@ use serde::Serialize;
 pub struct Snapshot {
     /// The server's time. The page uses it to show correct durations on a display whose clock is wrong.
     pub now: String,
+    /// Whether the workspaces are those of the demo.
+    pub simulated: bool,
     pub workspaces: Vec<Workspace>,
     pub stats: Stats,
     /// The latest deliveries, oldest first.

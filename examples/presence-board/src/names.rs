@@ -15,10 +15,11 @@ pub struct Names {
 }
 
 /// The name of one workspace.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, expecting = "an object such as {\"name\": \"Desk 1\"}")]
 pub struct Name {
     pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub floor: Option<String>,
 }
 

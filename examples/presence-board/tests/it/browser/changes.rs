@@ -28,6 +28,12 @@ async fn shows_changes_and_reconnects_after_restart() {
     assert_eq!(browser.value(&icon).await, "#icon-busy");
     assert_eq!(browser.text("document.getElementById('announcement').textContent").await, "Aare: Busy.");
     wait_for_count(&browser, "handled", 1).await;
+    // The floor's name above the first row would cover a ring outside the tile.
+    let rings = "[...document.styleSheets].flatMap((sheet) => [...sheet.cssRules])
+        .find((rule) => rule.name === 'highlight' && rule.cssRules).cssRules";
+    let rings = format!("[...{rings}].map((frame) => frame.style.boxShadow)");
+    let rings = browser.value(&rings).await;
+    assert!(rings.as_array().unwrap().iter().all(|ring| ring.as_str().unwrap().contains("inset")), "{rings}");
 
     // A late event is counted but not shown.
     assert_eq!(board.deliver(&change(id(AARE), 9, "Free")), 200);

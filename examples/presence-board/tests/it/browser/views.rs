@@ -6,7 +6,7 @@ use thirtyfour::Key;
 use crate::browser::building::{LONG_NAMES, LargeBuilding, workspace_id};
 use crate::browser::{id, tile, wait_for_count, wait_until_live};
 use crate::support::driver::Browser;
-use crate::support::program::change;
+use crate::support::program::{Program, change};
 
 const VISIBLE_TILES: &str =
     "[...document.querySelectorAll('.tile')].filter((tile) => tile.checkVisibility()).length";
@@ -212,6 +212,29 @@ async fn names_wrap_between_words() {
             assert!(only_longest, "{font} {width}x{height}{query}: {broken}");
         }
     }
+    browser.quit().await;
+}
+
+/// The counters fill their rows, the terms are explained, and the page says what is simulated.
+#[tokio::test]
+async fn explains_counters_and_demo() {
+    let Some(browser) = Browser::start("presence-board: the demo in a browser").await else { return };
+    let demo = Program::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    browser.page.goto(&demo.url).await.unwrap();
+    browser.wait_until("document.getElementById('simulated').checkVisibility()").await;
+    let ends = "[...document.querySelectorAll('.counters div')].reduce((rows, { offsetTop, offsetLeft, offsetWidth }) =>
+        ({ ...rows, [offsetTop]: offsetLeft + offsetWidth }), {})";
+    let ends = browser.value(&format!("Object.values({ends}).map((end) => Math.round(end / 4))")).await;
+    assert!(ends.as_array().unwrap().iter().all(|end| *end == ends[0]), "{ends}");
+    browser.value("document.querySelector('.terms summary').click()").await;
+    let explained = "[...document.querySelectorAll('.counters dt')].every((term) =>
+        [...document.querySelectorAll('.terms dt')].some((one) => one.checkVisibility() && one.textContent === term.textContent))";
+    assert_eq!(browser.value(explained).await, true);
+
+    let real = Program::start(&["--listen", "127.0.0.1:0"]);
+    browser.page.goto(&real.url).await.unwrap();
+    wait_until_live(&browser).await;
+    assert_eq!(browser.value("document.getElementById('simulated').checkVisibility()").await, false);
     browser.quit().await;
 }
 
