@@ -1,5 +1,6 @@
 // The counters and the list of deliveries.
 
+import { renderDeadLetters } from './dead-letters.js';
 import { byId, cloneTemplate, setText } from './dom.js';
 import { formatNumber, formatTime, serverNow } from './time.js';
 import { workspaceName } from './workspaces.js';
@@ -54,6 +55,8 @@ function renderStats() {
   }
   const { inbox } = stats;
   byId('inbox').hidden = !inbox;
+  // While the inbox cannot be read, the list stays.
+  if (inbox) renderDeadLetters(inbox.dead);
   if (inbox) {
     for (const name of ['waiting', 'running', 'dead']) {
       setText(byId(`inbox-${name}`), formatNumber(inbox[name]));

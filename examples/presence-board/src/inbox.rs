@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use roomz_inbox::{ConnectError, Inbox};
 
 use crate::board::Board;
@@ -12,11 +13,12 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Reading takes at most one part in this many of the time.
 const READ_FRACTION: u32 = 10;
 
-/// Connects to an inbox that exists, and shows its numbers from then on.
-pub async fn start(url: &str, board: &Board) -> Result<(), ConnectError> {
+/// Connects to an inbox that exists, and shows its numbers from then on. Returns the routes for its dead
+/// letters.
+pub async fn start(url: &str, board: &Board) -> Result<Router, ConnectError> {
     let inbox = Inbox::builder(url).with_migrations(false).connect().await?;
-    tokio::spawn(follow(inbox, board.clone()));
-    Ok(())
+    tokio::spawn(follow(inbox.clone(), board.clone()));
+    Ok(crate::dead_letters::routes(inbox))
 }
 
 async fn follow(inbox: Inbox, board: Board) {

@@ -3,6 +3,8 @@
 
 pub mod board;
 pub mod board_metrics;
+#[cfg(feature = "stores")]
+mod dead_letters;
 pub mod demo;
 mod events;
 #[cfg(feature = "stores")]

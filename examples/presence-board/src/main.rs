@@ -67,11 +67,11 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         let started = presence.start(&board).await;
         started.map_err(|error| format!("--store: cannot read the presence: {error}"))?;
     }
+    let mut app = app(board.clone(), presence, webhook.clone(), metrics.clone());
     if let Some(url) = &options.inbox {
-        let started = inbox::start(url, &board).await;
-        started.map_err(|error| format!("--inbox: {}", with_causes(&error)))?;
+        let routes = inbox::start(url, &board).await;
+        app = app.merge(routes.map_err(|error| format!("--inbox: {}", with_causes(&error)))?);
     }
-    let app = app(board.clone(), presence, webhook.clone(), metrics.clone());
 
     let listener = TcpListener::bind(&options.listen).await.map_err(|error| {
         format!(

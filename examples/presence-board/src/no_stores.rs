@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use axum::Router;
 use roomz_axum::{Delivery, Event, WorkspacePresenceChanged};
 
 use crate::board::Board;
@@ -21,6 +22,6 @@ impl SharedPresence {
 }
 
 /// Fails: the crate of the inbox is missing.
-pub async fn start(_: &str, _: &Board) -> Result<(), std::io::Error> {
+pub async fn start(_: &str, _: &Board) -> Result<Router, std::io::Error> {
     Err(std::io::Error::other("this program was built without inboxes; build it with `--features stores`"))
 }

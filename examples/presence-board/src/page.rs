@@ -20,10 +20,11 @@ macro_rules! files {
 
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-const FILES: [(&str, &str, &str); 13] = files! {
+const FILES: [(&str, &str, &str); 14] = files! {
     "announcements.js": JAVASCRIPT,
     "app.js": JAVASCRIPT,
     "connection.js": JAVASCRIPT,
+    "dead-letters.js": JAVASCRIPT,
     "deliveries.js": JAVASCRIPT,
     "dom.js": JAVASCRIPT,
     "icon.svg": "image/svg+xml",

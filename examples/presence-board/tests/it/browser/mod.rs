@@ -6,6 +6,7 @@ mod accessibility;
 mod building;
 mod changes;
 mod connection;
+mod dead_letters;
 mod languages;
 mod nginx;
 mod pictures;
