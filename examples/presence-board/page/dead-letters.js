@@ -43,13 +43,20 @@ function letterItem(letter) {
 
 async function change(action, { namespace, id }, item) {
   if (action === 'discard' && !confirm(`Discard event ${id}? It is not handled then.`)) return;
-  const sentences = { 204: action === 'retry' ? 'The event is tried again.' : 'The event is discarded.', 404: 'It is not a dead letter any more.' };
+  const done = action === 'retry' ? 'The event is tried again.' : 'The event is discarded.';
+  const sentences = { 204: done, 404: 'It is not a dead letter any more.' };
   let status = 0;
   try {
     const headers = { 'content-type': 'application/json' };
-    ({ status } = await fetch(`api/dead-letters/${action}`, { method: 'POST', headers, body: JSON.stringify({ namespace, id }) }));
+    const body = JSON.stringify({ namespace, id });
+    ({ status } = await fetch(`api/dead-letters/${action}`, { method: 'POST', headers, body }));
   } catch { /* the server does not answer */ }
-  if (status in sentences) item.remove();
-  announce(sentences[status] ?? 'The event could not be changed.');
-  setText(byId('dead-letters-rest'), sentences[status] ?? 'The event could not be changed.');
+  if (status in sentences) {
+    // The keyboard stays in the list.
+    (item.nextElementSibling ?? item.previousElementSibling)?.querySelector('button').focus();
+    item.remove();
+  }
+  const sentence = sentences[status] ?? 'The event could not be changed.';
+  announce(sentence);
+  setText(byId('dead-letters-rest'), sentence);
 }

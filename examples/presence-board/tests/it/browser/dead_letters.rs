@@ -57,6 +57,10 @@ async fn retries_and_discards_dead_letters() {
     let retried = inbox.get(&dead[0].key).await.unwrap().unwrap();
     assert_eq!(retried.state, InboxState::Waiting);
 
+    // The list is read again when the numbers arrive.
+    let text = "document.getElementById('announcement').textContent";
+    browser.wait_until(&format!("{text} === 'The event is tried again.'")).await;
+
     // Discarding asks first.
     let discard = "(setTimeout(() => document.querySelector('[data-action=discard]').click()), true)";
     for accept in [false, true] {

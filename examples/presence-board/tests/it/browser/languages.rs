@@ -45,8 +45,8 @@ async fn names_from_right_to_left_keep_their_order() {
         )
     };
     assert_eq!(browser.value(&is_right_of(".tile h3", "غرفة", "A")).await, true);
-    assert_eq!(browser.value(&is_right_of(".description", "غرفة", "A")).await, true);
-    assert_eq!(browser.value(&is_right_of(".description", "Busy", "غرفة")).await, true);
+    assert_eq!(browser.value(&is_right_of("#deliveries .description", "غرفة", "A")).await, true);
+    assert_eq!(browser.value(&is_right_of("#deliveries .description", "Busy", "غرفة")).await, true);
     // The name begins at the left like all others: the shape of the status is at the right.
     let overlaps = "(() => {
         const range = document.createRange();
