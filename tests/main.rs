@@ -2,5 +2,6 @@
 
 mod faults;
 mod inbox;
+mod model;
 mod mounts;
 mod promises;

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-mod backend;
+pub(crate) mod backend;
 mod evidence;
 mod failover;
 mod network;

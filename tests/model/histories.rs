@@ -1,0 +1,341 @@
+//! Histories of the real stores: every call with its reply and its interval. The published checker says
+//! whether some order of the calls explains all replies by the [rule](super::rule) of a claim.
+//!
+//! Events are independent, so each has a history of its own. Its callers use two instances of the store at
+//! once, while the server is killed, stopped and stalled. A call that failed may have taken effect or not.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use roomz_redis::RedisStore;
+use roomz_sql::SqlStore;
+use roomz_tests::{few_at_a_time, rounds};
+use roomz_webhook::store::{
+    Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled,
+    StoreError, async_trait,
+};
+use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
+use tokio::sync::Barrier;
+use tokio::time::sleep;
+
+use super::rule::{Call, Event, Lease, Moment, Reply, Without};
+use crate::faults::backend::{Backend, Postgres, Redis, ServerFault, Sqlite};
+
+const CALLERS: usize = 4;
+const CALLS: usize = 4;
+const RETENTION: Duration = Duration::from_secs(3600);
+/// All times are in nanoseconds.
+const SHORT_LEASE: u64 = 3_000_000;
+const LONG_LEASE: u64 = 600_000_000_000;
+/// A store has a resolution of one millisecond, and its clock is not ours.
+const TOLERANCE: u64 = 3_000_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    /// Which thread of the checker: each caller begins another one when it does not know a result.
+    thread: u8,
+    owner: u8,
+    call: Call,
+    begin: u64,
+    /// The reply and its time, if there was one.
+    reply: Option<(Reply, u64)>,
+}
+
+impl SequentialSpec for Event {
+    type Op = Record;
+    type Ret = Option<Reply>;
+
+    /// The effect of a call without a reply: whatever it may have changed.
+    fn invoke(&mut self, record: &Record) -> Option<Reply> {
+        let moment = Moment { begin: record.begin, end: u64::MAX };
+        *self = self.replies(record.owner, record.call, moment, Without::Nothing).next()?.1.tolerant();
+        None
+    }
+
+    fn is_valid_step(&mut self, record: &Record, reply: &Option<Reply>) -> bool {
+        let Some((reply, end)) = record.reply.filter(|known| Some(known.0) == *reply) else { return false };
+        let moment = Moment { begin: record.begin, end };
+        let mut replies = self.replies(record.owner, record.call, moment, Without::Nothing);
+        let Some((_, after)) = replies.find(|possible| possible.0 == reply) else { return false };
+        *self = if after == *self { after } else { after.tolerant() };
+        true
+    }
+}
+
+impl Event {
+    fn tolerant(self) -> Self {
+        match self {
+            Self::Running { owner, attempt, lease: Lease { earliest, latest } } => {
+                let lease = Lease {
+                    earliest: earliest.saturating_sub(TOLERANCE),
+                    latest: latest.saturating_add(TOLERANCE),
+                };
+                Self::Running { owner, attempt, lease }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether some order of the calls explains the replies.
+fn is_explained(history: &[Record]) -> bool {
+    let begins = history.iter().map(|record| (record.begin, false, record));
+    let ends = history.iter().filter_map(|record| Some((record.reply?.1, true, record)));
+    let mut events: Vec<_> = begins.chain(ends).collect();
+    events.sort_by_key(|(time, _, _)| *time);
+    let mut tester = LinearizabilityTester::new(Event::default());
+    for (_, is_end, record) in events {
+        let thread = record.thread;
+        if is_end {
+            tester.on_return(thread, record.reply.map(|reply| reply.0)).unwrap();
+        } else {
+            tester.on_invoke(thread, *record).unwrap();
+        }
+    }
+    tester.is_consistent()
+}
+
+/// The time in nanoseconds. No two are the same, so that they tell which call came first.
+fn now() -> u64 {
+    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let time = u64::try_from(EPOCH.elapsed().as_nanos()).unwrap();
+    let after = |last: u64| time.max(last + 1);
+    after(LAST.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(after(last))).unwrap())
+}
+
+/// One caller of one event: deliveries that claim, renew and settle, or do not.
+struct Caller {
+    store: Arc<dyn IdempotencyStore>,
+    key: ClaimKey,
+    number: u8,
+    history: Vec<Record>,
+    lost: u8,
+}
+
+impl Caller {
+    /// The number of the owner of a delivery is unique in the history.
+    async fn call(&mut self, delivery: u8, call: Call) -> Option<Reply> {
+        let owner_number = self.number * 16 + delivery;
+        let owner = Owner::from_bytes([owner_number + 1; 16]);
+        let begin = now();
+        let result = match call {
+            Call::Claim { lease } => {
+                let lease = Duration::from_nanos(lease);
+                let request = ClaimRequest::new(owner, Fingerprint::of(b"{}"), lease, RETENTION);
+                self.store.claim(&self.key, &request).await.map(|claim| match claim.state {
+                    ClaimState::Claimed { attempt, .. } => Reply::Claimed(attempt),
+                    ClaimState::InFlight { .. } => Reply::InFlight,
+                    ClaimState::Done => Reply::Done,
+                })
+            }
+            Call::Renew { lease } => {
+                self.store.renew(&self.key, owner, Duration::from_nanos(lease)).await.map(reply)
+            }
+            Call::Complete => self.store.complete(&self.key, owner, RETENTION).await.map(reply),
+            Call::Release => self.store.release(&self.key, owner).await.map(reply),
+        };
+        let reply = result.ok();
+        let record = Record {
+            thread: self.number * 16 + self.lost,
+            owner: owner_number,
+            call,
+            begin,
+            reply: reply.map(|reply| (reply, now())),
+        };
+        self.history.push(record);
+        self.lost += u8::from(reply.is_none());
+        reply
+    }
+
+    async fn run(mut self) -> Vec<Record> {
+        let lease = |is_short| if is_short { SHORT_LEASE } else { LONG_LEASE };
+        let (mut delivery, mut holds) = (0, false);
+        for _ in 0..CALLS {
+            let [is_short, other] = rand::rng().random::<[bool; 2]>();
+            let choice = rand::rng().random_range(0..6);
+            let call = match choice {
+                0 if holds => Call::Renew { lease: lease(is_short) },
+                1 | 2 if holds => Call::Release,
+                3 if holds => Call::Complete,
+                _ if !holds || other => Call::Claim { lease: lease(is_short) },
+                // It sleeps longer than a short lease, and settles late.
+                _ => {
+                    sleep(Duration::from_millis(5)).await;
+                    Call::Complete
+                }
+            };
+            if matches!(call, Call::Claim { .. }) && rand::rng().random_range(0..4) > 0 {
+                delivery += 1;
+            }
+            let mut reply = self.call(delivery, call).await;
+            if reply.is_none() {
+                reply = self.call(delivery, call).await;
+            }
+            if reply.is_none() {
+                // The checker tries each unknown call at each place.
+                break;
+            }
+            holds =
+                matches!(reply, Some(Reply::Claimed(_) | Reply::Lost)) || (holds && call != Call::Release);
+        }
+        self.history
+    }
+}
+
+fn reply(settled: Settled) -> Reply {
+    match settled {
+        Settled::Applied => Reply::Applied,
+        Settled::Lost => Reply::Lost,
+    }
+}
+
+/// Histories of `events` events. Returns the calls, and those of one event that no order explains.
+async fn check(stores: [Arc<dyn IdempotencyStore>; 2], events: usize) -> (usize, Option<Vec<Record>>) {
+    let mut calls = 0;
+    for _ in 0..events {
+        let key = ClaimKey::new("histories".into(), roomz_protocol::Uuid::from_u128(rand::random()).into());
+        let start = Arc::new(Barrier::new(CALLERS));
+        let callers = (0..CALLERS).map(|number| {
+            let caller = Caller {
+                store: Arc::clone(&stores[number % 2]),
+                key: key.clone(),
+                number: u8::try_from(number).unwrap(),
+                history: Vec::new(),
+                lost: 0,
+            };
+            let start = Arc::clone(&start);
+            tokio::spawn(async move {
+                start.wait().await;
+                caller.run().await
+            })
+        });
+        let mut history = Vec::new();
+        for caller in callers.collect::<Vec<_>>() {
+            history.extend(caller.await.unwrap());
+        }
+        calls += history.len();
+        if !is_explained(&history) {
+            return (calls, Some(history));
+        }
+    }
+    (calls, None)
+}
+
+/// Several tasks check events, while the faults come one after the other.
+async fn check_under_faults<B: Backend + 'static>(faults: &[ServerFault]) {
+    let Some(mut backend) = B::start() else { return };
+    let _permit = few_at_a_time().await;
+    let url = backend.url(None);
+    let stores = [connect(&url).await, connect(&url).await];
+    let is_over = Arc::new(AtomicBool::new(false));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let target = rounds(8_000, 1_000_000);
+    let tasks = [(); 8].map(|()| {
+        let (stores, calls, is_over) = (stores.clone(), Arc::clone(&calls), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            while calls.load(Ordering::Relaxed) < target || !is_over.load(Ordering::Relaxed) {
+                let (checked, unexplained) = check(stores.clone(), 10).await;
+                calls.fetch_add(checked, Ordering::Relaxed);
+                assert!(unexplained.is_none(), "no order explains {:#?}", unexplained.unwrap());
+            }
+        })
+    });
+    for fault in faults.iter().cycle().take(rounds(faults.len(), 40)) {
+        sleep(Duration::from_millis(500)).await;
+        let duration = Duration::from_millis(300);
+        backend.begin(*fault, duration);
+        sleep(duration).await;
+        backend.end(*fault);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    println!("{}: {} calls explained", B::NAME, calls.load(Ordering::Relaxed));
+}
+
+async fn connect(url: &str) -> Arc<dyn IdempotencyStore> {
+    if url.starts_with("redis") {
+        Arc::new(RedisStore::connect(url).await.unwrap())
+    } else {
+        Arc::new(SqlStore::connect(url).await.unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_histories_are_explained() {
+    check_under_faults::<Postgres>(&[ServerFault::Killed, ServerFault::Stopped, ServerFault::StallsClients])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_histories_are_explained() {
+    check_under_faults::<Redis>(&[ServerFault::Killed, ServerFault::Stopped, ServerFault::StallsClients])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_histories_are_explained() {
+    check_under_faults::<Sqlite>(&[ServerFault::StallsClients]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_histories_are_explained() {
+    let store: Arc<dyn IdempotencyStore> = Arc::new(MokaStore::new());
+    let (calls, unexplained) = check([Arc::clone(&store), store], rounds(1_000, 62_500)).await;
+    assert!(unexplained.is_none(), "no order explains {unexplained:#?}");
+    println!("memory: {calls} calls explained");
+}
+
+/// A store that settles for anybody: it forgets to compare the owner.
+#[derive(Debug)]
+struct SettlesForAnybody {
+    inner: MokaStore,
+    owners: Mutex<HashMap<ClaimKey, Owner>>,
+}
+
+impl SettlesForAnybody {
+    fn owner(&self, key: &ClaimKey, owner: Owner) -> Owner {
+        self.owners.lock().unwrap().get(key).copied().unwrap_or(owner)
+    }
+}
+
+#[async_trait]
+impl IdempotencyStore for SettlesForAnybody {
+    async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+        let claimed = self.inner.claim(key, claim).await?;
+        if matches!(claimed.state, ClaimState::Claimed { .. }) {
+            self.owners.lock().unwrap().insert(key.clone(), claim.owner);
+        }
+        Ok(claimed)
+    }
+
+    async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
+        self.inner.renew(key, self.owner(key, owner), lease).await
+    }
+
+    async fn complete(
+        &self,
+        key: &ClaimKey,
+        owner: Owner,
+        retention: Duration,
+    ) -> Result<Settled, StoreError> {
+        self.inner.complete(key, self.owner(key, owner), retention).await
+    }
+
+    async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
+        self.inner.release(key, self.owner(key, owner)).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_of_store_without_owner_check_is_not_explained() {
+    let store = SettlesForAnybody { inner: MokaStore::new(), owners: Mutex::default() };
+    let store: Arc<dyn IdempotencyStore> = Arc::new(store);
+    let (_, unexplained) = check([Arc::clone(&store), store], 1_000).await;
+    assert!(unexplained.is_some());
+}
