@@ -21,7 +21,7 @@ use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{WebhookBody, WebhookLayer};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 
 fn layer() -> WebhookLayer {
@@ -144,6 +144,20 @@ async fn tower_http_body_limit_is_413() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let rejection = response.extensions().get::<roomz_webhook::Rejection>().unwrap();
     assert_eq!(rejection.kind().as_str(), "body-too-large");
+}
+
+/// A timeout of the body outside the layer: 408, as with the layer's own.
+#[tokio::test(start_paused = true)]
+async fn tower_http_body_timeout_is_408() {
+    let outside =
+        ServiceBuilder::new().layer(RequestBodyTimeoutLayer::new(Duration::from_secs(1))).layer(layer());
+    let app = Router::new().route("/hook", post(handler).layer(outside));
+    let (head, _) = TestEvent::busy().request::<axum::body::Body>("/hook", &secret()).into_parts();
+    let silent = axum::body::Body::from_stream(tokio_stream::pending::<Result<Bytes, Infallible>>());
+    let response = app.oneshot(Request::from_parts(head, silent)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    let rejection = response.extensions().get::<roomz_webhook::Rejection>().unwrap();
+    assert_eq!(rejection.kind().as_str(), "body-timeout");
 }
 
 /// Only compiled: the Lambda runtime needs its own server.
