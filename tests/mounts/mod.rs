@@ -102,19 +102,6 @@ async fn plain(_: Request<WebhookBody>) -> Result<Response<Full<Bytes>>, Infalli
 }
 
 #[tokio::test]
-async fn tonic_server_layer() {
-    let (_, health) = tonic_health::server::health_reporter();
-    let (listener, _) = listener().await;
-    drop(
-        tonic::transport::Server::builder()
-            .accept_http1(true)
-            .layer(layer_with_path())
-            .add_service(health)
-            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
-    );
-}
-
-#[tokio::test]
 async fn tonic_into_axum_router() {
     let (_, health) = tonic_health::server::health_reporter();
     let grpc = tonic::service::Routes::new(health).into_axum_router();
@@ -187,16 +174,9 @@ async fn passes_grpc_stream_through_layer() {
 
     let (reporter, health) = tonic_health::server::health_reporter();
     let (listener, address) = listener().await;
-    let webhook = Router::new().route("/hook", post(handler));
-    tokio::spawn(
-        tonic::transport::Server::builder()
-            .accept_http1(true)
-            .layer(layer_with_path())
-            .add_routes(tonic::service::Routes::from(
-                tonic::service::Routes::new(health).into_axum_router().merge(webhook),
-            ))
-            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
-    );
+    let grpc = tonic::service::Routes::new(health).into_axum_router();
+    let app = grpc.route("/hook", post(handler)).layer(layer_with_path());
+    tokio::spawn(async { axum::serve(listener, app).await });
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
     let mut client = HealthClient::new(channel.connect().await.unwrap());
     let request = HealthCheckRequest { service: String::new() };

@@ -126,8 +126,8 @@ impl Broker {
                 Err(error) => Err(error),
             };
             match acknowledgement {
-                // Another receiver has published the event, and the replicas do not have it yet. If they never
-                // get it, this call stores it.
+                // Another receiver has published the event, and the replicas do not have it yet. If they
+                // never get it, this call stores it.
                 Err(error) if is_being_stored(&error) => tokio::time::sleep(REPLICATION_INTERVAL).await,
                 acknowledgement => break acknowledgement,
             }
@@ -168,7 +168,7 @@ impl Broker {
     }
 }
 
-/// Whether the servers of a cluster are about to store an event with the same message id, or the same subject.
+/// Whether the servers of a cluster are about to store an event with the same message id or subject.
 fn is_being_stored(error: &jetstream::context::PublishError) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
     let code = source.map(jetstream::Error::error_code);
