@@ -41,6 +41,10 @@
 //! For SQLite, use the URL `sqlite:///var/lib/floors/inbox.db` and [`Job::sqlite`]. The layer can keep its
 //! default store in memory: after a restart, and between instances, the inbox itself detects duplicates.
 //!
+//! With gRPC on the same port, serve the endpoint outside tonic's own server, which can answer a delivery 200
+//! before the event is stored, and answer unknown paths with 404: see
+//! [`roomz_webhook`](roomz_webhook#tonic).
+//!
 //! # How an event moves
 //!
 //! | state | meaning | next |

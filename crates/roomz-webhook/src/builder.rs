@@ -97,8 +97,8 @@ impl WebhookLayerBuilder {
     /// none has this one, the layer logs a warning once.
     ///
     /// The service behind the layer must answer unknown paths with 404, so that a mistyped path is a failed
-    /// delivery. tonic answers them with 200 and `grpc-status: 12`, and the event would be lost: the example
-    /// `tonic` replaces that fallback.
+    /// delivery. tonic answers them with 200 and `grpc-status: 12`, and the event would be lost: replace that
+    /// [fallback](crate#tonic).
     ///
     /// Do not set a path for tenants with different paths, because the other paths would pass unverified.
     /// Mount the layer on their route instead, such as `/webhooks/{tenant}`.

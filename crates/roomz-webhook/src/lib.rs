@@ -119,6 +119,28 @@
 //! # }
 //! ```
 //!
+//! # tonic
+//!
+//! Serve the gRPC routes and the webhook with `axum::serve` and axum's features `http1` and `http2`, as the
+//! example `tonic` does. tonic's own server (0.14.9) rejects HTTP/1.1 without `accept_http1(true)`, and
+//! answers a delivery 200 with `grpc-status: 1` when `Server::timeout`, or the time in a request header
+//! `grpc-timeout`, is over: ROOMZ counts a success, also if the handler then fails. Its routes answer unknown
+//! paths with 200 and `grpc-status: 12`, so a mistyped path needs the 404 fallback.
+//!
+//! ```
+//! use axum::{Router, http::StatusCode, routing::post};
+//! use roomz_webhook::{Secret, WebhookLayer};
+//!
+//! # async fn handler() {}
+//! // `grpc`: tonic::service::Routes::new(service).into_axum_router()
+//! fn app(grpc: Router, webhook: WebhookLayer) -> Router {
+//!     grpc.route("/webhooks/roomz", post(handler).layer(webhook)).fallback(async || StatusCode::NOT_FOUND)
+//! }
+//! # let webhook = WebhookLayer::new(Secret::new("the webhook secret").unwrap());
+//! # let app = app(Router::new(), webhook);
+//! # let _ = async |listener: tokio::net::TcpListener| axum::serve(listener, app).await;
+//! ```
+//!
 //! # Composing with other layers
 //!
 //! **Two handlers for the same events** need two layers with different namespaces. With one cloned layer, the

@@ -1,5 +1,6 @@
 //! The stream of events in NATS JetStream.
 
+use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType, Stream,
 };
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, ErrorCode};
 use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
 use axum::body::Bytes;
 use roomz_axum::EventId;
@@ -24,6 +25,9 @@ const SUBJECT_PREFIX: &str = "roomz.events.";
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The time for one event to be stored. ROOMZ waits 30 s for the answer.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause while the servers of a cluster agree on an event.
+const REPLICATION_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A connection to NATS, and the stream of events. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -116,9 +120,17 @@ impl Broker {
             .message_id(id.to_string())
             // The server rejects the event if the stream has a message with its subject.
             .expected_last_subject_sequence(0);
-        let acknowledgement = match self.context.send_publish(subject.clone(), message).await {
-            Ok(acknowledgement) => acknowledgement.await,
-            Err(error) => Err(error),
+        let acknowledgement = loop {
+            let acknowledgement = match self.context.send_publish(subject.clone(), message.clone()).await {
+                Ok(acknowledgement) => acknowledgement.await,
+                Err(error) => Err(error),
+            };
+            match acknowledgement {
+                // Another receiver has published the event, and the replicas do not have it yet. If they
+                // never get it, this call stores it.
+                Err(error) if is_being_stored(&error) => tokio::time::sleep(REPLICATION_INTERVAL).await,
+                acknowledgement => break acknowledgement,
+            }
         };
         match acknowledgement {
             Ok(acknowledgement) if !acknowledgement.duplicate => return Ok(Published::New),
@@ -154,6 +166,16 @@ impl Broker {
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
+}
+
+/// Whether the servers of a cluster are about to store an event with the same message id or subject.
+fn is_being_stored(error: &jetstream::context::PublishError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
+    let code = source.map(jetstream::Error::error_code);
+    matches!(
+        code,
+        Some(ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)
+    )
 }
 
 fn parse_server(url: &str) -> Result<ServerAddr, String> {

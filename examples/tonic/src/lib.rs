@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware::map_response;
 use axum::routing::post;
-use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged, close_unrouted};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::{Stream, StreamExt as _};
@@ -76,19 +78,22 @@ impl Presence for Watcher {
     }
 }
 
-/// Creates both services. Serve them with `accept_http1(true)`, because webhooks arrive over HTTP/1.1.
-pub fn app(webhook: WebhookLayer) -> Routes {
+/// Creates both services. Serve them with `axum::serve`: tonic's own server answers a delivery 200 with
+/// `grpc-status: 1` when its timeout, or that of a request header `grpc-timeout`, is over.
+pub fn app(webhook: WebhookLayer) -> Router {
     app_with(webhook, |grpc| grpc)
 }
 
 /// Creates both services. `layers` adds layers to the gRPC routes only, such as `tonic_web::GrpcWebLayer`,
 /// which would answer a delivery 400.
-pub fn app_with(webhook: WebhookLayer, layers: impl FnOnce(axum::Router) -> axum::Router) -> Routes {
+pub fn app_with(webhook: WebhookLayer, layers: impl FnOnce(Router) -> Router) -> Router {
     let changes = Changes::new(CHANGES_BUFFERED);
     let grpc = Routes::new(PresenceServer::new(Watcher(changes.clone())));
-    let webhook =
-        axum::Router::new().route("/webhooks/roomz", post(presence).layer(webhook)).with_state(changes);
-    Routes::from(layers(grpc.into_axum_router()).merge(webhook).fallback(not_found))
+    let webhook = Router::new().route("/webhooks/roomz", post(presence).layer(webhook)).with_state(changes);
+    layers(grpc.into_axum_router())
+        .merge(webhook)
+        .fallback(not_found)
+        .layer(map_response(async |response| close_unrouted(response)))
 }
 
 /// Replaces tonic's answer to unknown paths, which is 200 with `grpc-status: 12`: ROOMZ would count a

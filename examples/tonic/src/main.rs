@@ -7,8 +7,6 @@ use std::time::Duration;
 use roomz_axum::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
 
 /// Time for requests to finish after the shutdown signal. After it, their connections are closed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,12 +29,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (shutdown, deadline) = (shutdown_signal()?, shutdown_signal()?);
     println!("listening on http://{}", listener.local_addr()?);
 
-    let server = Server::builder()
-        .accept_http1(true)
-        .add_routes(tonic_example::app(webhook.clone()))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown);
+    // HTTP/1.1 for the webhook, and HTTP/2 for gRPC.
+    let server = axum::serve(listener, tonic_example::app(webhook.clone())).with_graceful_shutdown(shutdown);
     tokio::select! {
-        served = server => served?,
+        served = server.into_future() => served?,
         // A watching client never ends its stream, so the server would never stop.
         () = async {
             deadline.await;

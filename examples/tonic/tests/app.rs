@@ -1,15 +1,18 @@
 //! Both protocols on one socket.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use http_body_util::Full;
+use axum::Router;
+use http::{Request, Response};
+use http_body_util::{Full, StreamBody};
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use roomz_axum::testing::TestEvent;
 use roomz_axum::{Secret, WebhookLayer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::service::Routes;
-use tonic::transport::{Endpoint, Server};
+use tonic::transport::Endpoint;
 use tonic_example::{PresenceClient, WatchRequest};
 
 /// Starts the server and returns its address.
@@ -17,26 +20,27 @@ async fn start(secret: &Secret) -> SocketAddr {
     serve(tonic_example::app(WebhookLayer::new(secret.clone()))).await
 }
 
-async fn serve(routes: Routes) -> SocketAddr {
+async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(
-        Server::builder()
-            .accept_http1(true)
-            .add_routes(routes)
-            .serve_with_incoming(TcpListenerStream::new(listener)),
-    );
+    tokio::spawn(async { axum::serve(listener, app).await });
     address
 }
 
-/// Sends a delivery over HTTP/1.1 and returns the response.
-async fn deliver(address: SocketAddr, path: &str, secret: &Secret) -> http::Response<hyper::body::Incoming> {
+/// Sends a request over HTTP/1.1 and returns the response.
+async fn send<B>(address: SocketAddr, mut request: Request<B>) -> Response<Incoming>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
     tokio::spawn(connection);
-    let mut request: http::Request<Full<hyper::body::Bytes>> = TestEvent::busy().request(path, secret);
     request.headers_mut().insert("host", "localhost".parse().unwrap());
     sender.send_request(request).await.unwrap()
+}
+
+async fn deliver(address: SocketAddr, path: &str, secret: &Secret) -> Response<Incoming> {
+    send(address, TestEvent::busy().request::<Full<Bytes>>(path, secret)).await
 }
 
 /// ROOMZ sees a failed delivery, and a gRPC client sees `UNIMPLEMENTED`.
@@ -46,6 +50,7 @@ async fn unknown_path_is_404() {
     let address = start(&secret).await;
     let response = deliver(address, "/webhook/roomz", &secret).await;
     assert_eq!(response.status(), 404);
+    assert_eq!(response.headers()["connection"], "close", "the body was not read");
     assert!(!response.headers().contains_key("grpc-status"));
 
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
@@ -55,6 +60,20 @@ async fn unknown_path_is_404() {
     assert_eq!(status.code(), tonic::Code::Unimplemented);
 }
 
+/// tonic's own server answers 200 with `grpc-status: 1` when the time of this header is over, and ROOMZ would
+/// count a success. The body never comes.
+#[tokio::test]
+async fn grpc_timeout_header_is_ignored() {
+    let secret = Secret::new("the webhook secret").unwrap();
+    let webhook = WebhookLayer::builder(secret.clone()).with_body_timeout(Duration::from_millis(20));
+    let address = serve(tonic_example::app(webhook.build().unwrap())).await;
+    let mut request = TestEvent::busy().request::<Full<Bytes>>("/webhooks/roomz", &secret);
+    request.headers_mut().insert("grpc-timeout", "1n".parse().unwrap());
+    let never = StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Infallible>>());
+    let response = send(address, request.map(|_| never)).await;
+    assert_eq!(response.status(), 408, "{:?}", response.headers());
+}
+
 /// Around the whole server, `GrpcWebLayer` answers every delivery 400, because a delivery is HTTP/1.1 but not
 /// gRPC-web.
 #[tokio::test]
@@ -62,10 +81,9 @@ async fn grpc_web_layer_belongs_on_grpc_routes() {
     let secret = Secret::new("the webhook secret").unwrap();
     let webhook = || WebhookLayer::new(secret.clone());
     let on_routes = tonic_example::app_with(webhook(), |grpc| grpc.layer(tonic_web::GrpcWebLayer::new()));
-    let around_all =
-        Routes::from(tonic_example::app(webhook()).into_axum_router().layer(tonic_web::GrpcWebLayer::new()));
-    for (routes, status) in [(on_routes, 200), (around_all, 400)] {
-        let address = serve(routes).await;
+    let around_all = tonic_example::app(webhook()).layer(tonic_web::GrpcWebLayer::new());
+    for (app, status) in [(on_routes, 200), (around_all, 400)] {
+        let address = serve(app).await;
         assert_eq!(deliver(address, "/webhooks/roomz", &secret).await.status(), status);
         let mut client = PresenceClient::connect(format!("http://{address}")).await.unwrap();
         client.watch(WatchRequest {}).await.unwrap();

@@ -1,11 +1,14 @@
 use std::error::Error;
+use std::io;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError};
 use roomz_protocol::{Secrets, Signature, SignatureMismatch};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::body::BoxError;
@@ -14,6 +17,9 @@ use crate::config::Config;
 use crate::response::{Rejection, RejectionKind};
 use crate::telemetry;
 use crate::verify::head::check_length;
+
+/// Enough for the longest body in the frames of hyper.
+const POLLS_AFTER_DEADLINE: usize = 64;
 
 /// Checks 5 and 6: reads the body within the limit and the deadline, and verifies the signature.
 ///
@@ -26,10 +32,19 @@ pub(crate) async fn read_and_verify(
 ) -> Result<(Bytes, usize), Rejection> {
     // One deadline for the whole body: a timeout per frame never fires for a client that sends one byte per
     // second.
-    let read = pin!(read(body, signature, secrets, config));
-    timeout_if_pending(config.body_timeout, read)
-        .await
-        .unwrap_or_else(|_| Err(RejectionKind::BodyTimeout.into()))
+    let mut read = pin!(read(body, signature, secrets, config));
+    if let Ok(result) = timeout_if_pending(config.body_timeout, read.as_mut()).await {
+        return result;
+    }
+    // After a process was stopped for longer than the deadline, the body may wait in the socket. A server
+    // passes on a part of it each time this task yields.
+    for _ in 0..POLLS_AFTER_DEADLINE {
+        tokio::task::yield_now().await;
+        if let Some(result) = read.as_mut().now_or_never() {
+            return result;
+        }
+    }
+    Err(RejectionKind::BodyTimeout.into())
 }
 
 async fn read(
@@ -122,13 +137,20 @@ fn mismatch(_: SignatureMismatch) -> Rejection {
     RejectionKind::SignatureMismatch.into()
 }
 
-/// A body limit in front of the layer, such as that of tower-http, ends the body with `LengthLimitError`.
+/// A body limit in front of the layer, such as that of tower-http, ends the body with `LengthLimitError`, and
+/// a body timeout with tower-http's `TimeoutError`. That type is recognized by its name: it differs between
+/// the versions of tower-http, and the application chooses the version.
 fn body_error(error: &(dyn Error + 'static)) -> Rejection {
     telemetry::body_failed(error);
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {
             return RejectionKind::BodyTooLarge.into();
+        }
+        let is_timed_out =
+            error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut);
+        if is_timed_out || error.is::<Elapsed>() || format!("{error:?}").starts_with("TimeoutError") {
+            return RejectionKind::BodyTimeout.into();
         }
         cause = error.source();
     }

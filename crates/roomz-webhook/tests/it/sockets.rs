@@ -74,6 +74,32 @@ async fn limits_chunked_body() {
     assert_eq!(status(&server.exchange(&chunked(&long)).await), "413");
 }
 
+/// The process was stopped for longer than the deadline. The whole body is in the socket when it goes on.
+#[tokio::test]
+async fn accepts_body_that_is_in_socket_at_deadline() {
+    let receiver = TestReceiver::new();
+    let server = TestServer::start(receiver.service()).await;
+    for length in [0, 100_000] {
+        let body = TestEvent::busy().with("pad", "x".repeat(length)).body();
+        let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+        let with_length = format!("content-length: {}\r\n", body.len());
+        for (header, bytes) in [(&*with_length, &body), ("transfer-encoding: chunked\r\n", &chunked)] {
+            let mut stream = server.connect().await;
+            let head = head(&body, &format!("expect: 100-continue\r\n{header}"));
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = [0; 25];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n", "the server reads the body");
+            // The server runs on this thread: until `advance` yields, it does nothing.
+            assert_eq!(stream.try_write(bytes).unwrap(), bytes.len());
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(11)).await;
+            tokio::time::resume();
+            assert_eq!(status(&read_response(&mut stream).await), "200", "{header}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn rejects_large_content_length_before_body() {
     let receiver = TestReceiver::new();

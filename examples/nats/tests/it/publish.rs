@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::{
-    Answer, deliver, deliver_until_accepted, eventually, id, new_receiver, server_and_broker, stored_ids,
-    stored_in,
+    Answer, cluster, deliver, deliver_until_accepted, eventually, id, new_receiver, server_and_broker,
+    stored_ids, stored_in,
 };
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use nats::broker::{Broker, STREAM};
@@ -84,6 +84,27 @@ async fn concurrent_receivers_store_event_once() {
     statuses.sort_unstable();
     assert_eq!(statuses, [[200; 39].as_slice(), &[202]].concat());
     assert_eq!(stored_ids(&broker).await, [id(&event)]);
+}
+
+/// While the replicas agree on an event, the server rejects its duplicate with an error of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_receivers_on_cluster_store_event_once() {
+    let Some(servers) = cluster().await else { return };
+    let mut receivers = Vec::new();
+    for server in &servers {
+        receivers.push(new_receiver(&Broker::connect(&server.nats_url(), None).await.unwrap()));
+    }
+    for round in 0..100 {
+        let event = TestEvent::busy();
+        let mut deliveries = JoinSet::new();
+        for receiver in receivers.clone() {
+            let event = event.clone();
+            deliveries.spawn(async move { deliver(&receiver, &event).await.status });
+        }
+        let mut statuses = deliveries.join_all().await;
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 200, 202], "event {round}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Checks 5 and 6: reading the body within its limits, and the signature.
 
-use std::future::ready;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -105,6 +105,18 @@ async fn limit_in_front_of_layer_is_413() {
     let request = with_body(signed(), Body::new(limited));
     assert_eq!(receiver.send(request).await.outcome(), (413, "body-too-large".into()));
     assert_eq!(receiver.store.total_calls(), 0);
+}
+
+/// What a timeout of the server or of a middleware in front of the layer ends the body with.
+#[tokio::test(start_paused = true)]
+async fn timeout_in_front_of_layer_is_408() {
+    let receiver = TestReceiver::new();
+    let elapsed = tokio::time::timeout(Duration::ZERO, pending::<()>()).await.unwrap_err();
+    let timed_out = std::io::Error::from(std::io::ErrorKind::TimedOut);
+    for error in [BoxError::from(elapsed), BoxError::from(timed_out)] {
+        let request = with_body(signed(), Body::from_stream(stream::iter([Err::<Bytes, _>(error)])));
+        assert_eq!(receiver.send(request).await.outcome(), (408, "body-timeout".into()));
+    }
 }
 
 /// A body of empty frames that are always ready.

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::stream::Config;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header;
@@ -23,6 +25,36 @@ pub async fn server_and_broker() -> Option<(Server, Broker)> {
     let server = Server::nats_or_skip("")?;
     let broker = Broker::connect(&server.nats_url(), None).await.unwrap();
     Some((server, broker))
+}
+
+/// Three servers, and a stream with a replica on each, or `None` if the tests are skipped.
+pub async fn cluster() -> Option<[Server; 3]> {
+    let listeners: [_; 3] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = listeners.map(|listener| listener.local_addr().unwrap());
+    let routes = addresses.map(|address| format!("\"nats://{address}\"")).join(", ");
+    let mut servers = Vec::new();
+    for address in addresses {
+        servers.push(Server::nats_or_skip(&format!(
+            "server_name: \"{address}\"\ncluster {{ name: test, listen: \"{address}\", routes: [{routes}] }}"
+        ))?);
+    }
+    let servers: [_; 3] = servers.try_into().unwrap();
+    // The servers need a moment to elect a leader.
+    eventually("a stream with three replicas", async || {
+        let Ok(broker) = Broker::connect(&servers[0].nats_url(), None).await else { return false };
+        let config = broker.stream().cached_info().config.clone();
+        let config = Config { num_replicas: 3, ..config };
+        if broker.context().update_stream(config).await.is_err() {
+            return false;
+        }
+        let stream = broker.context().get_stream(STREAM).await.unwrap();
+        let cluster = stream.cached_info().cluster.clone().unwrap();
+        cluster.leader.is_some()
+            && cluster.replicas.len() == 2
+            && cluster.replicas.iter().all(|replica| replica.current)
+    })
+    .await;
+    Some(servers)
 }
 
 /// A receiver that remembers nothing, as after a restart.
@@ -79,9 +111,9 @@ pub struct Stored {
     pub body: Vec<u8>,
 }
 
-/// Every message of the stream with this name, as the server has it.
+/// Every message of the stream with this name, as the server has it: none if there is no stream yet.
 pub async fn stored_in(broker: &Broker, stream: &str) -> Vec<Stored> {
-    let stream = broker.context().get_stream(stream).await.unwrap();
+    let Ok(stream) = broker.context().get_stream(stream).await else { return Vec::new() };
     let state = &stream.cached_info().state;
     let mut stored = Vec::new();
     // An empty stream begins at 0 or 1, by the version of the server.
