@@ -102,7 +102,6 @@ impl Client {
         let mut response = Response::new(body.into());
         *response.status_mut() = received.status();
         *response.headers_mut() = std::mem::take(received.headers_mut());
-        *response.extensions_mut() = std::mem::take(received.extensions_mut());
         Ok(response)
     }
 }
