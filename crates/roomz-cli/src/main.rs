@@ -24,6 +24,7 @@ mod secret;
 mod send;
 mod sign;
 mod signature;
+mod values;
 mod verify;
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use roomz_inbox::{EventId, InboxState};
 
-use crate::args::values::parse_number;
+use crate::values::parse_number;
 
 const INBOX_HELP: &str = "\
 Examples:
