@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::doctor::DoctorArgs;
 use crate::inbox::args::InboxArgs;
 use crate::listen::ListenArgs;
 use crate::replay::ReplayArgs;
@@ -45,6 +46,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Send signed events to a receiver and report its responses
     Send(SendArgs),
+    /// Check a receiver and what lies before it, and say what to change
+    Doctor(DoctorArgs),
     /// Print the signature of a body
     Sign(SignArgs),
     /// Verify signatures and explain why one does not match

@@ -3,7 +3,7 @@
 mod advice;
 mod pace;
 mod report;
-mod response;
+pub(crate) mod response;
 mod retry;
 mod stats;
 

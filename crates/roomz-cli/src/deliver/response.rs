@@ -23,7 +23,7 @@ pub(crate) struct ReceiverResponse {
     pub(crate) retry_after: Option<Duration>,
     /// A gRPC server answered, such as tonic, which answers unknown paths with 200. The webhook received
     /// nothing.
-    pub(super) is_grpc: bool,
+    pub(crate) is_grpc: bool,
 }
 
 impl ReceiverResponse {

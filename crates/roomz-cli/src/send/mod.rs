@@ -5,13 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueHint};
-use http::{HeaderMap, HeaderValue, header};
 use roomz_protocol::{SIGNATURE_HEADER, Secret, Timestamp, Uuid, WorkspaceId};
 
 use self::event_body::EventBody;
 use self::plan::{Plan, PlanOptions};
 use crate::args::{DeliverArgs, SecretArgs};
-use crate::client::{Outgoing, parse_headers, parse_url, user_agent};
+use crate::client::{Outgoing, event_headers, parse_url};
 use crate::deliver::{self, Delivery};
 use crate::error::usage;
 use crate::signature::signature_header;
@@ -86,10 +85,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
             args.count
         )));
     }
-    let json = HeaderValue::from_static("application/json");
-    let mut headers =
-        HeaderMap::from_iter([(header::CONTENT_TYPE, json), (header::USER_AGENT, user_agent())]);
-    headers.extend(parse_headers(&args.deliver.connect.header)?);
+    let headers = event_headers(&args.deliver.connect.header)?;
     let secret = secret::load(&args.secret)?;
     // Signs the forged deliveries.
     let wrong_secret = Secret::new(Uuid::new_v4().to_string())?;
