@@ -35,6 +35,8 @@ pub(crate) struct Stats {
     pub(crate) failed: Counts,
     /// What the user can do about the first failed delivery.
     pub(crate) advice: Option<&'static str>,
+    /// The last response, such as `200 (duplicate)`.
+    pub(crate) last_answer: Option<String>,
     /// Microseconds from sending to the end of the response.
     pub(crate) latency: Histogram<u64>,
 }
@@ -64,6 +66,7 @@ impl Stats {
             forged_accepted: 0,
             failed: Counts::new(),
             advice: None,
+            last_answer: None,
             latency: Histogram::new_with_bounds(1, MAX_LATENCY_MICROS, 3)?,
         })
     }
@@ -82,6 +85,8 @@ impl Stats {
                 return Outcome::Unexpected;
             }
         };
+        let skipped = response.skipped.as_ref().map(|skipped| format!(" ({skipped})"));
+        self.last_answer = Some(response.label() + &skipped.unwrap_or_default());
         self.latency.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(MAX_LATENCY_MICROS));
         if response.is_accepted() {
             self.accepted += 1;

@@ -20,17 +20,17 @@ use self::handler::{Receiver, receive};
 use self::save_file::SaveFile;
 use crate::args::{ConnectArgs, SecretArgs};
 use crate::error::usage;
-use crate::values::{parse_path, parse_status};
+use crate::values::parse_status;
 use crate::{output, secret};
 
 const LISTEN_HELP: &str = "\
 Examples:
   roomz listen --secret-file secret
-  roomz listen --listen 0.0.0.0:8080 --path /hook --save deliveries.jsonl
+  roomz listen --listen 0.0.0.0:8080 --save deliveries.jsonl
   roomz listen --status 503
-  roomz listen --listen 0.0.0.0:3001 --forward http://127.0.0.1:3000/hook
+  roomz listen --listen 0.0.0.0:3009 --forward http://127.0.0.1:3000/hook
 
-Answers 200 to a delivery with a valid signature and 401 to any other. Without a secret, answers 200 to all. Does not \
+Takes deliveries at every path, and prints the path of each. Answers 200 to a delivery with a valid signature and 401 to any other. Without a secret, answers 200 to all. Does not \
 detect duplicates. Stop it with Ctrl-C or SIGTERM.
 
 With --forward, every delivery is sent to the URL, also one with a wrong signature, and the sender gets the receiver's \
@@ -41,15 +41,12 @@ headers of the connection. The options --header, --cacert and --timeout are for 
 #[command(after_help = LISTEN_HELP)]
 pub(crate) struct ListenArgs {
     /// Address to listen on; port 0 selects a free port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3009")]
     pub(super) listen: String,
-    /// Path that accepts deliveries; other paths are answered 404
-    #[arg(long, default_value = "/webhooks/roomz", value_parser = parse_path)]
-    pub(super) path: String,
     /// Append each delivery to this file, one JSON object per line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) save: Option<PathBuf>,
-    /// Answer every POST on the path with this status
+    /// Answer every POST with this status
     #[arg(long, value_name = "CODE", value_parser = parse_status)]
     pub(super) status: Option<StatusCode>,
     /// Send each delivery to the receiver at this URL, and answer as it does
@@ -87,12 +84,11 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     let address = listener.local_addr().context("cannot read the listen address")?;
     let forwarder =
         args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect, address)).transpose()?;
-    output::print_line(&format!("listening on http://{address}"))?;
+    output::print_line(&format!("listening on http://{address} (every path)"))?;
 
     let stop = CancellationToken::new();
     let receiver = Receiver {
         secrets: secret.map(Secrets::from),
-        path: args.path,
         status: args.status,
         forwarder,
         save_file: save_file.map(Mutex::new),
