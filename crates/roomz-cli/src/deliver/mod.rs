@@ -1,6 +1,5 @@
 //! Sends deliveries over several connections, with a rate limit and retries, and reports the results.
 
-mod advice;
 mod pace;
 mod report;
 pub(crate) mod response;

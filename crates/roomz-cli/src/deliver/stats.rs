@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use hdrhistogram::{CreationError, Histogram};
 
-use super::advice::advice;
-use super::response::ReceiverResponse;
+use super::response::{ReceiverResponse, advice};
 use crate::client::TransportError;
 
 /// The most keys of one map: a receiver that returns a new reason each time must not exhaust the memory.
