@@ -1,6 +1,6 @@
 //! Checks a receiver with requests as ROOMZ sends them, and others that it must refuse.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
@@ -35,6 +35,9 @@ receiver must refuse.
 
 Exits with 1 when a check failed. A warning does not fail.";
 
+type Text = &'static str;
+type Reply = Result<Answer, TransportError>;
+
 const OK: &str = "ok";
 const WARNING: &str = "warning";
 const FAILED: &str = "failed";
@@ -68,11 +71,11 @@ pub(crate) struct DoctorArgs {
 /// One line of the report.
 #[derive(Serialize)]
 struct Check {
-    check: &'static str,
-    verdict: &'static str,
+    check: Text,
+    verdict: Text,
     seen: String,
     /// What to do; empty if there is nothing to do.
-    remedy: &'static str,
+    remedy: Text,
 }
 
 /// The answer to one request.
@@ -95,12 +98,12 @@ struct StalledBody;
 
 impl http_body::Body for StalledBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         Poll::Pending
     }
 }
@@ -162,22 +165,13 @@ fn bodies(ids: &[String; 4], event_type: &str) -> [String; 4] {
 }
 
 impl Doctor {
-    fn add(
-        &mut self,
-        check: &'static str,
-        verdict: &'static str,
-        seen: impl Into<String>,
-        remedy: &'static str,
-    ) {
+    /// The remedy is left out when there is nothing to do.
+    fn add(&mut self, check: Text, verdict: Text, seen: impl Into<String>, remedy: Text) {
+        let remedy = if verdict == OK { "" } else { remedy };
         self.checks.push(Check { check, verdict, seen: seen.into(), remedy });
     }
 
-    async fn request(
-        &mut self,
-        method: Method,
-        headers: &HeaderMap,
-        body: impl Into<Body>,
-    ) -> Result<Answer, TransportError> {
+    async fn request(&mut self, method: Method, headers: &HeaderMap, body: impl Into<Body>) -> Reply {
         let started = Instant::now();
         let response = self.client.request_as(method, headers, body.into(), MAX_RESPONSE_BODY).await?;
         let micros = started.elapsed().as_micros();
@@ -188,13 +182,15 @@ impl Doctor {
         Ok(Answer { response, parsed, micros })
     }
 
-    async fn post(&mut self, secret: &Secret, body: &str) -> Result<Answer, TransportError> {
+    fn signed(&self, secret: &Secret, body: &str) -> HeaderMap {
         let mut headers = self.headers.clone();
-        headers.extend(
-            signature_header(secret, body.as_bytes())
-                .map(|value| (HeaderName::from_static(SIGNATURE_HEADER), value)),
-        );
-        self.request(Method::POST, &headers, body.to_owned()).await
+        let signature = signature_header(secret, body.as_bytes());
+        headers.extend(signature.map(|value| (HeaderName::from_static(SIGNATURE_HEADER), value)));
+        headers
+    }
+
+    async fn post(&mut self, secret: &Secret, body: &str) -> Reply {
+        self.request(Method::POST, &self.signed(secret, body), body.to_owned()).await
     }
 
     async fn examine(&mut self, url: &Url, secret: &Secret, bodies: &[String; 4], slow: bool) -> Result<()> {
@@ -268,8 +264,12 @@ impl Doctor {
         match (url.scheme(), days) {
             ("https", Some(days)) => {
                 let verdict = if days < 14 { WARNING } else { OK };
-                let remedy = if days < 14 { "renew the certificate" } else { "" };
-                self.add("TLS", verdict, format!("trusted chain, expires in {days} days"), remedy);
+                self.add(
+                    "TLS",
+                    verdict,
+                    format!("trusted chain, expires in {days} days"),
+                    "renew the certificate",
+                );
             }
             ("https", None) => self.add("TLS", OK, "trusted chain, valid now", ""),
             _ if is_loopback(url) => self.add("TLS", NOT_TESTED, "http:// on this machine", ""),
@@ -289,9 +289,8 @@ impl Doctor {
                 let skew = now.duration_since(date).or_else(|_| date.duration_since(now));
                 let seconds = skew.unwrap_or_default().as_secs();
                 let verdict = if seconds > 60 { WARNING } else { OK };
-                let remedy =
-                    if seconds > 60 { "synchronize both clocks, for example with chrony" } else { "" };
-                self.add("clock", verdict, format!("{seconds} s apart from this machine's"), remedy);
+                let seen = format!("{seconds} s apart from this machine's");
+                self.add("clock", verdict, seen, "synchronize both clocks, for example with chrony");
             }
         }
         self.add("latency", OK, format!("{}, {id}", format_duration(answer.micros)), "");
@@ -300,58 +299,33 @@ impl Doctor {
     /// Judges the answer to the first delivery. True when it was accepted.
     fn check_delivery(&mut self, answer: &Answer) -> bool {
         let ReceiverResponse { status, reason, is_grpc, .. } = &answer.parsed;
-        let label = answer.parsed.label();
-        let mut remedy = "";
-        if *is_grpc {
-            remedy =
-                "a gRPC server answered: check the path, and let the server answer unknown paths with 404";
-        } else if status.is_redirection() {
-            remedy = "give ROOMZ the final URL: a redirect turns a POST into a GET, or is not followed";
-        } else if *status == 404 || *status == 405 {
-            remedy = "check the path of the URL, and that it takes POST";
-        }
+        let (failed, remedy) = match (status.as_u16(), reason.as_deref()) {
+            _ if *is_grpc => ("path", "a gRPC server answered: check the path, and answer unknown paths 404"),
+            (300..=399, _) => ("path", "give ROOMZ the final URL: a redirect can turn a POST into a GET"),
+            (404 | 405, _) => ("path", "check the path of the URL, and that it takes POST"),
+            (401, Some("signature-missing")) => ("signature", "a proxy removes Roomz-Signature: let it pass"),
+            (401, Some("signature-repeated")) => {
+                ("signature", "a proxy repeats Roomz-Signature: pass it once")
+            }
+            (401, Some("signature-malformed")) => {
+                ("signature", "a proxy changes Roomz-Signature: let it pass")
+            }
+            (401, _) => ("signature", "compare the secret with the receiver's; see also the line `body`"),
+            _ if answer.parsed.is_accepted() => ("", ""),
+            _ => ("delivery", "check the receiver's log: ROOMZ counts this as a failed delivery"),
+        };
         let location = answer.response.headers().get(header::LOCATION).filter(|_| status.is_redirection());
-        let location = location
-            .map(|to| format!(" to {}", escape_truncated(&String::from_utf8_lossy(to.as_bytes()), 200)));
-        let path = format!("{label}{}", location.unwrap_or_default());
-        if remedy.is_empty() {
-            self.add("path", OK, "a webhook answered", "");
-        } else {
-            self.add("path", FAILED, path, remedy);
-            self.add("signature", NOT_TESTED, "the path is wrong", "");
-            self.add("delivery", NOT_TESTED, "the path is wrong", "");
-            return false;
-        }
-        if *status == 401 {
-            let remedy = match reason.as_deref() {
-                Some("signature-missing") => "a proxy removes Roomz-Signature: let it pass the header on",
-                Some("signature-repeated") => {
-                    "a proxy repeats Roomz-Signature: let it pass the header on once"
-                }
-                Some("signature-malformed") => {
-                    "a proxy changes Roomz-Signature: let it pass the header on as it is"
-                }
-                _ => {
-                    "compare the secret with the receiver's; the line `body` says if the body was changed on the way"
-                }
+        let location = location.map(|to| format!(" to {}", String::from_utf8_lossy(to.as_bytes())));
+        let seen = answer.parsed.label() + &escape_truncated(&location.unwrap_or_default(), 200);
+        for check in ["path", "signature", "delivery"] {
+            let verdict = match () {
+                () if check == failed => FAILED,
+                () if check == "path" || failed.is_empty() => OK,
+                () => NOT_TESTED,
             };
-            self.add("signature", FAILED, label, remedy);
-            self.add("delivery", NOT_TESTED, "the signature was refused", "");
-            return false;
+            self.add(check, verdict, seen.clone(), if verdict == FAILED { remedy } else { "" });
         }
-        if answer.parsed.is_accepted() {
-            self.add("signature", OK, "accepted", "");
-            self.add("delivery", OK, label, "");
-            return true;
-        }
-        self.add("signature", NOT_TESTED, label.clone(), "");
-        self.add(
-            "delivery",
-            FAILED,
-            label,
-            "check the receiver's log: ROOMZ counts this as a failed delivery",
-        );
-        false
+        failed.is_empty()
     }
 
     /// Requests that a receiver must refuse.
@@ -361,12 +335,7 @@ impl Doctor {
         self.refusal("forged", &forged, 401, "verify each signature: anybody could send events");
         let headers = self.headers.clone();
         let unsigned = self.request(Method::POST, &headers, plain.to_owned()).await;
-        self.refusal(
-            "unsigned",
-            &unsigned,
-            401,
-            "refuse a delivery without a signature: anybody could send events",
-        );
+        self.refusal("unsigned", &unsigned, 401, "require the signature: anybody could send events");
         let get = self.request(Method::GET, &headers, "").await;
         self.refusal("method GET", &get, 405, "answer other methods 405");
         if let Ok(get) = &get
@@ -378,12 +347,7 @@ impl Doctor {
         let oversized = self.post(&forger, &" ".repeat(OVERSIZED)).await;
         self.refusal("oversized", &oversized, 413, "limit the size of a body, such as to 256 KiB");
         if slow {
-            let mut headers = headers;
-            headers.extend(
-                signature_header(&forger, b"")
-                    .map(|value| (HeaderName::from_static(SIGNATURE_HEADER), value)),
-            );
-            let slow = self.request(Method::POST, &headers, Body::wrap(StalledBody)).await;
+            let slow = self.request(Method::POST, &self.signed(&forger, ""), Body::wrap(StalledBody)).await;
             self.refusal("slow", &slow, 408, "limit the time for a whole body, such as to 10 s");
         } else {
             self.add("slow", NOT_TESTED, "takes 10 s or longer", "add --slow to test it");
@@ -392,13 +356,7 @@ impl Doctor {
     }
 
     /// Accepting such a request is a failure; refusing it in another way is a warning.
-    fn refusal(
-        &mut self,
-        check: &'static str,
-        result: &Result<Answer, TransportError>,
-        expected: u16,
-        remedy: &'static str,
-    ) {
+    fn refusal(&mut self, check: Text, result: &Reply, expected: u16, remedy: Text) {
         let (text, is_accepted) = seen(result);
         let is_expected = matches!(result, Ok(answer) if answer.parsed.status == expected);
         match (is_expected, is_accepted) {
@@ -410,7 +368,7 @@ impl Doctor {
 }
 
 /// What came back, and whether the webhook accepted the request.
-fn seen(result: &Result<Answer, TransportError>) -> (String, bool) {
+fn seen(result: &Reply) -> (String, bool) {
     match result {
         Ok(answer) => (answer.parsed.label(), answer.parsed.is_accepted()),
         Err(error) => (escape(&error.cause), false),

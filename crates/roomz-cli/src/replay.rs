@@ -82,8 +82,8 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<()> {
 }
 
 /// Returns the deliveries to send, and how many were left out because their signature was wrong when they
-/// were received. Reads the whole file, so that an invalid line is reported before anything is sent. Lines that `--line`
-/// does not select may be invalid.
+/// were received. Reads the whole file, so that an invalid line is reported before anything is sent. Lines
+/// that `--line` does not select may be invalid.
 fn select(args: &ReplayArgs) -> Result<(Vec<SavedDelivery>, u64)> {
     let file = SavedFile::read(&args.file)?;
     for range in &args.line {

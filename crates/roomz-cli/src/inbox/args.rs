@@ -111,7 +111,7 @@ pub(super) struct ListArgs {
     pub(super) database: DatabaseArgs,
     #[command(flatten)]
     pub(super) namespaces: NamespacesArgs,
-    /// State of the events: waiting for the next attempt, running, done (handled or discarded), or dead letters
+    /// State of the events; waiting: for the next attempt, done: handled or discarded, dead: dead letters
     #[arg(long, default_value = "dead", value_parser = state_parser())]
     pub(super) state: InboxState,
     /// Maximum number of events
