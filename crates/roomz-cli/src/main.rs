@@ -10,6 +10,7 @@
 mod args;
 mod client;
 mod deliver;
+mod doctor;
 mod error;
 mod escape;
 mod event_text;
@@ -24,6 +25,7 @@ mod secret;
 mod send;
 mod sign;
 mod signature;
+mod values;
 mod verify;
 
 use std::process::ExitCode;
@@ -51,6 +53,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Send(args) => send::run(args).await,
+        Command::Doctor(args) => doctor::run(&args).await,
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Listen(args) => listen::run(args).await,

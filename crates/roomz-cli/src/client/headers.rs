@@ -24,6 +24,15 @@ pub(crate) fn user_agent() -> HeaderValue {
     HeaderValue::from_static(concat!("roomz-cli/", env!("CARGO_PKG_VERSION")))
 }
 
+/// The headers of an event from this program, with those of `--header`.
+pub(crate) fn event_headers(texts: &[String]) -> Result<HeaderMap> {
+    let json = HeaderValue::from_static("application/json");
+    let mut headers =
+        HeaderMap::from_iter([(header::CONTENT_TYPE, json), (header::USER_AGENT, user_agent())]);
+    headers.extend(parse_headers(texts)?);
+    Ok(headers)
+}
+
 /// Removes the headers that belong to one connection, also those that `Connection` names, and
 /// `Content-Length`, which is set again from the body.
 pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {

@@ -12,13 +12,13 @@ use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Request, Url};
+use reqwest::{Body, Certificate, Request, Url};
 
-pub(crate) use self::headers::{parse_headers, remove_connection_headers, user_agent};
+pub(crate) use self::headers::{event_headers, parse_headers, remove_connection_headers, user_agent};
 pub(crate) use self::proxy::PROXY_ADVICE;
 use self::proxy::find_proxy;
 pub(crate) use self::transport_error::TransportError;
-pub(crate) use self::url::{leads_to, parse_url};
+pub(crate) use self::url::{is_loopback, leads_to, parse_url};
 use crate::args::ConnectArgs;
 use crate::input::is_utf_16;
 
@@ -46,6 +46,7 @@ impl Client {
         let certificates = file.map(read_certificates).transpose()?.unwrap_or_default();
         let mut builder = reqwest::Client::builder()
             .http1_only()
+            .tls_info(true)
             .redirect(Policy::none())
             .timeout(timeout)
             .pool_idle_timeout(None)
@@ -57,7 +58,7 @@ impl Client {
             builder.tls_certs_only(certificates)
         };
         let mut proxy = None;
-        if url::is_loopback(&url) {
+        if is_loopback(&url) {
             builder = builder.no_proxy();
         } else {
             proxy = find_proxy(&url)?;
@@ -83,15 +84,27 @@ impl Client {
         outgoing: &Outgoing,
         max_body: usize,
     ) -> Result<Response<Bytes>, TransportError> {
-        let to_error =
-            |error: reqwest::Error| TransportError::new(&error, self.timeout, self.proxy.as_deref());
-        self.exchange(outgoing, max_body).await.map_err(to_error)
+        let Outgoing { headers, body } = outgoing;
+        self.request_as(Method::POST, headers, body.clone().into(), max_body).await
     }
 
-    async fn exchange(&self, outgoing: &Outgoing, max_body: usize) -> reqwest::Result<Response<Bytes>> {
-        let mut request = Request::new(Method::POST, self.url.clone());
-        *request.headers_mut() = outgoing.headers.clone();
-        *request.body_mut() = Some(outgoing.body.clone().into());
+    /// Like [`request`](Self::request), with any method and body.
+    pub(crate) async fn request_as(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        body: Body,
+        max_body: usize,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let mut request = Request::new(method, self.url.clone());
+        *request.headers_mut() = headers.clone();
+        *request.body_mut() = Some(body);
+        let to_error =
+            |error: reqwest::Error| TransportError::new(&error, self.timeout, self.proxy.as_deref());
+        self.exchange(request, max_body).await.map_err(to_error)
+    }
+
+    async fn exchange(&self, request: Request, max_body: usize) -> reqwest::Result<Response<Bytes>> {
         let mut received = self.http.execute(request).await?;
         let mut body = Vec::new();
         while body.len() <= max_body
@@ -101,6 +114,7 @@ impl Client {
         }
         let mut response = Response::new(body.into());
         *response.status_mut() = received.status();
+        *response.version_mut() = received.version();
         *response.headers_mut() = std::mem::take(received.headers_mut());
         *response.extensions_mut() = std::mem::take(received.extensions_mut());
         Ok(response)

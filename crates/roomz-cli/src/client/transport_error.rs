@@ -1,12 +1,8 @@
 use std::error::Error;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::iter::successors;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::Extensions;
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpInfo;
 use rustls::{CertificateError, OtherError};
 
 use super::proxy::PROXY_ADVICE;
@@ -20,8 +16,6 @@ pub(crate) struct TransportError {
     pub(crate) advice: &'static str,
     /// Nothing was sent, because there was no connection.
     pub(crate) is_connect: bool,
-    /// The local address of the connection that the receiver ended before the head of a response.
-    pub(crate) ended: Option<SocketAddr>,
 }
 
 impl TransportError {
@@ -42,22 +36,8 @@ impl TransportError {
         } else {
             (last, "check the receiver's log, and use https:// if this port expects TLS")
         };
-        Self { cause, advice, is_connect: error.is_connect(), ended: ended_connection(error) }
+        Self { cause, advice, is_connect: error.is_connect() }
     }
-}
-
-fn ended_connection(error: &reqwest::Error) -> Option<SocketAddr> {
-    let is_end = |cause: &(dyn Error + 'static)| {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
-            || matches!(kind, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
-    };
-    causes(error).find(|cause| is_end(*cause))?;
-    let mut connection = Extensions::new();
-    causes(error)
-        .find_map(|cause| cause.downcast_ref::<legacy::Error>()?.connect_info())?
-        .get_extras(&mut connection);
-    Some(connection.get::<HttpInfo>()?.local_addr())
 }
 
 /// The error and its causes, also those inside an [`io::Error`].

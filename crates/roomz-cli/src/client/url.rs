@@ -40,7 +40,7 @@ fn try_parse(text: &str) -> Result<Url, String> {
 }
 
 /// Whether the host is this machine. `0.0.0.0` leads to it, too.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match ip(url) {
         Some(ip) => ip.is_loopback() || ip.is_unspecified(),
         None => url.host_str().is_some_and(|host| {

@@ -1,9 +1,8 @@
 //! Sends deliveries over several connections, with a rate limit and retries, and reports the results.
 
-mod advice;
 mod pace;
 mod report;
-mod response;
+pub(crate) mod response;
 mod retry;
 mod stats;
 
@@ -13,6 +12,7 @@ use std::time::SystemTime;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Url;
+use roomz_protocol::Event;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +61,13 @@ pub(crate) async fn run(
     args: &DeliverArgs,
 ) -> Result<()> {
     let total = planned.deliveries();
+    let mut deliveries = deliveries.peekable();
+    // One delivery needs no table.
+    let is_single = total == 1 && planned.unverified == 0 && args.retry.is_none();
+    let single = deliveries.peek().filter(|_| is_single).map(|delivery| {
+        let event = Event::parse(&delivery.outgoing.body);
+        event.map_or("a delivery that is not an event".to_owned(), |event| format!("event {}", event.id))
+    });
     let client = Client::new(url, &args.connect, usize::MAX)?;
     let stop = CancellationToken::new();
     let started = Instant::now();
@@ -90,7 +97,7 @@ pub(crate) async fn run(
     }
     let stats = shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
     let (done, interrupted) = (shared.progress.position(), shared.stop.is_cancelled());
-    Report { stats: &stats, elapsed, planned, done, interrupted }.finish(args.json)
+    Report { stats: &stats, single, elapsed, planned, done, interrupted }.finish(args.json)
 }
 
 impl<I: Iterator<Item = Delivery>> Shared<I> {

@@ -13,6 +13,8 @@ use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE, format_duration
 #[derive(Debug)]
 pub(super) struct Report<'a> {
     pub(super) stats: &'a Stats,
+    /// Names the only delivery, which is reported in one line.
+    pub(super) single: Option<String>,
     pub(super) elapsed: Duration,
     pub(super) planned: PlannedCounts,
     /// Deliveries finished; less than planned after an interrupt.
@@ -45,6 +47,9 @@ impl Report<'_> {
     pub(super) fn finish(&self, as_json: bool) -> Result<()> {
         if as_json {
             output::print_line(&self.json().to_string())?;
+        } else if let (Some(single), Some(answer)) = (&self.single, &self.stats.last_answer) {
+            let time = format_duration(self.stats.latency.max().into());
+            output::print_line(&format!("{single}: {answer} in {time}"))?;
         } else {
             output::print(self.table().as_bytes())?;
         }

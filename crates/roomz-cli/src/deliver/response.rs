@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use roomz_webhook::Skipped;
 use serde_json::Value;
 
+use crate::client::{PROXY_ADVICE, TransportError};
 use crate::escape::escape_truncated;
 
 /// A longer reason is cut, because it becomes a row of the table.
@@ -23,7 +24,7 @@ pub(crate) struct ReceiverResponse {
     pub(crate) retry_after: Option<Duration>,
     /// A gRPC server answered, such as tonic, which answers unknown paths with 200. The webhook received
     /// nothing.
-    pub(super) is_grpc: bool,
+    pub(crate) is_grpc: bool,
 }
 
 impl ReceiverResponse {
@@ -62,6 +63,27 @@ impl ReceiverResponse {
     /// Whether the receiver answered that it had handled the event before.
     pub(crate) fn is_duplicate(&self) -> bool {
         self.is_accepted() && self.skipped.as_deref() == Some(Skipped::Duplicate.as_str())
+    }
+}
+
+/// Tells the user what to do about the result of a failed delivery.
+pub(super) fn advice(result: &Result<ReceiverResponse, TransportError>, forged: bool) -> &'static str {
+    let response = match result {
+        Err(error) => return error.advice,
+        Ok(response) => response,
+    };
+    match response.status.as_u16() {
+        _ if forged => "the receiver must answer 401 to a wrong signature",
+        _ if response.is_grpc => {
+            "a gRPC server answered, not the webhook: check the path of the URL, and let the server answer unknown paths \
+             with 404"
+        }
+        401 => "compare the secret with the receiver's",
+        404 | 405 => "check the path of the URL",
+        407 => PROXY_ADVICE,
+        503 => "check the receiver's log, and try --retry",
+        500.. => "check the receiver's log",
+        _ => "look up the reason in the receiver's documentation",
     }
 }
 

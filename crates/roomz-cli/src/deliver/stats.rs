@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use hdrhistogram::{CreationError, Histogram};
 
-use super::advice::advice;
-use super::response::ReceiverResponse;
+use super::response::{ReceiverResponse, advice};
 use crate::client::TransportError;
 
 /// The most keys of one map: a receiver that returns a new reason each time must not exhaust the memory.
@@ -35,6 +34,8 @@ pub(crate) struct Stats {
     pub(crate) failed: Counts,
     /// What the user can do about the first failed delivery.
     pub(crate) advice: Option<&'static str>,
+    /// The last response, such as `200 (duplicate)`.
+    pub(crate) last_answer: Option<String>,
     /// Microseconds from sending to the end of the response.
     pub(crate) latency: Histogram<u64>,
 }
@@ -64,6 +65,7 @@ impl Stats {
             forged_accepted: 0,
             failed: Counts::new(),
             advice: None,
+            last_answer: None,
             latency: Histogram::new_with_bounds(1, MAX_LATENCY_MICROS, 3)?,
         })
     }
@@ -82,6 +84,8 @@ impl Stats {
                 return Outcome::Unexpected;
             }
         };
+        let skipped = response.skipped.as_ref().map(|skipped| format!(" ({skipped})"));
+        self.last_answer = Some(response.label() + &skipped.unwrap_or_default());
         self.latency.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(MAX_LATENCY_MICROS));
         if response.is_accepted() {
             self.accepted += 1;

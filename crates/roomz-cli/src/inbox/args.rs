@@ -1,7 +1,9 @@
-use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand, ValueHint};
 use roomz_inbox::{EventId, InboxState};
 
-use crate::args::values::parse_number;
+use super::format::state_name;
+use crate::values::parse_number;
 
 const INBOX_HELP: &str = "\
 Examples:
@@ -109,27 +111,15 @@ pub(super) struct ListArgs {
     pub(super) database: DatabaseArgs,
     #[command(flatten)]
     pub(super) namespaces: NamespacesArgs,
-    /// State of the events
-    #[arg(long, value_enum, default_value = "dead")]
-    pub(super) state: State,
+    /// State of the events; waiting: for the next attempt, done: handled or discarded, dead: dead letters
+    #[arg(long, default_value = "dead", value_parser = state_parser())]
+    pub(super) state: InboxState,
     /// Maximum number of events
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 100, value_parser = parse_number::<u32, 1, 100_000>)]
     pub(super) limit: u32,
     /// Print one JSON object per event
     #[arg(long)]
     pub(super) json: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(super) enum State {
-    /// The next attempt is due, now or later
-    Waiting,
-    /// A worker runs the handler
-    Running,
-    /// Handled, or discarded
-    Done,
-    /// Dead letters
-    Dead,
 }
 
 #[derive(Args)]
@@ -170,13 +160,9 @@ pub(super) struct StatsArgs {
     pub(super) json: bool,
 }
 
-impl From<State> for InboxState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Waiting => Self::Waiting,
-            State::Running => Self::Running,
-            State::Done => Self::Done,
-            State::Dead => Self::Dead,
-        }
-    }
+fn state_parser() -> impl TypedValueParser<Value = InboxState> {
+    const STATES: [InboxState; 4] =
+        [InboxState::Waiting, InboxState::Running, InboxState::Done, InboxState::Dead];
+    let find = |name: String| STATES.into_iter().find(|state| state_name(*state) == name);
+    PossibleValuesParser::new(STATES.map(state_name)).try_map(move |name| find(name).ok_or("unknown state"))
 }

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: InboxArgs) -> Result<()> {
 
 async fn list(args: &ListArgs) -> Result<()> {
     let inbox = connect(&args.database).await?;
-    let (state, namespace) = (InboxState::from(args.state), args.namespaces.namespace());
+    let (state, namespace) = (args.state, args.namespaces.namespace());
     // One more than the limit shows whether there are more.
     let limit = args.limit + 1;
     let entries = match namespace {

@@ -29,8 +29,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Receiver {
     /// `None` accepts every signature.
     pub(super) secrets: Option<Secrets>,
-    /// The path that accepts deliveries.
-    pub(super) path: String,
     /// Replaces the status of every delivery.
     pub(super) status: Option<StatusCode>,
     /// Passes every delivery on; `None` answers it here.
@@ -42,11 +40,6 @@ pub(super) struct Receiver {
 
 pub(super) async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    if head.uri.path() != receiver.path {
-        let text = format!("not found: this receiver accepts deliveries at {}\n", receiver.path);
-        let reason = format!("not {}", receiver.path);
-        return receiver.reject(&head, (StatusCode::NOT_FOUND, text).into_response(), &reason);
-    }
     let body = match read_body(&head, body).await {
         Ok(body) => body,
         Err(kind) => return receiver.reject(&head, Rejection::new(kind).into_response(), kind.as_str()),

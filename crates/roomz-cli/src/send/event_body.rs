@@ -1,8 +1,8 @@
 use roomz_protocol::{Timestamp, Uuid, WorkspaceId};
 use serde_json::json;
 
+use super::SendArgs;
 use super::plan::PlannedEvent;
-use crate::args::SendArgs;
 
 /// The number of random workspaces when the options name none.
 const DEFAULT_WORKSPACES: usize = 10;

@@ -43,7 +43,6 @@ fn rejects_invalid_command_lines() {
         (&["send", URL, "--body", "f", "--status", "Busy"], "cannot be used with"),
         (&["send", URL, "--body", "f", "--count", "2"], "--duplicates 1"),
         (&["sign", "--secret", "a", "--secret-file", "b"], "cannot be used with"),
-        (&["listen", "--path", "hook"], "begins with /"),
         (&["listen", "--status", "99"], "from 200 to 599"),
         (&["listen", "--status", "100"], "from 200 to 599"),
         (&["replay", "file", URL, "--secret", "a"], "requires --re-sign"),
@@ -55,6 +54,7 @@ fn rejects_invalid_command_lines() {
         (&["inbox", "show"], "<ID>"),
         (&["inbox", "show", "x"], "invalid value 'x' for '<ID>': not a UUID"),
         (&["inbox", "retry"], "<ID>"),
+        (&["inbox", "retry", "abc"], "invalid value 'abc' for '[ID]...': not a UUID"),
         (&["inbox", "discard", "--all", "e6ae112e-2af3-4d72-894b-03435d7afde4"], "cannot be used with"),
     ] {
         let output = run_with_secret(arguments);

@@ -1,7 +1,8 @@
 use crate::support::{command, run, run_command};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "send",
+    "doctor",
     "sign",
     "verify",
     "listen",

@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use crate::support::{ListenProcess, TestDir, command, path_text, run_with_secret, skip};
+use crate::support::{ListenProcess, TestDir, TestReceiver, command, path_text, run_with_secret, skip};
 
 const EVIL: &str = "Aw\u{1b}[2Jay\r\n\u{202e}\u{2066}\u{9b}31m\u{7}";
 
@@ -12,8 +12,6 @@ fn prints_deliveries_and_signature_checks() {
     let output = run_with_secret(&["send", &url, "--count", "2", "--forged", "0.5"]);
     output.assert_succeeds();
     assert_eq!(output.row("401 signature-mismatch"), 1);
-    run_with_secret(&["send", &url.replace("/hook", "/elsewhere")])
-        .assert_fails(1, &["1 × 404)", "path of the URL"]);
     let output = listener.stop("-TERM");
     output.assert_succeeds();
     let lines: Vec<_> = output.stdout.lines().collect();
@@ -22,7 +20,33 @@ fn prints_deliveries_and_signature_checks() {
     assert!(lines[2].contains(r#""presenceStatus":"Busy""#), "{}", lines[2]);
     assert_eq!(output.stdout.matches(" verified, answered 200").count(), 3);
     assert_eq!(output.stdout.matches("NOT VERIFIED: the signature does not match the body").count(), 1);
-    assert!(output.stdout.contains("POST /elsewhere answered 404"), "{}", output.stdout);
+}
+
+/// A sender that is set up with another path is seen, not refused.
+#[test]
+fn records_every_path() {
+    let directory = TestDir::new();
+    let save = path_text(&directory.path("saved.jsonl"));
+    let receiver = TestReceiver::with_layer();
+    let listener = ListenProcess::start(&["--save", &save, "--forward", &receiver.url]);
+    let paths = ["/", "/hook", "/else/where?a=b"];
+    for path in paths {
+        run_with_secret(&["send", &listener.url.replace("/hook", path)]).assert_succeeds();
+    }
+    let output = listener.stop("-TERM");
+    let saved = std::fs::read_to_string(&save).unwrap();
+    for path in paths {
+        assert!(output.stdout.contains(&format!(" POST {path} verified, ")), "{}", output.stdout);
+        assert!(saved.contains(&format!(r#""path":"{path}""#)), "{saved}");
+    }
+    assert_eq!(receiver.handled().len(), 3);
+}
+
+/// The examples of this kit use port 3000, and so do receivers that were copied from them.
+#[test]
+fn default_port_is_not_that_of_receivers() {
+    let help = crate::support::run(&["listen", "--help"]);
+    assert!(help.assert_succeeds().stdout.contains("127.0.0.1:3009"), "{}", help.stdout);
 }
 
 #[test]

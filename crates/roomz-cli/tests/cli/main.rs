@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod byte_order_mark;
+mod doctor;
 mod forward;
 mod headers;
 mod help;

@@ -33,8 +33,7 @@ fn sends_only_selected_lines() {
         (&["--line", "6", "--line", "1-3", "--line", "3"], &["1", "2", "5"]),
     ] {
         let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
-        let output = run(&[&["replay", &file, &receiver.url], options].concat());
-        assert_eq!(output.assert_succeeds().row("events"), expected.len() as u64);
+        run(&[&["replay", &file, &receiver.url], options].concat()).assert_succeeds();
         assert_eq!(numbers(&receiver), expected, "{options:?}");
     }
 }

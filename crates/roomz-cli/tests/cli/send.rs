@@ -15,12 +15,18 @@ fn sends_one_event_like_roomz() {
     let directory = TestDir::new();
     let output = run(&["send", &receiver.url, "--secret-file", &directory.write("secret", SECRET)]);
     output.assert_succeeds();
-    assert_eq!((output.row("events"), output.row("sent"), output.row("2xx")), (1, 1, 1));
     let requests = receiver.requests();
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].headers["content-type"], "application/json");
     let event = roomz_axum::Event::parse(&requests[0].body).unwrap();
     assert_eq!(receiver.handled(), HashMap::from([(event.id.to_string(), 1)]));
+    assert!(output.stdout.starts_with(&format!("event {}: 200 in ", event.id)), "{output:?}");
+    assert_eq!(output.stdout.lines().count(), 1);
+    let again = directory.write("body", &requests[0].body);
+    let again = run_with_secret(&["send", &receiver.url, "--body", &again]).assert_succeeds().stdout.clone();
+    assert!(again.starts_with(&format!("event {}: 200 (duplicate) in ", event.id)), "{again}");
+    let refused = run(&["send", &receiver.url, "--secret", "another"]);
+    assert!(refused.stdout.contains(": 401 signature-mismatch in "), "{refused:?}");
     let keys = ["id", "type", "timestamp", "apiVersion", "data"];
     assert!(keys.iter().all(|key| requests[0].json().get(key).is_some()));
 }

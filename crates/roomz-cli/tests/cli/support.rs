@@ -243,12 +243,16 @@ impl ListenProcess {
     }
 
     pub(crate) fn start_command(command: &mut Command, arguments: &[&str]) -> Self {
-        let command = command.args(["listen", "--listen", "127.0.0.1:0", "--path", "/hook"]).args(arguments);
+        let command = command.args(["listen", "--listen", "127.0.0.1:0"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut first_line = String::new();
         stdout.read_line(&mut first_line).unwrap();
-        let url = first_line.trim().strip_prefix("listening on ").map(|url| format!("{url}/hook"));
+        let url = first_line
+            .trim()
+            .strip_prefix("listening on ")
+            .and_then(|text| text.strip_suffix(" (every path)"));
+        let url = url.map(|url| format!("{url}/hook"));
         Self { url: url.unwrap_or_default(), child, stdout }
     }
 

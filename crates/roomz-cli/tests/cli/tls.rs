@@ -104,7 +104,11 @@ fn certificate_signed_by_authority_works() {
     }
     let server = TlsServer::start(&directory);
     let url = format!("https://localhost:{}/hook", server.port);
-    send(&url, &["--cacert", &path_text(&directory.path("ca.pem"))]).assert_succeeds();
+    let authority = path_text(&directory.path("ca.pem"));
+    send(&url, &["--cacert", &authority]).assert_succeeds();
+    let checked = crate::support::run_with_secret(&["doctor", &url, "--cacert", &authority]);
+    let line = "TLS           warning     trusted chain, expires in 1 days; renew the certificate\n";
+    assert!(checked.stdout.contains(line), "{checked:?}");
     send(&url, &["--cacert", &path_text(&directory.path("chain.pem"))])
         .assert_fails(1, &["from an unknown authority", "--cacert FILE"]);
     if cfg!(target_os = "linux") {

@@ -43,13 +43,6 @@ pub(crate) fn parse_timeout(text: &str) -> Result<Duration, &'static str> {
     timeout.ok_or("use a number of seconds above 0, such as 2.5")
 }
 
-pub(crate) fn parse_path(text: &str) -> Result<String, &'static str> {
-    let valid =
-        text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
-    let path = valid.then(|| text.to_owned());
-    path.ok_or("use a path that begins with / and has no query, such as /webhooks/roomz")
-}
-
 pub(crate) fn parse_status(text: &str) -> Result<StatusCode, &'static str> {
     let status = text.parse::<StatusCode>().ok().filter(|status| (200..600).contains(&status.as_u16()));
     status.ok_or("use a status from 200 to 599, such as 503")
