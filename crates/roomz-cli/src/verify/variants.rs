@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use super::json_print::{Printed, describe_escapes, print_in_all_ways};
@@ -15,6 +16,9 @@ use crate::input::MARK;
 const MAX_BODY: usize = 1024 * 1024;
 /// A longer body is not printed again in all ways, for the same reason. ROOMZ's events have about 225 bytes.
 const MAX_REWRITTEN: usize = 8 * 1024;
+
+/// The characters of the bytes from 0x80 to 0x9f in Windows-1252. The others are those of Latin-1.
+const WINDOWS_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
 
 /// Quotation marks, in front and behind.
 const QUOTES: [&str; 14] =
@@ -120,7 +124,9 @@ pub(super) fn body_variants<'a>(
         bodies.find(|bytes| is_signed(bytes)).map(|bytes| Variant::new(describe_form(text, &form), bytes))
     });
     let whole = Some(body).filter(|body| body.len() <= MAX_BODY).map(whole_bodies).unwrap_or_default();
-    whole.into_iter().filter(|variant| is_signed(&variant.bytes)).chain(reformatted)
+    let is_signed_variant = |variant: &Variant| is_signed(&variant.bytes);
+    let whole = whole.into_iter().filter(is_signed_variant);
+    whole.chain(reformatted).chain(other_characters(short, text).into_iter().filter(is_signed_variant))
 }
 
 fn describe_form(here: &str, form: &Printed) -> String {
@@ -128,6 +134,8 @@ fn describe_form(here: &str, form: &Printed) -> String {
         "the keys of the body were in another order when it was signed".to_owned()
     } else if let Some(escapes) = describe_escapes(here, &form.text) {
         format!("the body was reformatted after it was signed: {escapes}")
+    } else if form.has_other_numbers {
+        "the body was reformatted after it was signed: the numbers have another form".to_owned()
     } else {
         "the body was reformatted after it was signed".to_owned()
     };
@@ -166,6 +174,49 @@ fn whole_bodies(body: &[u8]) -> Vec<Variant> {
     add(line_ends, unix.replace('\n', "\r\n").into_bytes());
     add(line_ends, unix.into_bytes());
     variants
+}
+
+/// The body in other character sets, and with characters that a change of it replaced.
+fn other_characters(body: &[u8], text: &str) -> Vec<Variant> {
+    let mut variants = Vec::new();
+    let mut add = |what: &str, bytes: Option<Vec<u8>>| {
+        let text = format!("body-charset: {what} after it was signed; verify the raw bytes, as received");
+        variants.extend(bytes.map(|bytes| Variant::new(text, bytes)));
+    };
+    let single_byte = "the body was converted between UTF-8 and Windows-1252 or Latin-1";
+    add(single_byte, Some(body.iter().copied().map(windows_1252).collect::<String>().into_bytes()));
+    let to_byte = |c| (0..=u8::MAX).find(|byte| windows_1252(*byte) == c);
+    add(single_byte, text.chars().map(to_byte).collect());
+    let wide = "the body was converted between UTF-8 and UTF-16";
+    utf_16(text).into_iter().for_each(|bytes| add(wide, Some(bytes)));
+    for from_bytes in [u16::from_le_bytes, u16::from_be_bytes] {
+        let units = body.chunks_exact(2).filter_map(|pair| pair.try_into().ok()).map(from_bytes);
+        let decoded = char::decode_utf16(units).collect::<Result<String, _>>();
+        add(wide, decoded.ok().map(|text| text.trim_start_matches('\u{feff}').as_bytes().to_vec()));
+    }
+    let form = "the Unicode normalization of the body was changed (NFC, NFD)";
+    add(form, Some(text.nfc().collect::<String>().into_bytes()));
+    add(form, Some(text.nfd().collect::<String>().into_bytes()));
+    let lost = "characters of the body were replaced by `?` or U+FFFD";
+    for mark in ["?", "\u{fffd}"] {
+        let to_mark = |c: char| if c.is_ascii() { c.to_string() } else { mark.to_owned() };
+        add(lost, Some(text.chars().map(to_mark).collect::<String>().into_bytes()));
+        let bytes = body
+            .iter()
+            .map(|byte| if byte.is_ascii() { char::from(*byte).to_string() } else { mark.to_owned() });
+        add(lost, Some(bytes.collect::<String>().into_bytes()));
+        // Here, the replaced character is not known: one of Latin-1 is tried for all.
+        for mark in [mark.repeat(2), mark.to_owned()].iter().filter(|mark| text.contains(*mark)) {
+            let of_latin_1 = '\u{a0}'..='\u{ff}';
+            of_latin_1.for_each(|c| add(lost, Some(text.replace(mark, &c.to_string()).into_bytes())));
+        }
+    }
+    variants
+}
+
+fn windows_1252(byte: u8) -> char {
+    let index = byte.checked_sub(0x80).map(usize::from);
+    index.and_then(|index| WINDOWS_1252.chars().nth(index)).unwrap_or(char::from(byte))
 }
 
 /// The text in UTF-16, in both byte orders, with and without a mark.

@@ -253,6 +253,42 @@ fn reports_changed_escapes() {
 }
 
 #[test]
+fn reports_changed_numbers() {
+    for (one, other) in [("1.50", "1.5"), ("1.0", "1"), ("1E2", "100.0"), ("2.0e0", "2.0")] {
+        let json = |number: &str| format!(r#"{{"n":{number},"s":"1.0"}}"#);
+        verify(json(one), &STANDARD.encode(sha512(SECRET, json(other))))
+            .assert_fails(1, &["body-reformatted: ", "numbers"]);
+    }
+}
+
+#[test]
+fn reports_changed_character_set() {
+    let body = r#"{"n":"Zürich"}"#;
+    let latin_1: Vec<u8> = body.chars().map(|c| c as u8).collect();
+    let utf_16: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let pairs: [(&[u8], &[u8], &str); 6] = [
+        (body.as_bytes(), &latin_1, "Windows-1252"),
+        (body.as_bytes(), r#"{"n":"ZÃ¼rich"}"#.as_bytes(), "Windows-1252"),
+        (r#"{"n":"5 €"}"#.as_bytes(), r#"{"n":"5 â‚¬"}"#.as_bytes(), "Windows-1252"),
+        (body.as_bytes(), "{\"n\":\"Zu\u{308}rich\"}".as_bytes(), "Unicode normalization"),
+        (body.as_bytes(), &utf_16, "UTF-16"),
+        (body.as_bytes(), br#"{"n":"Z?rich"}"#, "replaced by `?`"),
+    ];
+    for (one, other, problem) in pairs {
+        for (signed, given) in [(one, other), (other, one)] {
+            verify(given, &STANDARD.encode(sha512(SECRET, signed)))
+                .assert_fails(1, &["body-charset: ", problem]);
+        }
+    }
+    for given in
+        [r#"{"n":"Z\u{fffd}rich"}"#.replace(r"\u{fffd}", "\u{fffd}"), r#"{"n":"Z??rich"}"#.to_owned()]
+    {
+        verify(given, &STANDARD.encode(sha512(SECRET, body)))
+            .assert_fails(1, &["body-charset: ", "replaced by"]);
+    }
+}
+
+#[test]
 fn reports_white_space_around_body() {
     let signed = STANDARD.encode(sha512(SECRET, BODY));
     verify(format!("{BODY}\n"), &signed).assert_fails(1, &["white space around it that was not signed"]);
@@ -291,7 +327,7 @@ fn reports_reformatted_body() {
                 .assert_fails(1, &["the body was reformatted"]);
         }
     }
-    let sorted = r#"{"data":{"a":"é","b":[]},"id":"e6ae112e","n":1.50,"url":"a/b"}"#;
+    let sorted = r#"{"data":{"a":"é","b":[]},"id":"e6ae112e","n":1.5,"url":"a/b"}"#;
     verify(BODY, &STANDARD.encode(sha512(SECRET, sorted)))
         .assert_fails(1, &["keys of the body were in another order"]);
 }
