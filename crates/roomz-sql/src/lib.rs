@@ -124,6 +124,9 @@
 //! The URL parameter `options` does not work through a pooler: `connect` rejects it. Set such values with
 //! `ALTER ROLE … SET`.
 //!
+//! Pgpool-II with load balancing works, too: a comment in front of each statement keeps it on the primary
+//! server. With `allow_sql_comments = on`, Pgpool-II ignores the comment: set `load_balance_mode = off` then.
+//!
 //! # Existing pools
 //!
 //! With a pool of your application, each batch borrows a connection and uses statements as text, as through a
@@ -146,9 +149,9 @@
 //!
 //! # Versions
 //!
-//! Tested with PostgreSQL 15, PgBouncer 1.18 and with the bundled SQLite 3.51. `connect` rejects PostgreSQL
-//! older than 13 and, in an existing pool, SQLite older than 3.42. It rejects a PostgreSQL database whose
-//! encoding is neither `UTF8` nor `SQL_ASCII`.
+//! Tested with PostgreSQL 15, PgBouncer 1.18, Pgpool-II 4.3.5 and with the bundled SQLite 3.51. `connect`
+//! rejects PostgreSQL older than 13 and, in an existing pool, SQLite older than 3.42. It rejects a PostgreSQL
+//! database whose encoding is neither `UTF8` nor `SQL_ASCII`.
 //!
 //! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor
 //! version of sqlx is a breaking change of this crate. Depend on sqlx 0.9 yourself to create a pool.

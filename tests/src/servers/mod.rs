@@ -5,6 +5,7 @@ mod cluster;
 mod nats;
 mod nginx;
 mod pgbouncer;
+mod pgpool;
 mod postgres;
 mod prometheus;
 mod redis;

@@ -1,5 +1,9 @@
 use crate::db::dialect::Dialect;
 
+/// In front of each text for PostgreSQL. Without it, Pgpool-II sends a mere read to a standby, which may lack
+/// what the same connection committed before.
+pub(crate) const ON_PRIMARY: &str = "/*NO LOAD BALANCE*/";
+
 /// A statement in the SQL of one database, for one row of parameters and mostly also for many.
 ///
 /// Both forms have the same text. A `{column}` is a parameter in the one, and a column of the table `new` in
@@ -161,5 +165,6 @@ fn fill_placeholders(
     let fill = |text: String, (index, name): (usize, &&str)| {
         text.replace(&format!("{{{name}}}"), &write(index, name))
     };
-    dialect.render(&columns.iter().enumerate().fold(text.to_owned(), fill))
+    let text = dialect.render(&columns.iter().enumerate().fold(text.to_owned(), fill));
+    if dialect == Dialect::Postgres { format!("{ON_PRIMARY}{text}") } else { text }
 }

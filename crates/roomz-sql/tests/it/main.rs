@@ -8,6 +8,7 @@ mod connect;
 mod contract;
 mod faults;
 mod migrations;
+mod pgpool;
 mod pool;
 mod presence;
 mod presence_history;

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Error, PgConnection, Postgres, Row as _, TypeInfo as _
 use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Failure, Protocol};
 use crate::db::error::connect_error;
-use crate::db::statement::Statement;
+use crate::db::statement::{ON_PRIMARY, Statement};
 use crate::db::value::{Row, Value};
 
 pub use self::connect::postgres_options;
@@ -126,7 +126,12 @@ impl Driver for Postgres {
 
     async fn script(connection: &mut PgConnection, text: String) -> Result<Vec<Row>, Error> {
         // Safe: values are inlined as numbers and hexadecimal digits only.
-        sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?.iter().map(decode).collect()
+        sqlx::raw_sql(AssertSqlSafe(format!("{ON_PRIMARY}{text}")))
+            .fetch_all(connection)
+            .await?
+            .iter()
+            .map(decode)
+            .collect()
     }
 
     /// In another encoding, one text outside of it would make a statement fail for all rows of its batch.
