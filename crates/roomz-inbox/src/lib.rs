@@ -192,6 +192,7 @@
 //! | `sqlite` (on) | SQLite, compiled in: needs a C compiler |
 //! | `tls` (off) | encrypted connections to PostgreSQL, with rustls and Mozilla's certificates |
 //! | `metrics` (off) | [metrics](#metrics) |
+//! | `testing` (off) | `Job::for_test`, for unit tests of handlers |
 //!
 //! Tested with PostgreSQL 15, PgBouncer 1.18 and the bundled SQLite 3.51. `connect` rejects PostgreSQL older
 //! than 13 and, in an existing pool, SQLite older than 3.42.
