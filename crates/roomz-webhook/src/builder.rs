@@ -265,9 +265,9 @@ impl WebhookLayerBuilder {
 
     /// Sets the lease of a claim: how long an event stays claimed after its process died. Default: 60 s.
     ///
-    /// The lease is renewed while the handler runs, every third of it. Until it ends, redeliveries of an event
-    /// that a crash cut are answered 503. Lower it when handlers are short, to at least three times the store
-    /// timeout; raise it when handlers block their thread or processes are suspended.
+    /// The lease is renewed while the handler runs, every third of it. After a crash, redeliveries of events
+    /// that ran are answered 503 until their lease ends. Lower it when handlers are short, to at least
+    /// three times the store timeout; raise it when handlers block their thread or processes are suspended.
     ///
     /// ```
     /// # use std::time::Duration;

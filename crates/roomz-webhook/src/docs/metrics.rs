@@ -51,5 +51,6 @@
 //! ```
 //!
 //! The alert rules are in the repository:
-//! [`alerts.yml`](https://github.com/roomz-webhook/roomz-webhook/tree/main/examples/presence-board/monitoring).
-//! `RoomzBucketsMissing` fires when the buckets are missing.
+//! [`alerts.yml`][alerts]. `RoomzBucketsMissing` fires when the buckets are missing.
+//!
+//! [alerts]: https://github.com/roomz-webhook/roomz-webhook/tree/main/examples/presence-board/monitoring

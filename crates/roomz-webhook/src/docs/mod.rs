@@ -1,4 +1,4 @@
-//! Documentation without code: [other layers](composing), [logs](logs), [metrics](metrics).
+//! Documentation without code: [other layers](composing), [logs], [metrics].
 
 pub mod composing;
 pub mod logs;

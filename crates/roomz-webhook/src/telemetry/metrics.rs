@@ -38,7 +38,7 @@ const GAUGES: [(&str, &str); 2] = [
     ("roomz_webhook_pending_settlements", "Completions and releases that are retried in the background"),
 ];
 
-/// The name and the bucket boundaries, in seconds, of each histogram of this crate, for a Prometheus exporter.
+/// Name and bucket boundaries, in seconds, of each histogram of this crate, for a Prometheus exporter.
 ///
 /// Without them `metrics-exporter-prometheus` exports summaries, and alerts on quantiles never fire: see
 /// [the documentation of the metrics](crate::docs::metrics#prometheus).
