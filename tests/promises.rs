@@ -77,3 +77,22 @@ fn named_paths_exist() {
     let missing: Vec<_> = paths.iter().filter(|path| !workspace().join(path).exists()).collect();
     assert!(missing.is_empty(), "tests/README.md names paths that do not exist: {missing:#?}");
 }
+
+/// The code spans in the columns `metric` and `log line` of the page on lost events.
+#[test]
+fn signs_of_lost_events_exist() {
+    let page =
+        std::fs::read_to_string(workspace().join("examples/presence-board/deploy/lost-events.md")).unwrap();
+    let mut files = Vec::new();
+    add_source_files(&workspace().join("crates"), &mut files);
+    let sources: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.flat_map(|row| row.split('|').skip(2).take(2));
+    let spans: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(spans.len() > 20, "{spans:?}");
+    for span in spans.into_iter().filter(|span| *span != "DEBUG") {
+        // A label is `reason="…"`: its value must exist.
+        let text = span.split('"').nth(1).unwrap_or(span);
+        assert!(sources.contains(&format!("\"{text}\"")), "lost-events.md names {span}, which no crate has");
+    }
+}

@@ -78,7 +78,7 @@
 //!
 //! Middleware *inside* the layer, which sees verified requests only, is a `route_layer` of the handler:
 //! `post(handler).route_layer(from_fn(…)).layer(webhook)`. Put a middleware that commits a transaction there,
-//! and see [composing with other layers](roomz_webhook#composing-with-other-layers) for two handlers,
+//! and see [composing with other layers](roomz_webhook::docs::composing) for two handlers,
 //! concurrency limits, timeouts and task-locals.
 //!
 //! # Health and shutdown
@@ -174,6 +174,8 @@ pub use self::rejection::WebhookRejection;
 
 #[cfg(feature = "serve")]
 pub use self::serve::{Serve, serve};
+#[cfg(feature = "metrics")]
+pub use roomz_webhook::HISTOGRAM_BUCKETS;
 #[cfg(feature = "signal")]
 pub use roomz_webhook::shutdown_signal;
 #[cfg(feature = "testing")]

@@ -26,6 +26,8 @@ pub enum InboxErrorKind {
     Full,
     /// The inbox is in the other database: PostgreSQL and not SQLite, or the reverse.
     OtherDatabase,
+    /// The job is one of a unit test, `Job::for_test`, and has no database.
+    NoDatabase,
 }
 
 impl InboxError {
@@ -79,6 +81,7 @@ impl fmt::Display for InboxError {
             InboxErrorKind::OtherDatabase => {
                 "the inbox is in the other database; call `Job::postgres` for PostgreSQL and `Job::sqlite` for SQLite"
             }
+            InboxErrorKind::NoDatabase => "a job of `Job::for_test` has no database; use an inbox in the test",
         })
     }
 }

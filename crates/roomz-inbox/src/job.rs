@@ -75,12 +75,53 @@ pub(crate) struct JobContext {
     pub(crate) attempt: u32,
     pub(crate) received: Timestamp,
     pub(crate) dialect: Dialect,
-    pub(crate) pool: Pool,
+    /// None in a job for a test.
+    pub(crate) pool: Option<Pool>,
 }
 
 impl<T: Payload> Job<T> {
     pub(crate) fn new(event: Event<T>, context: JobContext, returned: Arc<Returned>) -> Self {
         Self { event, context, transaction: None, returned }
+    }
+
+    /// Creates a job for a unit test of a handler, without a database: attempt 1, received now.
+    ///
+    /// [`postgres`](Self::postgres) and [`sqlite`](Self::sqlite) fail with
+    /// [`NoDatabase`](crate::InboxErrorKind::NoDatabase): test what the handler does before them, and how it
+    /// reports the failure.
+    ///
+    /// ```
+    /// use roomz_inbox::{BoxError, Event, Job, WorkspacePresenceChanged};
+    /// use roomz_webhook::testing::TestEvent;
+    ///
+    /// async fn handle(job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
+    ///     if job.event().data.presence_status.to_string() == "Offline" {
+    ///         return Err("the sensor is offline".into());
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let job = |event: TestEvent| Job::for_test(Event::parse(&event.body()).unwrap().typed().unwrap());
+    /// assert!(handle(job(TestEvent::busy())).await.is_ok());
+    /// assert!(handle(job(TestEvent::presence("Offline"))).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn for_test(event: Event<T>) -> Self {
+        let dialect = if cfg!(feature = "postgres") { Dialect::Postgres } else { Dialect::Sqlite };
+        let context = JobContext {
+            body: Bytes::new(),
+            namespace: "roomz".into(),
+            attempt: 1,
+            received: Timestamp::now(),
+            dialect,
+            pool: None,
+        };
+        Self::new(event, context, Arc::default())
     }
 
     /// Returns the event.
@@ -154,7 +195,10 @@ impl<T: Payload> Job<T> {
     async fn connection<C: 'static>(&mut self) -> Result<&mut C, InboxError> {
         let transaction = match &mut self.transaction {
             Some(transaction) => transaction,
-            none => none.insert(self.context.pool.begin().await?),
+            none => {
+                let pool = self.context.pool.as_ref().ok_or(InboxError::new(InboxErrorKind::NoDatabase))?;
+                none.insert(pool.begin().await?)
+            }
         };
         transaction.connection()?.downcast_mut().ok_or(InboxError::new(InboxErrorKind::OtherDatabase))
     }

@@ -43,7 +43,7 @@
 //!
 //! With gRPC on the same port, serve the endpoint outside tonic's own server, which can answer a delivery 200
 //! before the event is stored, and answer unknown paths with 404: see
-//! [`roomz_webhook`](roomz_webhook#tonic).
+//! [`roomz_webhook`](roomz_webhook::docs::composing#tonic).
 //!
 //! # How an event moves
 //!
@@ -196,6 +196,7 @@
 //! | `sqlite` (on) | SQLite, compiled in: needs a C compiler |
 //! | `tls` (off) | encrypted connections to PostgreSQL, with rustls and Mozilla's certificates |
 //! | `metrics` (off) | [metrics](#metrics) |
+//! | `testing` (off) | `Job::for_test`, for unit tests of handlers |
 //!
 //! Tested with PostgreSQL 15, PgBouncer 1.18 and the bundled SQLite 3.51. `connect` rejects PostgreSQL older
 //! than 13 and, in an existing pool, SQLite older than 3.42.

@@ -98,7 +98,7 @@ impl WebhookLayerBuilder {
     ///
     /// The service behind the layer must answer unknown paths with 404, so that a mistyped path is a failed
     /// delivery. tonic answers them with 200 and `grpc-status: 12`, and the event would be lost: replace that
-    /// [fallback](crate#tonic).
+    /// [fallback](crate::docs::composing#tonic).
     ///
     /// Do not set a path for tenants with different paths, because the other paths would pass unverified.
     /// Mount the layer on their route instead, such as `/webhooks/{tenant}`.
@@ -265,8 +265,9 @@ impl WebhookLayerBuilder {
 
     /// Sets the lease of a claim: how long an event stays claimed after its process died. Default: 60 s.
     ///
-    /// The lease is renewed while the handler runs, every third of it. Lower it to recover faster; raise it
-    /// when handlers block their thread or processes are suspended.
+    /// The lease is renewed while the handler runs, every third of it. After a crash, redeliveries of events
+    /// that ran are answered 503 until their lease ends. Lower it when handlers are short, to at least
+    /// three times the store timeout; raise it when handlers block their thread or processes are suspended.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::telemetry;
 ///
 /// A clone shares everything with the original: the store, the waiting duplicates and [`drain`](Self::drain).
 /// To use one receiver on several routes of one handler, clone the layer. Different handlers need
-/// [layers of their own](crate#composing-with-other-layers).
+/// [layers of their own](crate::docs::composing).
 ///
 /// ```
 /// use roomz_webhook::{Delivery, Secret, WebhookBody, WebhookLayer};

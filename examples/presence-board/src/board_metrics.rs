@@ -14,18 +14,6 @@ use metrics_process::Collector;
 use crate::board::Board;
 use crate::messages::InboxCounts;
 
-/// ROOMZ waits 30 s for the answer, and the layer adds up to 12 s for duplicates and the store. The
-/// boundaries are close together up to 1 s, where a handler should be, and include those limits.
-const HANDLER_SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 18.0, 30.0, 60.0];
-/// The memory store takes microseconds, a server in the same network about a millisecond. The layer gives up
-/// after 2 s.
-const STORE_SECONDS: &[f64] =
-    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
-/// From a direct delivery, which takes less than a second, to a redelivery after an outage of a day.
-const EVENT_AGE_SECONDS: &[f64] =
-    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0];
-
 const LAST_DELIVERY: &str = "presence_board_last_delivery_timestamp_seconds";
 const RELOAD_SUCCESSFUL: &str = "presence_board_secrets_last_reload_successful";
 const INBOX_ERRORS: &str = "presence_board_inbox_errors_total";
@@ -34,11 +22,7 @@ const INBOX_ERRORS: &str = "presence_board_inbox_errors_total";
 /// its own.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let mut builder = PrometheusBuilder::new();
-    for (name, buckets) in [
-        ("roomz_webhook_handling_seconds", HANDLER_SECONDS),
-        ("roomz_webhook_store_seconds", STORE_SECONDS),
-        ("roomz_webhook_event_age_seconds", EVENT_AGE_SECONDS),
-    ] {
+    for (name, buckets) in roomz_axum::HISTOGRAM_BUCKETS {
         builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
     }
     let handle = builder.install_recorder()?;

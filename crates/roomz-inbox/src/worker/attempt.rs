@@ -75,7 +75,7 @@ impl Attempt {
     ) -> Self {
         let TakenEvent { key, attempt, uncounted_attempts, received, age, body, last_error } = event;
         let (namespace, dialect, pool) =
-            (key.namespace().into(), events.queue.dialect(), events.queue.pool.clone());
+            (key.namespace().into(), events.queue.dialect(), Some(events.queue.pool.clone()));
         let context = JobContext { body, namespace, attempt, received, dialect, pool };
         let events = events.clone();
         Self { events, settings, owner, key, attempt, uncounted_attempts, age, taken, context, last_error }

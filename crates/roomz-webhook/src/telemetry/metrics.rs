@@ -38,6 +38,30 @@ const GAUGES: [(&str, &str); 2] = [
     ("roomz_webhook_pending_settlements", "Completions and releases that are retried in the background"),
 ];
 
+/// Name and bucket boundaries, in seconds, of each histogram of this crate, for a Prometheus exporter.
+///
+/// Without them `metrics-exporter-prometheus` exports summaries, and alerts on quantiles never fire: see
+/// [the documentation of the metrics](crate::docs::metrics#prometheus).
+///
+/// The boundaries contain the limits that matter: the 30 s that ROOMZ waits and the store timeout of 2 s.
+pub const HISTOGRAM_BUCKETS: [(&str, &[f64]); 3] = [
+    (
+        "roomz_webhook_event_age_seconds",
+        &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0],
+    ),
+    (
+        "roomz_webhook_handling_seconds",
+        &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 18.0, 30.0, 60.0],
+    ),
+    (
+        "roomz_webhook_store_seconds",
+        &[
+            0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
+            4.0,
+        ],
+    ),
+];
+
 const HISTOGRAMS: [(&str, &str); 3] = [
     ("roomz_webhook_event_age_seconds", "Time from the event's timestamp to its arrival"),
     ("roomz_webhook_handling_seconds", "Time in the handler"),

@@ -17,6 +17,8 @@ use roomz_protocol::{Event, EventData, PresenceStatus, error_chain};
 use tokio::time::Instant;
 
 pub(crate) use self::log_interval::LogInterval;
+#[cfg(feature = "metrics")]
+pub use self::metrics::HISTOGRAM_BUCKETS;
 use self::metrics::{add_to_gauge, count, count_by, record};
 pub(crate) use self::metrics::{register, register_secrets};
 use crate::response::{Rejection, RejectionKind, Skipped};
