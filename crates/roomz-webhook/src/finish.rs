@@ -1,6 +1,5 @@
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
@@ -12,20 +11,13 @@ use tracing::Instrument as _;
 pub(crate) struct FinishOnDrop<T: 'static> {
     /// `None` after its end, and while it is polled: after a panic it is not polled again.
     future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    dropped: Arc<AtomicBool>,
     /// A drop can happen on a thread without a runtime.
     runtime: Handle,
 }
 
 impl<T> FinishOnDrop<T> {
-    /// The function gets a future that is ready once the caller is gone.
-    pub(crate) fn new<F>(future: impl FnOnce(CallerGone) -> F) -> Self
-    where
-        F: Future<Output = T> + Send + 'static,
-    {
-        let dropped = Arc::new(AtomicBool::new(false));
-        let future = Box::pin(future(CallerGone(Arc::clone(&dropped))));
-        Self { future: Some(future), dropped, runtime: Handle::current() }
+    pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { future: Some(Box::pin(future)), runtime: Handle::current() }
     }
 }
 
@@ -45,22 +37,21 @@ impl<T> Future for FinishOnDrop<T> {
 impl<T> Drop for FinishOnDrop<T> {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
-            self.dropped.store(true, Ordering::Relaxed);
+            let finish = CALLER_GONE.scope((), async move { drop(future.await) });
             // The caller's span is kept when the layer's own span is disabled.
-            drop(self.runtime.spawn(async move { drop(future.await) }.in_current_span()));
+            drop(self.runtime.spawn(finish.in_current_span()));
         }
     }
 }
 
-/// A part of the future of a [`FinishOnDrop`]: ready once the caller dropped that.
+tokio::task_local! {
+    /// Set in the task that finishes the future of a [`FinishOnDrop`] after its drop.
+    static CALLER_GONE: ();
+}
+
+/// Waits until the caller of the surrounding [`FinishOnDrop`] dropped it.
 ///
 /// It needs no waker, because the task polls the future from the start.
-pub(crate) struct CallerGone(Arc<AtomicBool>);
-
-impl Future for CallerGone {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.0.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
-    }
+pub(crate) async fn caller_gone() {
+    poll_fn(|_| if CALLER_GONE.try_with(|()| ()).is_ok() { Poll::Ready(()) } else { Poll::Pending }).await;
 }

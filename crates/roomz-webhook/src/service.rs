@@ -172,14 +172,12 @@ where
     let tenant = shared.config.secrets.has_tenants().then(|| verified.key.namespace());
     let span = telemetry::delivery_span(&verified.event, tenant);
     let running = shared.tasks.token();
-    FinishOnDrop::new(|disconnected| {
-        let work = async move {
-            let response = handle(&shared, inner, verified, disconnected).await;
-            drop(running);
-            response
-        };
-        work.instrument(span)
-    })
+    let work = async move {
+        let response = handle(&shared, inner, verified).await;
+        drop(running);
+        response
+    };
+    FinishOnDrop::new(work.instrument(span))
 }
 
 /// A delivery that passed checks 1 to 8.
@@ -198,13 +196,12 @@ async fn handle<S, ResBody>(
     shared: &Arc<Shared>,
     inner: S,
     verified: Box<Verified>,
-    disconnected: impl Future<Output = ()>,
 ) -> Result<Response<ResponseBody<ResBody>>, S::Error>
 where
     S: Service<Request<WebhookBody>, Response = Response<ResBody>>,
 {
     // Check 9: the claim.
-    let held = match claim::acquire(shared, verified.key.clone(), &verified.body, disconnected).await {
+    let held = match claim::acquire(shared, verified.key.clone(), &verified.body).await {
         Ok(held) => held,
         Err(early) => return Ok(respond_early(early)),
     };
@@ -214,8 +211,7 @@ where
     let Verified { mut head, key: _, event, body, secret_position } = *verified;
     let delivery = Delivery::new(shared, &held, event, body.clone(), secret_position);
     head.extensions.insert(delivery.clone());
-    let request = Box::new(Request::from_parts(*head, WebhookBody::from(body)));
-    let outcome = claim::run(shared, &held, delivery.event(), inner, request).await;
+    let outcome = claim::run(shared, &held, delivery.event(), inner, head, body).await;
 
     // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
     let (settlement, response) = settlement(outcome);

@@ -1,4 +1,3 @@
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use super::held::HeldClaim;
 use super::settle::{self, Settlement};
 use crate::config::IdReusePolicy;
+use crate::finish::caller_gone;
 use crate::response::{EarlyResponse, RejectionKind, Skipped};
 use crate::state::Shared;
 use crate::store::{
@@ -27,7 +27,6 @@ pub(crate) async fn acquire(
     shared: &Arc<Shared>,
     key: ClaimKey,
     body: &[u8],
-    disconnected: impl Future<Output = ()>,
 ) -> Result<Box<HeldClaim>, EarlyResponse> {
     let config = &shared.config;
     let fingerprint = Fingerprint::of(body);
@@ -36,7 +35,7 @@ pub(crate) async fn acquire(
         _ => key,
     };
     let request = ClaimRequest::new(Owner::random(), fingerprint, config.lease, config.retention);
-    ClaimAttempt { shared, key, request, mismatch_reported: false }.claim(disconnected).await
+    ClaimAttempt { shared, key, request, mismatch_reported: false }.claim().await
 }
 
 struct ClaimAttempt<'a> {
@@ -47,10 +46,7 @@ struct ClaimAttempt<'a> {
 }
 
 impl ClaimAttempt<'_> {
-    async fn claim(
-        &mut self,
-        disconnected: impl Future<Output = ()>,
-    ) -> Result<Box<HeldClaim>, EarlyResponse> {
+    async fn claim(&mut self) -> Result<Box<HeldClaim>, EarlyResponse> {
         if self.shared.draining.is_active() {
             return Err(RejectionKind::ShuttingDown.into());
         }
@@ -71,16 +67,12 @@ impl ClaimAttempt<'_> {
         }
         // Boxed, as everything that few deliveries do, so that the future of each delivery is small.
         let deadline = start + self.shared.config.duplicate_wait;
-        Box::pin(self.wait(deadline, pin!(disconnected))).await
+        Box::pin(self.wait(deadline)).await
     }
 
     /// Waits until the delivery in flight is settled and claims again, or rejects the delivery at the
     /// deadline.
-    async fn wait(
-        &mut self,
-        deadline: Instant,
-        mut disconnected: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<Box<HeldClaim>, EarlyResponse> {
+    async fn wait(&mut self, deadline: Instant) -> Result<Box<HeldClaim>, EarlyResponse> {
         let shared = self.shared;
         let key = self.key.clone();
         // Registered before the store is called, so that no settlement is missed.
@@ -113,7 +105,7 @@ impl ClaimAttempt<'_> {
                 () = sleep_until(deadline.min(Instant::now() + interval)) => interval = (interval * 2).min(POLL_MAX),
                 () = shared.draining.started() => return Err(RejectionKind::ShuttingDown.into()),
                 // Nobody receives the response. Waiting on would only call the store.
-                () = &mut disconnected => break,
+                () = caller_gone() => break,
             }
         }
         Err(RejectionKind::InFlight.into())

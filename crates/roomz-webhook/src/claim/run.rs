@@ -2,6 +2,8 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use roomz_protocol::Event;
 use tokio::time::{Instant, sleep_until};
@@ -24,14 +26,15 @@ pub(crate) async fn run<S, B>(
     held: &HeldClaim,
     event: &Event,
     service: S,
-    request: Box<Request<WebhookBody>>,
+    head: Box<Parts>,
+    body: Bytes,
 ) -> Result<Result<Response<B>, S::Error>, RejectionKind>
 where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
 {
     let handler = async {
         let _guards = telemetry::handler_started();
-        let handled = catch_panic(call_when_allowed(shared, held, event, service, request)).await;
+        let handled = catch_panic(call_when_allowed(shared, held, event, service, head, body)).await;
         handled.unwrap_or_else(|Panicked| Err(RejectionKind::HandlerPanicked))
     };
     tokio::select! {
@@ -50,7 +53,8 @@ async fn call_when_allowed<S, B>(
     held: &HeldClaim,
     event: &Event,
     mut service: S,
-    request: Box<Request<WebhookBody>>,
+    head: Box<Parts>,
+    body: Bytes,
 ) -> Result<Result<Response<B>, S::Error>, RejectionKind>
 where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
@@ -69,7 +73,7 @@ where
     }
     telemetry::accepted(event, held.attempt);
     match ready {
-        Ok(()) => Ok(call(service, *request).await),
+        Ok(()) => Ok(call(service, Request::from_parts(*head, WebhookBody::from(body))).await),
         Err(error) => Ok(Err(error)),
     }
 }

@@ -54,15 +54,17 @@ fn signature(headers: &HeaderMap, config: &Config) -> Result<Signature, Rejectio
         let detail = format!("the header `{header}` is missing");
         return Err(Rejection::with_detail(RejectionKind::SignatureMissing, detail));
     };
-    // Some proxies join repeated lines with a comma.
-    let commas = value.as_bytes().iter().filter(|byte| **byte == b',').count();
-    let repeated = values.count() + commas;
-    if repeated > 0 {
-        let detail = format!("there are {} values of the header `{header}`; send exactly one", repeated + 1);
+    let signature = Signature::from_base64(value.as_bytes());
+    let mut others = values.count();
+    if signature.is_err() {
+        // Some proxies join repeated lines with a comma, which base64 does not have.
+        others += value.as_bytes().iter().filter(|byte| **byte == b',').count();
+    }
+    if others > 0 {
+        let detail = format!("there are {} values of the header `{header}`; send exactly one", others + 1);
         return Err(Rejection::with_detail(RejectionKind::SignatureRepeated, detail));
     }
-    Signature::from_base64(value.as_bytes())
-        .map_err(|error| Rejection::with_detail(RejectionKind::SignatureMalformed, error.to_string()))
+    signature.map_err(|error| Rejection::with_detail(RejectionKind::SignatureMalformed, error.to_string()))
 }
 
 /// Returns the declared length. The server rejects an invalid one; reading is capped in any case.
