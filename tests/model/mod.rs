@@ -15,8 +15,8 @@ use std::io::Write as _;
 use roomz_tests::rounds;
 use stateright::{Checker as _, HasDiscoveries, Model};
 
-/// Explores the model: `few` states by default, all of them with `ROOMZ_TESTS=long`. Returns the properties that
-/// do not hold.
+/// Explores the model: `few` states by default, all of them with `ROOMZ_TESTS=long`. Returns the properties
+/// that do not hold.
 fn violations<M>(name: &str, model: M, few: usize) -> Vec<&'static str>
 where
     M: Model + Send + Sync + 'static,

@@ -93,8 +93,8 @@
 //! Put the layer around one route, a router, or a whole server. Around a whole server, set the path with
 //! [`with_path`](WebhookLayerBuilder::with_path), whose documentation says what passes unverified.
 //!
-//! See also [tonic](docs::composing#tonic), [composing with other layers](docs::composing), [logs](docs::logs)
-//! and [metrics](docs::metrics).
+//! See also [tonic](docs::composing#tonic), [other layers](docs::composing), [logs](docs::logs) and
+//! [metrics](docs::metrics).
 //!
 //! # Tenants and secrets
 //!
