@@ -21,6 +21,7 @@ use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, Seque
 use tokio::sync::Barrier;
 use tokio::time::sleep;
 
+use super::report;
 use super::rule::{Call, Event, Lease, Moment, Reply, Without};
 use crate::faults::backend::{Backend, Postgres, Redis, ServerFault, Sqlite};
 
@@ -255,7 +256,7 @@ async fn check_under_faults<B: Backend + 'static>(faults: &[ServerFault]) {
     for task in tasks {
         task.await.unwrap();
     }
-    println!("{}: {} calls explained", B::NAME, calls.load(Ordering::Relaxed));
+    report(&format!("{}: {} calls explained", B::NAME, calls.load(Ordering::Relaxed)));
 }
 
 async fn connect(url: &str) -> Arc<dyn IdempotencyStore> {
@@ -288,7 +289,7 @@ async fn memory_histories_are_explained() {
     let store: Arc<dyn IdempotencyStore> = Arc::new(MokaStore::new());
     let (calls, unexplained) = check([Arc::clone(&store), store], rounds(1_000, 62_500)).await;
     assert!(unexplained.is_none(), "no order explains {unexplained:#?}");
-    println!("memory: {calls} calls explained");
+    report(&format!("memory: {calls} calls explained"));
 }
 
 /// A store that settles for anybody: it forgets to compare the owner.

@@ -1,7 +1,7 @@
 //! The claim and the inbox as models that a checker explores, and histories of the real stores that the same
 //! rule of a claim must explain.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod claim;
 mod histories;
@@ -25,7 +25,7 @@ where
 {
     let checker = model.checker().threads(2).target_state_count(rounds(few, usize::MAX)).spawn_bfs().join();
     let (all, different) = (checker.state_count(), checker.unique_state_count());
-    let _ = writeln!(std::io::stderr(), "{name}: {all} states, {different} different");
+    report(&format!("{name}: {all} states, {different} different"));
     let found = checker.discoveries();
     let mut properties = checker.model().properties();
     properties
@@ -43,4 +43,9 @@ where
     let found = HasDiscoveries::AnyOf([property].into());
     let checker = model.checker().threads(2).finish_when(found).spawn_bfs().join();
     assert!(checker.discovery(property).is_some(), "{property}");
+}
+
+/// Writes a line past the output capture of the test runner.
+fn report(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
