@@ -29,10 +29,10 @@ const CALLERS: usize = 4;
 const CALLS: usize = 4;
 const RETENTION: Duration = Duration::from_secs(3600);
 /// All times are in nanoseconds.
-const SHORT_LEASE: u64 = 3_000_000;
+const SHORT_LEASE: u64 = 10_000_000;
 const LONG_LEASE: u64 = 600_000_000_000;
 /// A store has a resolution of one millisecond, and its clock is not ours.
-const TOLERANCE: u64 = 3_000_000;
+const TOLERANCE: u64 = 2_000_000;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
@@ -165,7 +165,7 @@ impl Caller {
                 _ if !holds || other => Call::Claim { lease: lease(is_short) },
                 // It sleeps longer than a short lease, and settles late.
                 _ => {
-                    sleep(Duration::from_millis(5)).await;
+                    sleep(Duration::from_millis(12)).await;
                     Call::Complete
                 }
             };
