@@ -2,7 +2,8 @@
 //! whether some order of the calls explains all replies by the [rule](super::rule) of a claim.
 //!
 //! Events are independent, so each has a history of its own. Its callers use two instances of the store at
-//! once, while the server is killed, stopped and stalled. A call that failed may have taken effect or not.
+//! once, while the server is killed, stopped and stalled. A call that failed may have taken effect or not, and
+//! one that lasted for the time of a restart may have taken effect twice.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -33,6 +34,8 @@ const SHORT_LEASE: u64 = 10_000_000;
 const LONG_LEASE: u64 = 600_000_000_000;
 /// A store has a resolution of one millisecond, and its clock is not ours.
 const TOLERANCE: u64 = 2_000_000;
+/// A server that was killed is away for longer.
+const REPEATED_AFTER: u64 = 100_000_000;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
@@ -140,13 +143,15 @@ impl Caller {
             Call::Release => self.store.release(&self.key, owner).await.map(reply),
         };
         let reply = result.ok();
-        let record = Record {
-            thread: self.number * 16 + self.lost,
-            owner: owner_number,
-            call,
-            begin,
-            reply: reply.map(|reply| (reply, now())),
-        };
+        let end = now();
+        let thread = self.number * 16 + self.lost;
+        let record =
+            Record { thread, owner: owner_number, call, begin, reply: reply.map(|reply| (reply, end)) };
+        // A store may repeat a call whose connection broke, after others had their turn.
+        if reply.is_some() && end - begin > REPEATED_AFTER {
+            let thread = 64 + self.number * 16 + u8::try_from(self.history.len()).unwrap();
+            self.history.push(Record { thread, reply: None, ..record });
+        }
         self.history.push(record);
         self.lost += u8::from(reply.is_none());
         reply
