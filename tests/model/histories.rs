@@ -1,11 +1,11 @@
-//! Histories of the real stores: every call with its reply and its interval. The published checker says
-//! whether some order of the calls explains all replies by the [rule](super::rule) of a claim.
+//! Histories of the real stores: every call with its reply and its interval. Some order of the calls must
+//! explain all replies by the [rule](super::rule) of a claim.
 //!
 //! Events are independent, so each has a history of its own. Its callers use two instances of the store at
 //! once, while the server is killed, stopped and stalled. A call that failed may have taken effect or not, and
 //! one that lasted for the time of a restart may have taken effect twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -18,7 +18,6 @@ use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, MokaStore, Owner, Settled,
     StoreError, async_trait,
 };
-use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
 use tokio::sync::Barrier;
 use tokio::time::sleep;
 
@@ -38,68 +37,54 @@ const TOLERANCE: u64 = 2_000_000;
 const REPEATED_AFTER: u64 = 100_000_000;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
-    /// Which thread of the checker: each caller begins another one when it does not know a result.
-    thread: u8,
+struct Record {
     owner: u8,
     call: Call,
     begin: u64,
-    /// The reply and its time, if there was one.
-    reply: Option<(Reply, u64)>,
+    /// The latest time at which it took effect.
+    end: u64,
+    /// `None`: it may have taken effect or not.
+    reply: Option<Reply>,
 }
 
-impl SequentialSpec for Event {
-    type Op = Record;
-    type Ret = Option<Reply>;
-
-    /// The effect of a call without a reply: whatever it may have changed.
-    fn invoke(&mut self, record: &Record) -> Option<Reply> {
-        let moment = Moment { begin: record.begin, end: u64::MAX };
-        *self = self.replies(record.owner, record.call, moment, Without::Nothing).next()?.1.tolerant();
-        None
-    }
-
-    fn is_valid_step(&mut self, record: &Record, reply: &Option<Reply>) -> bool {
-        let Some((reply, end)) = record.reply.filter(|known| Some(known.0) == *reply) else { return false };
-        let moment = Moment { begin: record.begin, end };
-        let mut replies = self.replies(record.owner, record.call, moment, Without::Nothing);
-        let Some((_, after)) = replies.find(|possible| possible.0 == reply) else { return false };
-        *self = if after == *self { after } else { after.tolerant() };
-        true
-    }
-}
-
-impl Event {
-    fn tolerant(self) -> Self {
-        match self {
-            Self::Running { owner, attempt, lease: Lease { earliest, latest } } => {
-                let lease = Lease {
-                    earliest: earliest.saturating_sub(TOLERANCE),
-                    latest: latest.saturating_add(TOLERANCE),
-                };
-                Self::Running { owner, attempt, lease }
-            }
-            other => other,
-        }
-    }
-}
-
-/// Whether some order of the calls explains the replies.
+/// Whether some order of the calls explains the replies: a call that ended before another began comes first.
+///
+/// Tries each order, and each state of the event after the same calls once.
 fn is_explained(history: &[Record]) -> bool {
-    let begins = history.iter().map(|record| (record.begin, false, record));
-    let ends = history.iter().filter_map(|record| Some((record.reply?.1, true, record)));
-    let mut events: Vec<_> = begins.chain(ends).collect();
-    events.sort_by_key(|(time, _, _)| *time);
-    let mut tester = LinearizabilityTester::new(Event::default());
-    for (_, is_end, record) in events {
-        let thread = record.thread;
-        if is_end {
-            tester.on_return(thread, record.reply.map(|reply| reply.0)).unwrap();
-        } else {
-            tester.on_invoke(thread, *record).unwrap();
+    let replied = |record: &&Record| record.reply.is_some();
+    let mut reached = HashSet::from([(0_u64, Event::default())]);
+    let mut open = Vec::from_iter(reached.clone());
+    while let Some((done, event)) = open.pop() {
+        let left = || history.iter().enumerate().filter(|(index, _)| done & (1 << index) == 0);
+        let Some(first_end) = left().map(|(_, record)| record).filter(replied).map(|record| record.end).min()
+        else {
+            return true;
+        };
+        for (index, record) in left().filter(|(_, record)| record.begin < first_end) {
+            let moment = Moment { begin: record.begin, end: record.end };
+            for (reply, after) in event.replies(record.owner, record.call, moment, Without::Nothing) {
+                let after = if after == event { after } else { tolerant(after) };
+                let next = (done | (1 << index), after);
+                if record.reply.is_none_or(|seen| seen == reply) && reached.insert(next) {
+                    open.push(next);
+                }
+            }
         }
     }
-    tester.is_consistent()
+    false
+}
+
+fn tolerant(event: Event) -> Event {
+    match event {
+        Event::Running { owner, attempt, lease: Lease { earliest, latest } } => {
+            let lease = Lease {
+                earliest: earliest.saturating_sub(TOLERANCE),
+                latest: latest.saturating_add(TOLERANCE),
+            };
+            Event::Running { owner, attempt, lease }
+        }
+        other => other,
+    }
 }
 
 /// The time in nanoseconds. No two are the same, so that they tell which call came first.
@@ -117,7 +102,6 @@ struct Caller {
     key: ClaimKey,
     number: u8,
     history: Vec<Record>,
-    lost: u8,
 }
 
 impl Caller {
@@ -142,18 +126,13 @@ impl Caller {
             Call::Complete => self.store.complete(&self.key, owner, RETENTION).await.map(reply),
             Call::Release => self.store.release(&self.key, owner).await.map(reply),
         };
-        let reply = result.ok();
-        let end = now();
-        let thread = self.number * 16 + self.lost;
-        let record =
-            Record { thread, owner: owner_number, call, begin, reply: reply.map(|reply| (reply, end)) };
+        let (reply, end) = (result.ok(), now());
+        let record = Record { owner: owner_number, call, begin, end, reply };
         // A store may repeat a call whose connection broke, after others had their turn.
         if reply.is_some() && end - begin > REPEATED_AFTER {
-            let thread = 64 + self.number * 16 + u8::try_from(self.history.len()).unwrap();
-            self.history.push(Record { thread, reply: None, ..record });
+            self.history.push(Record { reply: None, ..record });
         }
-        self.history.push(record);
-        self.lost += u8::from(reply.is_none());
+        self.history.push(Record { end: if reply.is_some() { end } else { u64::MAX }, ..record });
         reply
     }
 
@@ -181,10 +160,6 @@ impl Caller {
             if reply.is_none() {
                 reply = self.call(delivery, call).await;
             }
-            if reply.is_none() {
-                // The checker tries each unknown call at each place.
-                break;
-            }
             holds =
                 matches!(reply, Some(Reply::Claimed(_) | Reply::Lost)) || (holds && call != Call::Release);
         }
@@ -211,7 +186,6 @@ async fn check(stores: [Arc<dyn IdempotencyStore>; 2], events: usize) -> (usize,
                 key: key.clone(),
                 number: u8::try_from(number).unwrap(),
                 history: Vec::new(),
-                lost: 0,
             };
             let start = Arc::clone(&start);
             tokio::spawn(async move {
