@@ -26,6 +26,9 @@ const DONE: u8 = 2;
 ///
 /// It uses the system clock, because a monotonic clock does not survive a restart. If the system clock jumps,
 /// leases end earlier or later.
+///
+/// It has no limit. A store that has one never evicts a live claim: it keeps live claims outside a cache that
+/// evicts, and returns `StoreError::full()` when there are too many.
 #[derive(Clone, Debug)]
 pub struct RedbStore {
     database: Arc<Database>,

@@ -8,7 +8,7 @@ use crate::claims::operation::settlement;
 use crate::claims::statements::{COMPLETE, Statements};
 use crate::connection::SqlConnection;
 use crate::db::driver::{Driver, Protocol};
-use crate::db::error::ErrorChain;
+use crate::db::error::{ErrorChain, is_invalid_schema};
 
 /// Completes an event inside a transaction of its handler: the handler's effect and the completion are one
 /// commit.
@@ -89,7 +89,8 @@ use crate::db::error::ErrorChain;
 ///
 /// - [`CompleteErrorKind::NoTransaction`]: the connection has no open transaction. Nothing was written.
 /// - [`CompleteErrorKind::Lost`]: this attempt does not hold the claim. Nothing was written.
-/// - [`CompleteErrorKind::Database`]: the database failed. The source is the `sqlx::Error`.
+/// - [`CompleteErrorKind::Database`]: the database failed, or its table `roomz_claims` is missing, because
+///   the layer keeps its claims elsewhere. The source is the `sqlx::Error`.
 pub async fn complete<C: SqlConnection>(
     connection: &mut C,
     delivery: &Delivery,
@@ -157,7 +158,7 @@ pub enum CompleteErrorKind {
     /// [`with_fail_open`](roomz_webhook::WebhookLayerBuilder::with_fail_open), the store may have failed at
     /// the claim.
     Lost,
-    /// The database failed.
+    /// The database failed, or has no table `roomz_claims`: the layer keeps its claims elsewhere.
     Database,
 }
 
@@ -183,13 +184,17 @@ impl CompleteError {
 
 impl fmt::Display for CompleteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cause = match self.cause {
+        let cause = match &self.cause {
             Cause::NoTransaction => {
                 "the connection has no open transaction; begin one with `begin` of sqlx, and write the effect in it"
             }
             Cause::Lost => {
                 "this attempt does not hold its claim in this database; roll back, and return an error. If this happens at \
-                 every delivery, let the layer's `SqlStore` use the same database and the same `search_path`"
+                 every delivery, give the layer `with_store(SqlStore…)` on the same database and `search_path`"
+            }
+            Cause::Database(source) if is_invalid_schema(source) => {
+                "the layer keeps its claims elsewhere, because the table `roomz_claims` is missing or different here; \
+                 give the layer `with_store(SqlStore…)` on the same database and `search_path`"
             }
             Cause::Database(_) => {
                 "the database failed; roll back, and return an error, so that the event is delivered again"

@@ -57,6 +57,12 @@ pub(crate) fn unreachable_error() -> ConnectError {
     ConnectError::new(ConnectErrorKind::Unreachable, UNREACHABLE)
 }
 
+/// The tables are missing or different.
+pub(crate) fn is_invalid_schema(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().map(database_error);
+    error.is_some_and(|(kind, _)| kind == ConnectErrorKind::InvalidSchema)
+}
+
 /// PostgreSQL codes have five characters, SQLite codes are numbers.
 fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str) {
     let code = error.code();

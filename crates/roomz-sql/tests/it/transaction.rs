@@ -9,7 +9,6 @@ use crate::support::receiver::Receiver;
 use http::StatusCode;
 use roomz_sql::CompleteErrorKind;
 use roomz_tests::recorder::{Call, Log, Operation, Recorder, Reply};
-use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, IdReusePolicy};
 use tokio::sync::Notify;
@@ -206,23 +205,32 @@ async fn takeover_waits_for_open_transaction() {
     }
 }
 
-/// The layer keeps its claims in another store than the database of the handler.
+/// The layer keeps its claims in another store than the database of the handler, which has the table of the
+/// claims or has not. The message names the setting that is missing.
 #[tokio::test]
-async fn claim_in_another_store_is_lost() {
+async fn claim_in_another_store_is_not_completed() {
     for database in databases().await {
-        let receiver = Receiver::with(
-            |layer| layer.with_store(MokaStore::new()),
-            &database,
-            async |database, delivery| {
-                let mut transaction = database.begin().await;
-                transaction.insert_effect(delivery.event().id).await;
-                let error = transaction.complete(&delivery).await.unwrap_err();
-                assert_eq!(error.kind(), CompleteErrorKind::Lost);
-                ERROR
-            },
-        );
-        assert_eq!(receiver.deliver(&TestEvent::busy()).await, (502, false));
-        assert_eq!((receiver.runs(), database.count_effects().await), (1, 0));
+        for kind in [CompleteErrorKind::Lost, CompleteErrorKind::Database] {
+            let context = (database.clone(), kind);
+            let receiver = Receiver::with(
+                |layer| layer,
+                &context,
+                async |(database, kind), delivery| {
+                    let mut transaction = database.begin().await;
+                    transaction.insert_effect(delivery.event().id).await;
+                    let error = transaction.complete(&delivery).await.unwrap_err();
+                    assert_eq!(error.kind(), kind);
+                    assert!(error.to_string().contains("with_store(SqlStore"), "{error}");
+                    assert!(!error.to_string().contains("failed"), "{error}");
+                    ERROR
+                },
+            );
+            assert_eq!(receiver.deliver(&TestEvent::busy()).await, (502, false));
+            assert_eq!((receiver.runs(), database.count_effects().await), (1, 0));
+            if kind == CompleteErrorKind::Lost {
+                database.execute("DROP TABLE roomz_claims").await;
+            }
+        }
     }
 }
 

@@ -33,8 +33,9 @@ use super::key::{ClaimKey, Fingerprint, Owner};
 /// - The record keeps the fingerprint of the body that created it. A claim with another fingerprint gets the
 ///   same state, with [`Claim::fingerprint_matches`] set to `false`.
 /// - A record expires when the retention of the last claim or completion ends, but never before its lease
-///   ends. A renewal may start the retention again. A full store may evict done and free records and never a
-///   live claim. It may delete expired records at any time.
+///   ends. A renewal may start the retention again. The store may delete expired records at any time.
+/// - A full store may evict done and free records, the oldest first, and never a live claim: keep live claims
+///   outside a cache that evicts. A claim for which there is no room is [`StoreError::full`].
 /// - Durations have a resolution of one millisecond or better.
 /// - A future may be dropped at any point, for example by the caller's timeout. The operation then either
 ///   happened completely or not at all.
@@ -77,8 +78,8 @@ use super::key::{ClaimKey, Fingerprint, Owner};
 /// ```
 ///
 /// Test your store with `store_contract!` (feature `testing`). Give it a second instance on the same data
-/// (`StoreUnderTest::with_peer`), because stores fail most often between instances. The suite does not test a
-/// *full* store. The example `custom-store` implements a store and runs the suite.
+/// (`StoreUnderTest::with_peer`), because stores fail most often between instances, and if it has a limit, a
+/// low one. The example `custom-store` implements a store and runs the suite.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a store for claims",
     label = "expected `MokaStore`, `SqlStore`, `RedisStore`, or a type that implements `IdempotencyStore`",

@@ -7,6 +7,7 @@ use roomz_protocol::{EventId, Uuid};
 
 use crate::store::{
     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
+    StoreErrorKind,
 };
 use crate::testing::store_under_test::StoreUnderTest;
 
@@ -86,6 +87,20 @@ impl Case {
     /// Claims for a new owner.
     pub(super) async fn state(&self) -> ClaimState {
         self.claim(Owner::random()).await
+    }
+
+    /// Claims a new event. Returns false if the store has no room for another live claim.
+    pub(super) async fn claim_unless_full(&self, owner: Owner) -> bool {
+        let request = ClaimRequest::new(owner, Fingerprint::of(BODY), LONG, LONG);
+        let reply = async {
+            match self.store().claim(&self.key, &request).await {
+                Err(error) if error.kind() == StoreErrorKind::Full => Ok(None),
+                reply => reply.map(|claim| Some(claim.state)),
+            }
+        };
+        let state = expect_reply("claim", reply).await;
+        assert!(state.is_none_or(|state| state == claimed(1)), "a new event is {state:?}");
+        state.is_some()
     }
 
     pub(super) async fn renew(&self, owner: Owner, lease: Duration) -> Settled {

@@ -27,6 +27,10 @@ pub use self::time::*;
 /// once per test. It may also return `Option<StoreUnderTest>`: with `None`, for example without a server, the
 /// tests pass without doing anything. A new minor version of this crate may add tests.
 ///
+/// One test fills the store: with 1 000 live claims, then with 1 000 handled events. Give a store that has a
+/// limit a lower one, for example 250 live claims and 100
+/// [rounds](crate::testing::StoreUnderTest::with_rounds), and new data for each test.
+///
 /// ```
 /// use roomz_webhook::store::MokaStore;
 /// use roomz_webhook::testing::StoreUnderTest;
@@ -73,6 +77,7 @@ macro_rules! store_contract {
                 repeated_claim_keeps_attempt
                 repeated_completion_is_applied
                 reports_fingerprint_mismatch_in_every_state
+                full_store_keeps_live_claims
                 namespaces_are_separate
                 compares_every_bit_of_id
                 one_of_many_claims_wins

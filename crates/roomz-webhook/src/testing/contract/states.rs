@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt as _};
 use roomz_protocol::{EventId, Uuid};
 
 use super::case::{Case, KEPT, LONG, OTHER_BODY, assert_in_flight, claimed, random_id};
@@ -203,4 +204,39 @@ async fn taken_over(store: &StoreUnderTest) -> (Case, Owner, Owner) {
     store.end(lease).await;
     assert_eq!(case.claim(new).await, claimed(2));
     (case, stale, new)
+}
+
+/// How many live claims fill the store, and how many events are handled while it is full.
+const FULL: usize = 1_000;
+/// Many at once, so that a server has them in seconds.
+const CONCURRENT: usize = 64;
+
+/// A claim that is refused as `Full` is not live. Neither further claims nor done ids may replace a live one.
+pub async fn full_store_keeps_live_claims(store: &StoreUnderTest) {
+    let claims = stream::iter(0..FULL).map(|_| async {
+        let (case, owner) = (Case::new(store), Owner::random());
+        case.claim_unless_full(owner).await.then_some((case, owner))
+    });
+    let claims: Vec<_> = claims.buffer_unordered(CONCURRENT).collect().await;
+    let mut live: Vec<_> = claims.into_iter().flatten().collect();
+
+    let handled = live.split_off(live.len() / 2);
+    let complete = async |(case, owner): (Case, Owner)| {
+        assert_eq!(case.complete(owner).await, Settled::Applied, "the full store lost a live claim");
+    };
+    stream::iter(handled).for_each_concurrent(CONCURRENT, complete).await;
+    let handle = async |_| {
+        let (case, owner) = (Case::new(store), Owner::random());
+        if case.claim_unless_full(owner).await {
+            complete((case, owner)).await;
+        }
+    };
+    stream::iter(0..FULL).for_each_concurrent(CONCURRENT, handle).await;
+
+    let settle = async |(case, owner): (Case, Owner)| {
+        case.assert_in_flight().await;
+        complete((case, owner)).await;
+    };
+    stream::iter(live).for_each_concurrent(CONCURRENT, settle).await;
+    assert_eq!(Case::new(store).state().await, claimed(1), "no claim is live, so there is room for one");
 }
