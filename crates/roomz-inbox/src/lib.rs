@@ -117,9 +117,9 @@
 //!   reads their index entries too and becomes slow, and may exceed its timeout; taking events goes on. With
 //!   PostgreSQL 15.18, 2 cores and 128 MB of shared buffers, `stats` took 0.2 ms without such events, 0.4 s
 //!   with 200 000 events handled under the snapshot, 0.7 to 1 s with 600 000, and 0.8 to 2.5 s with
-//!   1 200 000; listing 100 waiting events took 0.1 to 0.7 s, and listing dead letters stayed below 0.1 ms. The
-//!   log line `dead rows slow the inbox` names the session (`backend_xmin` in `pg_stat_activity`), the slot
-//!   or the prepared transaction, or says that autovacuum is too slow.
+//!   1 200 000; listing 100 waiting events took 0.1 to 0.7 s, and listing dead letters stayed below 0.1 ms.
+//!   The log line `dead rows slow the inbox` names the session (`backend_xmin` in `pg_stat_activity`), the
+//!   slot or the prepared transaction, or says that autovacuum is too slow.
 //! - **Bodies are stored** until their row is deleted. A body has 256 KiB at most.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!

@@ -39,8 +39,8 @@ async fn wait_for(done: &Mutex<Vec<ClaimKey>>, events: usize) -> Vec<ClaimKey> {
     }
 }
 
-/// The file has so many events that many commits happen during the backup. `.backup` of the shell begins again
-/// at each of them.
+/// The file has so many events that commits happen during the backup. `.backup` of the shell begins again at
+/// each of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn backup_beside_writers_can_be_restored() {
     let database = TestDatabase::sqlite().await;
