@@ -137,6 +137,28 @@ async fn log_levels_fit_an_operator() {
     }
 }
 
+/// A path that no request has is not overlooked, and requests of anybody do not fill the log.
+#[tokio::test]
+async fn path_that_never_matches_is_logged_once() {
+    use tower::{ServiceBuilder, ServiceExt as _};
+
+    let (log, _guard) = capture();
+    let layer = WebhookLayer::builder(support::secret()).with_path("/hook").build().unwrap();
+    let service = ServiceBuilder::new().layer(layer).service(tower::service_fn(
+        async |_: http::Request<roomz_webhook::WebhookBody>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        },
+    ));
+    for _ in 0..30 {
+        let request = TestEvent::busy().request::<axum::body::Body>("/api/hook", &support::secret());
+        assert_eq!(service.clone().oneshot(request).await.unwrap().status(), 200);
+    }
+    let log = log.text();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("path never matched")).collect();
+    let [line] = lines[..] else { panic!("{log}") };
+    assert!(line.contains("WARN") && line.contains("path=\"/hook\" other_path=\"/api/hook\""), "{line}");
+}
+
 /// A flood of forged requests is one line per minute above DEBUG.
 #[tokio::test(start_paused = true)]
 async fn unsigned_requests_are_summarized() {

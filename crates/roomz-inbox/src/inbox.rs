@@ -276,6 +276,9 @@ impl Inbox {
 
     /// Counts the events that are not done.
     ///
+    /// While a session of PostgreSQL has an old snapshot, this may take longer than the
+    /// [timeout](InboxBuilder::with_response_timeout); see [the limits](crate#limits).
+    ///
     /// ```no_run
     /// # async fn check(inbox: &roomz_inbox::Inbox) -> Result<(), roomz_inbox::InboxError> {
     /// let stats = inbox.stats().await?;

@@ -118,9 +118,12 @@
 //!   while 4 096 events of one process wait for the database. While the count fails, it is not full.
 //! - **PostgreSQL keeps dead rows while a session has an old snapshot**: a long transaction, a dump, a
 //!   replication slot, a standby with `hot_standby_feedback`. Counting, listing and deleting events then
-//!   reads their index entries too and becomes slow, and may exceed its timeout; taking events goes on. The
-//!   log line `dead rows slow the inbox` names the session (`backend_xmin` in `pg_stat_activity`), the slot
-//!   or the prepared transaction, or says that autovacuum is too slow.
+//!   reads their index entries too and becomes slow, and may exceed its timeout; taking events goes on. With
+//!   PostgreSQL 15.18, 2 cores and 128 MB of shared buffers, `stats` took 0.2 ms without such events, 0.4 s
+//!   with 200 000 events handled under the snapshot, 0.7 to 1 s with 600 000, and 0.8 to 2.5 s with
+//!   1 200 000; listing 100 waiting events took 0.1 to 0.7 s, and listing dead letters stayed below 0.1 ms.
+//!   The log line `dead rows slow the inbox` names the session (`backend_xmin` in `pg_stat_activity`), the
+//!   slot or the prepared transaction, or says that autovacuum is too slow.
 //! - **Bodies are stored** until their row is deleted. A body has 256 KiB at most.
 //! - The connections belong to the tokio runtime that called `connect`. When it shuts down, operations fail.
 //!

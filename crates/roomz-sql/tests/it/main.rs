@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
+mod backup;
 mod batches;
 mod bounds;
 mod connect;
