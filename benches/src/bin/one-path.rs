@@ -15,6 +15,7 @@ use std::process::Command;
 use roomz_benches::{App, Deliveries, bare, by_hand, by_hand_moka, layer, with_store};
 use roomz_webhook::store::CompactStore;
 use tower::ServiceExt as _;
+use tracing::subscriber::NoSubscriber;
 
 const PATHS: [&str; 7] = ["by_hand", "by_hand_moka", "layer", "compact", "duplicate", "forged", "bare"];
 const WARM_UP: usize = 500;
@@ -74,6 +75,8 @@ fn counted(tool: &str, before: &str, path: &str, count: usize) -> f64 {
 
 /// Creates the requests of a whole measurement and sends `count` of them.
 fn send(path: &str, count: usize) {
+    // The SQL stores turn on the feature `log` of tracing, which costs something only without a subscriber.
+    tracing::subscriber::set_global_default(NoSubscriber::new()).unwrap();
     let mut deliveries = Deliveries::new();
     let app: App = match path {
         "bare" => bare(),

@@ -2,7 +2,6 @@ use std::error::Error;
 use std::fmt;
 
 use axum_core::response::{IntoResponse, Response};
-use http::StatusCode;
 use roomz_webhook::{Rejection, RejectionKind, Skipped};
 
 /// Rejection of [`WebhookEvent`](crate::WebhookEvent) and [`WebhookDelivery`](crate::WebhookDelivery).
@@ -20,24 +19,6 @@ pub enum WebhookRejection {
 
 impl WebhookRejection {
     const MISSING_LAYER: Rejection = Rejection::new(RejectionKind::MissingLayer);
-
-    /// Returns the status of the response.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::MissingLayer => Self::MISSING_LAYER.status(),
-            Self::OtherEvent => StatusCode::OK,
-        }
-    }
-
-    /// Returns the body of the response: a problem (RFC 9457) as JSON, or why the event was skipped.
-    #[must_use]
-    pub fn body_text(&self) -> String {
-        match self {
-            Self::MissingLayer => Self::MISSING_LAYER.body_text(),
-            Self::OtherEvent => Skipped::Ignored.body_text(),
-        }
-    }
 }
 
 impl IntoResponse for WebhookRejection {
@@ -64,22 +45,3 @@ impl fmt::Display for WebhookRejection {
 }
 
 impl Error for WebhookRejection {}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt as _;
-
-    use super::*;
-
-    /// As in axum, `body_text` is the body that is sent.
-    #[tokio::test]
-    async fn sends_body_text() {
-        for rejection in [WebhookRejection::MissingLayer, WebhookRejection::OtherEvent] {
-            let (status, text) = (rejection.status(), rejection.body_text());
-            let response = rejection.into_response();
-            assert_eq!(response.status(), status);
-            let body = response.into_body().collect().await.unwrap().to_bytes();
-            assert_eq!(body, text);
-        }
-    }
-}

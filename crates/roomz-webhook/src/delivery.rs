@@ -7,7 +7,7 @@ use roomz_protocol::Event;
 
 use crate::claim::HeldClaim;
 use crate::state::Shared;
-use crate::store::{ClaimKey, ClaimRequest, Owner};
+use crate::store::{ClaimKey, Owner};
 
 /// A verified and claimed delivery: the event, its bytes and the attempt.
 ///
@@ -44,9 +44,7 @@ pub struct Delivery(Arc<Inner>);
 struct Inner {
     event: Event,
     body: Bytes,
-    key: ClaimKey,
-    request: ClaimRequest,
-    attempt: u32,
+    held: Arc<HeldClaim>,
     secret_position: usize,
     /// Weak, so that a delivery that is kept does not keep the store open.
     shared: Weak<Shared>,
@@ -55,7 +53,7 @@ struct Inner {
 impl Delivery {
     pub(crate) fn new(
         shared: &Arc<Shared>,
-        held: &HeldClaim,
+        held: &Arc<HeldClaim>,
         event: Event,
         body: Bytes,
         secret_position: usize,
@@ -63,9 +61,7 @@ impl Delivery {
         Self(Arc::new(Inner {
             event,
             body,
-            key: held.key.clone(),
-            request: held.request,
-            attempt: held.attempt,
+            held: Arc::clone(held),
             secret_position,
             shared: Arc::downgrade(shared),
         }))
@@ -94,7 +90,7 @@ impl Delivery {
     /// An attempt also counts if its handler did not start, because of a shutdown.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.0.attempt
+        self.0.held.attempt
     }
 
     /// Returns the namespace of the event's claim: that of the [`Tenant`](crate::Tenant), or else of the
@@ -110,7 +106,7 @@ impl Delivery {
     /// ```
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.0.key.namespace()
+        self.0.held.key.namespace()
     }
 
     /// Returns the key of the claim's record, for a store that completes the event inside a transaction of
@@ -152,20 +148,20 @@ impl Delivery {
     /// ```
     #[must_use]
     pub fn claim_key(&self) -> &ClaimKey {
-        &self.0.key
+        &self.0.held.key
     }
 
     /// Returns the owner that holds the claim, unless another delivery took it over. See
     /// [`claim_key`](Self::claim_key).
     #[must_use]
     pub fn owner(&self) -> Owner {
-        self.0.request.owner
+        self.0.held.request.owner
     }
 
     /// Returns how long the completed event is remembered, from its completion on. The default is 7 days.
     #[must_use]
     pub fn retention(&self) -> Duration {
-        self.0.request.retention
+        self.0.held.request.retention
     }
 
     /// Returns the position of the secret that matched, counted from 0 in the order given to the layer.
@@ -180,7 +176,7 @@ impl fmt::Debug for Delivery {
         f.debug_struct("Delivery")
             .field("event", &self.0.event)
             .field("body", &format_args!("[{} bytes]", self.0.body.len()))
-            .field("attempt", &self.0.attempt)
+            .field("attempt", &self.0.held.attempt)
             .field("secret_position", &self.0.secret_position)
             .finish()
     }

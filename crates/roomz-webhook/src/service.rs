@@ -47,11 +47,6 @@ impl<S> Webhook<S> {
         &self.inner
     }
 
-    /// Returns the inner service, to change it.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
     /// Returns the inner service, without the layer.
     pub fn into_inner(self) -> S {
         self.inner

@@ -27,7 +27,7 @@ pub(crate) async fn acquire(
     shared: &Arc<Shared>,
     key: ClaimKey,
     body: &[u8],
-) -> Result<Box<HeldClaim>, EarlyResponse> {
+) -> Result<Arc<HeldClaim>, EarlyResponse> {
     let config = &shared.config;
     let fingerprint = Fingerprint::of(body);
     let key = match config.id_reuse_policy {
@@ -46,7 +46,7 @@ struct ClaimAttempt<'a> {
 }
 
 impl ClaimAttempt<'_> {
-    async fn claim(&mut self) -> Result<Box<HeldClaim>, EarlyResponse> {
+    async fn claim(&mut self) -> Result<Arc<HeldClaim>, EarlyResponse> {
         if self.shared.draining.is_active() {
             return Err(RejectionKind::ShuttingDown.into());
         }
@@ -72,7 +72,7 @@ impl ClaimAttempt<'_> {
 
     /// Waits until the delivery in flight is settled and claims again, or rejects the delivery at the
     /// deadline.
-    async fn wait(&mut self, deadline: Instant) -> Result<Box<HeldClaim>, EarlyResponse> {
+    async fn wait(&mut self, deadline: Instant) -> Result<Arc<HeldClaim>, EarlyResponse> {
         let shared = self.shared;
         let key = self.key.clone();
         // Registered before the store is called, so that no settlement is missed.
@@ -125,7 +125,7 @@ impl ClaimAttempt<'_> {
         &mut self,
         claim: Claim,
         called_at: Instant,
-    ) -> Result<Option<Box<HeldClaim>>, EarlyResponse> {
+    ) -> Result<Option<Arc<HeldClaim>>, EarlyResponse> {
         if !claim.fingerprint_matches {
             if !std::mem::replace(&mut self.mismatch_reported, true) {
                 telemetry::id_reused();
@@ -158,8 +158,8 @@ impl ClaimAttempt<'_> {
     }
 
     /// `attempt` is `None` for a claim of unknown outcome.
-    fn held(&self, attempt: Option<u32>, claimed_at: Instant) -> Box<HeldClaim> {
-        Box::new(HeldClaim::new(self.key.clone(), self.request, attempt, claimed_at))
+    fn held(&self, attempt: Option<u32>, claimed_at: Instant) -> Arc<HeldClaim> {
+        Arc::new(HeldClaim::new(self.key.clone(), self.request, attempt, claimed_at))
     }
 }
 

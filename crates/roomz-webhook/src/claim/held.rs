@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::store::{ClaimKey, ClaimRequest};
 
-/// A claim that this process holds and must complete or release.
+/// A claim that this process holds and must complete or release. The [`Delivery`](crate::Delivery) shares it.
 #[derive(Debug)]
 pub(crate) struct HeldClaim {
     pub(crate) key: ClaimKey,

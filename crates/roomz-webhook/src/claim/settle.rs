@@ -35,9 +35,7 @@ impl Settlement {
 
 /// Completes or releases a claim. When the store fails, the settlement is retried in the background and the
 /// handler's answer stands.
-///
-/// The claim is in a box, because this future has room for it twice.
-pub(crate) async fn settle(shared: &Arc<Shared>, held: Box<HeldClaim>, settlement: Settlement) {
+pub(crate) async fn settle(shared: &Arc<Shared>, held: Arc<HeldClaim>, settlement: Settlement) {
     if held.is_unconfirmed() {
         // The store failed a moment ago. The sender should not wait for another call.
         return settle_in_background(shared, held, settlement);
@@ -60,7 +58,7 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: Box<HeldClaim>, settlemen
 ///
 /// An outage causes one for each delivery, so they have a lower limit of their own. Above it, the lease ends
 /// the claim.
-pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Box<HeldClaim>) {
+pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Arc<HeldClaim>) {
     match Arc::clone(&shared.unconfirmed_permits).try_acquire_owned() {
         Ok(permit) => spawn_settlement(shared, held, Settlement::Release, permit),
         Err(_) => telemetry::unconfirmed_claim_abandoned(),
@@ -70,7 +68,7 @@ pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Box<HeldClaim>) {
 /// Retries a settlement in the background until it succeeds, its deadline passes, or the claim is lost.
 ///
 /// Above the limit of background settlements, the settlement is abandoned.
-fn settle_in_background(shared: &Arc<Shared>, held: Box<HeldClaim>, settlement: Settlement) {
+fn settle_in_background(shared: &Arc<Shared>, held: Arc<HeldClaim>, settlement: Settlement) {
     match Arc::clone(&shared.pending_permits).try_acquire_owned() {
         Ok(permit) => spawn_settlement(shared, held, settlement, permit),
         Err(_) => {
@@ -82,7 +80,7 @@ fn settle_in_background(shared: &Arc<Shared>, held: Box<HeldClaim>, settlement: 
 
 fn spawn_settlement(
     shared: &Arc<Shared>,
-    held: Box<HeldClaim>,
+    held: Arc<HeldClaim>,
     settlement: Settlement,
     permit: OwnedSemaphorePermit,
 ) {
@@ -99,7 +97,7 @@ fn spawn_settlement(
 /// A settlement that is retried. `Drop` cleans up, also on panic and when the runtime shuts down.
 struct PendingSettlement {
     shared: Arc<Shared>,
-    held: Box<HeldClaim>,
+    held: Arc<HeldClaim>,
     settlement: Settlement,
     _guards: (OwnedSemaphorePermit, GaugeGuard),
 }

@@ -108,8 +108,7 @@ impl Rejection {
     }
 
     /// Returns the body of the response: the problem as JSON.
-    #[must_use]
-    pub fn body_text(&self) -> String {
+    fn body_text(&self) -> String {
         let status = self.status();
         // Only the detail can hold what JSON escapes. A map of values takes a quarter of a forged request.
         // RFC 9457: `about:blank` means that the status tells the type of the problem.

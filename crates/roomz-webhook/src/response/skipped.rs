@@ -42,18 +42,14 @@ impl Skipped {
         }
     }
 
-    /// Returns the body of the response, such as `{"skipped":"duplicate"}`.
-    #[must_use]
-    pub fn body_text(self) -> String {
-        format!(r#"{{"skipped":"{}"}}"#, self.as_str())
-    }
-
-    /// Converts this into its response: 200, a short JSON body, the header, and this value in the extensions.
+    /// Converts this into its response: 200, a JSON body such as `{"skipped":"duplicate"}`, the header, and
+    /// this value in the extensions.
     ///
     /// Return it from an extractor that skips an event.
     #[must_use]
     pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
-        let mut response = Response::new(B::from(Bytes::from(self.body_text())));
+        let body = format!(r#"{{"skipped":"{}"}}"#, self.as_str());
+        let mut response = Response::new(B::from(Bytes::from(body)));
         response.headers_mut().insert(Self::HEADER, HeaderValue::from_static(self.as_str()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.extensions_mut().insert(self);
