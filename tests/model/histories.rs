@@ -2,8 +2,8 @@
 //! explain all replies by the [rule](super::rule) of a claim.
 //!
 //! Events are independent, so each has a history of its own. Its callers use two instances of the store at
-//! once, while the server is killed, stopped and stalled. A call that failed may have taken effect or not, and
-//! one that lasted for the time of a restart may have taken effect twice.
+//! once, while the server is killed, stopped and stalled. A call that failed may have taken effect or not,
+//! and one that lasted for the time of a restart may have taken effect twice.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
