@@ -11,7 +11,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"private": true, "type": "module"}' > package.json
-npm install --silent --no-audit --no-fund --ignore-scripts koa@3.3.0 koa-ratelimit@6.0.0 express@5.3.0 express-rate-limit@8.7.5 fastify@5.12.8 @fastify/rate-limit@11.2.0
+npm install --silent --no-audit --no-fund --ignore-scripts koa@3.3.0 koa-ratelimit@6.0.0 express@5.3.0 express-rate-limit@8.7.5 fastify@5.12.8 @fastify/rate-limit@11.2.0 & # while cargo builds
+install=$!
 cat > limit.js <<'JS'
 import express from 'express';
 import fastify from 'fastify';
@@ -93,7 +94,9 @@ fn main() {
 }
 RUST
 echo "tower_governor 0.8.0, koa-ratelimit 6.0.0, express-rate-limit 8.7.5, @fastify/rate-limit 11.2.0"
-seen=$(CARGO_TARGET_DIR=$folder/target cargo run --quiet -j2; node limit.js)
+CARGO_TARGET_DIR=$folder/target cargo build --quiet -j2
+wait "$install"
+seen=$(target/debug/finding; node limit.js)
 echo "$seen"
 expected='tower_governor, 900 ms: 200, 429 after 0, 429 after 0, 429 after 0, 429 after 0
 tower_governor, 2700 ms: 200, 429 after 2, 429 after 0, 429 after 0, 429 after 0
