@@ -50,7 +50,7 @@ const MAX_RESPONSE_BODY: usize = 64 * 1024;
 #[derive(Args)]
 #[command(after_help = DOCTOR_HELP)]
 pub(crate) struct DoctorArgs {
-    /// URL of the receiver, such as https://staging.example.com/webhooks/roomz
+    /// URL of the receiver, such as `https://staging.example.com/webhooks/roomz`
     #[arg(value_hint = ValueHint::Url)]
     url: String,
     #[command(flatten)]
