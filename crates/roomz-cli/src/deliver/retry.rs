@@ -19,6 +19,8 @@ pub(crate) fn delay_after(
     if attempt > max_retries {
         return None;
     }
+    // Rate limiters that cut the rest to whole seconds send 0 until it ends.
+    let retry_after = retry_after.filter(|delay| !delay.is_zero());
     let doubled = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(MAX_DELAY);
     Some(retry_after.unwrap_or(doubled.mul_f64(1.0 - random / 2.0)).min(MAX_DELAY))
 }
@@ -38,11 +40,12 @@ mod tests {
 
     #[test]
     fn retry_after_replaces_backoff_up_to_maximum() {
-        for (retry_after, expected) in [(0, 0), (7, 7), (3_600, 60)] {
+        for (retry_after, expected) in [(1, 1), (7, 7), (3_600, 60)] {
             let delay = delay_after(3, 9, Some(Duration::from_secs(retry_after)), 0.7);
             assert_eq!(delay, Some(Duration::from_secs(expected)));
         }
-        assert_eq!(delay_after(10, 9, Some(Duration::ZERO), 0.0), None);
+        assert_eq!(delay_after(10, 9, Some(Duration::from_secs(1)), 0.0), None);
+        assert_eq!(delay_after(3, 9, Some(Duration::ZERO), 0.0), delay_after(3, 9, None, 0.0));
     }
 
     #[test]
