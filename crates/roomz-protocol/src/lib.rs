@@ -58,6 +58,9 @@
 //! repeats a key that is read (also in an escaped spelling), or has no readable `id` or `type`. Nesting has
 //! no limit, because skipping a value needs no stack.
 //!
+//! The latest time is that of jiff, so .NET's `DateTimeOffset.MaxValue` is not readable. A [`Timestamp`] is
+//! displayed without trailing zeros (`08:22:32.45Z`, `08:22:32Z`): such texts do not sort by time.
+//!
 //! # Redaction
 //!
 //! - `Debug` of [`Secret`], [`Secrets`], [`Verifier`] and [`Signature`] is redacted.

@@ -149,9 +149,9 @@
 //!
 //! # Versions
 //!
-//! Tested with PostgreSQL 15, PgBouncer 1.18, Pgpool-II 4.3.5 and with the bundled SQLite 3.51. `connect`
-//! rejects PostgreSQL older than 13 and, in an existing pool, SQLite older than 3.42. It rejects a PostgreSQL
-//! database whose encoding is neither `UTF8` nor `SQL_ASCII`.
+//! Tested with PostgreSQL 15, PgBouncer 1.18, Pgpool-II 4.3.5 and with the bundled SQLite 3.51; an earlier
+//! version with PostgreSQL 18.6. `connect` rejects PostgreSQL older than 13 and, in an existing pool, SQLite
+//! older than 3.42. It rejects a PostgreSQL database whose encoding is neither `UTF8` nor `SQL_ASCII`.
 //!
 //! sqlx 0.9 is part of the public API: `PgPool` and `SqlitePool` convert into [`Database`]. A new minor
 //! version of sqlx is a breaking change of this crate. Depend on sqlx 0.9 yourself to create a pool.
