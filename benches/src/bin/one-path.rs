@@ -4,6 +4,7 @@
 //! other load.
 
 #![allow(
+    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -87,7 +87,8 @@
 //! # Versions
 //!
 //! Tested with Redis 7.0, alone, in a cluster and with sentinels. Redis 6.2 and Valkey 9.1.2 were tested with
-//! an earlier version only. RDB files go from Redis 7.0 to Valkey, not back, and not from Redis 7.4. `connect` rejects servers older than Redis 6.0.
+//! an earlier version only. RDB files go from Redis 7.0 to Valkey, not back, and not from Redis 7.4.
+//! `connect` rejects servers older than Redis 6.0.
 //!
 //! redis 1.x is part of the public API (`redis::Client` and `redis::aio::ConnectionManager` convert into
 //! [`Server`]), so a new major version of redis is a breaking change of this crate.

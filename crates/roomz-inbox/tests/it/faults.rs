@@ -128,7 +128,7 @@ async fn take_without_reply_is_given_back() {
     let worker = inbox.worker(service).with_max_attempts(1).with_lease(WAIT * 60).with_poll_interval(POLL);
     let worker = worker.start();
     let end_take = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                    WHERE wait_event = 'SyncRep' AND query LIKE 'WITH next%'";
+                    WHERE wait_event = 'SyncRep' AND query LIKE '%WITH next%'";
     while sqlx::query_scalar::<_, i64>(end_take).fetch_one(&mut admin).await.unwrap() == 0 {
         tokio::time::sleep(POLL).await;
     }
