@@ -73,13 +73,16 @@ enum Action {
 impl State {
     /// The attempts of the event if the worker with this take may change it.
     fn owned(&mut self, take: u8, checks_owner: bool) -> Option<u8> {
-        let Row::Running { attempts, owner, .. } = self.row else { return None };
-        if owner != take {
-            if checks_owner {
-                return None;
-            }
-            self.stale_write = true;
+        let attempts = match self.row {
+            Row::Running { attempts, owner, .. } if owner == take => return Some(attempts),
+            Row::Running { attempts, .. } => attempts,
+            Row::Done => MAX_ATTEMPTS,
+            Row::Absent | Row::Waiting { .. } | Row::Dead { .. } => return None,
+        };
+        if checks_owner {
+            return None;
         }
+        self.stale_write = true;
         Some(attempts)
     }
 }
@@ -177,8 +180,6 @@ impl Model for Inbox {
                 let is_committed = state.owned(take, self.checks_owner).is_some();
                 if is_committed {
                     state.row = Row::Done;
-                    state.effects += 1;
-                } else if state.row == Row::Done && !self.checks_owner {
                     state.effects += 1;
                 }
                 let fails = is_lost || !is_committed;

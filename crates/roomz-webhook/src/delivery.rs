@@ -36,7 +36,7 @@ use crate::store::{ClaimKey, Owner};
 /// ```
 ///
 /// ```compile_fail,E0624
-/// roomz_webhook::Delivery::new(todo!(), todo!(), todo!(), todo!(), 0);
+/// let forge = roomz_webhook::Delivery::new;
 /// ```
 #[derive(Clone)]
 pub struct Delivery(Arc<Inner>);

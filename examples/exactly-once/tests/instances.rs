@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::StatusCode;
 use roomz_axum::testing::TestEvent;
-use roomz_axum::{Secret, Skipped};
+use roomz_axum::{Event, Secret, Skipped};
 use roomz_tests::postgres_url_or_skip;
 use sqlx::{Connection as _, PgConnection};
 use tower::ServiceExt as _;
@@ -24,13 +24,14 @@ async fn event_has_one_row() {
     let mut connection = PgConnection::connect(&url).await.unwrap();
 
     let event = TestEvent::busy();
+    let id = Event::parse(&event.body()).unwrap().id;
     sqlx::raw_sql("ALTER TABLE visits RENAME TO renamed").execute(&mut connection).await.unwrap();
     assert_eq!(deliver(&first, &event, &secret).await, (StatusCode::INTERNAL_SERVER_ERROR, None));
     sqlx::raw_sql("ALTER TABLE renamed RENAME TO visits").execute(&mut connection).await.unwrap();
     assert_eq!(deliver(&first, &event, &secret).await, (StatusCode::OK, None));
     assert_eq!(deliver(&second, &event, &secret).await, (StatusCode::OK, Some(Skipped::Duplicate)));
 
-    let rows: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM visits").fetch_one(&mut connection).await.unwrap();
+    let count = sqlx::query_scalar("SELECT count(*) FROM visits WHERE event_id = $1");
+    let rows: i64 = count.bind(id.to_string()).fetch_one(&mut connection).await.unwrap();
     assert_eq!(rows, 1);
 }

@@ -22,7 +22,7 @@ const INBOX_ERRORS: &str = "presence_board_inbox_errors_total";
 /// its own.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let mut builder = PrometheusBuilder::new();
-    for (name, buckets) in roomz_axum::HISTOGRAM_BUCKETS {
+    for &(name, buckets) in roomz_axum::HISTOGRAM_BUCKETS {
         builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
     }
     let handle = builder.install_recorder()?;

@@ -46,7 +46,6 @@ impl Client {
         let certificates = file.map(read_certificates).transpose()?.unwrap_or_default();
         let mut builder = reqwest::Client::builder()
             .http1_only()
-            .tls_info(true)
             .redirect(Policy::none())
             .timeout(timeout)
             .pool_idle_timeout(None)

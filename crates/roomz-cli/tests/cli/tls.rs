@@ -107,7 +107,7 @@ fn certificate_signed_by_authority_works() {
     let authority = path_text(&directory.path("ca.pem"));
     send(&url, &["--cacert", &authority]).assert_succeeds();
     let checked = crate::support::run_with_secret(&["doctor", &url, "--cacert", &authority]);
-    let line = "TLS           warning     trusted chain, expires in 1 days; renew the certificate\n";
+    let line = "TLS           ok          trusted chain, valid now\n";
     assert!(checked.stdout.contains(line), "{checked:?}");
     send(&url, &["--cacert", &path_text(&directory.path("chain.pem"))])
         .assert_fails(1, &["from an unknown authority", "--cacert FILE"]);

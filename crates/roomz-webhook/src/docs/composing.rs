@@ -54,9 +54,10 @@
 //!
 //! **Limit running handlers** with tower's `GlobalConcurrencyLimitLayer` *inside* the layer: it also counts
 //! handlers whose client disconnected, and a limit outside does not. `ConcurrencyLimitLayer` creates a
-//! separate limit each time it is applied, in axum once per route. An event above the limit is claimed and
-//! waits for a running handler to end, without a timeout; duplicates of handled events are answered at once.
-//! With `load_shed` between the two layers the service fails instead, and the event is released.
+//! separate limit each time it is applied: in axum 0.8.9 for each route, and on a router for each connection.
+//! An event above the limit is claimed and waits for a running handler to end, without a timeout; duplicates
+//! of handled events are answered at once. With `load_shed` between the two layers the service fails instead,
+//! and the event is released.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -66,7 +67,7 @@
 //! # fn main() -> Result<(), BoxError> {
 //! # async fn handle(_: Request<WebhookBody>) -> Result<Response<String>, BoxError> { Ok(Response::new(String::new())) }
 //! let service = ServiceBuilder::new()
-//!     .layer(crate::WebhookLayer::new(Secret::new("the webhook secret")?))
+//!     .layer(WebhookLayer::new(Secret::new("the webhook secret")?))
 //!     .layer(GlobalConcurrencyLimitLayer::new(50))
 //!     .service(service_fn(handle));
 //! # drop(service);

@@ -39,7 +39,7 @@
 //! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 //!
 //! let mut exporter = PrometheusBuilder::new();
-//! for (name, buckets) in roomz_webhook::HISTOGRAM_BUCKETS {
+//! for &(name, buckets) in roomz_webhook::HISTOGRAM_BUCKETS {
 //!     exporter = exporter.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
 //! }
 //! let handle = exporter.install_recorder()?; // answer `GET /metrics` with handle.render()

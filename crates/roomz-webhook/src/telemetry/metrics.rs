@@ -44,7 +44,7 @@ const GAUGES: [(&str, &str); 2] = [
 /// [the documentation of the metrics](crate::docs::metrics#prometheus).
 ///
 /// The boundaries contain the limits that matter: the 30 s that ROOMZ waits and the store timeout of 2 s.
-pub const HISTOGRAM_BUCKETS: [(&str, &[f64]); 3] = [
+pub const HISTOGRAM_BUCKETS: &[(&str, &[f64])] = &[
     (
         "roomz_webhook_event_age_seconds",
         &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0],

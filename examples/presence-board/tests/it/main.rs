@@ -3,6 +3,7 @@
 mod app;
 mod browser;
 mod deploy;
+mod documented_receiver;
 mod monitoring;
 mod operation;
 mod program;

@@ -9,12 +9,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::support::program::Program;
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::{get, post};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use roomz_axum::Secret;
 use roomz_axum::testing::TestEvent;
-use roomz_axum::{EventData, Secret, WebhookEvent, WebhookLayer};
 use roomz_tests::{Server, promtool_or_skip};
 use serde_json::Value;
 
@@ -26,7 +22,7 @@ fn monitoring() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring")
 }
 
-fn read(file: &str) -> String {
+pub(crate) fn read(file: &str) -> String {
     std::fs::read_to_string(monitoring().join(file)).unwrap()
 }
 
@@ -235,93 +231,8 @@ fn expressions_have_results_in_prometheus() {
     assert_eq!(prometheus.prometheus_query(absent), Vec::<Value>::new());
 }
 
-/// A receiver with the buckets as the documentation of roomz-webhook installs them, and nothing of the board.
-fn start_documented_receiver(runtime: &tokio::runtime::Runtime) -> (String, Secret) {
-    let mut exporter = PrometheusBuilder::new();
-    for (name, buckets) in roomz_axum::HISTOGRAM_BUCKETS {
-        exporter = exporter.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets).unwrap();
-    }
-    let handle = exporter.install_recorder().unwrap();
-    let secret = Secret::new("the webhook secret").unwrap();
-    let webhook = WebhookLayer::new(secret.clone());
-    let handler = async |WebhookEvent(event): WebhookEvent| match event.data {
-        EventData::WorkspacePresenceChanged(data) if data.presence_status.to_string() == "Fail" => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-        _ => StatusCode::OK,
-    };
-    let app = Router::new()
-        .route("/webhooks/roomz", post(handler).layer(webhook))
-        .route("/metrics", get(async move || handle.render()));
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    runtime.spawn(async { axum::serve(listener, app).await.unwrap() });
-    (address, secret)
-}
-
-/// `for` and the thresholds of slow handlers and stores take minutes: promtool tests them.
-#[test]
-fn alerts_fire_for_documented_receiver() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (address, secret) = start_documented_receiver(&runtime);
-    let mut alerts = String::new();
-    for line in read("alerts.yml").lines().filter(|line| !line.trim_start().starts_with("for: ")) {
-        let line = if line.contains("_bucket[") {
-            line.replace("> 10", "> 0").replace("> 0.5", "> 0")
-        } else {
-            line.into()
-        };
-        alerts.push_str(&line);
-        alerts.push('\n');
-    }
-    let config = read("prometheus.yml")
-        .replace("127.0.0.1:3000", &address)
-        .replace("job_name: presence-board", "job_name: receiver")
-        .replace("  - board_alerts.yml\n", "")
-        .replace(": 15s", ": 1s");
-    let files = [("prometheus.yml", config.as_str()), ("alerts.yml", alerts.as_str())];
-    let Some(prometheus) = Server::prometheus_or_skip(&files) else { return };
-    wait_for(&prometheus, "count_over_time(roomz_webhook_accepted_total[1m]) >= 2");
-    let rules = alert_rules(&prometheus);
-    let selectors = rules.iter().flat_map(|rule| selectors(rule["query"].as_str().unwrap()));
-    for selector in selectors.filter(|selector| !selector.starts_with("roomz_inbox_")) {
-        wait_for(&prometheus, &selector);
-    }
-
-    let deliver =
-        |event: &TestEvent, secret: &Secret| crate::support::program::deliver_to(&address, event, secret);
-    let reused = TestEvent::busy();
-    for event in [&reused, &reused.clone().with("note", 1), &TestEvent::presence("Offline")] {
-        assert_eq!(deliver(event, &secret), 200);
-    }
-    // More than half of the events are late, and more than a tenth are forged.
-    for _ in 0..10 {
-        let old = TestEvent::busy().with_timestamp("2024-05-21T08:22:32Z".parse().unwrap());
-        assert_eq!(deliver(&old, &secret), 200);
-        assert_eq!(deliver(&TestEvent::free(), &Secret::new("a wrong secret").unwrap()), 401);
-    }
-    assert_eq!(deliver(&TestEvent::busy().with_type("workspace.booked"), &secret), 200);
-    assert_eq!(deliver(&TestEvent::presence("Fail"), &secret), 500);
-    assert_eq!(deliver(&TestEvent::busy().without("id"), &secret), 400);
-    for name in [
-        "EventsLate",
-        "HandlerFails",
-        "HandlerSlow",
-        "IdReused",
-        "RejectedSignedDeliveries",
-        "StoreSlow",
-        "UnknownEvent",
-        "UnknownStatus",
-        "WrongSecret",
-    ] {
-        wait_for(&prometheus, &format!("ALERTS{{alertname=\"Roomz{name}\",alertstate=\"firing\"}}"));
-    }
-    let missing = "ALERTS{alertname=\"RoomzBucketsMissing\"}";
-    assert_eq!(prometheus.prometheus_query(missing), Vec::<Value>::new());
-}
-
 /// Waits until an expression returns a series with a value.
-fn wait_for(prometheus: &Server, expression: &str) {
+pub(crate) fn wait_for(prometheus: &Server, expression: &str) {
     let start = Instant::now();
     while prometheus.prometheus_query(expression).is_empty() {
         assert!(start.elapsed() < GIVE_UP, "no result: {expression}");
@@ -348,14 +259,14 @@ fn dashboard_expressions(dashboard: &Value) -> Vec<String> {
 }
 
 /// The alert rules as Prometheus has read them.
-fn alert_rules(prometheus: &Server) -> Vec<Value> {
+pub(crate) fn alert_rules(prometheus: &Server) -> Vec<Value> {
     let data = prometheus.prometheus_data("rules");
     let groups = data["groups"].as_array().unwrap();
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).cloned().collect()
 }
 
 /// The selectors of series in an expression: the name of a metric, and the braces that follow it.
-fn selectors(expression: &str) -> Vec<String> {
+pub(crate) fn selectors(expression: &str) -> Vec<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut selectors = Vec::new();
     for prefix in ["up{", "process_", "presence_board_", "roomz_webhook_", "roomz_inbox_", "{__name__"] {
