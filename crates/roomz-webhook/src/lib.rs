@@ -59,7 +59,8 @@
 //! | 10 | the service | its own answer |
 //!
 //! A rejection is `application/problem+json` with a stable `reason` ([`RejectionKind`]), and a [`Rejection`]
-//! in the response's extensions. The service's error type passes through unchanged.
+//! in the response's extensions. From the claim on, the answers of the layer itself (a duplicate, a 503)
+//! also have the [`EventId`] there, for logs. The service's error type passes through unchanged.
 //!
 //! A rejection that is sent before the body was read to its end carries `Connection: close` over HTTP/1: a
 //! proxy must not send the next delivery on that connection. The layer then reads and drops the rest, up to

@@ -198,7 +198,12 @@ where
     // Check 9: the claim.
     let held = match claim::acquire(shared, verified.key.clone(), &verified.body).await {
         Ok(held) => held,
-        Err(early) => return Ok(respond_early(early)),
+        Err(early) => {
+            let mut response = respond_early(early);
+            // For logs and metrics in front of the layer: the handler, which knows the event, is not called.
+            response.extensions_mut().insert(verified.event.id);
+            return Ok(response);
+        }
     };
     let unsettled = telemetry::UnsettledGuard::new();
 

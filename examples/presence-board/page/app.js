@@ -4,9 +4,10 @@ import { announce } from './announcements.js';
 import { outage, renderConnection, start } from './connection.js';
 import { addDelivery, renderDeliveries, setDeliveries, togglePause } from './deliveries.js';
 import { byId, setText } from './dom.js';
+import { clearFound, findDeliveries } from './find-delivery.js';
 import { layOut } from './layout.js';
 import { onSelection, select, selection } from './selection.js';
-import { formatClock, formatNumber, serverNow } from './time.js';
+import { formatClock, formatNumber, serverNow, setServerTime } from './time.js';
 import {
   floorTitles, renderElapsedTimes, renderSelection, setWorkspaces, unnamedCount, updateWorkspace, workspaceNames,
 } from './workspaces.js';
@@ -118,6 +119,13 @@ byId('pause').addEventListener('click', () => {
   togglePause();
   render();
 });
+document.querySelector('.find-delivery').addEventListener('submit', (event) => {
+  event.preventDefault();
+  findDeliveries(byId('find-delivery').value.trim());
+});
+byId('find-delivery').addEventListener('input', () => {
+  if (byId('find-delivery').value.trim() === '') clearFound();
+});
 onSelection(() => {
   render();
   const shown = document.querySelectorAll('.tile:not([hidden])').length;
@@ -129,14 +137,25 @@ window.addEventListener('resize', scheduleRender);
 new ResizeObserver(scheduleRender).observe(byId('floors').parentElement);
 document.fonts.ready.then(scheduleRender);
 setInterval(render, RENDER_INTERVAL_MS);
+
+function showSnapshot(message) {
+  hasData = true;
+  setWorkspaces(message.workspaces);
+  setDeliveries(message);
+  byId('simulated').hidden = !message.simulated;
+  scheduleRender();
+}
+
+// The page comes with a snapshot, so that it shows the building before the stream of changes is open.
+const initial = byId('snapshot').textContent;
+if (initial) {
+  const snapshot = JSON.parse(initial);
+  setServerTime(snapshot.now);
+  showSnapshot(snapshot);
+}
+
 start({
-  snapshot: (message) => {
-    hasData = true;
-    setWorkspaces(message.workspaces);
-    setDeliveries(message);
-    byId('simulated').hidden = !message.simulated;
-    scheduleRender();
-  },
+  snapshot: showSnapshot,
   workspaces: (workspaces) => {
     hasData = true;
     setWorkspaces(workspaces);

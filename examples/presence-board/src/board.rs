@@ -64,6 +64,11 @@ impl Board {
         })))
     }
 
+    /// The names of the workspaces.
+    pub(crate) fn names(&self) -> Names {
+        self.lock().names.clone()
+    }
+
     /// Applies a verified event.
     pub fn apply(&self, event: &Event) {
         let mut state = self.lock();

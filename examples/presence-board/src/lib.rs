@@ -5,6 +5,7 @@ pub mod board;
 pub mod board_metrics;
 #[cfg(feature = "stores")]
 mod dead_letters;
+pub mod deliveries;
 pub mod demo;
 mod events;
 #[cfg(feature = "stores")]
@@ -21,14 +22,15 @@ pub mod store_check;
 
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::middleware::map_response_with_state;
+use axum::middleware::{from_fn_with_state, map_response_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use roomz_axum::{Rejection, Skipped, WebhookDelivery, WebhookLayer};
+use roomz_axum::{Rejection, Skipped, WebhookDelivery, WebhookLayer, WorkspacePresenceChanged};
 
 use crate::board::Board;
+use crate::deliveries::{DeliveryLog, Handled};
 use crate::store::SharedPresence;
 
 /// The application. `metrics` renders the metrics of the layer and of the board.
@@ -38,9 +40,12 @@ pub fn app(
     webhook: WebhookLayer,
     metrics: PrometheusHandle,
 ) -> Router {
+    let log = DeliveryLog::new(board.names());
     let handler = post(handle_event).with_state((board.clone(), presence));
-    let deliveries =
-        handler.layer(webhook.clone()).layer(map_response_with_state(board.clone(), record_unhandled));
+    let deliveries = handler
+        .layer(webhook.clone())
+        .layer(from_fn_with_state(log.clone(), DeliveryLog::record))
+        .layer(map_response_with_state(board.clone(), record_unhandled));
     Router::new()
         .route("/webhooks/roomz", deliveries)
         .route("/api/presence", get(|State(board): State<Board>| async move { Json(board.presence()) }))
@@ -55,6 +60,7 @@ pub fn app(
         )
         .merge(page::routes())
         .with_state(board)
+        .merge(log.routes())
 }
 
 /// Runs for each event. It takes events of all types, so that the board also shows events of unknown types.
@@ -64,16 +70,18 @@ pub fn app(
 async fn handle_event(
     State((board, presence)): State<(Board, Option<SharedPresence>)>,
     WebhookDelivery(delivery): WebhookDelivery,
-) -> StatusCode {
-    if let Some(presence) = presence
-        && let Some(event) = delivery.event().typed()
+) -> (Extension<Handled>, StatusCode) {
+    let typed = delivery.event().typed::<WorkspacePresenceChanged>();
+    let workspace = typed.as_ref().map(|event| event.data.workspace_id);
+    let handled = Extension(Handled { event: delivery.event().id, workspace });
+    if let (Some(presence), Some(event)) = (presence, typed)
         && let Err(error) = presence.record(&delivery, &event).await
     {
         tracing::error!(%error, "cannot keep the presence");
-        return StatusCode::SERVICE_UNAVAILABLE;
+        return (handled, StatusCode::SERVICE_UNAVAILABLE);
     }
     board.apply(delivery.event());
-    StatusCode::OK
+    (handled, StatusCode::OK)
 }
 
 /// Records deliveries that did not reach the handler. The layer puts the reason into the response's

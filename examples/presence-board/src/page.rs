@@ -1,10 +1,13 @@
 //! The page's files, compiled into the binary, and their security headers.
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
-use axum::response::Response;
+use axum::response::{Html, Response};
 use axum::routing::{MethodRouter, get};
+
+use crate::board::Board;
 
 /// Allows the page's own files only: no inline code, nothing from other origins, no text that becomes markup.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -20,13 +23,14 @@ macro_rules! files {
 
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-const FILES: [(&str, &str, &str); 14] = files! {
+const FILES: [(&str, &str, &str); 15] = files! {
     "announcements.js": JAVASCRIPT,
     "app.js": JAVASCRIPT,
     "connection.js": JAVASCRIPT,
     "dead-letters.js": JAVASCRIPT,
     "deliveries.js": JAVASCRIPT,
     "dom.js": JAVASCRIPT,
+    "find-delivery.js": JAVASCRIPT,
     "icon.svg": "image/svg+xml",
     "layout.js": JAVASCRIPT,
     "selection.js": JAVASCRIPT,
@@ -37,20 +41,29 @@ const FILES: [(&str, &str, &str); 14] = files! {
     "workspaces.js": JAVASCRIPT,
 };
 
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let index = asset("text/html; charset=utf-8", include_str!("../page/index.html"));
+/// The page before its data.
+const INDEX: &str = include_str!("../page/index.html");
+/// The place of the snapshot. A browser does not run a script of this type, so the policy permits it.
+const SNAPSHOT: &str = r#"<script type="application/json" id="snapshot">"#;
+
+pub fn routes() -> Router<Board> {
     FILES
         .iter()
-        .fold(Router::new().route("/", index), |router, &(path, content_type, text)| {
+        .fold(Router::new().route("/", get(index)), |router, &(path, content_type, text)| {
             router.route(path, asset(content_type, text))
         })
         .layer(map_response(set_headers))
 }
 
-fn asset<S: Clone + Send + Sync + 'static>(
-    content_type: &'static str,
-    text: &'static str,
-) -> MethodRouter<S> {
+/// The page with a snapshot, so that it shows the building before the stream of changes is open.
+async fn index(State(board): State<Board>) -> Html<String> {
+    let snapshot = board.subscribe().map(|(snapshot, _)| snapshot).unwrap_or_default();
+    // Nothing in it ends the script.
+    let snapshot = snapshot.replace('<', "\\u003c");
+    Html(INDEX.replacen(SNAPSHOT, &format!("{SNAPSHOT}{snapshot}"), 1))
+}
+
+fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Board> {
     get(move || async move { ([(header::CONTENT_TYPE, content_type)], text) })
 }
 

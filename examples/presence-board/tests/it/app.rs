@@ -327,6 +327,8 @@ fn scripts_run_in_oldest_browser() {
 #[tokio::test]
 async fn page_loads_its_own_files_only() {
     let board = TestBoard::new();
+    // A status is a text from outside. It does not end the script that holds the snapshot.
+    board.deliver(&change(DESK, 0, "</script><b>")).await;
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
@@ -348,9 +350,12 @@ async fn page_loads_its_own_files_only() {
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     }
     let html = board.text("/").await;
-    for inline in ["<style", "style=", "onclick", "onload", "javascript:", "http:", "https:"] {
+    for inline in ["<style", "style=", "onclick", "onload", "javascript:", "http:", "https:", "<b>"] {
         assert!(!html.contains(inline), "{inline}");
     }
+    let (_, snapshot) = html.split_once(r#"id="snapshot">"#).unwrap();
+    let snapshot: Value = serde_json::from_str(snapshot.split_once("</script>").unwrap().0).unwrap();
+    assert_eq!(snapshot["workspaces"][0]["status"], "</script><b>");
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/page")).unwrap();
     for file in files.map(|file| file.unwrap().file_name().into_string().unwrap()) {
         if file.ends_with(".js") {
@@ -371,4 +376,36 @@ async fn answers_health_metrics_and_unknown_paths() {
         "text/plain; version=0.0.4; charset=utf-8"
     );
     assert_eq!(board.get("/nothing").await.status(), 404);
+}
+
+/// Each signed delivery is found by its event and by its workspace: when, from where, the answer, the attempt.
+#[tokio::test]
+async fn finds_signed_deliveries() {
+    let board = TestBoard::new();
+    let id = "0198e1c2-7a3b-7c4d-8e5f-60718293a4b5";
+    let event = change(DESK, 0, "busy").with_id(id.parse().unwrap());
+    for from in ["203.0.113.9, 10.0.0.5", "10.0.0.6"] {
+        let mut request = event.request("/webhooks/roomz", &secret());
+        request.headers_mut().insert("x-forwarded-for", from.parse().unwrap());
+        assert_eq!(board.send(request).await.status(), 200);
+    }
+    board.deliver(&change(ROOM, 0, "free")).await;
+    board.deliver_forged().await;
+
+    let found = async |search: &str| {
+        let found = board.json(&format!("/api/deliveries?search={search}")).await;
+        let one = |one: &Value| {
+            (one["outcome"].clone(), one["status"].clone(), one["attempt"].clone(), one["from"].clone())
+        };
+        found.as_array().unwrap().iter().map(one).collect::<Vec<_>>()
+    };
+    let first = (json!("handled"), json!(200), json!(1), json!("10.0.0.5"));
+    let second = (json!("duplicate"), json!(200), json!(2), json!("10.0.0.6"));
+    for search in [id, &id.to_uppercase(), &id[..8], DESK, "desk", "%20Desk%201"] {
+        assert_eq!(found(search).await, [second.clone(), first.clone()], "{search}");
+    }
+    assert_eq!(found(ROOM).await, [(json!("handled"), json!(200), json!(1), json!(null))]);
+    assert!(found("no-such-event").await.is_empty());
+    // Forged ones are not kept: they would push signed ones out.
+    assert_eq!(found("").await.len(), 3);
 }

@@ -8,12 +8,13 @@ use futures_util::future::join_all;
 use http::{StatusCode, header};
 use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, Skipped};
+use roomz_webhook::{Delivery, EventId, Skipped};
 use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep, timeout};
+use tower::ServiceExt as _;
 
 use super::OK;
-use crate::support::{Op, TestReceiver, TokioClock};
+use crate::support::{Fault, Op, TestReceiver, TokioClock, secret};
 
 /// The response is 200, with a header and an extension that mark it as duplicate.
 #[tokio::test]
@@ -28,6 +29,20 @@ async fn acknowledges_duplicate_without_handler() {
         assert_eq!(response.body, r#"{"skipped":"duplicate"}"#);
     }
     assert_eq!(receiver.runs(), 1);
+}
+
+/// Logs in front of the layer can name the event of a response that no handler gave.
+#[tokio::test]
+async fn response_without_handler_has_event_id() {
+    let receiver = TestReceiver::new();
+    let id: EventId = "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap();
+    let event = TestEvent::busy().with_id(id);
+    receiver.store.inject(Op::Claim, Fault::Error, usize::MAX);
+    for (status, expected) in [(503, Some(&id)), (200, None), (200, Some(&id))] {
+        let response = receiver.service().oneshot(event.request("/", &secret())).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.extensions().get()), (status, expected));
+        receiver.store.clear_faults();
+    }
 }
 
 #[tokio::test]

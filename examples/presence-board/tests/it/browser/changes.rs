@@ -99,3 +99,54 @@ async fn shows_markup_in_events_as_text() {
     assert_eq!(browser.value(&format!("{}.dataset.status", tile(AARE))).await, "other");
     browser.quit().await;
 }
+
+/// The page shows the building although the stream of changes does not open.
+#[tokio::test]
+async fn page_comes_with_building() {
+    let Some(browser) = Browser::start("presence-board: the first page in a browser").await else { return };
+    let board = start_board("127.0.0.1:0");
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
+    browser.cdp("Network.enable", json!({})).await;
+    browser.cdp("Network.setBlockedURLs", json!({ "urls": ["*/events"] })).await;
+    browser.page.goto(&board.url).await.unwrap();
+    browser.wait_until("document.querySelectorAll('.tile').length === 24").await;
+    assert_eq!(browser.text(&format!("{}.innerText", tile(AARE))).await, "Aare\n\nBusy\n3 min");
+    assert_eq!(browser.value("document.querySelector('#connection').dataset.state === 'live'").await, false);
+    browser.quit().await;
+}
+
+#[tokio::test]
+async fn finds_deliveries() {
+    let Some(browser) = Browser::start("presence-board: finding a delivery in a browser").await else {
+        return;
+    };
+    let board = start_board("127.0.0.1:0");
+    let event = change(id(AARE), 3, "Busy").with_id("0198e1c2-7a3b-7c4d-8e5f-60718293a4b5".parse().unwrap());
+    assert_eq!((board.deliver(&event), board.deliver(&event)), (200, 200));
+    assert_eq!(board.deliver(&change(id(LIMMAT), 1, "Free")), 200);
+    browser.page.goto(&board.url).await.unwrap();
+    wait_until_live(&browser).await;
+    let find = async |text: &str| {
+        let search = format!(
+            "(document.getElementById('find-delivery').value = '{text}',
+              document.querySelector('.find-delivery button').click(), true)"
+        );
+        browser.value(&search).await;
+        browser.wait_until("document.getElementById('found-text').textContent !== ''").await;
+        let found = "[...document.querySelectorAll('#found li')].map((one) =>
+            [one.querySelector('.outcome').textContent, one.querySelector('.description').textContent])";
+        browser.value(found).await
+    };
+    let line = |outcome: &str, attempt: u32| {
+        let event = "0198e1c2-7a3b-7c4d-8e5f-60718293a4b5";
+        let text = format!("\u{2068}Aare\u{2069}, attempt {attempt}, event {event}");
+        json!([format!("{outcome}, answer 200"), text])
+    };
+    for text in ["aare", AARE, "0198E1C2-7a3b"] {
+        assert_eq!(find(text).await, json!([line("duplicate", 2), line("handled", 1)]), "{text}");
+    }
+    assert_eq!(find("no such event").await, json!([]));
+    let text = browser.text("document.getElementById('found-text').textContent").await;
+    assert!(text.starts_with("No signed delivery found"), "{text}");
+    browser.quit().await;
+}

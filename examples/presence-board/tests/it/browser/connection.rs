@@ -78,9 +78,9 @@ async fn page_polls_when_stream_does_not_arrive() {
     };
     browser.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": HOLD_STREAM })).await;
     let board = start_board("127.0.0.1:0");
-    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
     browser.set_size(390, 844).await;
     browser.page.goto(&board.url).await.unwrap();
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
     browser.wait_until(&format!("{}?.dataset.status === 'busy'", tile(AARE))).await;
     let text = browser.text(BANNER).await;
     assert!(text.starts_with("No live stream: updated every 5 s."), "{text}");

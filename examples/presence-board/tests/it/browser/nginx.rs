@@ -61,8 +61,8 @@ async fn page_polls_behind_nginx_that_buffers() {
     let board = start_board("127.0.0.1:0");
     let buffering = "proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k; proxy_buffer_size 64k;";
     let Some(nginx) = start_nginx_with(&board, buffering) else { return browser.quit().await };
-    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
     browser.page.goto(&format!("http://{}", nginx.address())).await.unwrap();
+    assert_eq!(board.deliver(&change(id(AARE), 3, "Busy")), 200);
     browser.wait_until(&format!("{}?.dataset.status === 'busy'", tile(AARE))).await;
     let banner = browser.text("document.querySelector('#connection').textContent").await;
     assert!(banner.starts_with("No live stream"), "{banner}");
