@@ -3,15 +3,15 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use clap::{Args, ValueHint};
-use http::{HeaderMap, HeaderName, Method, Response, header};
+use http::{HeaderMap, Method, Response, header};
 use http_body::Frame;
 use reqwest::{Body, Url};
-use roomz_protocol::{SIGNATURE_HEADER, Secret, Timestamp, Uuid};
+use roomz_protocol::{Secret, Timestamp, Uuid};
 use serde::Serialize;
 use serde_json::json;
 
@@ -20,8 +20,7 @@ use crate::client::{Client, TransportError, event_headers, is_loopback, parse_ur
 use crate::deliver::response::ReceiverResponse;
 use crate::escape::{escape, escape_json, escape_truncated};
 use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE, format_duration};
-use crate::secret;
-use crate::signature::signature_header;
+use crate::{secret, signature};
 
 const DOCTOR_HELP: &str = "\
 Examples:
@@ -81,7 +80,7 @@ struct Check {
 struct Answer {
     response: Response<Bytes>,
     parsed: ReceiverResponse,
-    micros: u128,
+    time: Duration,
 }
 
 struct Doctor {
@@ -172,19 +171,18 @@ impl Doctor {
 
     async fn request(&mut self, method: Method, headers: &HeaderMap, body: impl Into<Body>) -> Reply {
         let started = Instant::now();
-        let response = self.client.request_as(method, headers, body.into(), MAX_RESPONSE_BODY).await?;
-        let micros = started.elapsed().as_micros();
+        let response = self.client.request(method, headers, body, MAX_RESPONSE_BODY).await?;
+        let time = started.elapsed();
         let parsed = ReceiverResponse::new(&response, SystemTime::now());
         if parsed.status == 503 {
             self.retry_after = Some(self.retry_after.unwrap_or(true) && parsed.retry_after.is_some());
         }
-        Ok(Answer { response, parsed, micros })
+        Ok(Answer { response, parsed, time })
     }
 
     fn signed(&self, secret: &Secret, body: &str) -> HeaderMap {
         let mut headers = self.headers.clone();
-        let signature = signature_header(secret, body.as_bytes());
-        headers.extend(signature.map(|value| (HeaderName::from_static(SIGNATURE_HEADER), value)));
+        signature::sign(&mut headers, secret, body.as_bytes());
         headers
     }
 
@@ -279,7 +277,7 @@ impl Doctor {
                 self.add("clock", verdict, seen, "synchronize both clocks, for example with chrony");
             }
         }
-        self.add("latency", OK, format!("{}, {id}", format_duration(answer.micros)), "");
+        self.add("latency", OK, format!("{}, {id}", format_duration(answer.time)), "");
     }
 
     /// Judges the answer to the first delivery. True when it was accepted.

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Url;
 use roomz_protocol::Event;
@@ -24,16 +26,19 @@ use self::response::ReceiverResponse;
 use self::retry::delay_after;
 use self::stats::{Outcome, Stats};
 use crate::args::DeliverArgs;
-use crate::client::{Client, Outgoing, TransportError};
+use crate::client::{Client, TransportError};
 
 /// A longer response body is not read to its end, and its connection is not reused.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 /// Fewer deliveries finish too fast for a progress bar, unless a rate or retries slow them down.
 const MIN_DELIVERIES_WITH_PROGRESS: u64 = 2_000;
 
-/// One delivery, possibly sent in several attempts.
+/// One delivery, the same bytes in each attempt.
+#[derive(Clone)]
 pub(crate) struct Delivery {
-    pub(crate) outgoing: Outgoing,
+    /// Without `Content-Length`, which is set per request. Without `Host`, the host of the URL is used.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// Whether the signature is wrong on purpose, so that the receiver must answer 401.
     pub(crate) forged: bool,
 }
@@ -65,7 +70,7 @@ pub(crate) async fn run(
     // One delivery needs no table.
     let is_single = total == 1 && planned.unverified == 0 && args.retry.is_none();
     let single = deliveries.peek().filter(|_| is_single).map(|delivery| {
-        let event = Event::parse(&delivery.outgoing.body);
+        let event = Event::parse(&delivery.body);
         event.map_or("a delivery that is not an event".to_owned(), |event| format!("event {}", event.id))
     });
     let client = Client::new(url, &args.connect, usize::MAX)?;
@@ -126,7 +131,8 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
     /// the last attempt had no response.
     async fn deliver(&self, delivery: &Delivery, mut started: Instant) -> Result<(), TransportError> {
         for attempt in 1.. {
-            let response = self.client.request(&delivery.outgoing, MAX_RESPONSE_BODY).await;
+            let (headers, body) = (&delivery.headers, delivery.body.clone());
+            let response = self.client.request(Method::POST, headers, body, MAX_RESPONSE_BODY).await;
             let result = response.map(|response| ReceiverResponse::new(&response, SystemTime::now()));
             let outcome = self.stats().record_attempt(&result, started.elapsed(), delivery.forged);
             if outcome == Outcome::Expected {

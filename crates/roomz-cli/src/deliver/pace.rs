@@ -34,10 +34,8 @@ impl Pace {
             Some(rate) => {
                 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 deliveries")]
                 let seconds = index as f64 / rate;
-                // A very low rate overflows `Duration` or `Instant`: wait for a year instead.
-                let delay = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-                let one_year = || self.started + Duration::from_secs(31_536_000);
-                let due = self.started.checked_add(delay).unwrap_or_else(one_year);
+                // At a very low rate, a year: a longer time could overflow.
+                let due = self.started + Duration::from_secs_f64(seconds.min(31_536_000.0));
                 if due <= Instant::now() {
                     return Some(due);
                 }

@@ -2,7 +2,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
 use roomz_inbox::{EventId, InboxState};
 
-use super::format::state_name;
+use super::state_name;
 use crate::values::parse_number;
 
 const INBOX_HELP: &str = "\
@@ -21,7 +21,8 @@ Examples:
   roomz inbox list --state waiting --limit 10 --all-namespaces
   roomz inbox list --json --limit 1000 > dead.jsonl
 
-Dead letters are listed in the order in which they are deleted, other events in the order in which they are due.";
+The order is that of the column due: the next attempt of a waiting event, the end of the lease of a running one, the \
+time after which the others are deleted.";
 
 const SHOW_HELP: &str = "\
 Example:

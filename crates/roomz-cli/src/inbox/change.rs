@@ -6,8 +6,7 @@ use roomz_webhook::store::ClaimKey;
 
 use super::args::ChangeArgs;
 use super::connect::{connect, database_error};
-use super::format::state_name;
-use super::other_namespaces;
+use super::{entries, other_namespaces, state_name};
 use crate::error::usage;
 use crate::output;
 
@@ -99,10 +98,7 @@ async fn change_all(
     // A retried event can become a dead letter again meanwhile. It must not be retried forever.
     let mut seen = HashSet::<ClaimKey>::new();
     loop {
-        let mut page = match namespace {
-            Some(namespace) => inbox.list_namespace(namespace, InboxState::Dead, PAGE).await?,
-            None => inbox.list(InboxState::Dead, PAGE).await?,
-        };
+        let mut page = entries(inbox, namespace, InboxState::Dead, PAGE).await?;
         page.retain(|entry| seen.insert(entry.key.clone()));
         if page.is_empty() {
             return Ok(());

@@ -12,18 +12,22 @@ use roomz_protocol::{Secrets, Timestamp};
 use roomz_webhook::{Rejection, RejectionKind};
 use tokio_util::sync::CancellationToken;
 
-use super::format::{Check, format_delivery};
-use super::forward::{Forwarded, Forwarder};
-use super::save_file::SaveFile;
-use crate::client::TransportError;
+use super::forward::Forwarder;
 use crate::escape::escape_truncated;
-use crate::saved_delivery::SavedDelivery;
-use crate::{output, signature};
+use crate::event_text::describe;
+use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE};
+use crate::saved::{SaveFile, SavedDelivery};
+use crate::signature;
 
 /// Larger than the limit of a receiver (256 KiB by default), so that a body that it rejects can be saved.
 const MAX_BODY: usize = 1024 * 1024;
 /// The timeout for a complete body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A longer body is cut on the terminal.
+const MAX_BODY_CHARS: usize = 2_000;
+
+/// The result of verifying a signature; `None` when there is no secret to verify it with.
+type Check = Option<Result<(), Rejection>>;
 
 /// Answers, prints and saves the requests to `listen`.
 pub(super) struct Receiver {
@@ -42,7 +46,14 @@ pub(super) async fn receive(State(receiver): State<Arc<Receiver>>, request: Requ
     let (head, body) = request.into_parts();
     let body = match read_body(&head, body).await {
         Ok(body) => body,
-        Err(kind) => return receiver.reject(&head, Rejection::new(kind).into_response(), kind.as_str()),
+        Err(kind) => {
+            // It was rejected before its signature was verified.
+            let response: Response = Rejection::new(kind).into_response();
+            let (status, reason) = (response.status().as_u16(), kind.as_str());
+            let line = format!("{} {} answered {status} ({reason})", head.method, head.uri);
+            receiver.print(&format!("{}\n", escape_truncated(&line, 300)));
+            return response;
+        }
     };
     let secrets = receiver.secrets.as_ref();
     let check = secrets.map(|secrets| signature::verify(secrets, &head.headers, &body));
@@ -68,14 +79,26 @@ impl Receiver {
                     .into_response();
             }
         }
-        let (response, forwarded) = match &self.forwarder {
-            None => (self.own_answer(check), None),
-            Some(forwarder) => {
-                let (response, forwarded) = forward(forwarder, delivery, headers).await;
-                (response, Some(forwarded))
+        let (response, answer) = match &self.forwarder {
+            None => {
+                let response = self.own_answer(check);
+                let answer = format!("answered {}", response.status().as_u16());
+                (response, answer)
             }
+            Some(forwarder) => forwarder.forward(delivery, headers).await,
         };
-        self.print(&format_delivery(delivery, check, response.status(), forwarded));
+        let check = match check {
+            None => "not verified (no secret)".to_owned(),
+            Some(Ok(())) => format!("{SUCCESS_STYLE}verified{SUCCESS_STYLE:#}"),
+            Some(Err(rejection)) => format!("{ERROR_STYLE}NOT VERIFIED{ERROR_STYLE:#}: {rejection}"),
+        };
+        self.print(&format!(
+            "{} POST {} {check}, {answer}\n  {}\n  {DIM_STYLE}{}{DIM_STYLE:#}\n",
+            delivery.received,
+            escape_truncated(&delivery.path, 200),
+            escape_truncated(&describe(&delivery.body), 500),
+            escape_truncated(&String::from_utf8_lossy(&delivery.body), MAX_BODY_CHARS),
+        ));
         response
     }
 
@@ -84,41 +107,14 @@ impl Receiver {
         match (self.status, check) {
             (None, Some(Err(rejection))) => rejection.clone().into_response(),
             (None, _) => StatusCode::OK.into_response(),
-            (Some(status), _) if status.is_success() => status.into_response(),
-            (Some(status), _) => {
-                (status, "this status was set with `roomz listen --status`\n").into_response()
-            }
+            (Some(status), _) => status.into_response(),
         }
-    }
-
-    /// Prints a request that was rejected before its signature was verified.
-    fn reject(&self, head: &Parts, response: Response, reason: &str) -> Response {
-        let line = format!("{} {} answered {} ({reason})", head.method, head.uri, response.status().as_u16());
-        self.print(&format!("{}\n", escape_truncated(&line, 300)));
-        response
     }
 
     /// Prints, and stops the server when standard output is closed.
     fn print(&self, text: &str) {
         if output::try_print(text.as_bytes()).is_err() {
             self.stop.cancel();
-        }
-    }
-}
-
-/// Returns the receiver's answer, or 502 when there is none.
-async fn forward(
-    forwarder: &Forwarder,
-    delivery: &SavedDelivery,
-    headers: HeaderMap,
-) -> (Response, Forwarded) {
-    match forwarder.forward(delivery, headers).await {
-        Ok((response, elapsed)) => (response, Forwarded::Answered(elapsed)),
-        Err(TransportError { cause, advice, .. }) => {
-            let address = forwarder.address();
-            output::print_error(&format!("cannot forward a delivery to {address}: {cause}; {advice}"));
-            let text = format!("`roomz listen --forward` got no answer from the receiver: {cause}\n");
-            ((StatusCode::BAD_GATEWAY, text).into_response(), Forwarded::Failed)
         }
     }
 }

@@ -1,7 +1,5 @@
-mod format;
 mod forward;
 mod handler;
-mod save_file;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -17,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::forward::Forwarder;
 use self::handler::{Receiver, receive};
-use self::save_file::SaveFile;
 use crate::args::{ConnectArgs, SecretArgs};
 use crate::error::usage;
+use crate::saved::SaveFile;
 use crate::values::parse_status;
 use crate::{output, secret};
 
@@ -42,20 +40,20 @@ headers of the connection. The options --header, --cacert and --timeout are for 
 pub(crate) struct ListenArgs {
     /// Address to listen on; port 0 selects a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3009")]
-    pub(super) listen: String,
+    listen: String,
     /// Append each delivery to this file, one JSON object per line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(super) save: Option<PathBuf>,
+    save: Option<PathBuf>,
     /// Answer every POST with this status
     #[arg(long, value_name = "CODE", value_parser = parse_status)]
-    pub(super) status: Option<StatusCode>,
+    status: Option<StatusCode>,
     /// Send each delivery to the receiver at this URL, and answer as it does
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "status")]
-    pub(super) forward: Option<String>,
+    forward: Option<String>,
     #[command(flatten)]
-    pub(super) connect: ConnectArgs,
+    connect: ConnectArgs,
     #[command(flatten)]
-    pub(super) secret: SecretArgs,
+    secret: SecretArgs,
 }
 
 /// How long requests in flight may take after a shutdown signal.

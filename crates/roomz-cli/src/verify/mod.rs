@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, Result, bail, ensure};
 use clap::{Args, ValueHint};
 use roomz_protocol::Event;
+use roomz_webhook::Rejection;
 
 use crate::args::SecretArgs;
 use crate::error::usage;
 use crate::escape::escape;
 use crate::output::{ERROR_STYLE, SUCCESS_STYLE};
-use crate::saved_delivery::SavedDelivery;
-use crate::saved_file::SavedFile;
+use crate::saved::SavedFile;
 use crate::signature::only_signature;
 use crate::{input, output, secret};
 
@@ -66,15 +66,13 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
 
 /// Verifies each delivery in a file that `listen --save` wrote.
 fn verify_saved(file: &Path, verify: impl Fn(&[u8], &[u8]) -> Result<(), String>) -> Result<()> {
-    let file = SavedFile::read(file)?;
-    let lines: Vec<_> = file.lines().map(|(number, line)| (number, SavedDelivery::from_line(line))).collect();
+    let SavedFile { name, lines } = SavedFile::read(file)?;
     if let Some((number, Err(problem))) = lines.first()
         && lines.iter().all(|(_, delivery)| delivery.is_err())
     {
         bail!(
-            "{} contains no saved deliveries (line {number}: {problem}); to verify a body, add --signature with the value \
-             of its header Roomz-Signature",
-            file.name
+            "{name} contains no saved deliveries (line {number}: {problem}); to verify a body, add --signature with the value \
+             of its header Roomz-Signature"
         );
     }
     let mut failed = 0;
@@ -85,8 +83,9 @@ fn verify_saved(file: &Path, verify: impl Fn(&[u8], &[u8]) -> Result<(), String>
             Err(_) => "not a saved delivery".to_owned(),
         };
         let verified = delivery.as_ref().map_err(String::clone).and_then(|delivery| {
-            let signature = only_signature(&delivery.headers).map_err(|rejection| {
-                format!("{rejection}: a proxy changed the headers, or ROOMZ is not the sender")
+            let signature = only_signature(&delivery.headers).map_err(|kind| {
+                let problem = Rejection::new(kind);
+                format!("{problem}: a proxy changed the headers, or ROOMZ is not the sender")
             });
             verify(&delivery.body, signature?)
         });
