@@ -33,12 +33,12 @@ pub(crate) fn read(file: Option<&Path>) -> Result<Bytes> {
 pub(crate) fn read_body(file: Option<&Path>) -> Result<Bytes> {
     let body = read(file)?;
     if is_utf_16(&body) {
-        output::print_notice("the body is UTF-16, which a receiver rejects: save it as UTF-8");
+        output::print_error("the body is UTF-16, which a receiver rejects: save it as UTF-8");
     }
     Ok(match body.strip_prefix(MARK) {
         None => body,
         Some(rest) => {
-            output::print_notice(
+            output::print_error(
                 "the body begins with a byte order mark, which is left out: remove it from the file",
             );
             body.slice_ref(rest)

@@ -74,19 +74,11 @@ fn format_value(value: &Value) -> String {
     }
 }
 
-/// Writes one line to standard error, with a coloured prefix.
+/// Writes one line to standard error: an error, a warning or a status.
 pub(crate) fn print_error(text: &str) {
-    print_to_stderr(ERROR_STYLE, text);
-}
-
-/// Writes one line to standard error that is not an error: a warning or a status.
-pub(crate) fn print_notice(text: &str) {
-    print_to_stderr(Style::new(), text);
-}
-
-fn print_to_stderr(style: Style, text: &str) {
+    let text = escape_to_one_line(text);
     // A failure to write to standard error cannot be reported anywhere.
-    let _ = writeln!(anstream::stderr().lock(), "{style}roomz:{style:#} {}", escape_to_one_line(text));
+    let _ = writeln!(anstream::stderr().lock(), "{ERROR_STYLE}roomz:{ERROR_STYLE:#} {text}");
 }
 
 /// In milliseconds, or from one second on in seconds.

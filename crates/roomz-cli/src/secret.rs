@@ -27,7 +27,7 @@ pub(crate) fn load_optional(args: &SecretArgs) -> Result<Option<Secret>> {
     let from_env = || Secret::from_env(SECRET_VARIABLE);
     let secret = args.secret_file.as_ref().map_or_else(from_env, Secret::from_file);
     if secret.as_ref().is_ok_and(Secret::has_copied_syntax) {
-        output::print_notice(
+        output::print_error(
             "the secret looks copied with quotation marks, `NAME=` in front or `;` behind: if ROOMZ shows it without, \
              remove them",
         );

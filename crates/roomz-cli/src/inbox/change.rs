@@ -5,7 +5,7 @@ use roomz_inbox::{Inbox, InboxError, InboxState};
 use roomz_webhook::store::ClaimKey;
 
 use super::args::ChangeArgs;
-use super::connect::{connect, database_error};
+use super::connect::database_error;
 use super::{entries, other_namespaces, state_name};
 use crate::error::usage;
 use crate::output;
@@ -37,32 +37,30 @@ impl Change {
     }
 }
 
-pub(super) async fn run(change: Change, args: &ChangeArgs) -> Result<()> {
-    let inbox = connect(&args.database).await?;
+pub(super) async fn run(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result<()> {
     if !args.all {
-        return change_each(change, &inbox, args).await;
+        return change_each(change, inbox, args).await;
     }
     let mut changed = 0;
     let namespace = args.namespaces.namespace();
-    let result = change_all(change, &inbox, namespace, &mut changed).await;
+    let result = change_all(change, inbox, namespace, &mut changed).await;
     let (verb, participle) = change.words();
     let noun = if changed == 1 { "dead letter" } else { "dead letters" };
     output::print_line(&format!("{changed} {noun} {participle}"))?;
     result.map_err(database_error)?;
     // A script must notice that it looked in the wrong place.
-    match namespace {
-        Some(name) if changed == 0 => match other_namespaces(&inbox, name, InboxState::Dead).await? {
-            Some(others) => bail!("nothing to {verb} in the namespace {name:?}; {others}"),
-            None => Ok(()),
-        },
-        _ => Ok(()),
+    if let Some(name) = namespace.filter(|_| changed == 0)
+        && let Some(others) = other_namespaces(inbox, name, InboxState::Dead).await?
+    {
+        bail!("nothing to {verb} in the namespace {name:?}; {others}");
     }
+    Ok(())
 }
 
 async fn change_each(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result<()> {
     ensure!(
         !args.namespaces.all_namespaces,
-        usage("--all-namespaces needs --all; use --namespace for an id".to_owned())
+        usage("--all-namespaces needs --all; use --namespace for an id")
     );
     let namespace = args.namespaces.one.namespace.as_str();
     let (verb, participle) = change.words();

@@ -9,7 +9,7 @@ use roomz_inbox::{Inbox, InboxEntry, InboxError, InboxState, InboxStats};
 use roomz_webhook::store::ClaimKey;
 use serde_json::{Map, Value, json};
 
-use self::args::{InboxArgs, InboxCommand, ListArgs, ShowArgs, StatsArgs};
+use self::args::{InboxArgs, InboxCommand, ListArgs, ShowArgs};
 use self::change::Change;
 use self::connect::{connect, database_error};
 use crate::escape::{escape, escape_truncated};
@@ -17,26 +17,26 @@ use crate::event_text::describe;
 use crate::output::{self, DIM_STYLE};
 use crate::saved::body_member;
 
-/// An error names at most this many other namespaces.
+/// A message names at most so many other namespaces.
 const MAX_NAMED: usize = 5;
 /// A longer error is cut in a list.
 const MAX_ERROR_CHARS: usize = 100;
 
 pub(crate) async fn run(args: InboxArgs) -> Result<()> {
+    let inbox = connect(args.database).await?;
     match args.command {
-        InboxCommand::List(args) => list(&args).await,
-        InboxCommand::Show(args) => show(&args).await,
-        InboxCommand::Retry(args) => change::run(Change::Retry, &args).await,
-        InboxCommand::Discard(args) => change::run(Change::Discard, &args).await,
-        InboxCommand::Stats(args) => stats(&args).await,
+        InboxCommand::List(args) => list(&inbox, &args).await,
+        InboxCommand::Show(args) => show(&inbox, &args).await,
+        InboxCommand::Retry(args) => change::run(Change::Retry, &inbox, &args).await,
+        InboxCommand::Discard(args) => change::run(Change::Discard, &inbox, &args).await,
+        InboxCommand::Stats { json } => stats(&inbox, json).await,
     }
 }
 
-async fn list(args: &ListArgs) -> Result<()> {
-    let inbox = connect(&args.database).await?;
+async fn list(inbox: &Inbox, args: &ListArgs) -> Result<()> {
     let (state, namespace) = (args.state, args.namespaces.namespace());
     // One more than the limit shows whether there are more.
-    let mut entries = entries(&inbox, namespace, state, args.limit + 1).await.map_err(database_error)?;
+    let mut entries = entries(inbox, namespace, state, args.limit + 1).await.map_err(database_error)?;
     let has_more = entries.len() > args.limit as usize;
     entries.truncate(args.limit as usize);
     if args.json {
@@ -52,12 +52,12 @@ async fn list(args: &ListArgs) -> Result<()> {
         output::print(table(&entries).as_bytes())?;
     }
     if let Some(namespace) = namespace.filter(|_| entries.is_empty())
-        && let Some(others) = other_namespaces(&inbox, namespace, state).await?
+        && let Some(others) = other_namespaces(inbox, namespace, state).await?
     {
-        output::print_notice(&others);
+        output::print_error(&others);
     }
     if has_more {
-        output::print_notice(&format!("there are more than {} events: raise --limit", args.limit));
+        output::print_error(&format!("there are more than {} events: raise --limit", args.limit));
     }
     Ok(())
 }
@@ -91,8 +91,7 @@ fn table(entries: &[InboxEntry]) -> String {
     table
 }
 
-async fn show(args: &ShowArgs) -> Result<()> {
-    let inbox = connect(&args.database).await?;
+async fn show(inbox: &Inbox, args: &ShowArgs) -> Result<()> {
     let namespace = args.namespace.namespace.as_str();
     let found = inbox.get(&ClaimKey::new(namespace.into(), args.id)).await.map_err(database_error)?;
     let entry = found.with_context(|| {
@@ -137,18 +136,13 @@ async fn other_namespaces(inbox: &Inbox, namespace: &str, state: InboxState) -> 
         InboxState::Dead => stats.dead,
     };
     let all = inbox.stats_by_namespace().await.map_err(database_error)?;
-    let others = all.iter().filter(|(name, stats)| name != namespace && count(stats) > 0);
+    let others = all.iter().filter(|(name, stats)| name != namespace && count(stats) > 0).take(MAX_NAMED);
     let others: Vec<_> = others.map(|(name, stats)| format!("{name:?} has {}", count(stats))).collect();
-    Ok((!others.is_empty()).then(|| {
-        let shown = others.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = others.len().saturating_sub(MAX_NAMED);
-        let more = if more > 0 { format!(", and {more} more namespaces") } else { String::new() };
-        format!("{shown}{more}: use --namespace or --all-namespaces")
-    }))
+    Ok((!others.is_empty()).then(|| format!("{}: use --namespace or --all-namespaces", others.join(", "))))
 }
 
-async fn stats(args: &StatsArgs) -> Result<()> {
-    let namespaces = connect(&args.database).await?.stats_by_namespace().await.map_err(database_error)?;
+async fn stats(inbox: &Inbox, as_json: bool) -> Result<()> {
+    let namespaces = inbox.stats_by_namespace().await.map_err(database_error)?;
     let values = |stats: &InboxStats| {
         [
             ("waiting", json!(stats.waiting)),
@@ -167,5 +161,5 @@ async fn stats(args: &StatsArgs) -> Result<()> {
         each.insert(name.clone(), values(stats).into_iter().collect());
     }
     let all = values(&total).into_iter().chain([("namespaces", each.into())]);
-    output::print_values(&all.collect::<Vec<_>>(), args.json)
+    output::print_values(&all.collect::<Vec<_>>(), as_json)
 }

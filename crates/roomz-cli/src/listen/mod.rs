@@ -67,7 +67,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     }
     let secret = secret::load_optional(&args.secret)?;
     if secret.is_none() {
-        output::print_notice(
+        output::print_error(
             "no secret: signatures are not verified; set one with --secret-file or ROOMZ_WEBHOOK_SECRET",
         );
     }
