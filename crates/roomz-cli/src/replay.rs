@@ -7,7 +7,6 @@ use http::header;
 use crate::args::{DeliverArgs, SecretArgs};
 use crate::client::{parse_headers, parse_url, remove_connection_headers, user_agent};
 use crate::deliver::{self, Delivery, PlannedCounts};
-use crate::error::usage;
 use crate::saved::{SavedDelivery, SavedFile};
 use crate::{secret, signature};
 
@@ -25,7 +24,7 @@ Deliveries with a wrong signature are not sent, also not with --re-sign, which w
 --include-unverified to send them. Deliveries that `roomz listen` received without a secret are sent.";
 
 #[derive(Args)]
-#[command(after_help = REPLAY_HELP)]
+#[command(after_help = REPLAY_HELP, mut_arg("secret_file", |arg| arg.requires("re_sign")))]
 pub(crate) struct ReplayArgs {
     /// File written by `roomz listen --save`, or - for standard input
     #[arg(value_hint = ValueHint::FilePath)]
@@ -47,9 +46,6 @@ pub(crate) struct ReplayArgs {
 
 pub(crate) async fn run(args: ReplayArgs) -> Result<()> {
     let url = parse_url(&args.url)?;
-    if args.secret.secret_file.is_some() && !args.re_sign {
-        return Err(usage("a secret requires --re-sign: add --re-sign or remove the secret"));
-    }
     let extra_headers = parse_headers(&args.deliver.connect.header)?;
     // Replaces the saved signatures when present.
     let secret = if args.re_sign { Some(secret::load(&args.secret)?) } else { None };

@@ -9,7 +9,7 @@
 //! in `body_base64`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Result, anyhow, ensure};
@@ -60,13 +60,8 @@ enum SavedBody {
 impl SavedDelivery {
     /// Returns the headers of a request that are saved.
     pub(crate) fn select_headers(headers: &HeaderMap) -> HeaderMap {
-        let mut selected = HeaderMap::new();
-        for name in SAVED_HEADERS {
-            for value in headers.get_all(name) {
-                selected.append(name, value.clone());
-            }
-        }
-        selected
+        let selected = headers.iter().filter(|(name, _)| SAVED_HEADERS.contains(&name.as_str()));
+        selected.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// Parses one line. The error describes the problem without quoting the line, which may contain a
@@ -153,11 +148,17 @@ pub(crate) struct SaveFile(File);
 impl SaveFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true);
+        options.append(true).create(true);
         // Anybody who can read a saved delivery can replay it, so only the owner may read the file.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(path).and_then(|mut file| end_last_line(&mut file).map(|()| Self(file))).map_err(|error| {
+        let open = || {
+            let mut file = options.open(path)?;
+            // After a full disk, the last line may have no end.
+            file.write_all(if file.metadata()?.len() > 0 { b"\n" } else { b"" })?;
+            Ok(Self(file))
+        };
+        open().map_err(|error: io::Error| {
             anyhow!(
                 "cannot write the file {}: {error}; check that its directory exists and that this user can write to it",
                 path.display()
@@ -169,17 +170,6 @@ impl SaveFile {
         // The file may be printed on a terminal.
         self.0.write_all((escape_json(&serde_json::to_string(delivery)?) + "\n").as_bytes())
     }
-}
-
-/// Ends a truncated last line, for example after a full disk, so that it does not corrupt the next one.
-fn end_last_line(file: &mut File) -> io::Result<()> {
-    if !file.metadata()?.is_file() || file.metadata()?.len() == 0 {
-        return Ok(());
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use serde_json::json;
 use crate::args::{DeliverArgs, SecretArgs};
 use crate::client::{event_headers, parse_url};
 use crate::deliver::{self, Delivery, PlannedCounts};
-use crate::error::usage;
 use crate::values::{parse_fraction, parse_number, parse_timestamp};
 use crate::{input, secret, signature};
 
@@ -38,7 +37,7 @@ pub(crate) struct SendArgs {
     #[command(flatten)]
     secret: SecretArgs,
     /// Number of distinct events
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = parse_number::<u64, 1, 1_000_000_000_000>)]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = parse_number::<u64, 1, 1_000_000_000_000>, conflicts_with = "body")]
     count: u64,
     /// Fraction of the events to send twice; the duplicate follows at once, and with several --connections
     /// while the first delivery is in flight
@@ -65,7 +64,8 @@ pub(crate) struct SendArgs {
     /// Timestamp of the events [default: now]
     #[arg(long, value_name = "RFC3339", conflicts_with = "body", value_parser = parse_timestamp)]
     timestamp: Option<Timestamp>,
-    /// File to send as the body, byte for byte except for a byte order mark; - for standard input
+    /// File to send as the body of one event, byte for byte except for a byte order mark; - for standard
+    /// input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     body: Option<PathBuf>,
     #[command(flatten)]
@@ -78,11 +78,6 @@ const DEFAULT_WORKSPACES: usize = 10;
 pub(crate) async fn run(args: SendArgs) -> Result<()> {
     let url = parse_url(&args.url)?;
     let count = args.count;
-    if count > 1 && args.body.is_some() {
-        return Err(usage(format!(
-            "--body sends one event, but --count is {count}: use --duplicates 1 to send it twice, or remove --body or --count"
-        )));
-    }
     let headers = event_headers(&args.deliver.connect.header)?;
     let secret = secret::load(&args.secret)?;
     // Signs the forged deliveries.
@@ -136,14 +131,7 @@ fn ends_of_events(args: &SendArgs) -> Vec<String> {
 
 /// Returns the fraction of `count`, rounded to a whole number.
 fn fraction_of(count: u64, fraction: f64) -> u64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the fraction is from 0 to 1, and the count is at most 10^12"
-    )]
-    let number = (count as f64 * fraction).round() as u64;
-    number.min(count)
+    (count as f64 * fraction).round() as u64
 }
 
 /// Whether the item at `index` is one of `selected` items that are spread evenly over `count`.

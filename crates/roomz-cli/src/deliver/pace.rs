@@ -40,7 +40,6 @@ impl Pace {
         match self.rate {
             None => Some(Instant::now()),
             Some(rate) => {
-                #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 deliveries")]
                 let seconds = index as f64 / rate;
                 // At a very low rate, a year: a longer time could overflow.
                 let due = self.started + Duration::from_secs_f64(seconds.min(31_536_000.0));

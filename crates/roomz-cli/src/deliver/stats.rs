@@ -47,11 +47,9 @@ pub(super) struct Stats {
     accepted: u64,
     /// 2xx responses by their header `roomz-webhook-skipped`.
     skipped: Counts,
-    duplicates: u64,
     /// Other responses by status and reason.
     rejected: Counts,
     transport_errors: Counts,
-    forged_rejected: u64,
     forged_accepted: u64,
     /// Failed deliveries by the result of their last attempt.
     failed: Counts,
@@ -91,15 +89,12 @@ impl Stats {
         }
         if response.is_accepted() {
             self.accepted += 1;
-            self.duplicates += u64::from(response.is_duplicate());
             response.skipped.iter().for_each(|skipped| count(&mut self.skipped, skipped.clone()));
             self.forged_accepted += u64::from(forged);
             return !forged;
         }
         count(&mut self.rejected, response.label());
-        let is_expected = forged && response.status == 401;
-        self.forged_rejected += u64::from(is_expected);
-        is_expected
+        forged && response.status == 401
     }
 
     /// Counts a delivery that is not retried again, with the result of its last attempt.
@@ -141,9 +136,8 @@ impl Stats {
         Ok(())
     }
 
-    fn values(&self, elapsed: Duration, interrupted: bool) -> [(&'static str, Value); 18] {
+    fn values(&self, elapsed: Duration, interrupted: bool) -> [(&'static str, Value); 16] {
         let (planned, seconds) = (self.planned, elapsed.as_secs_f64());
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 deliveries")]
         let rate = self.sent as f64 / seconds.max(0.000_001);
         let quantiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
         let latency = self.latency.as_ref().filter(|latency| !latency.is_empty()).map(|latency| {
@@ -160,10 +154,8 @@ impl Stats {
             ("sent", self.sent.into()),
             ("retries", self.retries.into()),
             ("accepted", self.accepted.into()),
-            ("duplicates_detected", self.duplicates.into()),
             ("skipped", json!(self.skipped)),
             ("rejected", json!(self.rejected)),
-            ("forged_rejected", self.forged_rejected.into()),
             ("forged_accepted", self.forged_accepted.into()),
             ("connection_errors", json!(self.transport_errors)),
             ("latency_ms", latency.map(Map::from_iter).into()),

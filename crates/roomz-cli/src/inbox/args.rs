@@ -128,8 +128,8 @@ pub(super) struct ShowArgs {
 
 #[derive(Args)]
 pub(super) struct ChangeArgs {
-    /// Ids of dead letters
-    #[arg(value_name = "ID", required_unless_present = "all")]
+    /// Ids of dead letters in the namespace
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all_namespaces")]
     pub(super) ids: Vec<EventId>,
     /// All dead letters of the namespace, or of all namespaces
     #[arg(long, conflicts_with = "ids")]

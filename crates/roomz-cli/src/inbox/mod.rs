@@ -1,16 +1,15 @@
 pub(crate) mod args;
-mod change;
 mod connect;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use roomz_inbox::{Inbox, InboxEntry, InboxError, InboxState, InboxStats};
 use roomz_webhook::store::ClaimKey;
 use serde_json::{Map, Value, json};
 
-use self::args::{InboxArgs, InboxCommand, ListArgs, ShowArgs};
-use self::change::Change;
+use self::args::{ChangeArgs, InboxArgs, InboxCommand, ListArgs, ShowArgs};
 use self::connect::{connect, database_error};
 use crate::escape::{escape, escape_truncated};
 use crate::event_text::describe;
@@ -19,6 +18,8 @@ use crate::saved::body_member;
 
 /// A message names at most so many other namespaces.
 const MAX_NAMED: usize = 5;
+/// How many dead letters are read at once.
+const PAGE: u32 = 100;
 /// A longer error is cut in a list.
 const MAX_ERROR_CHARS: usize = 100;
 
@@ -27,8 +28,8 @@ pub(crate) async fn run(args: InboxArgs) -> Result<()> {
     match args.command {
         InboxCommand::List(args) => list(&inbox, &args).await,
         InboxCommand::Show(args) => show(&inbox, &args).await,
-        InboxCommand::Retry(args) => change::run(Change::Retry, &inbox, &args).await,
-        InboxCommand::Discard(args) => change::run(Change::Discard, &inbox, &args).await,
+        InboxCommand::Retry(args) => change(Change::Retry, &inbox, &args).await,
+        InboxCommand::Discard(args) => change(Change::Discard, &inbox, &args).await,
         InboxCommand::Stats { json } => stats(&inbox, json).await,
     }
 }
@@ -42,12 +43,8 @@ async fn list(inbox: &Inbox, args: &ListArgs) -> Result<()> {
     if args.json {
         entries.iter().try_for_each(|entry| output::print_values(&values(entry), true))?;
     } else if entries.is_empty() {
-        let what = match state {
-            InboxState::Dead => "dead letters".to_owned(),
-            state => format!("events in the state {}", state_name(state)),
-        };
         let place = namespace.map_or("any namespace".to_owned(), |name| format!("namespace {name:?}"));
-        output::print_line(&format!("no {what} ({place})"))?;
+        output::print_line(&format!("no event is {} ({place})", state_name(state)))?;
     } else {
         output::print(table(&entries).as_bytes())?;
     }
@@ -139,6 +136,97 @@ async fn other_namespaces(inbox: &Inbox, namespace: &str, state: InboxState) -> 
     let others = all.iter().filter(|(name, stats)| name != namespace && count(stats) > 0).take(MAX_NAMED);
     let others: Vec<_> = others.map(|(name, stats)| format!("{name:?} has {}", count(stats))).collect();
     Ok((!others.is_empty()).then(|| format!("{}: use --namespace or --all-namespaces", others.join(", "))))
+}
+
+/// What happens to a dead letter.
+#[derive(Clone, Copy)]
+enum Change {
+    Retry,
+    Discard,
+}
+
+impl Change {
+    /// For messages: the verb and its participle.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Retry => ("retry", "retried"),
+            Self::Discard => ("discard", "discarded"),
+        }
+    }
+
+    async fn apply(self, inbox: &Inbox, key: &ClaimKey) -> Result<bool, InboxError> {
+        match self {
+            Self::Retry => inbox.retry(key).await,
+            Self::Discard => inbox.discard(key).await,
+        }
+    }
+}
+
+async fn change(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result<()> {
+    if !args.all {
+        return change_each(change, inbox, args).await;
+    }
+    let mut changed = 0;
+    let namespace = args.namespaces.namespace();
+    let result = change_all(change, inbox, namespace, &mut changed).await;
+    let (verb, participle) = change.words();
+    let noun = if changed == 1 { "dead letter" } else { "dead letters" };
+    output::print_line(&format!("{changed} {noun} {participle}"))?;
+    result.map_err(database_error)?;
+    // A script must notice that it looked in the wrong place.
+    if let Some(name) = namespace.filter(|_| changed == 0)
+        && let Some(others) = other_namespaces(inbox, name, InboxState::Dead).await?
+    {
+        bail!("nothing to {verb} in the namespace {name:?}; {others}");
+    }
+    Ok(())
+}
+
+async fn change_each(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result<()> {
+    let namespace = args.namespaces.one.namespace.as_str();
+    let (verb, participle) = change.words();
+    let mut failed = Vec::new();
+    for id in &args.ids {
+        let key = ClaimKey::new(namespace.into(), *id);
+        if change.apply(inbox, &key).await.map_err(database_error)? {
+            output::print_line(&format!("{participle} {id}"))?;
+            continue;
+        }
+        failed.push(match inbox.get(&key).await.map_err(database_error)? {
+            None => format!("{id} is not in the inbox (namespace {namespace:?})"),
+            Some(entry) => format!("{id} is {}, not a dead letter", state_name(entry.state)),
+        });
+    }
+    ensure!(
+        failed.is_empty(),
+        "cannot {verb} {} of {} events: {}; `roomz inbox list` shows the dead letters",
+        failed.len(),
+        args.ids.len(),
+        failed.join(", ")
+    );
+    Ok(())
+}
+
+/// Adds to `changed` what was done before the end, or before an error of the database.
+async fn change_all(
+    change: Change,
+    inbox: &Inbox,
+    namespace: Option<&str>,
+    changed: &mut u64,
+) -> Result<(), InboxError> {
+    // A retried event can become a dead letter again meanwhile. It must not be retried forever.
+    let mut seen = HashSet::<ClaimKey>::new();
+    loop {
+        let mut page = entries(inbox, namespace, InboxState::Dead, PAGE).await?;
+        page.retain(|entry| seen.insert(entry.key.clone()));
+        if page.is_empty() {
+            return Ok(());
+        }
+        for entry in page {
+            // Another process may have retried or discarded it.
+            *changed += u64::from(change.apply(inbox, &entry.key).await?);
+        }
+    }
 }
 
 async fn stats(inbox: &Inbox, as_json: bool) -> Result<()> {

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use self::forward::Forwarder;
 use self::handler::{Receiver, receive};
 use crate::args::{ConnectArgs, SecretArgs};
-use crate::error::usage;
 use crate::saved::SaveFile;
 use crate::values::parse_status;
 use crate::{output, secret};
@@ -36,7 +35,10 @@ answer, or 502 when the receiver cannot be reached. The body and the headers sta
 headers of the connection. The options --header, --cacert and --timeout are for this URL.";
 
 #[derive(Args)]
-#[command(after_help = LISTEN_HELP)]
+#[command(after_help = LISTEN_HELP, mut_args(|arg| match arg.get_id().as_str() {
+    "header" | "cacert" => arg.requires("forward"),
+    _ => arg,
+}))]
 pub(crate) struct ListenArgs {
     /// Address to listen on; port 0 selects a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3009")]
@@ -60,11 +62,6 @@ pub(crate) struct ListenArgs {
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: ListenArgs) -> Result<()> {
-    if args.forward.is_none() && (!args.connect.header.is_empty() || args.connect.cacert.is_some()) {
-        return Err(usage(
-            "--header and --cacert are for the receiver of --forward: add --forward URL, or remove them",
-        ));
-    }
     let secret = secret::load_optional(&args.secret)?;
     if secret.is_none() {
         output::print_error(

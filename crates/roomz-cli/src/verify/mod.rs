@@ -11,7 +11,6 @@ use roomz_protocol::Event;
 use roomz_webhook::Rejection;
 
 use crate::args::SecretArgs;
-use crate::error::usage;
 use crate::escape::escape;
 use crate::output::{ERROR_STYLE, SUCCESS_STYLE};
 use crate::saved::SavedFile;
@@ -34,7 +33,7 @@ Exits with 0 when every signature matches, or else with 1 and the likely cause. 
 pub(crate) struct VerifyArgs {
     /// File written by `roomz listen --save`, or - for standard input; with --signature, the body [default:
     /// standard input]
-    #[arg(value_hint = ValueHint::FilePath)]
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "signature")]
     pub(super) file: Option<PathBuf>,
     /// Value of the header Roomz-Signature; the file is the body that it signs
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -44,12 +43,6 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
-    if args.signature.is_none() && args.file.is_none() {
-        return Err(usage(
-            "nothing to verify: name a file that `roomz listen --save` wrote, or pass the value of the header \
-             Roomz-Signature with --signature",
-        ));
-    }
     let secret = secret::load(&args.secret)?;
     let secret_bytes = secret::read_bytes(&args.secret);
     let verify = |body: &[u8], signature: &[u8]| diagnose::verify(&secret, &secret_bytes, body, signature);

@@ -86,7 +86,7 @@ fn forwards_to_receiver_with_layer_and_saves() {
     ];
     let output = run_with_secret(&arguments);
     output.assert_succeeds();
-    assert_eq!((output.row("accepted"), output.row("duplicates_detected")), (60, 10));
+    assert_eq!((output.row("accepted"), output.row("skipped")), (60, 10));
     assert_eq!(output.row("401 signature-mismatch"), 5);
     let listened = listener.stop("-TERM");
     assert_eq!(listened.assert_succeeds().stdout.matches("the receiver answered 200 in ").count(), 60);
@@ -153,8 +153,8 @@ fn wrong_forward_options_are_rejected() {
         (&["--forward", &own], "is the address that this command listens on"),
         (&["--forward", "http://h/", "--status", "200"], "cannot be used with '--status"),
         (&["--forward", "http://h/", "--header", "x"], "no colon"),
-        (&["--header", "A: b"], "add --forward URL"),
-        (&["--cacert", "chain.pem"], "add --forward URL"),
+        (&["--header", "A: b"], "--forward <URL>"),
+        (&["--cacert", "chain.pem"], "--forward <URL>"),
         (
             &["--forwrad", "http://h/"],
             "unexpected argument '--forwrad' found; tip: a similar argument exists: '--forward'",

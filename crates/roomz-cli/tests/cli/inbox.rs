@@ -22,7 +22,10 @@ fn json_lines(output: &RunOutput) -> Vec<Value> {
 async fn lists_and_shows_dead_letters() {
     for database in TestDatabase::all().await {
         let (url, own) = (database.url.as_str(), database.inbox().await);
-        assert_eq!(inbox(url, &["list"]).assert_succeeds().stdout, "no dead letters (namespace \"roomz\")\n");
+        assert_eq!(
+            inbox(url, &["list"]).assert_succeeds().stdout,
+            "no event is dead (namespace \"roomz\")\n"
+        );
         let events = [TestEvent::busy(), TestEvent::free()];
         let ids = [
             deliver(&own, &events[0], NAMESPACE).await.to_string(),
@@ -131,7 +134,7 @@ async fn names_other_namespaces() {
 
         let others = "\"tenant-a\" has 1, \"tenant-b\" has 2: use --namespace or --all-namespaces";
         let empty = inbox(url, &["list"]);
-        assert_eq!((empty.code, empty.stdout.as_str()), (0, "no dead letters (namespace \"roomz\")\n"));
+        assert_eq!((empty.code, empty.stdout.as_str()), (0, "no event is dead (namespace \"roomz\")\n"));
         assert!(empty.stderr.contains(others), "{empty:?}");
         assert_eq!(inbox(url, &["list", "--state", "waiting"]).assert_succeeds().stderr, "");
         for verb in ["retry", "discard"] {
@@ -156,7 +159,8 @@ async fn names_other_namespaces() {
             "{stats}"
         );
 
-        inbox(url, &["retry", &id, "--all-namespaces"]).assert_fails(2, &["--all-namespaces needs --all"]);
+        inbox(url, &["retry", &id, "--all-namespaces"])
+            .assert_fails(2, &["cannot be used with '--all-namespaces'"]);
         let output = inbox(url, &["retry", "--all", "--all-namespaces"]);
         assert_eq!(output.assert_succeeds().stdout, "3 dead letters retried\n");
         let both = inbox(url, &["list", "--namespace", "tenant-a", "--all-namespaces"]);

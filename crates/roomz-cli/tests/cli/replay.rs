@@ -52,9 +52,9 @@ fn replayed_events_are_duplicates() {
     listener.stop("-TERM").assert_succeeds();
     let receiver = TestReceiver::with_layer();
     let first = run(&["replay", &save, &receiver.url, "--connections", "4"]);
-    assert_eq!((first.assert_succeeds().row("accepted"), first.row("duplicates_detected")), (20, 0));
+    assert_eq!((first.assert_succeeds().row("accepted"), first.row("skipped")), (20, 0));
     let again = run(&["replay", &save, &receiver.url, "--json"]).assert_succeeds().json();
-    assert_eq!((again["accepted"].as_u64(), again["duplicates_detected"].as_u64()), (Some(20), Some(20)));
+    assert_eq!((again["accepted"].as_u64(), again["skipped"]["duplicate"].as_u64()), (Some(20), Some(20)));
     assert_eq!(receiver.handled().len(), 20);
 }
 
