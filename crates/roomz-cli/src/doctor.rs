@@ -109,13 +109,8 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
         }
     }
     let failed: Vec<_> = checks.iter().filter(|check| check.verdict == FAILED).map(|c| c.check).collect();
-    ensure!(
-        failed.is_empty(),
-        "{} of {} checks failed ({}): the report on standard output says what to change",
-        failed.len(),
-        checks.len(),
-        failed.join(", ")
-    );
+    let names = failed.join(", ");
+    ensure!(failed.is_empty(), "checks failed ({names}): the report on standard output says what to change");
     Ok(())
 }
 
@@ -233,13 +228,10 @@ impl Doctor {
             }
             (300..=399, _) => ("path", "give ROOMZ the final URL: a redirect can turn a POST into a GET"),
             (404 | 405, _) => ("path", "check the path of the URL, and that it takes POST"),
-            (401, Some("signature-missing")) => ("signature", "a proxy removes Roomz-Signature: let it pass"),
-            (401, Some("signature-repeated")) => {
-                ("signature", "a proxy repeats Roomz-Signature: pass it once")
-            }
-            (401, Some("signature-malformed")) => {
-                ("signature", "a proxy changes Roomz-Signature: let it pass")
-            }
+            (401, Some("signature-missing" | "signature-repeated" | "signature-malformed")) => (
+                "signature",
+                "a proxy removes, repeats or changes Roomz-Signature: let it pass once, as it is",
+            ),
             (401, _) => ("signature", "compare the secret with the receiver's; see also the line `body`"),
             _ if answer.is_accepted() => ("", ""),
             _ => ("delivery", "check the receiver's log: ROOMZ counts this as a failed delivery"),

@@ -11,7 +11,6 @@ mod args;
 mod client;
 mod deliver;
 mod doctor;
-mod error;
 mod escape;
 mod event_text;
 mod inbox;
@@ -36,21 +35,18 @@ use crate::args::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return report_command_line(&error),
-    };
-    match run(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    match error.downcast::<clap::Error>() {
+        Ok(error) => report_command_line(&error),
         Err(error) => {
             output::print_error(&format!("{error:#}"));
-            ExitCode::from(error::exit_code(&error))
+            ExitCode::FAILURE
         }
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
+async fn run() -> anyhow::Result<()> {
+    match Cli::try_parse()?.command {
         Command::Send(args) => send::run(args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Sign(args) => sign::run(&args),
@@ -64,6 +60,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             output::print(&script)
         }
     }
+}
+
+/// An invalid command line, for which clap has no rule.
+fn usage(message: String) -> anyhow::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, message).into()
 }
 
 /// Prints help and version as clap does, and clap's error on one line.

@@ -9,7 +9,7 @@
 //! in `body_base64`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use anyhow::{Result, anyhow, ensure};
@@ -148,14 +148,17 @@ pub(crate) struct SaveFile(File);
 impl SaveFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
-        options.append(true).create(true);
+        options.read(true).append(true).create(true);
         // Anybody who can read a saved delivery can replay it, so only the owner may read the file.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let open = || {
-            let mut file = options.open(path)?;
+            let (mut file, mut last) = (options.open(path)?, *b"\n");
+            if file.metadata()?.is_file() && file.seek(SeekFrom::End(-1)).is_ok() {
+                file.read_exact(&mut last)?;
+            }
             // After a full disk, the last line may have no end.
-            file.write_all(if file.metadata()?.len() > 0 { b"\n" } else { b"" })?;
+            file.write_all(if last == *b"\n" { b"" } else { b"\n" })?;
             Ok(Self(file))
         };
         open().map_err(|error: io::Error| {

@@ -3,7 +3,7 @@ use std::io;
 use std::iter::successors;
 use std::time::Duration;
 
-use rustls::{CertificateError, OtherError};
+use rustls::{CertificateError as Problem, OtherError};
 
 use super::proxy::PROXY_ADVICE;
 
@@ -53,40 +53,35 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 }
 
 fn describe_tls(error: &rustls::Error) -> (String, &'static str) {
-    let problem = match error {
-        rustls::Error::InvalidCertificate(problem) => problem,
+    const TRUST_IT: &str = "to trust it, name the certificate of its authority, or its own if it is self-signed, with --cacert FILE";
+    let (cause, advice) = match error {
+        rustls::Error::InvalidCertificate(problem) => {
+            let invalid = format!("certificate is invalid: {problem}");
+            match problem {
+                Problem::UnknownIssuer => ("certificate is from an unknown authority".to_owned(), TRUST_IT),
+                // rustls has no variant for this error of WebPKI.
+                Problem::Other(OtherError(other)) if other.to_string() == "CaUsedAsEndEntity" => {
+                    let advice = "create it with `-addext basicConstraints=critical,CA:FALSE`";
+                    ("certificate is that of an authority".to_owned(), advice)
+                }
+                Problem::NotValidForName | Problem::NotValidForNameContext { .. } => (
+                    invalid,
+                    "use a host of the certificate in the URL, or issue a certificate for this host",
+                ),
+                Problem::Expired
+                | Problem::ExpiredContext { .. }
+                | Problem::NotValidYet
+                | Problem::NotValidYetContext { .. } => {
+                    (invalid, "renew it, or correct the clock of this machine")
+                }
+                // The system may trust another certificate with the same name.
+                _ => (invalid, TRUST_IT),
+            }
+        }
         rustls::Error::InvalidMessage(_) => {
-            let cause = "the server does not speak TLS".to_owned();
-            return (cause, "use http:// in the URL, or the port that expects TLS");
+            ("port does not speak TLS".to_owned(), "use http:// in the URL, or the port that expects TLS")
         }
-        _ => {
-            let cause = format!("the TLS handshake failed: {error}");
-            return (cause, "check the TLS settings and the log of the server");
-        }
+        _ => (format!("TLS handshake failed: {error}"), "check the TLS settings and the log of the server"),
     };
-    let cause = match problem {
-        CertificateError::UnknownIssuer => "from an unknown authority".to_owned(),
-        // rustls has no variant for this error of WebPKI.
-        CertificateError::Other(OtherError(other)) if other.to_string() == "CaUsedAsEndEntity" => {
-            "that of an authority".to_owned()
-        }
-        problem => format!("invalid: {problem}"),
-    };
-    let advice = match problem {
-        CertificateError::Other(_) if !cause.starts_with("invalid") => {
-            "create it with `-addext basicConstraints=critical,CA:FALSE`"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "use a host of the certificate in the URL, or issue a certificate for this host"
-        }
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => "renew it, or correct the clock of this machine",
-        // The system may trust another certificate with the same name.
-        _ => {
-            "to trust it, name the certificate of its authority, or its own if it is self-signed, with --cacert FILE"
-        }
-    };
-    (format!("the server's certificate is {cause}"), advice)
+    (format!("the server's {cause}"), advice)
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Result;
 use reqwest::Url;
 
-use crate::error::usage;
 use crate::escape::escape_truncated;
+use crate::usage;
 
 pub(crate) fn parse_url(text: &str) -> Result<Url> {
     try_parse(text).map_err(|problem| {
@@ -35,27 +35,19 @@ fn try_parse(text: &str) -> Result<Url, String> {
 
 /// Whether the host is this machine. `0.0.0.0` leads to it, too.
 pub(crate) fn is_loopback(url: &Url) -> bool {
-    match ip(url) {
-        Some(ip) => ip.is_loopback() || ip.is_unspecified(),
-        None => url.host_str().is_some_and(|host| {
-            let host = host.trim_end_matches('.');
-            host == "localhost" || host.ends_with(".localhost")
-        }),
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    match host.trim_matches(['[', ']']).parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(ip) => ip.is_loopback() || ip.is_unspecified(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
 
-/// Whether the URL leads to a listener on this address, as far as the URL shows it.
-pub(crate) fn leads_to(url: &Url, address: SocketAddr) -> bool {
-    let listener = address.ip();
-    let is_same_host = match ip(url) {
-        Some(ip) if !listener.is_unspecified() => ip == listener,
-        _ => is_loopback(url) && (listener.is_loopback() || listener.is_unspecified()),
-    };
-    is_same_host && url.port_or_known_default() == Some(address.port())
-}
-
-fn ip(url: &Url) -> Option<IpAddr> {
-    url.host_str()?.trim_matches(['[', ']']).parse().ok().map(|ip: IpAddr| ip.to_canonical())
+/// Whether the URL leads to a listener on this address.
+pub(crate) fn leads_to(url: &Url, listener: SocketAddr) -> bool {
+    let is_every_ip = listener.ip().is_unspecified();
+    let is_own = |ip: IpAddr| ip == listener.ip() || is_every_ip && (ip.is_loopback() || ip.is_unspecified());
+    let addresses = url.socket_addrs(|| None).unwrap_or_default();
+    addresses.iter().any(|to| to.port() == listener.port() && is_own(to.ip()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::response::{ReceiverResponse, advice};
 use crate::client::TransportError;
-use crate::error::interrupted;
 use crate::output::{self, format_duration};
 
 /// The most keys of one map: a receiver that returns a new reason each time must not exhaust the memory.
@@ -107,8 +106,8 @@ impl Stats {
         self.advice.get_or_insert_with(|| advice(result, forged));
     }
 
-    /// Prints the report: one line for a single delivery, which is named. Fails when the run was interrupted
-    /// after so many deliveries, or a delivery failed.
+    /// Prints the report: one line for a single delivery, which is named. Fails when a delivery failed, and
+    /// ends the program when the run was interrupted after so many deliveries.
     pub(super) fn report(
         &self,
         single: Option<&str>,
@@ -126,7 +125,9 @@ impl Stats {
             output::print_line("add --include-unverified to send the unverified deliveries too")?;
         }
         if let Some(done) = interrupted_after {
-            return Err(interrupted(format!("interrupted after {done} of {total} deliveries")));
+            output::print_error(&format!("interrupted after {done} of {total} deliveries"));
+            // The convention of shells for SIGINT.
+            std::process::exit(130);
         }
         if let Some(advice) = self.advice {
             let results = self.failed.iter().map(|(result, count)| format!("{count} × {result}"));

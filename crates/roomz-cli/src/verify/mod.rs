@@ -1,6 +1,5 @@
 mod diagnose;
 mod json_print;
-mod variants;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

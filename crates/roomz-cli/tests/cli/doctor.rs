@@ -84,8 +84,8 @@ fn wrong_path_and_redirect_are_named() {
 #[test]
 fn changed_signature_header_is_named() {
     for (reason, part) in [
-        ("signature-missing", "a proxy removes Roomz-Signature"),
-        ("signature-repeated", "a proxy repeats Roomz-Signature"),
+        ("signature-missing", "a proxy removes, repeats or changes Roomz-Signature"),
+        ("signature-repeated", "a proxy removes, repeats or changes Roomz-Signature"),
         ("signature-mismatch", "compare the secret"),
     ] {
         let receiver = TestReceiver::responding(move |_, _| problem(401, reason));
@@ -122,7 +122,7 @@ fn receiver_that_accepts_everything_fails() {
     for check in ["forged", "unsigned", "oversized", "method GET"] {
         assert_fault(&output, check, "failed", "anybody could send events");
     }
-    output.assert_fails(1, &["4 of ", "forged, unsigned, method GET, oversized"]);
+    output.assert_fails(1, &["forged, unsigned, method GET, oversized"]);
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn wrong_scheme_is_explained() {
         .assert_fails(1, &["20 × invalid HTTP version", "use https://"]);
     let plain = crate::support::TestReceiver::responding(|_, _| StatusCode::OK);
     send(&plain.url.replace("http://", "https://"), &["--cacert", &chain])
-        .assert_fails(1, &["the server does not speak TLS", "use http://"]);
+        .assert_fails(1, &["the server's port does not speak TLS", "use http://"]);
     send(&plain.url, &["--cacert", &chain]).assert_succeeds();
 }
 
