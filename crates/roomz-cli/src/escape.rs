@@ -26,11 +26,6 @@ pub(crate) fn escape_json(json: &str) -> String {
     json.chars().map(|c| if is_harmless(c) { c.to_string() } else { escape(c) }).collect()
 }
 
-/// Joins the lines of a message into one and escapes it, because it may contain file or host names.
-pub(crate) fn escape_to_one_line(text: &str) -> String {
-    escape(&text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use anyhow::{Result, anyhow};
 use serde_json::{Map, Value};
 
-use crate::escape::{escape, escape_json, escape_to_one_line};
+use crate::escape::{escape, escape_json};
 
 pub(crate) const ERROR_STYLE: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const SUCCESS_STYLE: Style = AnsiColor::Green.on_default();
@@ -74,9 +74,9 @@ fn format_value(value: &Value) -> String {
     }
 }
 
-/// Writes one line to standard error: an error, a warning or a status.
+/// Writes one line to standard error: an error, a warning or a status. It may contain file or host names.
 pub(crate) fn print_error(text: &str) {
-    let text = escape_to_one_line(text);
+    let text = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     // A failure to write to standard error cannot be reported anywhere.
     let _ = writeln!(anstream::stderr().lock(), "{ERROR_STYLE}roomz:{ERROR_STYLE:#} {text}");
 }

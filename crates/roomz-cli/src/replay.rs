@@ -17,11 +17,8 @@ Examples:
   grep desk.moved deliveries.jsonl | roomz replay - http://127.0.0.1:3000/hook
   sed -n '3p;7,9p' deliveries.jsonl | roomz replay - http://127.0.0.1:3000/hook
 
-Sends the saved bodies and signatures to the URL; the saved paths are ignored. Exits with 1 when a delivery was not \
-answered 2xx.
-
-Deliveries with a wrong signature are not sent, also not with --re-sign, which would make them valid: add \
---include-unverified to send them. Deliveries that `roomz listen` received without a secret are sent.";
+Sends the saved bodies and signatures to the URL; the saved paths are ignored. Deliveries whose signature was wrong are not \
+sent, also not with --re-sign, which would make them valid. Exits with 1 when a delivery was not answered 2xx.";
 
 #[derive(Args)]
 #[command(after_help = REPLAY_HELP, mut_arg("secret_file", |arg| arg.requires("re_sign")))]

@@ -133,10 +133,7 @@ impl SavedFile {
         let lines = lines.map(|(line, number)| (number, line.strip_prefix(input::MARK).unwrap_or(line)));
         let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
         let lines: Vec<_> = lines.map(|(number, line)| (number, SavedDelivery::from_line(line))).collect();
-        ensure!(
-            !lines.is_empty(),
-            "{name} contains no deliveries; record some with `roomz listen --save FILE`"
-        );
+        ensure!(!lines.is_empty(), "{name} contains no deliveries; record some with `roomz listen --save`");
         Ok(Self { name, lines })
     }
 }
@@ -161,11 +158,9 @@ impl SaveFile {
             file.write_all(if last == *b"\n" { b"" } else { b"\n" })?;
             Ok(Self(file))
         };
+        let name = path.display();
         open().map_err(|error: io::Error| {
-            anyhow!(
-                "cannot write the file {}: {error}; check that its directory exists and that this user can write to it",
-                path.display()
-            )
+            anyhow!("cannot write the file {name}: {error}; check that its directory exists and is writable")
         })
     }
 

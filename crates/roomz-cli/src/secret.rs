@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result};
 use roomz_protocol::{Secret, SecretErrorKind};
 use zeroize::Zeroizing;
 
@@ -14,12 +14,8 @@ const SECRET_VARIABLE: &str = "ROOMZ_WEBHOOK_SECRET";
 
 /// Loads the secret from the options, or else from the environment.
 pub(crate) fn load(args: &SecretArgs) -> Result<Secret> {
-    load_optional(args)?.ok_or_else(|| {
-        anyhow!(
-            "the environment variable {SECRET_VARIABLE} is not set: set it to the webhook secret, or name a file with \
-             --secret-file"
-        )
-    })
+    load_optional(args)?
+        .with_context(|| format!("{SECRET_VARIABLE} is not set: set it, or use --secret-file"))
 }
 
 /// Like [`load`], but returns `None` when there is no secret.
@@ -28,8 +24,7 @@ pub(crate) fn load_optional(args: &SecretArgs) -> Result<Option<Secret>> {
     let secret = args.secret_file.as_ref().map_or_else(from_env, Secret::from_file);
     if secret.as_ref().is_ok_and(Secret::has_copied_syntax) {
         output::print_error(
-            "the secret looks copied with quotation marks, `NAME=` in front or `;` behind: if ROOMZ shows it without, \
-             remove them",
+            "the secret looks copied with quotation marks, `NAME=` or `;`: check it at ROOMZ",
         );
     }
     match secret {

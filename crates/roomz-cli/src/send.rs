@@ -25,8 +25,7 @@ Examples:
 Exits with 1 when a correctly signed delivery was not answered 2xx, or a forged one not 401.
 
 Redirects are not followed. The proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is used, except for this machine and the \
-hosts in NO_PROXY. With https, the certificate authorities of the system are trusted, \
-and those in --cacert. On Linux, the environment variable SSL_CERT_FILE replaces those of the system.";
+hosts in NO_PROXY. On Linux, SSL_CERT_FILE replaces the certificate authorities of the system.";
 
 #[derive(Args)]
 #[command(after_help = SEND_HELP)]

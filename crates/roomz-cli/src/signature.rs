@@ -13,20 +13,19 @@ pub(crate) fn sign(headers: &mut HeaderMap, secret: &Secret, body: &[u8]) {
 }
 
 /// Returns the only signature of a delivery.
-pub(crate) fn only_signature(headers: &HeaderMap) -> Result<&[u8], RejectionKind> {
+pub(crate) fn only_signature(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     let mut values = headers.get_all(SIGNATURE_HEADER).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value.as_bytes()),
-        (Some(_), Some(_)) => Err(RejectionKind::SignatureRepeated),
-        (None, _) => Err(RejectionKind::SignatureMissing),
+        (Some(_), Some(_)) => Err(Rejection::new(RejectionKind::SignatureRepeated)),
+        (None, _) => Err(Rejection::new(RejectionKind::SignatureMissing)),
     }
 }
 
 /// Verifies a delivery as the layer of a receiver does.
 pub(crate) fn verify(secrets: &Secrets, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
-    let signature = only_signature(headers)
-        .and_then(|value| Signature::from_base64(value).map_err(|_| RejectionKind::SignatureMalformed));
-    let verified = signature
-        .and_then(|signature| secrets.verify(body, &signature).map_err(|_| RejectionKind::SignatureMismatch));
-    verified.map(drop).map_err(Rejection::new)
+    let signature = Signature::from_base64(only_signature(headers)?)
+        .map_err(|_| Rejection::new(RejectionKind::SignatureMalformed))?;
+    let verified = secrets.verify(body, &signature);
+    verified.map(drop).map_err(|_| Rejection::new(RejectionKind::SignatureMismatch))
 }

@@ -54,14 +54,9 @@ pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
 ///
 /// `HeaderMap::extend` with the result replaces headers of the same name.
 pub(crate) fn parse_headers(texts: &[String]) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for text in texts {
-        let (name, value) = parse_header(text).map_err(|problem| {
-            usage(format!("invalid --header: {problem}; example: --header 'X-Environment: test'"))
-        })?;
-        headers.append(name, value);
-    }
-    Ok(headers)
+    let invalid =
+        |problem| usage(format!("invalid --header: {problem}; example: --header 'X-Environment: test'"));
+    texts.iter().map(|text| parse_header(text).map_err(invalid)).collect()
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -108,10 +108,7 @@ fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
     // The parser does not find a line that begins with a byte order mark.
     let pem = String::from_utf8_lossy(&pem).replace('\u{feff}', "");
     let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(damaged)?;
-    ensure!(
-        !certificates.is_empty(),
-        "it contains no certificate in PEM, which begins with the line -----BEGIN CERTIFICATE-----"
-    );
+    ensure!(!certificates.is_empty(), "it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)");
     Ok(certificates)
 }
 

@@ -26,8 +26,6 @@ use crate::client::{Client, TransportError};
 
 /// A longer response body is not read to its end, and its connection is not reused.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
-/// Fewer deliveries finish too fast for a progress bar, unless a rate or retries slow them down.
-const MIN_DELIVERIES_WITH_PROGRESS: u64 = 2_000;
 
 /// One delivery, the same bytes in each attempt.
 #[derive(Clone)]
@@ -75,7 +73,7 @@ pub(crate) async fn run(
         stats: Mutex::new(Stats::new(planned)?),
         max_retries: args.retry,
         pace: Pace::new(started, args.rate, total),
-        progress: progress_bar(total, args),
+        progress: progress_bar(total),
         stop: stop.clone(),
     });
     let interrupt = tokio::spawn(stop_on_interrupt(stop));
@@ -155,10 +153,9 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
     }
 }
 
-/// A progress bar on standard error, shown only on a terminal and only for long runs.
-fn progress_bar(total: u64, args: &DeliverArgs) -> ProgressBar {
-    let is_slow = args.rate.is_some() || args.retry.is_some();
-    if total < MIN_DELIVERIES_WITH_PROGRESS && (total == 1 || !is_slow) {
+/// A progress bar on standard error, shown only on a terminal.
+fn progress_bar(total: u64) -> ProgressBar {
+    if total == 1 {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta} left");

@@ -37,18 +37,13 @@ impl Pace {
         if index >= self.total || stop.is_cancelled() {
             return None;
         }
-        match self.rate {
-            None => Some(Instant::now()),
-            Some(rate) => {
-                let seconds = index as f64 / rate;
-                // At a very low rate, a year: a longer time could overflow.
-                let due = self.started + Duration::from_secs_f64(seconds.min(31_536_000.0));
-                if due <= Instant::now() {
-                    return Some(due);
-                }
-                sleep_until(due, stop).await.then(Instant::now)
-            }
+        let Some(rate) = self.rate else { return Some(Instant::now()) };
+        // At a very low rate, a year: a longer time could overflow.
+        let due = self.started + Duration::from_secs_f64((index as f64 / rate).min(31_536_000.0));
+        if due <= Instant::now() {
+            return Some(due);
         }
+        sleep_until(due, stop).await.then(Instant::now)
     }
 }
 

@@ -76,16 +76,10 @@ pub(super) enum InboxCommand {
 }
 
 #[derive(Args)]
-pub(super) struct NamespaceArgs {
+pub(super) struct NamespacesArgs {
     /// Namespace of the events: that of the layer or of the tenant
     #[arg(long, value_name = "TEXT", default_value = "roomz")]
     pub(super) namespace: String,
-}
-
-#[derive(Args)]
-pub(super) struct NamespacesArgs {
-    #[command(flatten)]
-    pub(super) one: NamespaceArgs,
     /// Events of all namespaces
     #[arg(long, conflicts_with = "namespace")]
     pub(super) all_namespaces: bool,
@@ -94,7 +88,7 @@ pub(super) struct NamespacesArgs {
 impl NamespacesArgs {
     /// The namespace, or `None` for all.
     pub(super) fn namespace(&self) -> Option<&str> {
-        (!self.all_namespaces).then_some(self.one.namespace.as_str())
+        (!self.all_namespaces).then_some(self.namespace.as_str())
     }
 }
 
@@ -119,8 +113,9 @@ pub(super) struct ListArgs {
 pub(super) struct ShowArgs {
     /// Id of the event
     pub(super) id: EventId,
-    #[command(flatten)]
-    pub(super) namespace: NamespaceArgs,
+    /// Namespace of the events: that of the layer or of the tenant
+    #[arg(long, value_name = "TEXT", default_value = "roomz")]
+    pub(super) namespace: String,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,

@@ -28,8 +28,8 @@ pub(crate) async fn run(args: InboxArgs) -> Result<()> {
     match args.command {
         InboxCommand::List(args) => list(&inbox, &args).await,
         InboxCommand::Show(args) => show(&inbox, &args).await,
-        InboxCommand::Retry(args) => change(Change::Retry, &inbox, &args).await,
-        InboxCommand::Discard(args) => change(Change::Discard, &inbox, &args).await,
+        InboxCommand::Retry(args) => change(&inbox, &args, true).await,
+        InboxCommand::Discard(args) => change(&inbox, &args, false).await,
         InboxCommand::Stats { json } => stats(&inbox, json).await,
     }
 }
@@ -89,13 +89,11 @@ fn table(entries: &[InboxEntry]) -> String {
 }
 
 async fn show(inbox: &Inbox, args: &ShowArgs) -> Result<()> {
-    let namespace = args.namespace.namespace.as_str();
+    let namespace = args.namespace.as_str();
     let found = inbox.get(&ClaimKey::new(namespace.into(), args.id)).await.map_err(database_error)?;
+    let id = args.id;
     let entry = found.with_context(|| {
-        format!(
-            "the event {} is not in the inbox (namespace {namespace:?}); check the id, --namespace and the database",
-            args.id
-        )
+        format!("{id} is not in the inbox (namespace {namespace:?}); check --namespace and the database")
     })?;
     output::print_values(&values(&entry), args.json)
 }
@@ -138,57 +136,44 @@ async fn other_namespaces(inbox: &Inbox, namespace: &str, state: InboxState) -> 
     Ok((!others.is_empty()).then(|| format!("{}: use --namespace or --all-namespaces", others.join(", "))))
 }
 
-/// What happens to a dead letter.
-#[derive(Clone, Copy)]
-enum Change {
-    Retry,
-    Discard,
-}
-
-impl Change {
-    /// For messages: the verb and its participle.
-    const fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Retry => ("retry", "retried"),
-            Self::Discard => ("discard", "discarded"),
+/// Makes dead letters available to the workers again, or discards them.
+async fn change(inbox: &Inbox, args: &ChangeArgs, is_retry: bool) -> Result<()> {
+    let (verb, participle) = if is_retry { ("retry", "retried") } else { ("discard", "discarded") };
+    let apply =
+        async |key: &ClaimKey| if is_retry { inbox.retry(key).await } else { inbox.discard(key).await };
+    if args.all {
+        let namespace = args.namespaces.namespace();
+        // A retried event can become a dead letter again meanwhile. It must not be retried forever.
+        let (mut changed, mut seen) = (0, HashSet::new());
+        let result: Result<(), InboxError> = async {
+            loop {
+                let mut page = entries(inbox, namespace, InboxState::Dead, PAGE).await?;
+                page.retain(|entry| seen.insert(entry.key.clone()));
+                if page.is_empty() {
+                    return Ok(());
+                }
+                for entry in page {
+                    // Another process may have retried or discarded it.
+                    changed += u64::from(apply(&entry.key).await?);
+                }
+            }
+        }
+        .await;
+        let noun = if changed == 1 { "dead letter" } else { "dead letters" };
+        output::print_line(&format!("{changed} {noun} {participle}"))?;
+        result.map_err(database_error)?;
+        // A script must notice that it looked in the wrong place.
+        if let Some(name) = namespace.filter(|_| changed == 0)
+            && let Some(others) = other_namespaces(inbox, name, InboxState::Dead).await?
+        {
+            bail!("nothing to {verb} in the namespace {name:?}; {others}");
         }
     }
-
-    async fn apply(self, inbox: &Inbox, key: &ClaimKey) -> Result<bool, InboxError> {
-        match self {
-            Self::Retry => inbox.retry(key).await,
-            Self::Discard => inbox.discard(key).await,
-        }
-    }
-}
-
-async fn change(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result<()> {
-    if !args.all {
-        return change_each(change, inbox, args).await;
-    }
-    let mut changed = 0;
-    let namespace = args.namespaces.namespace();
-    let result = change_all(change, inbox, namespace, &mut changed).await;
-    let (verb, participle) = change.words();
-    let noun = if changed == 1 { "dead letter" } else { "dead letters" };
-    output::print_line(&format!("{changed} {noun} {participle}"))?;
-    result.map_err(database_error)?;
-    // A script must notice that it looked in the wrong place.
-    if let Some(name) = namespace.filter(|_| changed == 0)
-        && let Some(others) = other_namespaces(inbox, name, InboxState::Dead).await?
-    {
-        bail!("nothing to {verb} in the namespace {name:?}; {others}");
-    }
-    Ok(())
-}
-
-async fn change_each(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result<()> {
-    let namespace = args.namespaces.one.namespace.as_str();
-    let (verb, participle) = change.words();
+    let namespace = args.namespaces.namespace.as_str();
     let mut failed = Vec::new();
     for id in &args.ids {
         let key = ClaimKey::new(namespace.into(), *id);
-        if change.apply(inbox, &key).await.map_err(database_error)? {
+        if apply(&key).await.map_err(database_error)? {
             output::print_line(&format!("{participle} {id}"))?;
             continue;
         }
@@ -197,36 +182,9 @@ async fn change_each(change: Change, inbox: &Inbox, args: &ChangeArgs) -> Result
             Some(entry) => format!("{id} is {}, not a dead letter", state_name(entry.state)),
         });
     }
-    ensure!(
-        failed.is_empty(),
-        "cannot {verb} {} of {} events: {}; `roomz inbox list` shows the dead letters",
-        failed.len(),
-        args.ids.len(),
-        failed.join(", ")
-    );
+    let (count, all, problems) = (failed.len(), args.ids.len(), failed.join(", "));
+    ensure!(count == 0, "cannot {verb} {count} of {all} events: {problems}; see `roomz inbox list`");
     Ok(())
-}
-
-/// Adds to `changed` what was done before the end, or before an error of the database.
-async fn change_all(
-    change: Change,
-    inbox: &Inbox,
-    namespace: Option<&str>,
-    changed: &mut u64,
-) -> Result<(), InboxError> {
-    // A retried event can become a dead letter again meanwhile. It must not be retried forever.
-    let mut seen = HashSet::<ClaimKey>::new();
-    loop {
-        let mut page = entries(inbox, namespace, InboxState::Dead, PAGE).await?;
-        page.retain(|entry| seen.insert(entry.key.clone()));
-        if page.is_empty() {
-            return Ok(());
-        }
-        for entry in page {
-            // Another process may have retried or discarded it.
-            *changed += u64::from(change.apply(inbox, &entry.key).await?);
-        }
-    }
 }
 
 async fn stats(inbox: &Inbox, as_json: bool) -> Result<()> {

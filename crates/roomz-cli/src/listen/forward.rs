@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -28,13 +28,8 @@ impl Forwarder {
     /// `own_address` is that of this command, to which it must not forward.
     pub(super) fn new(url: &str, args: &ConnectArgs, own_address: SocketAddr) -> Result<Self> {
         let url = parse_url(url)?;
-        if leads_to(&url, own_address) {
-            return Err(usage(format!(
-                "--forward {} is the address that this command listens on: name the receiver's port, or listen on another \
-                 one with --listen",
-                url.authority()
-            )));
-        }
+        let own = || usage(format!("--forward {} is where this command listens: change it", url.authority()));
+        ensure!(!leads_to(&url, own_address), own());
         let headers = parse_headers(&args.header)?;
         Ok(Self { client: Client::new(url, args, 0)?, headers })
     }

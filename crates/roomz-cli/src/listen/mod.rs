@@ -77,16 +77,12 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     let secret = secret::load_optional(&args.secret)?;
     if secret.is_none() {
-        output::print_error(
-            "no secret: signatures are not verified; set one with --secret-file or ROOMZ_WEBHOOK_SECRET",
-        );
+        output::print_error("no secret: signatures are not verified; use --secret-file");
     }
     let save_file = args.save.as_deref().map(SaveFile::open).transpose()?;
-    let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
-        anyhow!(
-            "cannot listen on {:?}: {error}; use --listen HOST:PORT, with port 0 for a free port",
-            args.listen
-        )
+    let address = &args.listen;
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        anyhow!("cannot listen on {address:?}: {error}; use --listen HOST:PORT, with port 0 for a free port")
     })?;
     let shutdown = roomz_webhook::shutdown_signal().context("cannot install signal handlers")?;
     let address = listener.local_addr().context("cannot read the listen address")?;
@@ -105,10 +101,8 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     let server = axum::serve(listener, receive.with_state(Arc::new(receiver)).into_make_service())
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let timeout = async {
-        tokio::select! {
-            () = shutdown => stop.cancel(),
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(shutdown).await;
+        stop.cancel();
         tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     // Aborting the remaining requests loses nothing that was acknowledged: a delivery is saved before its

@@ -76,9 +76,8 @@ fn decode_leniently(signature: &[u8]) -> Option<(String, Vec<u8>)> {
         // Any word is valid URL-safe base64, so only the lengths of common hashes are worth reporting.
         let bytes = GeneralPurpose::new(&alphabet::URL_SAFE, lenient).decode(core).ok()?;
         let padding = if core.ends_with(b"=") { "" } else { ", unpadded" };
-        let text = format!(
-            "the signature is URL-safe base64 (`-` and `_`{padding}): use the standard alphabet with `+` and `/`"
-        );
+        let text =
+            format!("the signature is URL-safe base64 (`-` and `_`{padding}): use the standard alphabet");
         return [32, 48, 64].contains(&bytes.len()).then_some((text, bytes));
     };
     if let Some(inner) = hex::decode(&bytes).ok().filter(|inner| !inner.is_empty()) {
@@ -191,9 +190,7 @@ fn secret_variants(key: &[u8]) -> Vec<Variant> {
             let parts = (key_text.get(..start), key_text.get(start..end), key_text.get(end..));
             let (Some(front), Some(part), Some(behind)) = parts else { continue };
             let extra = describe_extra(&[front, behind].concat());
-            let text = format!(
-                "this secret has {extra} around it, which the signer's has not: use the secret as shown by ROOMZ"
-            );
+            let text = format!("this secret has {extra} around it, which the signer's has not: remove it");
             variants.push((text, part.as_bytes().to_vec().into()));
         }
     }

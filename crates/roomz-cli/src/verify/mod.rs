@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, Result, bail, ensure};
 use clap::{Args, ValueHint};
 use roomz_protocol::Event;
-use roomz_webhook::Rejection;
 
 use crate::args::SecretArgs;
 use crate::escape::escape;
@@ -62,10 +61,7 @@ fn verify_saved(file: &Path, verify: impl Fn(&[u8], &[u8]) -> Result<(), String>
     if let Some((number, Err(problem))) = lines.first()
         && lines.iter().all(|(_, delivery)| delivery.is_err())
     {
-        bail!(
-            "{name} contains no saved deliveries (line {number}: {problem}); to verify a body, add --signature with the value \
-             of its header Roomz-Signature"
-        );
+        bail!("{name} contains no saved deliveries (line {number}: {problem}); for a body, add --signature");
     }
     let mut failed = 0;
     for (number, delivery) in &lines {
@@ -75,9 +71,8 @@ fn verify_saved(file: &Path, verify: impl Fn(&[u8], &[u8]) -> Result<(), String>
             Err(_) => "not a saved delivery".to_owned(),
         };
         let verified = delivery.as_ref().map_err(String::clone).and_then(|delivery| {
-            let signature = only_signature(&delivery.headers).map_err(|kind| {
-                let problem = Rejection::new(kind);
-                format!("{problem}: a proxy changed the headers, or ROOMZ is not the sender")
+            let signature = only_signature(&delivery.headers).map_err(|rejection| {
+                format!("{rejection}: a proxy changed the headers, or ROOMZ is not the sender")
             });
             verify(&delivery.body, signature?)
         });
@@ -90,9 +85,6 @@ fn verify_saved(file: &Path, verify: impl Fn(&[u8], &[u8]) -> Result<(), String>
     }
     let all = lines.len();
     output::print_line(&format!("{} of {all} deliveries verified", all - failed))?;
-    ensure!(
-        failed == 0,
-        "{failed} of {all} deliveries could not be verified; standard output says why, line by line"
-    );
+    ensure!(failed == 0, "{failed} of {all} deliveries could not be verified; each line says why");
     Ok(())
 }

@@ -150,7 +150,7 @@ fn wrong_forward_options_are_rejected() {
     let own = format!("http://localhost:{port}/hook");
     for (options, part) in [
         (&["--forward", "localhost:3000"][..], "does not begin with http:// or https://"),
-        (&["--forward", &own], "is the address that this command listens on"),
+        (&["--forward", &own], "is where this command listens"),
         (&["--forward", "http://h/", "--status", "200"], "cannot be used with '--status"),
         (&["--forward", "http://h/", "--header", "x"], "no colon"),
         (&["--header", "A: b"], "--forward <URL>"),
