@@ -104,7 +104,7 @@ pub(crate) struct DeliverArgs {
     pub(crate) retry: Option<u32>,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
-    /// Print one JSON object instead of a table
+    /// Print one JSON object instead of lines
     #[arg(long)]
     pub(crate) json: bool,
 }

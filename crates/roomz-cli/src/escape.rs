@@ -19,8 +19,8 @@ pub(crate) fn escape_truncated(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// Escapes a JSON text with JSON escapes, so that it parses to the same value: in compact JSON such a character
-/// only occurs inside a string.
+/// Escapes a JSON text with JSON escapes, so that it parses to the same value: in compact JSON such a
+/// character only occurs inside a string.
 pub(crate) fn escape_json(json: &str) -> String {
     let escape = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
     json.chars().map(|c| if is_harmless(c) { c.to_string() } else { escape(c) }).collect()

@@ -7,8 +7,8 @@ use roomz_protocol::SIGNATURE_HEADER;
 use crate::escape::escape_truncated;
 use crate::usage;
 
-/// Whether a header belongs to one connection (RFC 9110, section 7.6.1, and those that it replaced), or is set
-/// from the body.
+/// Whether a header belongs to one connection (RFC 9110, section 7.6.1, and those that it replaced), or is
+/// set from the body.
 fn is_of_connection(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),

@@ -12,8 +12,8 @@ Examples:
   roomz inbox retry --all --all-namespaces
   roomz inbox stats --json
 
-Use the variable for a URL with a password, because options are visible in the process list. The commands create neither \
-a file nor a table.";
+Use the environment variable for a URL with a password, because options are visible in the process list. The commands \
+create neither a file nor a table.";
 
 const LIST_HELP: &str = "\
 Examples:
@@ -47,7 +47,8 @@ Example:
 #[derive(Args)]
 #[command(after_help = INBOX_HELP)]
 pub(crate) struct InboxArgs {
-    /// Database of the inbox: sqlite://FILE or postgres://USER@HOST/DATABASE [default: DATABASE_URL]
+    /// Database of the inbox: sqlite://FILE or postgres://USER@HOST/DATABASE [default: the environment
+    /// variable DATABASE_URL]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, global = true)]
     pub(super) database: Option<String>,
     #[command(subcommand)]

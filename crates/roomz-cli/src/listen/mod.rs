@@ -56,7 +56,8 @@ pub(crate) struct ListenArgs {
     /// Answer every POST with this status
     #[arg(long, value_name = "CODE", value_parser = parse_status)]
     status: Option<StatusCode>,
-    /// Send each delivery to the receiver at this URL, and answer as it does, or 502 when it cannot be reached
+    /// Send each delivery to the receiver at this URL, and answer as it does, or 502 when it cannot be
+    /// reached
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "status")]
     forward: Option<String>,
     #[command(flatten)]

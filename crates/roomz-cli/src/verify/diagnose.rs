@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 use super::json_print::{describe_change, print_in_all_ways};
 use crate::input::MARK;
 
-/// A longer body is not printed again in all ways, because trying them would take long. ROOMZ's events have about 225 bytes.
+/// A longer body is not printed again in all ways, because trying them would take long. ROOMZ's events have
+/// about 225 bytes.
 const MAX_REWRITTEN: usize = 8 * 1024;
 
 /// The characters of the bytes from 0x80 to 0x9f in Windows-1252. The others are those of Latin-1.
