@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod deliver;
 mod doctor;
+mod error;
 mod escape;
 mod event_text;
 mod inbox;
@@ -35,7 +36,7 @@ use crate::args::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    let Err(error) = async { run(Cli::try_parse()?).await }.await else { return ExitCode::SUCCESS };
     match error.downcast::<clap::Error>() {
         Ok(error) => report_command_line(&error),
         Err(error) => {
@@ -45,8 +46,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
-    match Cli::try_parse()?.command {
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
         Command::Send(args) => send::run(args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Sign(args) => sign::run(&args),
@@ -60,11 +61,6 @@ async fn run() -> anyhow::Result<()> {
             output::print(&script)
         }
     }
-}
-
-/// An invalid command line, for which clap has no rule.
-fn usage(message: String) -> anyhow::Error {
-    clap::Error::raw(ErrorKind::ValueValidation, message).into()
 }
 
 /// Prints help and version as clap does, and clap's error on one line.

@@ -4,8 +4,8 @@ use anyhow::Result;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use roomz_protocol::SIGNATURE_HEADER;
 
+use crate::error::usage;
 use crate::escape::escape_truncated;
-use crate::usage;
 
 /// Whether a header belongs to one connection (RFC 9110, section 7.6.1, and those that it replaced), or is
 /// set from the body.

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Result;
 use reqwest::Url;
 
+use crate::error::usage;
 use crate::escape::escape_truncated;
-use crate::usage;
 
 pub(crate) fn parse_url(text: &str) -> Result<Url> {
     try_parse(text).map_err(|problem| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use roomz_inbox::{ConnectErrorKind, Inbox};
 
-use crate::usage;
+use crate::error::usage;
 
 /// The environment variable that holds the URL when no option does.
 const DATABASE_VARIABLE: &str = "DATABASE_URL";

@@ -77,8 +77,7 @@ fn decode_leniently(signature: &[u8]) -> Option<(String, Vec<u8>)> {
         // Any word is valid URL-safe base64, so only the lengths of common hashes are worth reporting.
         let bytes = GeneralPurpose::new(&alphabet::URL_SAFE, lenient).decode(core).ok()?;
         let padding = if core.ends_with(b"=") { "" } else { ", unpadded" };
-        let text =
-            format!("the signature is URL-safe base64 (`-` and `_`{padding}): use the standard alphabet");
+        let text = format!("the signature is URL-safe base64 (`-` and `_`{padding}): use standard base64");
         return [32, 48, 64].contains(&bytes.len()).then_some((text, bytes));
     };
     if let Some(inner) = hex::decode(&bytes).ok().filter(|inner| !inner.is_empty()) {
