@@ -3,7 +3,6 @@
 //! Doc comments are help texts. In an `after_help`, a paragraph is one line, because clap wraps it to the
 //! width of the terminal; an example stays below 80 columns, so that it is never wrapped and can be copied.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,9 +71,6 @@ pub(crate) struct SecretArgs {
     /// File that contains only the webhook secret, without a newline at the end
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) secret_file: Option<PathBuf>,
-    /// The webhook secret; visible in the process list, so prefer --secret-file or ROOMZ_WEBHOOK_SECRET
-    #[arg(long, value_name = "VALUE", conflicts_with = "secret_file", allow_hyphen_values = true)]
-    pub(crate) secret: Option<OsString>,
 }
 
 /// Options of the commands that connect to a receiver: `send`, `replay` and `listen --forward`.
@@ -108,7 +104,7 @@ pub(crate) struct DeliverArgs {
     pub(crate) retry: Option<u32>,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
-    /// Print one JSON object instead of a table
+    /// Print one JSON object instead of lines
     #[arg(long)]
     pub(crate) json: bool,
 }

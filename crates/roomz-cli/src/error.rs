@@ -1,32 +1,6 @@
-//! Exit codes. Any other error ends the program with code 1.
+use std::fmt::Display;
 
-use std::fmt;
-
-/// An error with an exit code of its own.
-#[derive(Debug)]
-struct ErrorWithCode {
-    message: String,
-    code: u8,
+/// An invalid command line, for which clap has no rule: exit code 2, as for clap's own errors.
+pub(crate) fn usage(message: impl Display) -> anyhow::Error {
+    clap::Error::raw(clap::error::ErrorKind::ValueValidation, message).into()
 }
-
-/// Invalid command line: exit code 2.
-pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
-    ErrorWithCode { message: message.into(), code: 2 }.into()
-}
-
-/// Interrupted by Ctrl-C: exit code 130, the shell convention for SIGINT.
-pub(crate) fn interrupted(message: impl Into<String>) -> anyhow::Error {
-    ErrorWithCode { message: message.into(), code: 130 }.into()
-}
-
-pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    error.downcast_ref::<ErrorWithCode>().map_or(1, |error| error.code)
-}
-
-impl fmt::Display for ErrorWithCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for ErrorWithCode {}

@@ -1,53 +1,29 @@
 //! Escapes untrusted text for a terminal.
 
-use std::fmt::Write as _;
+/// `escape_debug` also escapes quotation marks and backslashes, but they are harmless in a terminal.
+fn is_harmless(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
+}
 
 /// Escapes control characters, line ends, direction marks and other invisible characters.
 pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            // `escape_debug` also escapes these, but they are harmless in a terminal.
-            '"' | '\'' | '\\' => escaped.push(character),
-            _ => escaped.extend(character.escape_debug()),
-        }
-    }
-    escaped
+    let escape = |c: char| if is_harmless(c) { c.to_string() } else { c.escape_debug().to_string() };
+    text.chars().map(escape).collect()
 }
 
 /// Escapes at most `max_chars` characters and notes the full length when it cuts the text.
 pub(crate) fn escape_truncated(text: &str, max_chars: usize) -> String {
     match text.char_indices().nth(max_chars) {
         None => escape(text),
-        Some((end, _)) => {
-            let mut escaped = escape(text.get(..end).unwrap_or_default());
-            let _ = write!(escaped, "… ({} bytes)", text.len());
-            escaped
-        }
+        Some((end, _)) => format!("{}… ({} bytes)", escape(text.get(..end).unwrap_or_default()), text.len()),
     }
 }
 
-/// Escapes a JSON text with JSON escapes, so that it parses to the same value.
+/// Escapes a JSON text with JSON escapes, so that it parses to the same value: in compact JSON such a
+/// character only occurs inside a string.
 pub(crate) fn escape_json(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    for character in json.chars() {
-        let needs_escape = !matches!(character, '"' | '\'' | '\\') && character.escape_debug().len() > 1;
-        if needs_escape {
-            // In compact JSON such a character only occurs inside a string, where `\u` is valid.
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                let _ = write!(escaped, "\\u{unit:04x}");
-            }
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
-}
-
-/// Joins the lines of a message into one and escapes it, because it may contain file or host names.
-pub(crate) fn escape_to_one_line(text: &str) -> String {
-    escape(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+    let escape = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+    json.chars().map(|c| if is_harmless(c) { c.to_string() } else { escape(c) }).collect()
 }
 
 #[cfg(test)]

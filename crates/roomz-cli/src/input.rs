@@ -14,36 +14,24 @@ pub(crate) const MARK: &[u8] = "\u{feff}".as_bytes();
 pub(crate) fn read(file: Option<&Path>) -> Result<Bytes> {
     let Some(file) = file.filter(|file| *file != Path::new("-")) else {
         let mut bytes = Vec::new();
-        io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .context("cannot read standard input; name a file instead")?;
+        io::stdin().read_to_end(&mut bytes).context("cannot read standard input; name a file instead")?;
         return Ok(bytes.into());
     };
-    let bytes = fs::read(file).map_err(|error| {
-        anyhow!(
-            "cannot read the file {}: {error}; check that it exists and that this user can read it",
-            file.display()
-        )
-    })?;
-    Ok(bytes.into())
+    let name = file.display();
+    let cannot_read =
+        |error| anyhow!("cannot read the file {name}: {error}; check that it exists and is readable");
+    fs::read(file).map(Bytes::from).map_err(cannot_read)
 }
 
 /// Reads a body to send or sign, without a byte order mark. `verify` keeps it, because it may be signed.
 pub(crate) fn read_body(file: Option<&Path>) -> Result<Bytes> {
     let body = read(file)?;
     if is_utf_16(&body) {
-        output::print_notice("the body is UTF-16, which a receiver rejects: save it as UTF-8");
+        output::print_error("the body is UTF-16, which a receiver rejects: save it as UTF-8");
     }
-    Ok(match body.strip_prefix(MARK) {
-        None => body,
-        Some(rest) => {
-            output::print_notice(
-                "the body begins with a byte order mark, which is left out: remove it from the file",
-            );
-            body.slice_ref(rest)
-        }
-    })
+    let Some(rest) = body.strip_prefix(MARK) else { return Ok(body) };
+    output::print_error("the body begins with a byte order mark, which is left out: remove it from the file");
+    Ok(body.slice_ref(rest))
 }
 
 /// Whether a text file begins with the byte order mark of UTF-16, which PowerShell and Windows editors write.

@@ -19,8 +19,7 @@ mod input;
 mod listen;
 mod output;
 mod replay;
-mod saved_delivery;
-mod saved_file;
+mod saved;
 mod secret;
 mod send;
 mod sign;
@@ -37,15 +36,12 @@ use crate::args::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return report_command_line(&error),
-    };
-    match run(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let Err(error) = async { run(Cli::try_parse()?).await }.await else { return ExitCode::SUCCESS };
+    match error.downcast::<clap::Error>() {
+        Ok(error) => report_command_line(&error),
         Err(error) => {
             output::print_error(&format!("{error:#}"));
-            ExitCode::from(error::exit_code(&error))
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Standard output and standard error. Colours are removed when the output is not a terminal.
 
+use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Result, anyhow};
+use serde_json::{Map, Value};
 
-use crate::escape::escape_to_one_line;
+use crate::escape::{escape, escape_json};
 
 pub(crate) const ERROR_STYLE: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const SUCCESS_STYLE: Style = AnsiColor::Green.on_default();
@@ -33,28 +36,53 @@ pub(crate) fn print_line(text: &str) -> Result<()> {
     print(format!("{text}\n").as_bytes())
 }
 
-/// Writes one line to standard error, with a coloured prefix.
+/// Prints named values: as one JSON object, or one value per line, and those of an object after their sum.
+pub(crate) fn print_values(values: &[(&str, Value)], as_json: bool) -> Result<()> {
+    if as_json {
+        let object: Map<_, _> =
+            values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        return print_line(&escape_json(&Value::from(object).to_string()));
+    }
+    let mut text = String::new();
+    for (name, value) in values {
+        let members = value.as_object().into_iter().flatten();
+        let sum: Option<u64> = members.clone().map(|(_, number)| number.as_u64()).sum();
+        let value = match value {
+            Value::Object(_) => sum.map_or(String::new(), |sum| sum.to_string()),
+            value => format_value(value),
+        };
+        let _ = writeln!(text, "{name:<26}{value}");
+        for (name, value) in members {
+            let _ = writeln!(text, "  {:<22}  {}", escape(name), format_value(value));
+        }
+    }
+    print(text.as_bytes())
+}
+
+/// Formats a value on one line.
+fn format_value(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let members =
+                members.iter().map(|(name, value)| format!("{} {}", escape(name), format_value(value)));
+            members.collect::<Vec<_>>().join(", ")
+        }
+        Value::Null => "none".to_owned(),
+        Value::String(text) => escape(text),
+        Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
+        other => other.to_string(),
+    }
+}
+
+/// Writes one line to standard error: an error, a warning or a status. It may contain file or host names.
 pub(crate) fn print_error(text: &str) {
-    print_to_stderr(ERROR_STYLE, text);
-}
-
-/// Writes one line to standard error that is not an error: a warning or a status.
-pub(crate) fn print_notice(text: &str) {
-    print_to_stderr(Style::new(), text);
-}
-
-fn print_to_stderr(style: Style, text: &str) {
+    let text = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     // A failure to write to standard error cannot be reported anywhere.
-    let _ = writeln!(anstream::stderr().lock(), "{style}roomz:{style:#} {}", escape_to_one_line(text));
+    let _ = writeln!(anstream::stderr().lock(), "{ERROR_STYLE}roomz:{ERROR_STYLE:#} {text}");
 }
 
 /// In milliseconds, or from one second on in seconds.
-pub(crate) fn format_duration(micros: u128) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "the output is rounded")]
-    let milliseconds = micros as f64 / 1_000.0;
-    if milliseconds < 1_000.0 {
-        format!("{milliseconds:.2} ms")
-    } else {
-        format!("{:.2} s", milliseconds / 1_000.0)
-    }
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1.0 { format!("{:.2} ms", seconds * 1_000.0) } else { format!("{seconds:.2} s") }
 }

@@ -1,36 +1,27 @@
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueHint};
 use http::header;
-use roomz_protocol::SIGNATURE_HEADER;
 
 use crate::args::{DeliverArgs, SecretArgs};
-use crate::client::{Outgoing, parse_headers, parse_url, remove_connection_headers, user_agent};
+use crate::client::{parse_headers, parse_url, remove_connection_headers, user_agent};
 use crate::deliver::{self, Delivery, PlannedCounts};
-use crate::error::usage;
-use crate::saved_delivery::SavedDelivery;
-use crate::saved_file::SavedFile;
-use crate::secret;
-use crate::signature::signature_header;
-use crate::values::parse_lines;
+use crate::saved::{SavedDelivery, SavedFile};
+use crate::{secret, signature};
 
 const REPLAY_HELP: &str = "\
 Examples:
   roomz replay deliveries.jsonl http://127.0.0.1:3000/webhooks/roomz
   roomz replay deliveries.jsonl http://127.0.0.1:3000/hook --re-sign
-  roomz replay deliveries.jsonl http://127.0.0.1:3000/hook --line 3 --line 7-9
   grep desk.moved deliveries.jsonl | roomz replay - http://127.0.0.1:3000/hook
+  sed -n '3p;7,9p' deliveries.jsonl | roomz replay - http://127.0.0.1:3000/hook
 
-Sends the saved bodies and signatures to the URL; the saved paths are ignored. Exits with 1 when a delivery was not \
-answered 2xx.
-
-Deliveries with a wrong signature are not sent, also not with --re-sign, which would make them valid: add \
---include-unverified to send them. Deliveries that `roomz listen` received without a secret are sent.";
+Sends the saved bodies and signatures to the URL; the saved paths are ignored. Deliveries whose signature was wrong are not \
+sent, also not with --re-sign, which would make them valid. Exits with 1 when a delivery was not answered 2xx.";
 
 #[derive(Args)]
-#[command(after_help = REPLAY_HELP)]
+#[command(after_help = REPLAY_HELP, mut_arg("secret_file", |arg| arg.requires("re_sign")))]
 pub(crate) struct ReplayArgs {
     /// File written by `roomz listen --save`, or - for standard input
     #[arg(value_hint = ValueHint::FilePath)]
@@ -38,10 +29,6 @@ pub(crate) struct ReplayArgs {
     /// URL of the receiver
     #[arg(value_hint = ValueHint::Url)]
     url: String,
-    /// Send only the delivery in this line of the file, or those in a range of lines; repeat the option for
-    /// several
-    #[arg(long, value_name = "NUMBER", value_parser = parse_lines)]
-    line: Vec<RangeInclusive<usize>>,
     /// Replace the saved signatures: sign the bodies again with the secret
     #[arg(long)]
     re_sign: bool,
@@ -56,64 +43,42 @@ pub(crate) struct ReplayArgs {
 
 pub(crate) async fn run(args: ReplayArgs) -> Result<()> {
     let url = parse_url(&args.url)?;
-    let has_secret = args.secret.secret_file.is_some() || args.secret.secret.is_some();
-    if has_secret && !args.re_sign {
-        return Err(usage("a secret requires --re-sign: add --re-sign or remove the secret"));
-    }
     let extra_headers = parse_headers(&args.deliver.connect.header)?;
     // Replaces the saved signatures when present.
     let secret = if args.re_sign { Some(secret::load(&args.secret)?) } else { None };
-    let (deliveries, unverified) = select(&args)?;
-    let planned = PlannedCounts { events: deliveries.len() as u64, unverified, ..PlannedCounts::default() };
-    let deliveries = deliveries.into_iter().filter_map(move |saved| {
-        let mut headers = saved.headers;
+    let SavedFile { name, lines } = SavedFile::read(&args.file)?;
+    let mut deliveries = Vec::new();
+    for (number, delivery) in lines {
+        // Before anything is sent.
+        deliveries.push(delivery.map_err(|problem| {
+            anyhow!(
+                "invalid line {number} of {name}: {problem}; correct or remove the line; nothing was sent"
+            )
+        })?);
+    }
+    let all = deliveries.len();
+    deliveries.retain(|delivery| delivery.verified != Some(false) || args.include_unverified);
+    let unverified = all - deliveries.len();
+    ensure!(
+        !deliveries.is_empty(),
+        "no delivery of {name} had a correct signature when it was received ({unverified} skipped); to send them, add \
+         --include-unverified"
+    );
+    let planned = PlannedCounts {
+        events: deliveries.len() as u64,
+        unverified: unverified as u64,
+        ..PlannedCounts::default()
+    };
+    let deliveries = deliveries.into_iter().map(move |SavedDelivery { mut headers, body, .. }| {
         // These belong to the new connection. Saved values, possibly edited by hand, would break the request.
         remove_connection_headers(&mut headers);
         headers.remove(header::HOST);
         headers.insert(header::USER_AGENT, user_agent());
         headers.extend(extra_headers.clone());
         if let Some(secret) = &secret {
-            headers.insert(SIGNATURE_HEADER, signature_header(secret, &saved.body)?);
+            signature::sign(&mut headers, secret, &body);
         }
-        let outgoing = Outgoing { headers, body: saved.body };
-        Some(Delivery { outgoing, forged: false })
+        Delivery { headers, body, forged: false }
     });
     deliver::run(url, deliveries, planned, &args.deliver).await
-}
-
-/// Returns the deliveries to send, and how many were left out because their signature was wrong when they
-/// were received. Reads the whole file, so that an invalid line is reported before anything is sent. Lines
-/// that `--line` does not select may be invalid.
-fn select(args: &ReplayArgs) -> Result<(Vec<SavedDelivery>, u64)> {
-    let file = SavedFile::read(&args.file)?;
-    for range in &args.line {
-        let last = file.lines().last().map_or(0, |(number, _)| number);
-        ensure!(
-            file.lines().any(|(number, _)| range.contains(&number)),
-            "no delivery in lines {}-{} of {}: its last delivery is in line {last}; correct --line",
-            range.start(),
-            range.end(),
-            file.name
-        );
-    }
-    let (mut deliveries, mut unverified) = (Vec::new(), 0);
-    for (number, line) in file.lines() {
-        if !args.line.is_empty() && !args.line.iter().any(|range| range.contains(&number)) {
-            continue;
-        }
-        let delivery = file.parse(number, line)?;
-        if delivery.verified == Some(false) && !args.include_unverified {
-            unverified += 1;
-        } else {
-            deliveries.push(delivery);
-        }
-    }
-    ensure!(
-        !deliveries.is_empty(),
-        "no selected delivery of {} had a correct signature when it was received ({} skipped); to send them, add \
-         --include-unverified",
-        file.name,
-        unverified
-    );
-    Ok((deliveries, unverified))
 }

@@ -9,9 +9,7 @@ const SIGN_HELP: &str = "\
 Examples:
   roomz sign --secret-file secret body.json
   signature=$(roomz sign body.json)
-  curl --data-binary @body.json -H \"Roomz-Signature: $signature\" \"$url\"
-
-With curl, use --data-binary: it sends the bytes as they are.";
+  curl --data-binary @body.json -H \"Roomz-Signature: $signature\" \"$url\"";
 
 #[derive(Args)]
 #[command(after_help = SIGN_HELP)]

@@ -4,9 +4,12 @@ use http::{HeaderMap, HeaderValue};
 use roomz_protocol::{SIGNATURE_HEADER, Secret, Secrets, Signature};
 use roomz_webhook::{Rejection, RejectionKind};
 
-/// Signs the body. Never `None` in practice: base64 is always a valid header value.
-pub(crate) fn signature_header(secret: &Secret, body: &[u8]) -> Option<HeaderValue> {
-    HeaderValue::try_from(secret.sign(body).to_base64()).ok()
+/// Sets the signature of the body.
+pub(crate) fn sign(headers: &mut HeaderMap, secret: &Secret, body: &[u8]) {
+    // Base64 is always a valid header value.
+    if let Ok(signature) = HeaderValue::try_from(secret.sign(body).to_base64()) {
+        headers.insert(SIGNATURE_HEADER, signature);
+    }
 }
 
 /// Returns the only signature of a delivery.
@@ -23,8 +26,6 @@ pub(crate) fn only_signature(headers: &HeaderMap) -> Result<&[u8], Rejection> {
 pub(crate) fn verify(secrets: &Secrets, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
     let signature = Signature::from_base64(only_signature(headers)?)
         .map_err(|_| Rejection::new(RejectionKind::SignatureMalformed))?;
-    match secrets.verify(body, &signature) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Rejection::new(RejectionKind::SignatureMismatch)),
-    }
+    let verified = secrets.verify(body, &signature);
+    verified.map(drop).map_err(|_| Rejection::new(RejectionKind::SignatureMismatch))
 }

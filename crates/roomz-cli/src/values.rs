@@ -1,6 +1,5 @@
 //! Parsers of option values. Each error says what to write instead.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -15,15 +14,6 @@ pub(crate) fn parse_number<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text
 
 pub(crate) fn parse_timestamp(text: &str) -> Result<Timestamp, &'static str> {
     text.parse().map_err(|_| "use an RFC 3339 time, such as 2024-05-21T08:22:32Z")
-}
-
-/// Parses `3` or `3-5`.
-pub(crate) fn parse_lines(text: &str) -> Result<RangeInclusive<usize>, &'static str> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (first.parse(), last.parse()) {
-        (Ok(first), Ok(last)) if 1 <= first && first <= last => Ok(first..=last),
-        _ => Err("use the number of a line, from 1, such as 3, or a range such as 3-5"),
-    }
 }
 
 pub(crate) fn parse_fraction(text: &str) -> Result<f64, &'static str> {

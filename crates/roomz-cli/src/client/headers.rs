@@ -7,18 +7,23 @@ use roomz_protocol::SIGNATURE_HEADER;
 use crate::error::usage;
 use crate::escape::escape_truncated;
 
-/// Headers that belong to one connection (RFC 9110, section 7.6.1), and those that it replaced.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Whether a header belongs to one connection (RFC 9110, section 7.6.1, and those that it replaced), or is
+/// set from the body.
+fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 pub(crate) fn user_agent() -> HeaderValue {
     HeaderValue::from_static(concat!("roomz-cli/", env!("CARGO_PKG_VERSION")))
@@ -36,17 +41,10 @@ pub(crate) fn event_headers(texts: &[String]) -> Result<HeaderMap> {
 /// Removes the headers that belong to one connection, also those that `Connection` names, and
 /// `Content-Length`, which is set again from the body.
 pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP.into_iter().chain(["content-length"]) {
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
+    let own = headers.keys().filter(|name| is_of_connection(name)).cloned();
+    for name in named.chain(own).collect::<Vec<HeaderName>>() {
         headers.remove(name);
     }
 }
@@ -56,14 +54,9 @@ pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
 ///
 /// `HeaderMap::extend` with the result replaces headers of the same name.
 pub(crate) fn parse_headers(texts: &[String]) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for text in texts {
-        let (name, value) = parse_header(text).map_err(|problem| {
-            usage(format!("invalid --header: {problem}; example: --header 'X-Environment: test'"))
-        })?;
-        headers.append(name, value);
-    }
-    Ok(headers)
+    let invalid =
+        |problem| usage(format!("invalid --header: {problem}; example: --header 'X-Environment: test'"));
+    texts.iter().map(|text| parse_header(text).map_err(invalid)).collect()
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -72,22 +65,13 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name: HeaderName = name.parse().map_err(|_| {
         format!("the name \"{shown}\" may contain only letters, digits and characters such as -")
     })?;
-    let value = value.trim();
-    if value.is_empty() {
-        return Err(format!("the header {shown} has no value after the colon"));
+    if name == SIGNATURE_HEADER || is_of_connection(&name) {
+        return Err(format!("{shown} cannot be set, because roomz sets it for each request"));
     }
-    let mut value = HeaderValue::from_bytes(value.as_bytes())
+    let mut value = HeaderValue::from_bytes(value.trim().as_bytes())
         .map_err(|_| format!("the value of {shown} contains a line end or a control character; remove it"))?;
     // `Debug` then omits it.
     value.set_sensitive(true);
-    if name == SIGNATURE_HEADER {
-        return Err(format!("{shown} cannot be set, because it is the signature of the body"));
-    }
-    if HOP_BY_HOP.contains(&name.as_str()) || name == header::CONTENT_LENGTH {
-        return Err(format!(
-            "{shown} cannot be set, because it describes the connection or the length of the body"
-        ));
-    }
     Ok((name, value))
 }
 

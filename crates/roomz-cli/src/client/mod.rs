@@ -8,7 +8,7 @@ mod url;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use reqwest::redirect::Policy;
@@ -20,7 +20,7 @@ use self::proxy::find_proxy;
 pub(crate) use self::transport_error::TransportError;
 pub(crate) use self::url::{is_loopback, leads_to, parse_url};
 use crate::args::ConnectArgs;
-use crate::input::is_utf_16;
+use crate::input;
 
 /// Sends requests to one receiver, over connections that are kept open.
 pub(crate) struct Client {
@@ -31,19 +31,15 @@ pub(crate) struct Client {
     timeout: Duration,
 }
 
-/// The request of a delivery, a POST, the same in each attempt.
-pub(crate) struct Outgoing {
-    /// Without `Content-Length`, which is set per request. Without `Host`, the host of the URL is used.
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
 impl Client {
     /// Reads the certificates of `--cacert`, also for a URL that does not need them, so that a wrong file is
     /// noticed. Keeps up to `max_idle` connections open.
     pub(crate) fn new(url: Url, args: &ConnectArgs, max_idle: usize) -> Result<Self> {
-        let (file, timeout) = (args.cacert.as_deref(), args.timeout);
-        let certificates = file.map(read_certificates).transpose()?.unwrap_or_default();
+        let timeout = args.timeout;
+        let certificates = match &args.cacert {
+            Some(file) => read_certificates(file).with_context(|| in_file(file))?,
+            None => Vec::new(),
+        };
         let mut builder = reqwest::Client::builder()
             .http1_only()
             .redirect(Policy::none())
@@ -62,8 +58,8 @@ impl Client {
         } else {
             proxy = find_proxy(&url)?;
         }
-        let http = builder.build().map_err(|error| match file {
-            Some(file) => cacert_error(file, error),
+        let http = builder.build().map_err(|error| match &args.cacert {
+            Some(file) => damaged(error).context(in_file(file)),
             None => anyhow!(
                 "found no certificate authorities on this system: install ca-certificates, set SSL_CERT_FILE, or name the \
                  receiver's authority with --cacert FILE"
@@ -80,75 +76,43 @@ impl Client {
     /// Makes one attempt. A body of more than `max_body` bytes is not read to its end.
     pub(crate) async fn request(
         &self,
-        outgoing: &Outgoing,
-        max_body: usize,
-    ) -> Result<Response<Bytes>, TransportError> {
-        let Outgoing { headers, body } = outgoing;
-        self.request_as(Method::POST, headers, body.clone().into(), max_body).await
-    }
-
-    /// Like [`request`](Self::request), with any method and body.
-    pub(crate) async fn request_as(
-        &self,
         method: Method,
         headers: &HeaderMap,
-        body: Body,
+        body: impl Into<Body>,
         max_body: usize,
     ) -> Result<Response<Bytes>, TransportError> {
         let mut request = Request::new(method, self.url.clone());
         *request.headers_mut() = headers.clone();
-        *request.body_mut() = Some(body);
-        let to_error =
-            |error: reqwest::Error| TransportError::new(&error, self.timeout, self.proxy.as_deref());
-        self.exchange(request, max_body).await.map_err(to_error)
+        *request.body_mut() = Some(body.into());
+        let exchange = async {
+            let mut received = self.http.execute(request).await?;
+            let mut body = Vec::new();
+            while body.len() <= max_body
+                && let Some(chunk) = received.chunk().await?
+            {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Response::from(received).map(|_| body.into()))
+        };
+        exchange.await.map_err(|error| TransportError::new(&error, self.timeout, self.proxy.as_deref()))
     }
+}
 
-    async fn exchange(&self, request: Request, max_body: usize) -> reqwest::Result<Response<Bytes>> {
-        let mut received = self.http.execute(request).await?;
-        let mut body = Vec::new();
-        while body.len() <= max_body
-            && let Some(chunk) = received.chunk().await?
-        {
-            body.extend_from_slice(&chunk);
-        }
-        let mut response = Response::new(body.into());
-        *response.status_mut() = received.status();
-        *response.version_mut() = received.version();
-        *response.headers_mut() = std::mem::take(received.headers_mut());
-        *response.extensions_mut() = std::mem::take(received.extensions_mut());
-        Ok(response)
-    }
+fn in_file(file: &Path) -> String {
+    format!("cannot use --cacert {}", file.display())
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
-    let pem = std::fs::read(file).map_err(|error| {
-        anyhow!(
-            "cannot use --cacert {}: {error}; check that the file exists and that this user can read it",
-            file.display()
-        )
-    })?;
-    anyhow::ensure!(
-        !is_utf_16(&pem),
-        "cannot use --cacert {}: it is UTF-16; save it as UTF-8",
-        file.display()
-    );
+    let pem = input::read(Some(file))?;
+    ensure!(!input::is_utf_16(&pem), "it is UTF-16; save it as UTF-8");
     // The parser does not find a line that begins with a byte order mark.
     let pem = String::from_utf8_lossy(&pem).replace('\u{feff}', "");
-    let certificates =
-        Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| cacert_error(file, error))?;
-    anyhow::ensure!(
-        !certificates.is_empty(),
-        "cannot use --cacert {}: it contains no certificate in PEM, which begins with the line -----BEGIN CERTIFICATE-----",
-        file.display()
-    );
+    let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(damaged)?;
+    ensure!(!certificates.is_empty(), "it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)");
     Ok(certificates)
 }
 
-fn cacert_error(file: &Path, error: reqwest::Error) -> anyhow::Error {
+fn damaged(error: reqwest::Error) -> anyhow::Error {
     let cause = anyhow::Error::new(error);
-    anyhow!(
-        "cannot use --cacert {}: a certificate is damaged ({}); copy the file again, unchanged",
-        file.display(),
-        cause.root_cause()
-    )
+    anyhow!("a certificate is damaged ({}); copy the file again, unchanged", cause.root_cause())
 }

@@ -17,10 +17,7 @@ pub(super) fn find_proxy(url: &Url) -> Result<Option<String>> {
         for name in [name.to_owned(), name.to_ascii_lowercase()] {
             let value = std::env::var(&name).unwrap_or_default();
             if !value.is_empty() && Matcher::builder().all(value).build().intercept(&uri).is_none() {
-                bail!(
-                    "the environment variable {name} is not the URL of a proxy: use http://USER:PASSWORD@HOST:PORT, or \
-                     socks5h:// for a SOCKS proxy"
-                );
+                bail!("{name} is not the URL of a proxy, such as http://USER:PASSWORD@HOST:PORT");
             }
         }
     }

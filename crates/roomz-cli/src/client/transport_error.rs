@@ -3,7 +3,7 @@ use std::io;
 use std::iter::successors;
 use std::time::Duration;
 
-use rustls::{CertificateError, OtherError};
+use rustls::{CertificateError as Problem, OtherError};
 
 use super::proxy::PROXY_ADVICE;
 
@@ -20,23 +20,25 @@ pub(crate) struct TransportError {
 
 impl TransportError {
     pub(super) fn new(error: &reqwest::Error, timeout: Duration, proxy: Option<&str>) -> Self {
-        let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+        let is_connect = error.is_connect();
         let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
-        let (cause, advice) = if error.is_timeout() {
-            let cause = format!("no response within {} s", timeout.as_secs_f64());
-            (cause, "check that the receiver is running; raise --timeout if it is slow")
-        } else if let Some(tls) = tls {
-            describe_tls(tls)
-        } else if last.contains("Too many open files") {
-            (last, "raise `ulimit -n`, or lower --connections")
-        } else if let Some(proxy) = proxy.filter(|_| error.is_connect()) {
-            (format!("{last} (through the proxy {proxy})"), PROXY_ADVICE)
-        } else if error.is_connect() {
-            (last, "check that the receiver is running, and the scheme, host and port of the URL")
-        } else {
-            (last, "check the receiver's log, and use https:// if this port expects TLS")
+        let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+        let (cause, advice) = match (tls, proxy) {
+            _ if error.is_timeout() => (
+                format!("no response within {} s", timeout.as_secs_f64()),
+                "check that the receiver is running; raise --timeout if it is slow",
+            ),
+            (Some(tls), _) => describe_tls(tls),
+            _ if last.contains("Too many open files") => (last, "raise `ulimit -n`, or lower --connections"),
+            (None, Some(proxy)) if is_connect => {
+                (format!("{last} (through the proxy {proxy})"), PROXY_ADVICE)
+            }
+            _ if is_connect => {
+                (last, "check that the receiver is running, and the scheme, host and port of the URL")
+            }
+            _ => (last, "check the receiver's log, and use https:// if this port expects TLS"),
         };
-        Self { cause, advice, is_connect: error.is_connect() }
+        Self { cause, advice, is_connect }
     }
 }
 
@@ -52,37 +54,34 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 
 fn describe_tls(error: &rustls::Error) -> (String, &'static str) {
     const TRUST_IT: &str = "to trust it, name the certificate of its authority, or its own if it is self-signed, with --cacert FILE";
-    let problem = match error {
-        rustls::Error::InvalidCertificate(problem) => problem,
+    let (cause, advice) = match error {
+        rustls::Error::InvalidCertificate(problem) => {
+            let invalid = format!("certificate is invalid: {problem}");
+            match problem {
+                Problem::UnknownIssuer => ("certificate is from an unknown authority".to_owned(), TRUST_IT),
+                // rustls has no variant for this error of WebPKI.
+                Problem::Other(OtherError(other)) if other.to_string() == "CaUsedAsEndEntity" => {
+                    let advice = "create it with `-addext basicConstraints=critical,CA:FALSE`";
+                    ("certificate is that of an authority".to_owned(), advice)
+                }
+                Problem::NotValidForName | Problem::NotValidForNameContext { .. } => (
+                    invalid,
+                    "use a host of the certificate in the URL, or issue a certificate for this host",
+                ),
+                Problem::Expired
+                | Problem::ExpiredContext { .. }
+                | Problem::NotValidYet
+                | Problem::NotValidYetContext { .. } => {
+                    (invalid, "renew it, or correct the clock of this machine")
+                }
+                // The system may trust another certificate with the same name.
+                _ => (invalid, TRUST_IT),
+            }
+        }
         rustls::Error::InvalidMessage(_) => {
-            let cause = "the server does not speak TLS".to_owned();
-            return (cause, "use http:// in the URL, or the port that expects TLS");
+            ("port does not speak TLS".to_owned(), "use http:// in the URL, or the port that expects TLS")
         }
-        _ => {
-            let cause = format!("the TLS handshake failed: {error}");
-            return (cause, "check the TLS settings and the log of the server");
-        }
+        _ => (format!("TLS handshake failed: {error}"), "check the TLS settings and the log of the server"),
     };
-    let cause = format!("the server's certificate is invalid: {problem}");
-    match problem {
-        CertificateError::UnknownIssuer => {
-            ("the server's certificate is from an unknown authority".to_owned(), TRUST_IT)
-        }
-        // rustls has no variant for this error of WebPKI.
-        CertificateError::Other(OtherError(other)) if other.to_string() == "CaUsedAsEndEntity" => (
-            "the server's certificate is that of an authority".to_owned(),
-            "create it with `-addext basicConstraints=critical,CA:FALSE`",
-        ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            (cause, "use a host of the certificate in the URL, or issue a certificate for this host")
-        }
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => {
-            (cause, "renew it, or correct the clock of this machine")
-        }
-        // The system may trust another certificate with the same name.
-        _ => (cause, TRUST_IT),
-    }
+    (format!("the server's {cause}"), advice)
 }

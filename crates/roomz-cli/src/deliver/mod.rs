@@ -1,15 +1,15 @@
 //! Sends deliveries over several connections, with a rate limit and retries, and reports the results.
 
 mod pace;
-mod report;
 pub(crate) mod response;
-mod retry;
 mod stats;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Url;
 use roomz_protocol::Event;
@@ -17,23 +17,22 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::pace::{Pace, sleep_until};
-pub(crate) use self::report::PlannedCounts;
-use self::report::Report;
+use self::pace::{Pace, delay_after, sleep_until};
 use self::response::ReceiverResponse;
-use self::retry::delay_after;
-use self::stats::{Outcome, Stats};
+pub(crate) use self::stats::PlannedCounts;
+use self::stats::Stats;
 use crate::args::DeliverArgs;
-use crate::client::{Client, Outgoing, TransportError};
+use crate::client::{Client, TransportError};
 
 /// A longer response body is not read to its end, and its connection is not reused.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
-/// Fewer deliveries finish too fast for a progress bar, unless a rate or retries slow them down.
-const MIN_DELIVERIES_WITH_PROGRESS: u64 = 2_000;
 
-/// One delivery, possibly sent in several attempts.
+/// One delivery, the same bytes in each attempt.
+#[derive(Clone)]
 pub(crate) struct Delivery {
-    pub(crate) outgoing: Outgoing,
+    /// Without `Content-Length`, which is set per request. Without `Host`, the host of the URL is used.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// Whether the signature is wrong on purpose, so that the receiver must answer 401.
     pub(crate) forged: bool,
 }
@@ -48,8 +47,6 @@ struct Shared<I> {
     /// Counts the finished deliveries, also when it is hidden.
     progress: ProgressBar,
     stop: CancellationToken,
-    /// Why the receiver was unreachable from the start.
-    unreachable: OnceLock<TransportError>,
 }
 
 /// Sends all deliveries and prints the report. Without retries, stops when the receiver is unreachable from
@@ -65,21 +62,19 @@ pub(crate) async fn run(
     // One delivery needs no table.
     let is_single = total == 1 && planned.unverified == 0 && args.retry.is_none();
     let single = deliveries.peek().filter(|_| is_single).map(|delivery| {
-        let event = Event::parse(&delivery.outgoing.body);
+        let event = Event::parse(&delivery.body);
         event.map_or("a delivery that is not an event".to_owned(), |event| format!("event {}", event.id))
     });
-    let client = Client::new(url, &args.connect, usize::MAX)?;
     let stop = CancellationToken::new();
     let started = Instant::now();
     let shared = Arc::new(Shared {
-        client,
+        client: Client::new(url, &args.connect, usize::MAX)?,
         deliveries: Mutex::new(deliveries),
-        stats: Mutex::new(Stats::new()?),
+        stats: Mutex::new(Stats::new(planned)?),
         max_retries: args.retry,
         pace: Pace::new(started, args.rate, total),
-        progress: progress_bar(total, args),
+        progress: progress_bar(total),
         stop: stop.clone(),
-        unreachable: OnceLock::new(),
     });
     let interrupt = tokio::spawn(stop_on_interrupt(stop));
 
@@ -88,20 +83,21 @@ pub(crate) async fn run(
         let shared = Arc::clone(&shared);
         workers.spawn(async move { shared.run_worker(index == 0).await });
     }
-    workers.join_all().await;
+    let unreachable = workers.join_all().await.into_iter().flatten().next();
     let elapsed = started.elapsed();
     interrupt.abort();
     shared.progress.finish_and_clear();
-    if let Some(TransportError { cause, advice, .. }) = shared.unreachable.get() {
+    if let Some(TransportError { cause, advice, .. }) = unreachable {
         bail!("cannot connect to {}: {cause}; {advice}", shared.client.address());
     }
-    let stats = shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
-    let (done, interrupted) = (shared.progress.position(), shared.stop.is_cancelled());
-    Report { stats: &stats, single, elapsed, planned, done, interrupted }.finish(args.json)
+    let interrupted_after = shared.stop.is_cancelled().then(|| shared.progress.position());
+    shared.stats().report(single.as_deref(), elapsed, interrupted_after, args.json)
 }
 
 impl<I: Iterator<Item = Delivery>> Shared<I> {
-    async fn run_worker(&self, is_first: bool) {
+    /// Sends deliveries until there are no more. Ends the run with the error of the first worker when the
+    /// receiver is unreachable from the start and nothing is retried.
+    async fn run_worker(&self, is_first: bool) -> Option<TransportError> {
         while let Some(started) = self.pace.wait_for_turn(&self.stop).await
             && let Some(delivery) = self.next_delivery()
         {
@@ -109,13 +105,14 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
                 && is_first
                 && error.is_connect
                 && self.max_retries.is_none()
-                && self.stats().latency.is_empty()
+                && self.stats().last_answer.is_none()
             {
-                let _ = self.unreachable.set(error);
                 self.stop.cancel();
+                return Some(error);
             }
             self.progress.inc(1);
         }
+        None
     }
 
     fn next_delivery(&self) -> Option<Delivery> {
@@ -126,17 +123,18 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
     /// the last attempt had no response.
     async fn deliver(&self, delivery: &Delivery, mut started: Instant) -> Result<(), TransportError> {
         for attempt in 1.. {
-            let response = self.client.request(&delivery.outgoing, MAX_RESPONSE_BODY).await;
-            let result = response.map(|response| ReceiverResponse::new(&response, SystemTime::now()));
-            let outcome = self.stats().record_attempt(&result, started.elapsed(), delivery.forged);
-            if outcome == Outcome::Expected {
+            let (headers, body) = (&delivery.headers, delivery.body.clone());
+            let response = self.client.request(Method::POST, headers, body, MAX_RESPONSE_BODY).await;
+            let result = response.map(|response| ReceiverResponse::new(response, SystemTime::now()));
+            if self.stats().record_attempt(&result, started.elapsed(), delivery.forged) {
                 break;
             }
-            let retry_after = result.as_ref().ok().and_then(|response| response.retry_after);
+            let response = result.as_ref().ok();
             // The receiver has already accepted a forgery, so a retry cannot succeed.
-            let retries = self.max_retries.filter(|_| outcome != Outcome::ForgeryAccepted).unwrap_or(0);
-            let delay = delay_after(attempt, retries, retry_after, rand::random());
-            let is_retried = match delay {
+            let is_accepted = response.is_some_and(ReceiverResponse::is_accepted);
+            let retries = self.max_retries.filter(|_| !is_accepted).unwrap_or(0);
+            let retry_after = response.and_then(|response| response.retry_after);
+            let is_retried = match delay_after(attempt, retries, retry_after, rand::random()) {
                 Some(delay) => sleep_until(Instant::now() + delay, &self.stop).await,
                 None => false,
             };
@@ -155,10 +153,9 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
     }
 }
 
-/// A progress bar on standard error, shown only on a terminal and only for long runs.
-fn progress_bar(total: u64, args: &DeliverArgs) -> ProgressBar {
-    let is_slow = args.rate.is_some() || args.retry.is_some();
-    if total < MIN_DELIVERIES_WITH_PROGRESS && (total == 1 || !is_slow) {
+/// A progress bar on standard error, shown only on a terminal.
+fn progress_bar(total: u64) -> ProgressBar {
+    if total == 1 {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta} left");

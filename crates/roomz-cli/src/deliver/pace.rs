@@ -1,11 +1,19 @@
+//! When deliveries and retries are sent.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// The longest delay, even when a receiver asks for more with `Retry-After`.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+
+/// The delay before the first retry. It doubles for each further retry.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+
 /// Limits the rate of all workers together.
-pub(crate) struct Pace {
+pub(super) struct Pace {
     started: Instant,
     /// Deliveries per second; `None` is unlimited.
     rate: Option<f64>,
@@ -14,7 +22,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(started: Instant, rate: Option<f64>, total: u64) -> Self {
+    pub(super) fn new(started: Instant, rate: Option<f64>, total: u64) -> Self {
         Self { started, rate, total, next: AtomicU64::new(0) }
     }
 
@@ -24,32 +32,43 @@ impl Pace {
     /// it is the scheduled time: otherwise a stalled receiver would delay the deliveries without appearing in
     /// their latencies (coordinated omission). When a connection waited for the scheduled time, it is the
     /// time of waking up, because the timer's delay is not the receiver's.
-    pub(crate) async fn wait_for_turn(&self, stop: &CancellationToken) -> Option<Instant> {
+    pub(super) async fn wait_for_turn(&self, stop: &CancellationToken) -> Option<Instant> {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         if index >= self.total || stop.is_cancelled() {
             return None;
         }
-        match self.rate {
-            None => Some(Instant::now()),
-            Some(rate) => {
-                #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 deliveries")]
-                let seconds = index as f64 / rate;
-                // A very low rate overflows `Duration` or `Instant`: wait for a year instead.
-                let delay = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-                let one_year = || self.started + Duration::from_secs(31_536_000);
-                let due = self.started.checked_add(delay).unwrap_or_else(one_year);
-                if due <= Instant::now() {
-                    return Some(due);
-                }
-                sleep_until(due, stop).await.then(Instant::now)
-            }
+        let Some(rate) = self.rate else { return Some(Instant::now()) };
+        // At a very low rate, a year: a longer time could overflow.
+        let due = self.started + Duration::from_secs_f64((index as f64 / rate).min(31_536_000.0));
+        if due <= Instant::now() {
+            return Some(due);
         }
+        sleep_until(due, stop).await.then(Instant::now)
     }
 }
 
 /// Sleeps until the deadline. False when the run was stopped before.
-pub(crate) async fn sleep_until(deadline: Instant, stop: &CancellationToken) -> bool {
+pub(super) async fn sleep_until(deadline: Instant, stop: &CancellationToken) -> bool {
     stop.run_until_cancelled(tokio::time::sleep_until(deadline)).await.is_some()
+}
+
+/// Returns the delay after a failed attempt, counted from 1. `None` when no retry is left.
+///
+/// `random` is from 0 to 1 and leaves out up to half of the delay: it spreads the retries of deliveries that
+/// failed together. The receiver's own delay is not shortened.
+pub(super) fn delay_after(
+    attempt: u32,
+    max_retries: u32,
+    retry_after: Option<Duration>,
+    random: f64,
+) -> Option<Duration> {
+    if attempt > max_retries {
+        return None;
+    }
+    // Rate limiters that cut the rest to whole seconds send 0 until it ends.
+    let retry_after = retry_after.filter(|delay| !delay.is_zero());
+    let doubled = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(MAX_DELAY);
+    Some(retry_after.unwrap_or(doubled.mul_f64(1.0 - random / 2.0)).min(MAX_DELAY))
 }
 
 #[cfg(test)]
@@ -80,5 +99,37 @@ mod tests {
         assert!(pace.wait_for_turn(&stop).await.is_some());
         stop.cancel();
         assert_eq!(pace.wait_for_turn(&stop).await, None);
+    }
+
+    #[test]
+    fn delay_doubles_up_to_maximum() {
+        let delays: Vec<_> = (1..=10)
+            .map(|attempt| delay_after(attempt, 9, None, 0.0).map(|delay| delay.as_secs_f64()))
+            .collect();
+        let seconds = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0];
+        assert_eq!(delays, seconds.into_iter().map(Some).chain([None]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn retry_after_replaces_backoff_up_to_maximum() {
+        for (retry_after, expected) in [(1, 1), (7, 7), (3_600, 60)] {
+            let delay = delay_after(3, 9, Some(Duration::from_secs(retry_after)), 0.7);
+            assert_eq!(delay, Some(Duration::from_secs(expected)));
+        }
+        assert_eq!(delay_after(10, 9, Some(Duration::from_secs(1)), 0.0), None);
+        assert_eq!(delay_after(3, 9, Some(Duration::ZERO), 0.0), delay_after(3, 9, None, 0.0));
+    }
+
+    #[test]
+    fn random_part_shortens_backoff_by_half() {
+        for (random, milliseconds) in [(0.0, 1_000), (0.5, 750), (1.0, 500)] {
+            let delay = delay_after(2, 9, None, random);
+            assert_eq!(delay, Some(Duration::from_millis(milliseconds)), "{random}");
+        }
+    }
+
+    #[test]
+    fn delay_does_not_overflow() {
+        assert_eq!(delay_after(u32::MAX, u32::MAX, None, 0.0), Some(MAX_DELAY));
     }
 }

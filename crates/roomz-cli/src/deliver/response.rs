@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderName, Response, StatusCode, header};
 use roomz_webhook::Skipped;
 use serde_json::Value;
 
@@ -13,9 +13,10 @@ const MAX_REASON_CHARS: usize = 64;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// The parts of a receiver's response that are reported.
+/// A receiver's response, and what is reported of it.
 #[derive(Debug)]
 pub(crate) struct ReceiverResponse {
+    pub(crate) response: Response<Bytes>,
     pub(crate) status: StatusCode,
     /// The header `roomz-webhook-skipped`, escaped: why the handler did not run.
     pub(crate) skipped: Option<String>,
@@ -28,24 +29,18 @@ pub(crate) struct ReceiverResponse {
 }
 
 impl ReceiverResponse {
-    pub(crate) fn new(response: &Response<Bytes>, now: SystemTime) -> Self {
+    pub(crate) fn new(response: Response<Bytes>, now: SystemTime) -> Self {
         let (status, headers) = (response.status(), response.headers());
-        let text = |name: HeaderName| {
-            let value = headers.get(name)?;
-            Some(escape_truncated(&String::from_utf8_lossy(value.as_bytes()), MAX_REASON_CHARS))
-        };
-        let grpc_status = text(GRPC_STATUS);
-        let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let text = |name: HeaderName| Some(String::from_utf8_lossy(headers.get(name)?.as_bytes()));
+        let escaped = |name| text(name).map(|text| escape_truncated(&text, MAX_REASON_CHARS));
+        let grpc_status = escaped(GRPC_STATUS).map(|status| format!("{GRPC_STATUS} {status}"));
         Self {
             status,
-            skipped: text(Skipped::HEADER),
+            skipped: escaped(Skipped::HEADER),
             is_grpc: grpc_status.is_some(),
-            reason: match grpc_status {
-                Some(grpc_status) => Some(format!("{GRPC_STATUS} {grpc_status}")),
-                None if status.is_success() => None,
-                None => problem_reason(headers, response.body()),
-            },
-            retry_after: retry_after.and_then(|value| parse_retry_after(value, now)),
+            reason: grpc_status.or_else(|| problem_reason(&response).filter(|_| !status.is_success())),
+            retry_after: text(header::RETRY_AFTER).and_then(|value| parse_retry_after(&value, now)),
+            response,
         }
     }
 
@@ -87,12 +82,10 @@ pub(super) fn advice(result: &Result<ReceiverResponse, TransportError>, forged: 
     }
 }
 
-fn problem_reason(headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    if !content_type.trim_start().to_ascii_lowercase().starts_with("application/problem+json") {
-        return None;
-    }
-    let problem: Value = serde_json::from_slice(body).ok()?;
+fn problem_reason(response: &Response<Bytes>) -> Option<String> {
+    let content_type = response.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let is_problem = content_type.trim_start().to_ascii_lowercase().starts_with("application/problem+json");
+    let problem: Value = serde_json::from_slice(response.body()).ok().filter(|_| is_problem)?;
     Some(escape_truncated(problem.get("reason")?.as_str()?, MAX_REASON_CHARS))
 }
 
@@ -120,15 +113,13 @@ mod tests {
 
     #[test]
     fn reason_is_read_from_problem_and_escaped() {
-        let headers = |content_type: &'static str| {
-            HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())])
+        let reason = |content_type: &str, body: &'static str| {
+            let response = Response::builder().header("content-type", content_type);
+            problem_reason(&response.body(body.into()).unwrap())
         };
-        let body = r#"{"reason":"in-flight\u001b[2J"}"#.as_bytes();
-        assert_eq!(
-            problem_reason(&headers("application/problem+json"), body).unwrap(),
-            r"in-flight\u{1b}[2J"
-        );
-        assert_eq!(problem_reason(&headers("application/json"), body), None);
-        assert_eq!(problem_reason(&headers("application/problem+json"), b"{"), None);
+        let body = r#"{"reason":"in-flight\u001b[2J"}"#;
+        assert_eq!(reason("application/problem+json", body).unwrap(), r"in-flight\u{1b}[2J");
+        assert_eq!(reason("application/json", body), None);
+        assert_eq!(reason("application/problem+json", "{"), None);
     }
 }

@@ -2,7 +2,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
 use roomz_inbox::{EventId, InboxState};
 
-use super::format::state_name;
+use super::state_name;
 use crate::values::parse_number;
 
 const INBOX_HELP: &str = "\
@@ -12,48 +12,45 @@ Examples:
   roomz inbox retry --all --all-namespaces
   roomz inbox stats --json
 
-The database comes from --database, or else from the environment variable DATABASE_URL. Use the variable for a URL with a \
-password, because options are visible in the process list. The commands create neither a file nor a table.";
+Use the environment variable for a URL with a password, because options are visible in the process list. The commands \
+create neither a file nor a table.";
 
 const LIST_HELP: &str = "\
 Examples:
-  roomz inbox list --database sqlite://inbox.db
   roomz inbox list --state waiting --limit 10 --all-namespaces
   roomz inbox list --json --limit 1000 > dead.jsonl
 
-Dead letters are listed in the order in which they are deleted, other events in the order in which they are due.";
+The order is that of the column due: the next attempt of a waiting event, the end of the lease of a running one, the \
+time after which the others are deleted.";
 
 const SHOW_HELP: &str = "\
 Example:
-  roomz inbox show e6ae112e-2af3-4d72-894b-03435d7afde4
-
-Control characters are escaped.";
+  roomz inbox show e6ae112e-2af3-4d72-894b-03435d7afde4";
 
 const RETRY_HELP: &str = "\
 Examples:
   roomz inbox retry e6ae112e-2af3-4d72-894b-03435d7afde4
   roomz inbox retry --all
 
-A worker takes the events within a second, with all their attempts. The maximum age of the worker does not apply to them \
-any more.";
+A worker takes the events within a second, with all their attempts. Its maximum age does not apply to them any more.";
 
 const DISCARD_HELP: &str = "\
-Examples:
+Example:
   roomz inbox discard e6ae112e-2af3-4d72-894b-03435d7afde4
-  roomz inbox discard --all
 
 A discarded event is not handled any more. Its id is still known as a duplicate for 7 days.";
 
 const STATS_HELP: &str = "\
-Examples:
-  roomz inbox stats --database sqlite://inbox.db
-  roomz inbox stats --json
-
-Counts the events of all namespaces, and of each.";
+Example:
+  roomz inbox stats --database sqlite://inbox.db";
 
 #[derive(Args)]
 #[command(after_help = INBOX_HELP)]
 pub(crate) struct InboxArgs {
+    /// Database of the inbox: sqlite://FILE or postgres://USER@HOST/DATABASE [default: the environment
+    /// variable DATABASE_URL]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, global = true)]
+    pub(super) database: Option<String>,
     #[command(subcommand)]
     pub(super) command: InboxCommand,
 }
@@ -70,28 +67,20 @@ pub(super) enum InboxCommand {
     /// Discard dead letters
     #[command(after_help = DISCARD_HELP)]
     Discard(ChangeArgs),
-    /// Count the events that are not done
-    Stats(StatsArgs),
-}
-
-#[derive(Args)]
-pub(super) struct DatabaseArgs {
-    /// Database of the inbox: sqlite://FILE or postgres://USER@HOST/DATABASE [default: DATABASE_URL]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(super) database: Option<String>,
-}
-
-#[derive(Args)]
-pub(super) struct NamespaceArgs {
-    /// Namespace of the events: that of the layer or of the tenant
-    #[arg(long, value_name = "TEXT", default_value = "roomz")]
-    pub(super) namespace: String,
+    /// Count the events that are not done, in all namespaces and in each
+    #[command(after_help = STATS_HELP)]
+    Stats {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
 pub(super) struct NamespacesArgs {
-    #[command(flatten)]
-    pub(super) one: NamespaceArgs,
+    /// Namespace of the events: that of the layer or of the tenant
+    #[arg(long, value_name = "TEXT", default_value = "roomz")]
+    pub(super) namespace: String,
     /// Events of all namespaces
     #[arg(long, conflicts_with = "namespace")]
     pub(super) all_namespaces: bool,
@@ -100,15 +89,13 @@ pub(super) struct NamespacesArgs {
 impl NamespacesArgs {
     /// The namespace, or `None` for all.
     pub(super) fn namespace(&self) -> Option<&str> {
-        (!self.all_namespaces).then_some(self.one.namespace.as_str())
+        (!self.all_namespaces).then_some(self.namespace.as_str())
     }
 }
 
 #[derive(Args)]
 #[command(after_help = LIST_HELP)]
 pub(super) struct ListArgs {
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
     #[command(flatten)]
     pub(super) namespaces: NamespacesArgs,
     /// State of the events; waiting: for the next attempt, done: handled or discarded, dead: dead letters
@@ -127,10 +114,9 @@ pub(super) struct ListArgs {
 pub(super) struct ShowArgs {
     /// Id of the event
     pub(super) id: EventId,
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
-    #[command(flatten)]
-    pub(super) namespace: NamespaceArgs,
+    /// Namespace of the events: that of the layer or of the tenant
+    #[arg(long, value_name = "TEXT", default_value = "roomz")]
+    pub(super) namespace: String,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -138,26 +124,14 @@ pub(super) struct ShowArgs {
 
 #[derive(Args)]
 pub(super) struct ChangeArgs {
-    /// Ids of dead letters
-    #[arg(value_name = "ID", required_unless_present = "all")]
+    /// Ids of dead letters in the namespace
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all_namespaces")]
     pub(super) ids: Vec<EventId>,
     /// All dead letters of the namespace, or of all namespaces
     #[arg(long, conflicts_with = "ids")]
     pub(super) all: bool,
     #[command(flatten)]
-    pub(super) database: DatabaseArgs,
-    #[command(flatten)]
     pub(super) namespaces: NamespacesArgs,
-}
-
-#[derive(Args)]
-#[command(after_help = STATS_HELP)]
-pub(super) struct StatsArgs {
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 fn state_parser() -> impl TypedValueParser<Value = InboxState> {

@@ -2,11 +2,9 @@ use std::env;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use roomz_inbox::{ConnectError, ConnectErrorKind, Inbox};
+use roomz_inbox::{ConnectErrorKind, Inbox};
 
-use super::args::DatabaseArgs;
 use crate::error::usage;
-use crate::output;
 
 /// The environment variable that holds the URL when no option does.
 const DATABASE_VARIABLE: &str = "DATABASE_URL";
@@ -15,24 +13,25 @@ const DATABASE_VARIABLE: &str = "DATABASE_URL";
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connects to the inbox of a receiver. Creates nothing.
-pub(super) async fn connect(args: &DatabaseArgs) -> Result<Inbox> {
-    let url = match &args.database {
-        Some(url) => url.clone(),
-        None => env::var(DATABASE_VARIABLE).context(
-            "the database is unknown: use --database URL, or the environment variable DATABASE_URL",
-        )?,
-    };
-    if args.database.is_some() && contains_password(&url) {
-        output::print_notice(&format!(
-            "the password in --database is visible in the process list: use {DATABASE_VARIABLE}"
-        ));
-    }
+pub(super) async fn connect(database: Option<String>) -> Result<Inbox> {
+    let setting = if database.is_some() { "--database" } else { DATABASE_VARIABLE };
+    let url = database.or_else(|| env::var(DATABASE_VARIABLE).ok());
+    let url =
+        url.context("the database is unknown: use --database URL, or the environment variable DATABASE_URL")?;
     let builder = Inbox::builder(without_creating(&url)).with_migrations(false).with_max_connections(2);
-    builder
-        .with_response_timeout(RESPONSE_TIMEOUT)
-        .connect()
-        .await
-        .map_err(|error| connect_error(args.database.is_some(), error))
+    builder.with_response_timeout(RESPONSE_TIMEOUT).connect().await.map_err(|error| {
+        let kind = error.kind();
+        let text = database_error(error);
+        match kind {
+            // The error's own message advises to create the tables, which only a receiver may do.
+            ConnectErrorKind::InvalidSchema => anyhow!(
+                "{setting}: the database has no inbox of this version ({text}); check the URL, and start the receiver, which \
+                 creates the tables"
+            ),
+            ConnectErrorKind::InvalidUrl if setting != DATABASE_VARIABLE => usage(format!("{setting}: {text}")),
+            _ => anyhow!("{setting}: {text}"),
+        }
+    })
 }
 
 /// Joins an error with its causes, without the words with which the database driver introduces each cause,
@@ -62,27 +61,6 @@ fn without_creating(url: &str) -> String {
     }
 }
 
-fn contains_password(url: &str) -> bool {
-    url::Url::parse(url)
-        .is_ok_and(|url| url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password"))
-}
-
-fn connect_error(is_option: bool, error: ConnectError) -> anyhow::Error {
-    let setting = if is_option { "--database" } else { DATABASE_VARIABLE };
-    let kind = error.kind();
-    let text = database_error(error);
-    match kind {
-        // The error's own message advises to create the tables, which only a receiver may do.
-        ConnectErrorKind::InvalidSchema => anyhow!(
-            "{setting}: the database has no inbox of this version ({}); check the URL, and start the receiver, which creates \
-             the tables",
-            text
-        ),
-        ConnectErrorKind::InvalidUrl if is_option => usage(format!("{setting}: {text}")),
-        _ => anyhow!("{setting}: {text}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,16 +76,6 @@ mod tests {
             ("postgres://localhost/floors", "postgres://localhost/floors"),
         ] {
             assert_eq!(without_creating(url), changed);
-        }
-    }
-
-    #[test]
-    fn detects_password_in_url() {
-        for url in ["postgres://u:p@h/d", "postgres://u:p@q@h/d", "postgres://h/d?user=u&password=p"] {
-            assert!(contains_password(url), "{url}");
-        }
-        for url in ["postgres://u@h:5432/d", "sqlite://a:b.db", "postgres://h/d?sslmode=require", "x"] {
-            assert!(!contains_password(url), "{url}");
         }
     }
 }

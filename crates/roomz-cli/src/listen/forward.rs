@@ -1,19 +1,18 @@
 //! Passes deliveries on to a receiver.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use axum::body::Body;
-use axum::response::Response;
-use http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::args::ConnectArgs;
-use crate::client::{
-    Client, Outgoing, TransportError, leads_to, parse_headers, parse_url, remove_connection_headers,
-};
+use crate::client::{Client, TransportError, leads_to, parse_headers, parse_url, remove_connection_headers};
 use crate::error::usage;
-use crate::saved_delivery::SavedDelivery;
+use crate::output::{self, ERROR_STYLE, format_duration};
+use crate::saved::SavedDelivery;
 
 /// A longer response is not passed back to the sender.
 const MAX_RESPONSE_BODY: usize = 1024 * 1024;
@@ -25,48 +24,45 @@ pub(super) struct Forwarder {
     headers: HeaderMap,
 }
 
-/// The result of passing a delivery on.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Forwarded {
-    /// The receiver answered after this time.
-    Answered(Duration),
-    Failed,
-}
-
 impl Forwarder {
     /// `own_address` is that of this command, to which it must not forward.
     pub(super) fn new(url: &str, args: &ConnectArgs, own_address: SocketAddr) -> Result<Self> {
         let url = parse_url(url)?;
-        if leads_to(&url, own_address) {
-            return Err(usage(format!(
-                "--forward {} is the address that this command listens on: name the receiver's port, or listen on another \
-                 one with --listen",
-                url.authority()
-            )));
-        }
+        let own = || usage(format!("--forward {} is where this command listens: change it", url.authority()));
+        ensure!(!leads_to(&url, own_address), own());
         let headers = parse_headers(&args.header)?;
         Ok(Self { client: Client::new(url, args, 0)?, headers })
     }
 
-    /// Host and port of the receiver, for messages.
-    pub(super) fn address(&self) -> &str {
-        self.client.address()
+    /// Sends the body and the received headers, without those of the sender's connection. Returns the
+    /// receiver's answer, or 502 when there is none, and words for the terminal.
+    pub(super) async fn forward(&self, delivery: &SavedDelivery, headers: HeaderMap) -> (Response, String) {
+        let started = Instant::now();
+        match self.request(delivery, headers).await {
+            Ok(response) => {
+                let (status, time) = (response.status().as_u16(), format_duration(started.elapsed()));
+                (response, format!("the receiver answered {status} in {time}"))
+            }
+            Err(TransportError { cause, advice, .. }) => {
+                let address = self.client.address();
+                output::print_error(&format!("cannot forward a delivery to {address}: {cause}; {advice}"));
+                let text = format!("`roomz listen --forward` got no answer from the receiver: {cause}\n");
+                let answer = format!("{ERROR_STYLE}not forwarded{ERROR_STYLE:#}, answered 502");
+                ((StatusCode::BAD_GATEWAY, text).into_response(), answer)
+            }
+        }
     }
 
-    /// Sends the body and the received headers, without those of the sender's connection. Returns the
-    /// receiver's answer and the time from sending to its end.
-    pub(super) async fn forward(
+    async fn request(
         &self,
         delivery: &SavedDelivery,
         mut headers: HeaderMap,
-    ) -> Result<(Response, Duration), TransportError> {
+    ) -> Result<Response, TransportError> {
         remove_connection_headers(&mut headers);
         headers.remove(header::HOST);
         headers.extend(self.headers.clone());
-        let outgoing = Outgoing { headers, body: delivery.body.clone() };
-        let started = Instant::now();
-        let response = self.client.request(&outgoing, MAX_RESPONSE_BODY).await?;
-        let elapsed = started.elapsed();
+        let body = delivery.body.clone();
+        let mut response = self.client.request(Method::POST, &headers, body, MAX_RESPONSE_BODY).await?;
         if response.body().len() > MAX_RESPONSE_BODY {
             return Err(TransportError {
                 cause: "the response is larger than 1 MiB".to_owned(),
@@ -74,8 +70,7 @@ impl Forwarder {
                 is_connect: false,
             });
         }
-        let (mut head, body) = response.into_parts();
-        remove_connection_headers(&mut head.headers);
-        Ok((Response::from_parts(head, Body::from(body)), elapsed))
+        remove_connection_headers(response.headers_mut());
+        Ok(response.map(Body::from))
     }
 }

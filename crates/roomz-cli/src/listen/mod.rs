@@ -1,27 +1,32 @@
-mod format;
 mod forward;
-mod handler;
-mod save_file;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::handler::Handler as _;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use clap::{Args, ValueHint};
-use http::StatusCode;
-use roomz_protocol::Secrets;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use roomz_protocol::{Secrets, Timestamp};
+use roomz_webhook::{Rejection, RejectionKind};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::forward::Forwarder;
-use self::handler::{Receiver, receive};
-use self::save_file::SaveFile;
 use crate::args::{ConnectArgs, SecretArgs};
-use crate::error::usage;
+use crate::escape::escape_truncated;
+use crate::event_text::describe;
+use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE};
+use crate::saved::{SaveFile, SavedDelivery};
 use crate::values::parse_status;
-use crate::{output, secret};
+use crate::{secret, signature};
 
 const LISTEN_HELP: &str = "\
 Examples:
@@ -30,55 +35,55 @@ Examples:
   roomz listen --status 503
   roomz listen --listen 0.0.0.0:3009 --forward http://127.0.0.1:3000/hook
 
-Takes deliveries at every path, and prints the path of each. Answers 200 to a delivery with a valid signature and 401 to any other. Without a secret, answers 200 to all. Does not \
-detect duplicates. Stop it with Ctrl-C or SIGTERM.
+Takes deliveries at every path. Answers 200 to a delivery with a valid signature and 401 to any other; without a secret, \
+200 to all. Does not detect duplicates.
 
-With --forward, every delivery is sent to the URL, also one with a wrong signature, and the sender gets the receiver's \
-answer, or 502 when the receiver cannot be reached. The body and the headers stay as they are, except for Host and the \
-headers of the connection. The options --header, --cacert and --timeout are for this URL.";
+With --forward, every delivery is sent to the URL, also one with a wrong signature, with the same body and headers except \
+for Host and those of the connection. --header, --cacert and --timeout are for this URL.";
 
 #[derive(Args)]
-#[command(after_help = LISTEN_HELP)]
+#[command(after_help = LISTEN_HELP, mut_args(|arg| match arg.get_id().as_str() {
+    "header" | "cacert" => arg.requires("forward"),
+    _ => arg,
+}))]
 pub(crate) struct ListenArgs {
     /// Address to listen on; port 0 selects a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3009")]
-    pub(super) listen: String,
+    listen: String,
     /// Append each delivery to this file, one JSON object per line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(super) save: Option<PathBuf>,
+    save: Option<PathBuf>,
     /// Answer every POST with this status
     #[arg(long, value_name = "CODE", value_parser = parse_status)]
-    pub(super) status: Option<StatusCode>,
-    /// Send each delivery to the receiver at this URL, and answer as it does
+    status: Option<StatusCode>,
+    /// Send each delivery to the receiver at this URL, and answer as it does, or 502 when it cannot be
+    /// reached
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "status")]
-    pub(super) forward: Option<String>,
+    forward: Option<String>,
     #[command(flatten)]
-    pub(super) connect: ConnectArgs,
+    connect: ConnectArgs,
     #[command(flatten)]
-    pub(super) secret: SecretArgs,
+    secret: SecretArgs,
 }
 
+/// Larger than the limit of a receiver (256 KiB by default), so that a body that it rejects can be saved.
+const MAX_BODY: usize = 1024 * 1024;
+/// The timeout for a complete body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A longer body is cut on the terminal.
+const MAX_BODY_CHARS: usize = 2_000;
 /// How long requests in flight may take after a shutdown signal.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: ListenArgs) -> Result<()> {
-    if args.forward.is_none() && (!args.connect.header.is_empty() || args.connect.cacert.is_some()) {
-        return Err(usage(
-            "--header and --cacert are for the receiver of --forward: add --forward URL, or remove them",
-        ));
-    }
     let secret = secret::load_optional(&args.secret)?;
     if secret.is_none() {
-        output::print_notice(
-            "no secret: signatures are not verified; set one with --secret-file or ROOMZ_WEBHOOK_SECRET",
-        );
+        output::print_error("no secret: signatures are not verified; use --secret-file");
     }
     let save_file = args.save.as_deref().map(SaveFile::open).transpose()?;
-    let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
-        anyhow!(
-            "cannot listen on {:?}: {error}; use --listen HOST:PORT, with port 0 for a free port",
-            args.listen
-        )
+    let address = &args.listen;
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        anyhow!("cannot listen on {address:?}: {error}; use --listen HOST:PORT, with port 0 for a free port")
     })?;
     let shutdown = roomz_webhook::shutdown_signal().context("cannot install signal handlers")?;
     let address = listener.local_addr().context("cannot read the listen address")?;
@@ -97,10 +102,8 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     let server = axum::serve(listener, receive.with_state(Arc::new(receiver)).into_make_service())
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let timeout = async {
-        tokio::select! {
-            () = shutdown => stop.cancel(),
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(shutdown).await;
+        stop.cancel();
         tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     // Aborting the remaining requests loses nothing that was acknowledged: a delivery is saved before its
@@ -108,5 +111,110 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     tokio::select! {
         served = server.into_future() => served.context("cannot serve requests"),
         () = timeout => Ok(()),
+    }
+}
+
+/// The result of verifying a signature; `None` when there is no secret to verify it with.
+type Check = Option<Result<(), Rejection>>;
+
+/// Answers, prints and saves the requests to `listen`.
+struct Receiver {
+    /// `None` accepts every signature.
+    secrets: Option<Secrets>,
+    /// Replaces the status of every delivery.
+    status: Option<StatusCode>,
+    /// Passes every delivery on; `None` answers it here.
+    forwarder: Option<Forwarder>,
+    save_file: Option<Mutex<SaveFile>>,
+    /// Cancelled when standard output is closed.
+    stop: CancellationToken,
+}
+
+async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = match read_body(&head, body).await {
+        Ok(body) => body,
+        Err(kind) => {
+            // It was rejected before its signature was verified.
+            let response: Response = Rejection::new(kind).into_response();
+            let (status, reason) = (response.status().as_u16(), kind.as_str());
+            let line = format!("{} {} answered {status} ({reason})", head.method, head.uri);
+            receiver.print(&format!("{}\n", escape_truncated(&line, 300)));
+            return response;
+        }
+    };
+    let secrets = receiver.secrets.as_ref();
+    let check = secrets.map(|secrets| signature::verify(secrets, &head.headers, &body));
+    let delivery = SavedDelivery {
+        received: format!("{:.3}", Timestamp::now()),
+        verified: check.as_ref().map(Result::is_ok),
+        headers: SavedDelivery::select_headers(&head.headers),
+        path: head.uri.to_string(),
+        body,
+    };
+    // A task of its own, so that a delivery is forwarded and printed also when the sender disconnects.
+    let task = async move { receiver.handle_delivery(&delivery, &check, head.headers).await };
+    tokio::spawn(task).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+impl Receiver {
+    async fn handle_delivery(&self, delivery: &SavedDelivery, check: &Check, headers: HeaderMap) -> Response {
+        if let Some(file) = &self.save_file {
+            let saved = file.lock().unwrap_or_else(PoisonError::into_inner).append(delivery);
+            if let Err(error) = saved {
+                output::print_error(&format!("cannot save a delivery: {error}; check the free disk space"));
+                return (StatusCode::INTERNAL_SERVER_ERROR, "the delivery could not be saved\n")
+                    .into_response();
+            }
+        }
+        let (response, answer) = match &self.forwarder {
+            None => {
+                let response = self.own_answer(check);
+                let answer = format!("answered {}", response.status().as_u16());
+                (response, answer)
+            }
+            Some(forwarder) => forwarder.forward(delivery, headers).await,
+        };
+        let check = match check {
+            None => "not verified (no secret)".to_owned(),
+            Some(Ok(())) => format!("{SUCCESS_STYLE}verified{SUCCESS_STYLE:#}"),
+            Some(Err(rejection)) => format!("{ERROR_STYLE}NOT VERIFIED{ERROR_STYLE:#}: {rejection}"),
+        };
+        self.print(&format!(
+            "{} POST {} {check}, {answer}\n  {}\n  {DIM_STYLE}{}{DIM_STYLE:#}\n",
+            delivery.received,
+            escape_truncated(&delivery.path, 200),
+            escape_truncated(&describe(&delivery.body), 500),
+            escape_truncated(&String::from_utf8_lossy(&delivery.body), MAX_BODY_CHARS),
+        ));
+        response
+    }
+
+    /// The answer without `--forward`.
+    fn own_answer(&self, check: &Check) -> Response {
+        match (self.status, check) {
+            (None, Some(Err(rejection))) => rejection.clone().into_response(),
+            (None, _) => StatusCode::OK.into_response(),
+            (Some(status), _) => status.into_response(),
+        }
+    }
+
+    /// Prints, and stops the server when standard output is closed.
+    fn print(&self, text: &str) {
+        if output::try_print(text.as_bytes()).is_err() {
+            self.stop.cancel();
+        }
+    }
+}
+
+async fn read_body(head: &Parts, body: Body) -> Result<Bytes, RejectionKind> {
+    if head.method != Method::POST {
+        return Err(RejectionKind::MethodNotAllowed);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RejectionKind::BodyTooLarge),
+        Ok(Err(_)) => Err(RejectionKind::BodyBroken),
+        Err(_) => Err(RejectionKind::BodyTimeout),
     }
 }

@@ -29,7 +29,7 @@ fn saved_deliveries_are_read_without_mark() {
     let verified = run_with_secret(&["verify", &marked]);
     assert!(verified.assert_succeeds().stdout.ends_with("4 of 4 deliveries verified\n"), "{verified:?}");
     let receiver = TestReceiver::with_layer();
-    assert_eq!(run_with_secret(&["replay", &marked, &receiver.url]).assert_succeeds().row("2xx"), 4);
+    assert_eq!(run_with_secret(&["replay", &marked, &receiver.url]).assert_succeeds().row("accepted"), 4);
     let wide = directory.write("wide.jsonl", utf_16(&lines));
     run_with_secret(&["verify", &wide]).assert_fails(1, &["wide.jsonl is UTF-16: save it as UTF-8"]);
     run_with_secret(&["replay", &wide, &receiver.url]).assert_fails(1, &["is UTF-16: save it as UTF-8"]);

@@ -58,9 +58,8 @@ fn healthy_receiver_passes_all_checks() {
     assert!(handled.iter().all(|(id, times)| ids.contains(&id.as_str()) && *times == 1), "{handled:?}");
     assert_eq!(receiver.requests()[0].json()["type"], "roomz.doctor");
 
-    let text =
-        run_with_secret(&["doctor", &receiver.url, "--type", "a.\u{1b}b"]).assert_succeeds().stdout.clone();
-    assert!(text.starts_with("sends signed events of the type a.\\u{1b}b with the ids "), "{text}");
+    let text = run_with_secret(&["doctor", &receiver.url]).assert_succeeds().stdout.clone();
+    assert!(text.starts_with("sends signed events of the type roomz.doctor with the ids "), "{text}");
     assert_eq!(
         text.lines().filter(|line| line.starts_with("duplicate     ok          ")).count(),
         1,
@@ -85,8 +84,8 @@ fn wrong_path_and_redirect_are_named() {
 #[test]
 fn changed_signature_header_is_named() {
     for (reason, part) in [
-        ("signature-missing", "a proxy removes Roomz-Signature"),
-        ("signature-repeated", "a proxy repeats Roomz-Signature"),
+        ("signature-missing", "a proxy removes, repeats or changes Roomz-Signature"),
+        ("signature-repeated", "a proxy removes, repeats or changes Roomz-Signature"),
         ("signature-mismatch", "compare the secret"),
     ] {
         let receiver = TestReceiver::responding(move |_, _| problem(401, reason));
@@ -123,7 +122,7 @@ fn receiver_that_accepts_everything_fails() {
     for check in ["forged", "unsigned", "oversized", "method GET"] {
         assert_fault(&output, check, "failed", "anybody could send events");
     }
-    output.assert_fails(1, &["4 of ", "forged, unsigned, method GET, oversized"]);
+    output.assert_fails(1, &["forged, unsigned, method GET, oversized"]);
 }
 
 #[test]
@@ -139,8 +138,7 @@ fn unavailable_receiver_and_wrong_clock_are_named() {
     });
     let output = doctor(&receiver.url);
     assert_fault(&output, "delivery", "failed", "503 store-unavailable");
-    let verdicts = verdicts(&output);
-    assert_eq!((verdicts["Retry-After"].as_str(), verdicts["clock"].as_str()), ("warning", "warning"));
+    assert_eq!(verdicts(&output)["clock"], "warning");
 }
 
 /// The receiver answers 408 as soon as it has a head.

@@ -50,10 +50,9 @@ fn invalid_headers_are_explained_without_value() {
         ("Bearer canary", "there is no colon between the name and the value"),
         ("X Y: canary", "the name \"X Y\" may contain only letters"),
         (": canary", "the name \"\" may contain only letters"),
-        ("X-Empty:  ", "the header X-Empty has no value"),
         ("X-Line: canary\nX: y", "the value of X-Line contains a line end"),
-        ("Roomz-Signature: canary", "Roomz-Signature cannot be set, because it is the signature"),
-        ("Content-Length: 7", "Content-Length cannot be set, because it describes"),
+        ("Roomz-Signature: canary", "Roomz-Signature cannot be set, because roomz sets it"),
+        ("Content-Length: 7", "Content-Length cannot be set, because roomz sets it"),
         ("transfer-encoding: chunked", "transfer-encoding cannot be set"),
         ("Connection: close", "Connection cannot be set"),
     ] {

@@ -14,7 +14,6 @@ mod listen;
 mod output;
 mod proxy;
 mod replay;
-mod replay_select;
 mod retry;
 mod send;
 mod sign;

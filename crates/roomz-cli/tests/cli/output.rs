@@ -39,13 +39,12 @@ fn no_command_prints_the_secret() {
     for arguments in commands {
         outputs.push(run(&[arguments, &options].concat()));
         outputs.push(run_command(command().env("ROOMZ_WEBHOOK_SECRET", CANARY).args(arguments), b""));
+        // There is no such option: other users could see the secret in the process list.
         outputs.push(run(&[arguments, &["--secret", CANARY]].concat()));
         outputs.push(run(&[arguments, &[&format!("--secret={CANARY}")]].concat()));
-        outputs.push(run(&[arguments, &["--secret", CANARY], &options].concat()));
     }
     outputs.push(run(&[&["sign", body.as_str()][..], &options].concat()));
     outputs.push(run(&["sign", &format!("--secert={CANARY}")]));
-    outputs.push(run(&["sign", "--secret", &format!("{CANARY} ")]));
     outputs.push(listener.stop("-TERM"));
     for output in &outputs {
         assert!(!format!("{}{}", output.stdout, output.stderr).contains(CANARY), "{output:?}");

@@ -5,7 +5,7 @@ use roomz_axum::Secret;
 use serde_json::Value;
 
 use crate::support::{
-    ListenProcess, SECRET, TestDir, TestReceiver, command, path_text, run, run_with_secret,
+    ListenProcess, SECRET, TestDir, TestReceiver, command, path_text, run, run_command, run_with_secret,
 };
 
 #[test]
@@ -24,7 +24,7 @@ fn replays_saved_bytes_without_secret() {
     let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
     let output = run(&["replay", &save, &receiver.url]);
     output.assert_succeeds();
-    assert_eq!((output.row("events"), output.row("sent"), output.row("2xx")), (5, 5, 5));
+    assert_eq!((output.row("events"), output.row("sent"), output.row("accepted")), (5, 5, 5));
     let secret = Secret::new(SECRET).unwrap();
     let requests = receiver.requests();
     assert_eq!(requests.iter().map(|request| &request.body[..]).collect::<Vec<_>>(), bodies);
@@ -52,9 +52,9 @@ fn replayed_events_are_duplicates() {
     listener.stop("-TERM").assert_succeeds();
     let receiver = TestReceiver::with_layer();
     let first = run(&["replay", &save, &receiver.url, "--connections", "4"]);
-    assert_eq!((first.assert_succeeds().row("2xx"), first.row("duplicates detected")), (20, 0));
+    assert_eq!((first.assert_succeeds().row("accepted"), first.row("skipped")), (20, 0));
     let again = run(&["replay", &save, &receiver.url, "--json"]).assert_succeeds().json();
-    assert_eq!((again["accepted"].as_u64(), again["duplicates_detected"].as_u64()), (Some(20), Some(20)));
+    assert_eq!((again["accepted"].as_u64(), again["skipped"]["duplicate"].as_u64()), (Some(20), Some(20)));
     assert_eq!(receiver.handled().len(), 20);
 }
 
@@ -67,7 +67,7 @@ fn skips_deliveries_with_wrong_signature() {
     listener.stop("-TERM").assert_succeeds();
     let receiver = TestReceiver::with_layer();
     let output = run(&["replay", &save, &receiver.url]);
-    assert_eq!((output.assert_succeeds().row("sent"), output.row("unverified, not sent")), (2, 1));
+    assert_eq!((output.assert_succeeds().row("sent"), output.row("unverified_not_sent")), (2, 1));
     assert!(output.stdout.contains("--include-unverified"), "{}", output.stdout);
     let output = run(&["replay", &save, &receiver.url, "--include-unverified", "--json"]);
     output.assert_fails(1, &["1 of 3 deliveries", "1 × 401 signature-mismatch"]);
@@ -76,7 +76,7 @@ fn skips_deliveries_with_wrong_signature() {
     // A new signature would make a forged delivery valid, so it needs the option, too.
     let secret = directory.write("secret", SECRET);
     let re_sign = ["replay", &save, &receiver.url, "--re-sign", "--secret-file", &secret];
-    assert_eq!(run(&re_sign).assert_succeeds().row("unverified, not sent"), 1);
+    assert_eq!(run(&re_sign).assert_succeeds().row("unverified_not_sent"), 1);
     assert_eq!(receiver.handled().len(), 2);
     run(&[&re_sign[..], &["--include-unverified"]].concat()).assert_succeeds();
     assert_eq!(receiver.handled().len(), 3);
@@ -108,10 +108,8 @@ fn file_with_only_forged_deliveries_fails() {
     let saved: Value = serde_json::from_slice(&fs::read(&save).unwrap()).unwrap();
     assert_eq!(saved["verified"], false);
     let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
-    run(&["replay", &save, &receiver.url]).assert_fails(
-        1,
-        &["no selected delivery of", "correct signature", "(1 skipped)", "--include-unverified"],
-    );
+    run(&["replay", &save, &receiver.url])
+        .assert_fails(1, &["no delivery of", "correct signature", "(1 skipped)", "--include-unverified"]);
     assert_eq!(receiver.requests().len(), 0);
 }
 
@@ -139,4 +137,13 @@ fn ignores_saved_connection_headers() {
         assert_eq!(request.headers["content-length"], "2");
         assert!(request.headers["host"] != "elsewhere" && !request.headers.contains_key("transfer-encoding"));
     }
+}
+
+#[test]
+fn sends_lines_of_standard_input() {
+    let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
+    let line = serde_json::json!({ "received": "", "path": "/", "headers": [{ "name": "x-number", "value": "3" }], "body": "{}" });
+    run_command(command().args(["replay", "-", &receiver.url]), line.to_string().as_bytes())
+        .assert_succeeds();
+    assert_eq!(receiver.requests()[0].headers["x-number"], "3");
 }

@@ -83,7 +83,7 @@ fn certificate_of_example_works() {
     for host in ["localhost", "127.0.0.1"] {
         let url = format!("https://{host}:{}/hook", server.port);
         for file in [&chain, &marked] {
-            assert_eq!(send(&url, &["--cacert", file]).assert_succeeds().row("2xx"), 20);
+            assert_eq!(send(&url, &["--cacert", file]).assert_succeeds().row("accepted"), 20);
         }
         send(&url, &["--cacert", &wide]).assert_fails(1, &["wide.pem: it is UTF-16; save it as UTF-8"]);
         let untrusted = send(&url, &[]);
@@ -160,7 +160,7 @@ fn wrong_scheme_is_explained() {
         .assert_fails(1, &["20 × invalid HTTP version", "use https://"]);
     let plain = crate::support::TestReceiver::responding(|_, _| StatusCode::OK);
     send(&plain.url.replace("http://", "https://"), &["--cacert", &chain])
-        .assert_fails(1, &["the server does not speak TLS", "use http://"]);
+        .assert_fails(1, &["the server's port does not speak TLS", "use http://"]);
     send(&plain.url, &["--cacert", &chain]).assert_succeeds();
 }
 
@@ -187,7 +187,7 @@ fn wrong_certificate_file_is_explained() {
     for missing in ["none.pem", "."] {
         let file = path_text(&directory.path(missing));
         send("https://127.0.0.1:1/", &["--cacert", &file])
-            .assert_fails(1, &["cannot use --cacert", &file, "check that the file exists"]);
+            .assert_fails(1, &["cannot use --cacert", &file, "check that it exists"]);
     }
 }
 

@@ -110,8 +110,9 @@ fn reports_wrong_hash() {
     let sha256 = sha256.finalize().into_bytes();
     verify(BODY, &STANDARD.encode(sha256)).assert_fails(1, &["32 bytes", "computed with SHA-256"]);
     verify(BODY, &format!("sha256={}", hex(&sha256))).assert_fails(1, &["computed with SHA-256"]);
-    for (length, hash) in [(20, "SHA-1"), (32, "SHA-256"), (48, "SHA-384")] {
-        verify(BODY, &STANDARD.encode(vec![7; length])).assert_fails(1, &["the length of ", hash]);
+    for length in [20, 32, 48] {
+        verify(BODY, &STANDARD.encode(vec![7; length]))
+            .assert_fails(1, &[&format!("has {length} bytes instead of the 64 of an HMAC-SHA512")]);
     }
     verify(BODY, &STANDARD.encode(Sha512::digest(BODY))).assert_fails(1, &["not an HMAC"]);
     verify(BODY, &STANDARD.encode(sha512(BODY, SECRET))).assert_fails(1, &["swapped"]);

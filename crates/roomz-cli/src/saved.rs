@@ -1,4 +1,4 @@
-//! The file format that `listen --save` writes and `replay` reads: one JSON object per line.
+//! The file format that `listen --save` writes, and `replay` and `verify` read: one JSON object per line.
 //!
 //! ```json
 //! {"received":"2024-05-21T08:22:32.452Z","path":"/webhooks/roomz","verified":true,
@@ -8,6 +8,11 @@
 //! `verified` is null when there was no secret to verify with. A body that is not UTF-8 is stored as base64,
 //! in `body_base64`.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use anyhow::{Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -15,6 +20,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::error::Category;
+
+use crate::escape::escape_json;
+use crate::input;
 
 /// The headers that are saved: those that a receiver reads, and the sender's name.
 const SAVED_HEADERS: [&str; 5] =
@@ -41,7 +49,7 @@ struct SavedHeader {
     value: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 enum SavedBody {
     #[serde(rename = "body")]
     Text(String),
@@ -52,18 +60,13 @@ enum SavedBody {
 impl SavedDelivery {
     /// Returns the headers of a request that are saved.
     pub(crate) fn select_headers(headers: &HeaderMap) -> HeaderMap {
-        let mut selected = HeaderMap::new();
-        for name in SAVED_HEADERS {
-            for value in headers.get_all(name) {
-                selected.append(name, value.clone());
-            }
-        }
-        selected
+        let selected = headers.iter().filter(|(name, _)| SAVED_HEADERS.contains(&name.as_str()));
+        selected.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// Parses one line. The error describes the problem without quoting the line, which may contain a
     /// signature.
-    pub(crate) fn from_line(line: &[u8]) -> Result<Self, String> {
+    fn from_line(line: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(line).map_err(|error| {
             let text = error.to_string();
             match error.classify() {
@@ -91,19 +94,79 @@ fn deserialize_headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hea
     headers.collect::<Option<_>>().ok_or_else(|| D::Error::custom("invalid header"))
 }
 
-/// Serializes UTF-8 as the member `body` and other bytes as `body_base64`.
-pub(crate) fn serialize_body<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    let saved = match std::str::from_utf8(body) {
-        Ok(text) => SavedBody::Text(text.to_owned()),
-        Err(_) => SavedBody::Base64(STANDARD.encode(body)),
-    };
-    saved.serialize(serializer)
+/// The member of a JSON object for a body: UTF-8 as `body` and other bytes as `body_base64`.
+pub(crate) fn body_member(body: &[u8]) -> (&'static str, String) {
+    match std::str::from_utf8(body) {
+        Ok(text) => ("body", text.to_owned()),
+        Err(_) => ("body_base64", STANDARD.encode(body)),
+    }
+}
+
+fn serialize_body<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map([body_member(body)])
 }
 
 fn deserialize_body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
     match SavedBody::deserialize(deserializer)? {
         SavedBody::Text(text) => Ok(text.into()),
         SavedBody::Base64(text) => STANDARD.decode(text).map(Bytes::from).map_err(D::Error::custom),
+    }
+}
+
+/// A file that `listen --save` wrote.
+pub(crate) struct SavedFile {
+    /// The name of the file, for messages.
+    pub(crate) name: String,
+    /// The deliveries, or why a line is none, with the numbers of their lines, from 1.
+    pub(crate) lines: Vec<(usize, Result<SavedDelivery, String>)>,
+}
+
+impl SavedFile {
+    /// Reads the whole file; `-` is standard input. Fails when it has no line.
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let is_stdin = file == Path::new("-");
+        let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
+        let bytes = input::read(Some(file))?;
+        ensure!(!input::is_utf_16(&bytes), "{name} is UTF-16: save it as UTF-8");
+        let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
+        // Files that were joined may contain several byte order marks.
+        let lines = lines.map(|(line, number)| (number, line.strip_prefix(input::MARK).unwrap_or(line)));
+        let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+        let lines: Vec<_> = lines.map(|(number, line)| (number, SavedDelivery::from_line(line))).collect();
+        ensure!(!lines.is_empty(), "{name} contains no deliveries; record some with `roomz listen --save`");
+        Ok(Self { name, lines })
+    }
+}
+
+/// A file to which deliveries are appended, one per line.
+#[derive(Debug)]
+pub(crate) struct SaveFile(File);
+
+impl SaveFile {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        // Anybody who can read a saved delivery can replay it, so only the owner may read the file.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let open = || {
+            let (mut file, mut last) = (options.open(path)?, *b"\n");
+            if file.metadata()?.is_file() && file.seek(SeekFrom::End(-1)).is_ok() {
+                file.read_exact(&mut last)?;
+            }
+            // After a full disk, the last line may have no end.
+            file.write_all(if last == *b"\n" { b"" } else { b"\n" })?;
+            Ok(Self(file))
+        };
+        let name = path.display();
+        open().map_err(|error: io::Error| {
+            anyhow!("cannot write the file {name}: {error}; check that its directory exists and is writable")
+        })
+    }
+
+    pub(crate) fn append(&mut self, delivery: &SavedDelivery) -> io::Result<()> {
+        // The file may be printed on a terminal.
+        self.0.write_all((escape_json(&serde_json::to_string(delivery)?) + "\n").as_bytes())
     }
 }
 
