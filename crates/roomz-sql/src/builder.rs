@@ -3,8 +3,7 @@ use std::time::Duration;
 use roomz_webhook::store::ConnectError;
 
 use crate::claims::{self, SqlStore};
-use crate::db::connect::connect;
-use crate::db::database::Database;
+use crate::db::connect::{Database, connect};
 use crate::db::dialect::Dialect;
 use crate::db::settings::{Settings, Test};
 use crate::presence;

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::{ConnectOptions as _, Connection, Error, Pool};
 
-use crate::db::driver::{Driver, Failure, Protocol};
+use crate::db::driver::{Driver, Failure, Protocol, Session};
 use crate::db::pooled::Pooled;
 use crate::db::statement::Statement;
 use crate::db::suspects::Suspects;
@@ -15,7 +15,7 @@ pub(crate) struct Connections<D: Driver> {
     pub(crate) max: u32,
     pub(crate) suspects: Arc<Suspects>,
     /// The sessions of connections that were given up. The server may still execute their statements.
-    pub(crate) abandoned: Mutex<Vec<D::Session>>,
+    pub(crate) abandoned: Mutex<Vec<Session>>,
 }
 
 pub(crate) enum Origin<D: Driver> {
@@ -26,7 +26,7 @@ pub(crate) enum Origin<D: Driver> {
 
 /// What a worker holds.
 pub(crate) enum Held<D: Driver> {
-    Own { connection: Box<D::Connection>, session: D::Session },
+    Own { connection: Box<D::Connection>, session: Session },
     Pool(Pool<D>),
 }
 
@@ -36,7 +36,7 @@ impl<D: Driver> Connections<D> {
         match &self.origin {
             Origin::Url(options) => {
                 let mut connection = options.connect().await?;
-                let session = D::session(&mut connection).await?;
+                let session = session::<D>(&mut connection).await?;
                 self.check_abandoned(&mut connection, open).await?;
                 Ok(Held::Own { connection: Box::new(connection), session })
             }
@@ -46,7 +46,7 @@ impl<D: Driver> Connections<D> {
                 let mut retries_left = pool.options().get_max_connections();
                 loop {
                     let mut pooled = Pooled::acquire(pool).await?;
-                    match D::session(pooled.connection()?).await {
+                    match session::<D>(pooled.connection()?).await {
                         Err(Error::Io(_) | Error::Database(_)) if retries_left > 0 => retries_left -= 1,
                         session => {
                             session?;
@@ -133,7 +133,9 @@ impl<D: Driver> Connections<D> {
         if abandoned.is_empty() {
             return Ok(());
         }
-        let active = D::active(connection, &abandoned).await?;
+        let rows = D::script(connection, D::ACTIVE).await?;
+        let active: Vec<_> = rows.iter().map(read_session).collect::<Result<_, _>>()?;
+        let active: Vec<_> = active.into_iter().filter(|session| abandoned.contains(session)).collect();
         let mut all = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|session| active.contains(session) || !abandoned.contains(session));
         // Connections that were given up meanwhile are still in `open`.
@@ -145,4 +147,19 @@ impl<D: Driver> Connections<D> {
         }
         Ok(())
     }
+}
+
+/// Returns the session of a connection. Fails if the database accepts no writes.
+async fn session<D: Driver>(connection: &mut D::Connection) -> Result<Session, Error> {
+    let rows = D::script(connection, D::SESSION).await?;
+    let row = rows.first().ok_or(Error::RowNotFound)?;
+    if row.number(2)? == 1 {
+        let message = "the database accepts no writes; use the address of the primary server";
+        return Err(Error::Protocol(message.into()));
+    }
+    read_session(row)
+}
+
+fn read_session(row: &Row) -> Result<Session, Error> {
+    Ok((row.number(0)?, row.number(1)?))
 }

@@ -10,6 +10,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use tokio::time::{Instant, timeout};
 
 use crate::db::driver::{Driver, Protocol};
+use crate::db::error::no_reply;
 use crate::db::pooled::Pooled;
 use crate::db::statement::Statement;
 use crate::db::suspects::Suspects;
@@ -142,8 +143,4 @@ impl<D: Driver> Transaction for Pooled<D> {
     fn connection(&mut self) -> Result<&mut (dyn Any + Send), Error> {
         Ok(Self::connection(self)?)
     }
-}
-
-fn no_reply() -> Error {
-    Error::Io(std::io::ErrorKind::TimedOut.into())
 }

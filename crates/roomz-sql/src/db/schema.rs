@@ -11,7 +11,7 @@ use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Protocol};
 use crate::db::error::connect_error;
 use crate::db::settings::Settings;
-use crate::db::value::Value;
+use crate::db::value::{Row, Value};
 
 /// The same table as in the scripts, to read it before they run.
 const CREATE_HISTORY: &str =
@@ -30,7 +30,7 @@ pub(crate) async fn check_and_migrate<D: Driver>(
     settings: &Settings,
 ) -> Result<(), ConnectError> {
     let (product, show_version, min_version) = D::VERSION;
-    let rows = settings.execute(D::script(connection, show_version.to_owned())).await?;
+    let rows = settings.execute(D::script(connection, show_version)).await?;
     let version = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
     require_version(product, version, min_version)?;
     settings.within(D::check(connection)).await?;
@@ -50,10 +50,22 @@ async fn test<D: Driver>(
     settings: &Settings,
 ) -> Result<(), ConnectError> {
     compare(&read_history::<D>(connection).await.map_err(connect_error)?, D::MIGRATIONS)?;
-    D::begin(connection, D::BEGIN).await.map_err(connect_error)?;
+    begin::<D>(connection, settings).await?;
     let tested = execute_tests::<D>(connection, &protocol.in_transaction(), settings).await;
     D::TransactionManager::rollback(connection).await.map_err(connect_error)?;
     tested.map_err(connect_error)
+}
+
+/// Begins a transaction whose statements may wait for as long as the connect timeout: another instance may be
+/// migrating.
+async fn begin<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), ConnectError> {
+    settings.execute(D::begin(connection, D::BEGIN)).await?;
+    if D::DIALECT == Dialect::Sqlite {
+        return Ok(());
+    }
+    let timeout = settings.connect_timeout.as_millis();
+    let set_timeouts = format!("SET LOCAL lock_timeout = {timeout}; SET LOCAL statement_timeout = {timeout}");
+    settings.execute(D::script(connection, &set_timeouts)).await.map(drop)
 }
 
 async fn execute_tests<D: Driver>(
@@ -67,20 +79,18 @@ async fn execute_tests<D: Driver>(
             D::fetch(connection, protocol, statement, &rows).await?;
         }
     }
-    D::script(connection, settings.test_script.to_owned()).await.map(drop)
+    D::script(connection, settings.test_script).await.map(drop)
 }
 
 /// Runs the scripts in one transaction. Only the wait for another instance that migrates has no timeout.
 async fn migrate<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), ConnectError> {
-    settings.execute(D::begin(connection, D::BEGIN)).await?;
-    while !settings.execute(D::lock_migrations(connection)).await? {
+    begin::<D>(connection, settings).await?;
+    let is_locked =
+        |rows: &[Row]| rows.first().is_some_and(|row| row.number(0).is_ok_and(|locked| locked == 1));
+    while !is_locked(&settings.execute(D::script(connection, D::LOCK_MIGRATIONS)).await?) {
         tokio::time::sleep(LOCK_INTERVAL).await;
     }
-    if D::DIALECT == Dialect::Postgres {
-        // A migration may wait for as long as the connect timeout.
-        settings.execute(D::script(connection, settings.set_timeouts("LOCAL"))).await?;
-    }
-    settings.execute(D::script(connection, CREATE_HISTORY.to_owned())).await?;
+    settings.execute(D::script(connection, CREATE_HISTORY)).await?;
     let history = settings.execute(read_history::<D>(connection)).await?;
     for (version, script) in missing(&history, D::MIGRATIONS)? {
         // A checksum is hexadecimal.
@@ -88,16 +98,15 @@ async fn migrate<D: Driver>(connection: &mut D::Connection, settings: &Settings)
             "{script}\nUPDATE roomz_migrations SET checksum = '{}' WHERE version = {version} AND checksum IS NULL",
             checksum(script)
         );
-        settings.execute(D::script(connection, script)).await?;
+        settings.execute(D::script(connection, &script)).await?;
     }
     settings.execute(D::TransactionManager::commit(connection)).await
 }
 
 async fn read_history<D: Driver>(connection: &mut D::Connection) -> Result<Vec<Applied>, Error> {
-    let rows = D::script(connection, READ_HISTORY.to_owned()).await?;
-    let applied = |row: &crate::db::value::Row| {
-        Ok((row.number(0)?, if row.is_null(1) { None } else { Some(row.text(1)?.to_owned()) }))
-    };
+    let rows = D::script(connection, READ_HISTORY).await?;
+    let applied =
+        |row: &Row| Ok((row.number(0)?, if row.is_null(1) { None } else { Some(row.text(1)?.to_owned()) }));
     rows.iter().map(applied).collect()
 }
 

@@ -4,7 +4,7 @@ use roomz_webhook::store::ConnectError;
 use tokio::time::timeout;
 
 use crate::db::dialect::Dialect;
-use crate::db::error::{connect_error, unreachable_error};
+use crate::db::error::{connect_error, no_reply};
 use crate::db::statement::Statement;
 use crate::db::value::Value;
 
@@ -53,18 +53,12 @@ impl Settings {
         self.response_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
     }
 
-    /// Sets the timeouts of PostgreSQL to the timeout for connecting.
-    pub(crate) fn set_timeouts(&self, scope: &str) -> String {
-        let timeout = self.connect_timeout.as_millis();
-        format!("SET {scope} lock_timeout = {timeout}; SET {scope} statement_timeout = {timeout}")
-    }
-
     /// Fails if a step of connecting takes longer than its timeout.
     pub(crate) async fn within<T>(
         &self,
         step: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
-        timeout(self.connect_timeout, step).await.unwrap_or_else(|_| Err(unreachable_error()))
+        timeout(self.connect_timeout, step).await.unwrap_or_else(|_| Err(connect_error(no_reply())))
     }
 
     /// The same for a step that is executed by the database.
