@@ -103,7 +103,7 @@ async fn use_pool<D: Driver>(pool: sqlx::Pool<D>, settings: Settings) -> Connect
     let found = settings.execute(D::settings(connection)).await?;
     // It can lead to a pooler.
     let protocol = Protocol::transaction::<D>(settings.response_timeout, &found);
-    check_and_migrate::<D>(connection, &protocol, &settings).await?;
+    check_and_migrate::<D>(connection, &settings).await?;
     pooled.is_left = is_left;
     pooled.release();
     let suspects = Arc::default();

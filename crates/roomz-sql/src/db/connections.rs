@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::{ConnectOptions as _, Connection, Error, Pool};
 
-use crate::db::driver::{Driver, Failure, Protocol, Session};
+use crate::db::driver::{Driver, Failure, Protocol, Session, first_row};
 use crate::db::pooled::Pooled;
 use crate::db::statement::Statement;
 use crate::db::suspects::Suspects;
@@ -151,13 +151,12 @@ impl<D: Driver> Connections<D> {
 
 /// Returns the session of a connection. Fails if the database accepts no writes.
 async fn session<D: Driver>(connection: &mut D::Connection) -> Result<Session, Error> {
-    let rows = D::script(connection, D::SESSION).await?;
-    let row = rows.first().ok_or(Error::RowNotFound)?;
+    let row = first_row::<D>(connection, D::SESSION).await?;
     if row.number(2)? == 1 {
         let message = "the database accepts no writes; use the address of the primary server";
         return Err(Error::Protocol(message.into()));
     }
-    read_session(row)
+    read_session(&row)
 }
 
 fn read_session(row: &Row) -> Result<Session, Error> {

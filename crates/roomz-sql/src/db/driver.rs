@@ -16,7 +16,7 @@ pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What the server calls a connection: the number of its process, and when that started, because numbers are
 /// used again. A file has no sessions.
-pub type Session = (i64, i64);
+pub(crate) type Session = (i64, i64);
 
 /// A database of sqlx: how it sends statements and reads rows.
 pub trait Driver: Database {
@@ -120,6 +120,11 @@ pub trait Driver: Database {
     }
 }
 
+/// Executes a text, and returns its first row.
+pub(crate) async fn first_row<D: Driver>(connection: &mut D::Connection, text: &str) -> Result<Row, Error> {
+    D::script(connection, text).await?.into_iter().next().ok_or(Error::RowNotFound)
+}
+
 /// How statements are sent.
 #[derive(Clone, Debug)]
 pub enum Protocol {
@@ -147,13 +152,6 @@ impl Protocol {
             Dialect::Sqlite => format!("{}; ", D::BEGIN.replace(" IMMEDIATE", "")),
         };
         Self::Transaction { begin }
-    }
-
-    pub(crate) fn in_transaction(&self) -> Self {
-        match self {
-            Self::Prepared => Self::Prepared,
-            Self::Transaction { .. } | Self::InTransaction => Self::InTransaction,
-        }
     }
 
     /// What to send before and after a statement.

@@ -130,26 +130,24 @@ impl Statement {
 }
 
 fn for_one(dialect: Dialect, text: &str, columns: &[&str]) -> String {
-    let text =
-        ["{from}", "{and}", "{order}"].iter().fold(text.to_owned(), |text, name| text.replace(name, ""));
+    let text = text.replace("{from}", "").replace("{and}", "").replace("{order}", "");
     fill_placeholders(&text, columns, |index, _| format!("${}", index + 1), dialect)
 }
 
 fn for_many(dialect: Dialect, text: &str, columns: &[&str]) -> String {
-    let names = columns.join(", ");
-    let parameters: Vec<_> = (1..=columns.len()).map(|number| format!("${number}")).collect();
-    let new = match dialect {
-        Dialect::Postgres => format!("unnest({}) AS new ({names})", parameters.join(", ")),
+    let list = |write: &dyn Fn(usize, &str) -> String| {
+        (1..).zip(columns).map(|(number, name)| write(number, name)).collect::<Vec<_>>().join(", ")
+    };
+    let (new, order) = match dialect {
+        Dialect::Postgres => (
+            format!("unnest({}) AS new ({})", list(&|number, _| format!("${number}")), columns.join(", ")),
+            "ORDER BY new.namespace COLLATE \"C\", new.event_id",
+        ),
         // `{values}` depends on the number of rows.
         Dialect::Sqlite => {
-            let names =
-                columns.iter().enumerate().map(|(index, name)| format!("column{} AS {name}", index + 1));
-            format!("(SELECT {} FROM (VALUES {{values}})) AS new", names.collect::<Vec<_>>().join(", "))
+            let names = list(&|number, name| format!("column{number} AS {name}"));
+            (format!("(SELECT {names} FROM (VALUES {{values}})) AS new"), "")
         }
-    };
-    let order = match dialect {
-        Dialect::Postgres => "ORDER BY new.namespace COLLATE \"C\", new.event_id",
-        Dialect::Sqlite => "",
     };
     let text = text.replace("{from}", &format!("FROM {new}"));
     let text = text.replace("{and}", &format!("{new} CROSS JOIN")).replace("{order}", order);

@@ -101,17 +101,9 @@ pub(crate) fn tests(dialect: Dialect) -> Vec<Test> {
     let Statements { apply, get, changes } = Statements::of(dialect);
     let (namespace, key) = (Value::from("roomz self-test"), Value::from(&Owner::random().to_bytes()));
     let zero = Value::Number(0);
-    let apply_row = vec![
-        namespace.clone(),
-        key.clone(),
-        Value::from("Free"),
-        zero.clone(),
-        zero.clone(),
-        key.clone(),
-        zero.clone(),
-    ];
+    let apply_row = [&namespace, &key, &Value::from("Free"), &zero, &zero, &key, &zero].map(Value::clone);
     vec![
-        (apply, vec![apply_row]),
+        (apply, vec![apply_row.to_vec()]),
         (get, vec![vec![namespace.clone(), key]]),
         (changes, vec![vec![namespace, zero.clone(), zero.clone(), zero]]),
     ]

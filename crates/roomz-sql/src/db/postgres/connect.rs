@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection, Postgres};
 use tokio::time::timeout;
 
 use crate::db::connections::{Connections, Origin};
-use crate::db::driver::{Driver as _, LOCK_TIMEOUT, Protocol};
+use crate::db::driver::{Driver as _, LOCK_TIMEOUT, Protocol, first_row};
 use crate::db::error::connect_error;
 use crate::db::pool::{Pool, pool_options};
 use crate::db::postgres::url::check_parameters;
@@ -48,7 +48,7 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<(Workers, 
     let (mut connection, with_settings, protocol) =
         settings.within(log_in(options.clone(), settings.response_timeout)).await?;
     let handler_settings = settings.execute(Postgres::settings(&mut connection)).await?;
-    check_and_migrate::<Postgres>(&mut connection, &protocol, settings).await?;
+    check_and_migrate::<Postgres>(&mut connection, settings).await?;
     let _ = timeout(settings.connect_timeout, connection.close()).await;
 
     // A pooler can execute the statements of one session in several sessions of the server, where a prepared
@@ -115,6 +115,5 @@ async fn log_in(
 
 async fn read_settings(connection: &mut PgConnection) -> Result<String, Error> {
     let settings = "SELECT concat(current_setting('lock_timeout'), ' ', current_setting('plan_cache_mode'))";
-    let rows = Postgres::script(connection, settings).await?;
-    rows.first().ok_or(Error::RowNotFound)?.text(0).map(str::to_owned)
+    first_row::<Postgres>(connection, settings).await?.text(0).map(str::to_owned)
 }

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{AssertSqlSafe, Error, PgConnection, Postgres, Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::db::dialect::Dialect;
-use crate::db::driver::{Driver, Failure, Protocol};
+use crate::db::driver::{Driver, Failure, Protocol, first_row};
 use crate::db::error::connect_error;
 use crate::db::statement::{ON_PRIMARY, Statement};
 use crate::db::value::{Row, Value};
@@ -134,8 +134,8 @@ impl Driver for Postgres {
     /// In another encoding, one text outside of it would make a statement fail for all rows of its batch.
     /// `SQL_ASCII` stores any bytes.
     async fn check(connection: &mut PgConnection) -> Result<(), ConnectError> {
-        let rows = Self::script(connection, "SHOW server_encoding").await.map_err(connect_error)?;
-        let encoding = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
+        let row = first_row::<Self>(connection, "SHOW server_encoding").await.map_err(connect_error)?;
+        let encoding = row.text(0).map_err(connect_error)?;
         if ["UTF8", "SQL_ASCII"].contains(&encoding) {
             return Ok(());
         }

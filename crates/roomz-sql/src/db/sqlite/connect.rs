@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Error, Sqlite, SqliteConnection};
 
 use crate::db::connections::{Connections, Origin};
-use crate::db::driver::{Driver as _, Protocol};
+use crate::db::driver::{Driver as _, Protocol, first_row};
 use crate::db::error::connect_error;
 use crate::db::pool::{Pool, pool_options};
 use crate::db::schema::check_and_migrate;
@@ -68,7 +68,7 @@ async fn prepare(url: &str, settings: &Settings) -> Result<SqliteConnectOptions,
     if !settings.migrations {
         // A wrong URL must not change the journal mode of another program's file.
         let mut connection = options.connect().await.map_err(connect_error)?;
-        check_and_migrate::<Sqlite>(&mut connection, &Protocol::Prepared, settings).await?;
+        check_and_migrate::<Sqlite>(&mut connection, settings).await?;
         let _ = connection.close().await;
     }
     let options = options.journal_mode(SqliteJournalMode::Wal);
@@ -86,7 +86,7 @@ async fn prepare(url: &str, settings: &Settings) -> Result<SqliteConnectOptions,
         }
     };
     require_wal(&mut connection, options.get_filename()).await?;
-    check_and_migrate::<Sqlite>(&mut connection, &Protocol::Prepared, settings).await?;
+    check_and_migrate::<Sqlite>(&mut connection, settings).await?;
     let _ = connection.close().await;
     // A file that disappears, for example with its volume, is not created again without its claims.
     Ok(options.create_if_missing(false))
@@ -96,8 +96,8 @@ async fn prepare(url: &str, settings: &Settings) -> Result<SqliteConnectOptions,
 async fn require_wal(connection: &mut SqliteConnection, file: &Path) -> Result<(), ConnectError> {
     // A database in memory has another mode, too.
     Sqlite::check(connection).await?;
-    let rows = Sqlite::script(connection, "PRAGMA journal_mode").await.map_err(connect_error)?;
-    let mode = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
+    let row = first_row::<Sqlite>(connection, "PRAGMA journal_mode").await.map_err(connect_error)?;
+    let mode = row.text(0).map_err(connect_error)?;
     if mode == "wal" {
         return Ok(());
     }
