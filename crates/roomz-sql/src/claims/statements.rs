@@ -3,12 +3,8 @@
 
 use std::sync::LazyLock;
 
-use roomz_webhook::store::Owner;
-
 use crate::db::dialect::Dialect;
-use crate::db::settings::Test;
 use crate::db::statement::{Lane, Statement, Update};
-use crate::db::value::Value;
 
 /// A value of the column `state`.
 pub(crate) const RUNNING: i64 = 0;
@@ -118,22 +114,10 @@ impl Statements {
     }
 }
 
-/// Executes every statement for one and for two rows, with random keys.
-pub(crate) fn tests(dialect: Dialect) -> Vec<Test> {
+/// The statements that `connect` executes.
+pub(crate) fn tests(dialect: Dialect) -> [&'static Statement; 3] {
     let Statements { claim, settle, purge } = Statements::of(dialect);
-    let (namespace, minute) = (Value::from("roomz self-test"), Value::Number(60_000));
-    let mut tests = vec![(purge, vec![vec![Value::Number(0)]])];
-    for count in 1..=2 {
-        let keys: Vec<_> = (0..count).map(|_| Value::from(&Owner::random().to_bytes())).collect();
-        // The bits of a key are its owner, too.
-        let rows = |last: &dyn Fn(&Value) -> Vec<Value>| {
-            let row = |id: &Value| [&namespace, id, id].into_iter().cloned().chain(last(id)).collect();
-            keys.iter().map(row).collect()
-        };
-        tests.push((claim, rows(&|id| vec![id.clone(), minute.clone(), minute.clone()])));
-        tests.push((settle, rows(&|_| vec![Value::Number(COMPLETE), minute.clone()])));
-    }
-    tests
+    [claim, settle, purge]
 }
 
 #[cfg(all(test, feature = "sqlite"))]
@@ -165,7 +149,7 @@ mod tests {
             );
             connection.execute(AssertSqlSafe(statistics)).await.unwrap();
             for statement in [claim, find, settle] {
-                let row = format!("({})", vec!["?"; statement.parameters].join(","));
+                let row = format!("({})", vec!["?"; statement.columns.len()].join(","));
                 let many = statement.many.as_ref().unwrap().replace("{values}", &format!("{row},{row}"));
                 for text in [&statement.one, &many] {
                     let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::{ConnectOptions as _, Connection, Error, Pool};
 
@@ -41,20 +41,10 @@ impl<D: Driver> Connections<D> {
                 Ok(Held::Own { connection: Box::new(connection), session })
             }
             Origin::Pool(pool) => {
-                // After a restart of the server, every connection in a pool is closed, and only its use shows
-                // it.
-                let mut retries_left = pool.options().get_max_connections();
-                loop {
-                    let mut pooled = Pooled::acquire(pool).await?;
-                    match session::<D>(pooled.connection()?).await {
-                        Err(Error::Io(_) | Error::Database(_)) if retries_left > 0 => retries_left -= 1,
-                        session => {
-                            session?;
-                            pooled.release();
-                            return Ok(Held::Pool(pool.clone()));
-                        }
-                    }
-                }
+                let mut pooled = Pooled::acquire(pool).await?;
+                session::<D>(pooled.connection()?).await?;
+                pooled.release();
+                Ok(Held::Pool(pool.clone()))
             }
         }
     }
@@ -116,7 +106,7 @@ impl<D: Driver> Connections<D> {
     pub(crate) fn abandon(&self, held: Held<D>) {
         // A pooler has its own sessions: those of another client could be counted.
         if let (Held::Own { session, .. }, Protocol::Prepared) = (held, &self.protocol) {
-            self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+            self.abandoned().push(session);
         }
     }
 
@@ -129,23 +119,25 @@ impl<D: Driver> Connections<D> {
     /// Fails if the server still executes so many statements of closed connections that this connection would
     /// exceed the maximum. This happens when commits hang because a synchronous standby is missing.
     async fn check_abandoned(&self, connection: &mut D::Connection, open: usize) -> Result<(), Error> {
-        let abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if abandoned.is_empty() {
+        if self.abandoned().is_empty() {
             return Ok(());
         }
         let rows = D::script(connection, D::ACTIVE).await?;
         let active: Vec<_> = rows.iter().map(read_session).collect::<Result<_, _>>()?;
-        let active: Vec<_> = active.into_iter().filter(|session| abandoned.contains(session)).collect();
-        let mut all = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|session| active.contains(session) || !abandoned.contains(session));
-        // Connections that were given up meanwhile are still in `open`.
-        if active.len() + open >= self.max as usize {
+        let mut abandoned = self.abandoned();
+        abandoned.retain(|session| active.contains(session));
+        // Connections that are given up now may count twice, and the next attempt counts them once.
+        if abandoned.len() + open >= self.max as usize {
             return Err(Error::Protocol(format!(
                 "the server still executes {} statements of this store; check its locks and its synchronous standby",
-                active.len()
+                abandoned.len()
             )));
         }
         Ok(())
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,7 +12,6 @@ use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Protocol, first_row};
 use crate::db::error::connect_error;
 use crate::db::settings::Settings;
-use crate::db::value::Value;
 
 /// The same table as in the scripts, to read it before they run.
 const CREATE_HISTORY: &str =
@@ -64,10 +63,13 @@ async fn begin<D: Driver>(connection: &mut D::Connection, settings: &Settings) -
 }
 
 async fn execute_tests<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), Error> {
-    for (statement, rows) in (settings.tests)(D::DIALECT) {
-        let rows: Vec<&[Value]> = rows.iter().map(Vec::as_slice).collect();
-        for statement in std::iter::once(statement).chain(statement.otherwise.as_deref()) {
-            D::fetch(connection, &Protocol::InTransaction, statement, &rows).await?;
+    for statement in (settings.tests)(D::DIALECT) {
+        for count in 1..=1 + usize::from(statement.many.is_some()) {
+            let rows: Vec<_> = (0..count).map(|_| statement.test_row()).collect();
+            let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
+            for statement in std::iter::once(statement).chain(statement.otherwise.as_deref()) {
+                D::fetch(connection, &Protocol::InTransaction, statement, &rows).await?;
+            }
         }
     }
     D::script(connection, settings.test_script).await.map(drop)

@@ -1,4 +1,7 @@
+use roomz_webhook::store::Owner;
+
 use crate::db::dialect::Dialect;
+use crate::db::value::Value;
 
 /// In front of each text for PostgreSQL. Without it, Pgpool-II sends a mere read to a standby, which may lack
 /// what the same connection committed before.
@@ -22,7 +25,8 @@ pub(crate) const ON_PRIMARY: &str = "/*NO LOAD BALANCE*/";
 pub struct Statement {
     pub(crate) one: String,
     pub(crate) many: Option<String>,
-    pub(crate) parameters: usize,
+    /// The names of its parameters.
+    pub(crate) columns: Vec<String>,
     pub(crate) lane: Lane,
     /// Its parameters must not be in the text that is sent, which the server and sqlx write to their logs.
     pub(crate) is_confidential: bool,
@@ -58,7 +62,7 @@ impl Statement {
         Self {
             one: for_one(dialect, text, columns),
             many: None,
-            parameters: columns.len(),
+            columns: columns.iter().map(ToString::to_string).collect(),
             lane: Lane::Normal,
             is_confidential: false,
             otherwise: None,
@@ -106,6 +110,17 @@ impl Statement {
         };
         let many = for_many(dialect, &many, columns);
         Self { many: Some(many), ..Self::single(dialect, &one, columns) }
+    }
+
+    /// Parameters for the self-test, with a random key. The rows that they write have expired.
+    pub(crate) fn test_row(&self) -> Vec<Value> {
+        let key = Value::from(&Owner::random().to_bytes());
+        let value = |column: &String| match column.as_str() {
+            "namespace" | "status" => Value::from("roomz self-test"),
+            "event_id" | "owner" | "fingerprint" | "workspace" | "event" => key.clone(),
+            _ => Value::Number(0),
+        };
+        self.columns.iter().map(value).collect()
     }
 
     #[must_use]

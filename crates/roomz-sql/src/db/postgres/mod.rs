@@ -67,7 +67,7 @@ impl Driver for Postgres {
     ) -> Result<Vec<Row>, Error> {
         let sql = if rows.len() == 1 { Some(&statement.one) } else { statement.many.as_ref() };
         let sql = sql.ok_or(Error::RowNotFound)?;
-        let columns: Vec<Vec<&Value>> = (0..statement.parameters)
+        let columns: Vec<Vec<&Value>> = (0..statement.columns.len())
             .map(|column| rows.iter().filter_map(|row| row.get(column)).collect())
             .collect();
         let ((begin, commit), is_prepared) = (protocol.frame(), matches!(protocol, Protocol::Prepared));
@@ -108,9 +108,9 @@ impl Driver for Postgres {
         let mut text = "; SELECT 1 WHERE set_config('bytea_output', 'hex', true) IS NULL \
                         OR set_config('client_encoding', 'UTF8', true) IS NULL"
             .to_owned();
-        for row in &rows {
-            let (name, value) = (row.text(0)?, text::literal(row.text(1)?));
-            text.push_str(&format!(" OR set_config('{name}', {value}, true) IS NULL"));
+        for Row(name_and_value) in &rows {
+            let columns: Vec<_> = name_and_value.iter().map(|value| vec![value]).collect();
+            text += &text::inline(" OR set_config($1, $2, true) IS NULL", &columns);
         }
         Ok(text)
     }

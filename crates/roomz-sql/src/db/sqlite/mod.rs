@@ -59,13 +59,13 @@ impl Driver for Sqlite {
             _ => {
                 let text = statement.many.as_ref().ok_or(Error::RowNotFound)?;
                 // Without names: SQLite would search the name of each parameter among all of them.
-                let row = format!("({})", vec!["?"; statement.parameters].join(","));
+                let row = format!("({})", vec!["?"; statement.columns.len()].join(","));
                 let values = vec![row.as_str(); rows.len()].join(",");
                 let text = text.replace("{values}", &values);
                 sqlx::query(AssertSqlSafe(format!("{begin}{text}{commit}"))).persistent(false)
             }
         };
-        let values = rows.iter().flat_map(|row| row.iter().take(statement.parameters));
+        let values = rows.iter().flat_map(|row| row.iter().take(statement.columns.len()));
         let query = values.fold(query, |query, value| match value {
             Value::Null => query.bind(None::<i64>),
             Value::Text(text) => query.bind(&**text),
