@@ -2,14 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check::check_server;
-use crate::cluster::{Cluster, NODE};
 use crate::connection::Connection;
-use crate::endpoint::Endpoint;
-use crate::errors::{SENTINEL, connect_error, is_full, self_test_error};
-use crate::sentinel::Sentinels;
+use crate::errors::{is_full, self_test_error};
 use crate::server::{Server, Source};
 use crate::store::{Backend, RedisStore};
-use crate::url::{self, Topology};
+use crate::url;
 use roomz_webhook::store::ConnectError;
 
 impl RedisStore {
@@ -173,7 +170,14 @@ impl RedisStoreBuilder {
     pub async fn connect(self) -> Result<RedisStore, ConnectError> {
         #[cfg(feature = "tls")]
         url::select_cryptography();
-        let backend = open(self.server, self.timeout).await?;
+        let Server { source, root_certificate } = self.server;
+        let backend = match source {
+            Source::Url(url) => url::connect(&url, root_certificate.as_deref(), self.timeout).await?,
+            Source::Client(client) => Backend::server(*client, self.timeout),
+            Source::ConnectionManager(manager) => {
+                Backend::Server(Arc::new(Connection::from_manager(manager)))
+            }
+        };
         let is_cluster = matches!(backend, Backend::Cluster(_));
         let store = RedisStore::new(backend, &self.prefix);
         for (key, connection) in store.masters() {
@@ -188,30 +192,4 @@ impl RedisStoreBuilder {
         }
         Ok(store)
     }
-}
-
-/// Opens the connections to what the source names.
-async fn open(server: Server, timeout: Duration) -> Result<Backend, ConnectError> {
-    let topology = match server.source {
-        Source::ConnectionManager(manager) => {
-            return Ok(Backend::Server(Arc::new(Connection::from_manager(manager))));
-        }
-        Source::Client(client) => Topology::Server(*client),
-        Source::Url(url) => url::parse(&url, server.root_certificate.as_deref())?,
-    };
-    let backend = match topology {
-        Topology::Server(client) => {
-            let endpoint = Endpoint::new("the Redis server", client, Arc::default(), timeout);
-            Ok(Backend::Server(Arc::new(Connection::to_server(endpoint))))
-        }
-        Topology::Cluster(seeds) => {
-            Cluster::connect(Endpoint::of_url(NODE, seeds, timeout)).await.map(Backend::Cluster)
-        }
-        Topology::Sentinel { sentinels, login, master } => {
-            let endpoints = Endpoint::of_url(SENTINEL, sentinels, timeout);
-            let master = Connection::to_master(Sentinels { endpoints, login, master }).await;
-            master.map(|connection| Backend::Server(Arc::new(connection)))
-        }
-    };
-    backend.map_err(connect_error)
 }

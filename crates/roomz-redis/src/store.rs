@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::{FromRedisValue, Script};
+use redis::{Client, FromRedisValue, Script};
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
     async_trait,
@@ -10,6 +10,7 @@ use roomz_webhook::store::{
 
 use crate::cluster::Cluster;
 use crate::connection::{Call, Connection};
+use crate::endpoint::Endpoint;
 use crate::errors::{ServerError, is_full, is_refused_write};
 use crate::record::first_claim;
 
@@ -34,6 +35,11 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
+    pub(crate) fn server(client: Client, timeout: Duration) -> Self {
+        let endpoint = Endpoint::new("the Redis server", client, Arc::default(), timeout);
+        Self::Server(Arc::new(Connection::to_server(endpoint)))
+    }
+
     /// Executes a call on the server of this key.
     async fn invoke<T: FromRedisValue>(&self, key: &str, call: Call) -> Result<T, ServerError> {
         match self {

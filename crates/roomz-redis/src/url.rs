@@ -1,22 +1,23 @@
-use redis::{Client, RedisConnectionInfo, RedisError};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Client, RedisError};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
-/// What a URL names.
-pub(crate) enum Topology {
-    Server(Client),
-    /// Some nodes of the cluster.
-    Cluster(Vec<Client>),
-    /// The sentinels, with the login and the database of the master.
-    Sentinel {
-        sentinels: Vec<Client>,
-        /// The login of the sentinels, if it is not that of the master.
-        login: Option<RedisConnectionInfo>,
-        master: String,
-    },
-}
+use crate::cluster::{Cluster, NODE};
+use crate::connection::Connection;
+use crate::endpoint::Endpoint;
+use crate::errors::{SENTINEL, connect_error};
+use crate::sentinel::Sentinels;
+use crate::store::Backend;
 
-/// Parses a URL. The message of an error names the scheme at most, because the rest may contain a password.
-pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topology, ConnectError> {
+/// Connects to what a URL names. The message of an error names the scheme at most, because the rest may
+/// contain a password.
+pub(crate) async fn connect(
+    url: &str,
+    root_certificate: Option<&[u8]>,
+    timeout: Duration,
+) -> Result<Backend, ConnectError> {
     let invalid = |problem: String| {
         ConnectError::new(ConnectErrorKind::InvalidUrl, format!("invalid Redis URL{problem}"))
     };
@@ -55,7 +56,7 @@ pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topolo
     };
     let open = |url: &str| open(url, root_certificate).map_err(|error| malformed().with_source(error));
     if topology == "server" {
-        return open(url).map(Topology::Server);
+        return Ok(Backend::server(open(url)?, timeout));
     }
 
     let is_sentinel = topology == "sentinel";
@@ -74,7 +75,8 @@ pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topolo
         return Err(malformed());
     }
     if !is_sentinel {
-        return Ok(Topology::Cluster(clients));
+        let nodes = Endpoint::of_url(NODE, clients, timeout);
+        return Cluster::connect(nodes).await.map(Backend::Cluster).map_err(connect_error);
     }
     // The client ignores these parameters.
     let query = path.split_once('?').map_or("", |(_, query)| query);
@@ -88,7 +90,10 @@ pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topolo
             Some(client.get_connection_info().redis_settings().clone())
         }
     };
-    Ok(Topology::Sentinel { sentinels: clients, login, master: master.to_owned() })
+    let endpoints = Endpoint::of_url(SENTINEL, clients, timeout);
+    let sentinels = Sentinels { endpoints, login, master: master.to_owned() };
+    let connection = Connection::to_master(sentinels).await.map_err(connect_error)?;
+    Ok(Backend::Server(Arc::new(connection)))
 }
 
 /// Whether this is the scheme of a URL. `user:password@host` has none.
