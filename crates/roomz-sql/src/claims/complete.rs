@@ -4,8 +4,7 @@ use std::fmt;
 use roomz_webhook::Delivery;
 use roomz_webhook::roomz_protocol::{EventId, error_chain};
 
-use crate::claims::operation::settlement;
-use crate::claims::statements::{COMPLETE, Statements};
+use crate::claims::statements::{COMPLETE, Statements, settlement};
 use crate::connection::{SqlConnection, fetch};
 use crate::db::driver::Driver as _;
 use crate::db::error::is_invalid_schema;

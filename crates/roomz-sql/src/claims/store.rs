@@ -8,8 +8,7 @@ use roomz_webhook::store::{
 };
 use tokio::task::JoinSet;
 
-use crate::claims::operation;
-use crate::claims::statements::{COMPLETE, RELEASE, RENEW, Statements};
+use crate::claims::statements::{self, COMPLETE, RELEASE, RENEW, Statements, outcome, settlement};
 use crate::db::purge;
 use crate::db::queue::{Failed, Operation};
 use crate::db::value::Value;
@@ -58,7 +57,7 @@ impl SqlStore {
     ) -> Result<Settled, StoreError> {
         let operation = Operation {
             statement: &Statements::of(self.workers.dialect()).settle,
-            values: operation::settlement(key, owner, operation, duration).to_vec(),
+            values: settlement(key, owner, operation, duration),
             // A second release would report `Lost`, because nobody holds a released claim.
             is_retry_safe: operation != RELEASE,
         };
@@ -118,13 +117,12 @@ impl IdempotencyStore for SqlStore {
         loop {
             let operation = Operation {
                 statement: &Statements::of(self.workers.dialect()).claim,
-                values: operation::claim(key, claim).to_vec(),
+                values: statements::claim(key, claim),
                 is_retry_safe: true,
             };
             let rows = self.workers.execute(operation).await.map_err(store_error)?;
             if let Some(row) = rows.first()
-                && let Some(claim) =
-                    operation::outcome(row, claim.fingerprint).map_err(StoreError::unavailable)?
+                && let Some(claim) = outcome(row, claim.fingerprint).map_err(StoreError::unavailable)?
             {
                 return Ok(claim);
             }
