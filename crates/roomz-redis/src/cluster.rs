@@ -159,8 +159,8 @@ impl Node {
         Arc::new(Self { endpoint, connection, is_seed })
     }
 
-    /// A node that this node named. A node that does not know a name says nothing or `?`, which means the host
-    /// where it was asked itself.
+    /// A node that this node named. A node that does not know a name says nothing or `?`, which means the
+    /// host where it was asked itself.
     fn announced(&self, host: &str, port: &str) -> Result<Endpoint, RedisError> {
         let own_address = self.endpoint.address();
         let own_host = own_address.rsplit_once(':').map_or("", |(host, _)| host);

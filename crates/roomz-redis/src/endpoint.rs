@@ -47,8 +47,8 @@ impl Endpoint {
         Self { client, name, certificate_hosts, timeout }
     }
 
-    /// The server with this address (`HOST:PORT`, without brackets), which this one announced. It has the same
-    /// settings.
+    /// The server with this address (`HOST:PORT`, without brackets), which this one announced. It has the
+    /// same settings.
     pub(crate) fn announced(&self, role: &str, address: &str) -> Result<Self, RedisError> {
         let mut addr = self.client.get_connection_info().addr().clone();
         let invalid = || RedisError::from((ErrorKind::Client, "invalid address of a server", address.into()));
