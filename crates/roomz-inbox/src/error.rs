@@ -2,8 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use roomz_sql::db::error::ErrorChain;
 use roomz_sql::db::queue::Failed;
+use roomz_webhook::roomz_protocol::error_chain;
 
 /// An error of a handler.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -64,7 +64,7 @@ impl From<Failed> for InboxError {
 
 impl fmt::Debug for InboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&ErrorChain(self), f)
+        f.write_str(&error_chain(self))
     }
 }
 

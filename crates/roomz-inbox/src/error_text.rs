@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use roomz_sql::db::error::ErrorChain;
+use roomz_webhook::roomz_protocol::error_chain;
 use tokio::task::JoinError;
 
 /// The longest text of an error. With what the worker adds to it, it has at most 1 000 characters.
@@ -13,7 +13,7 @@ pub(crate) struct ErrorText<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for ErrorText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&bounded(&ErrorChain(self.0).to_string()))
+        f.write_str(&bounded(&error_chain(self.0)))
     }
 }
 

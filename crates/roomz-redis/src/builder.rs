@@ -1,16 +1,12 @@
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::Backend;
 use crate::check::check_server;
-use crate::cluster::Cluster;
 use crate::connection::Connection;
-use crate::endpoint::Endpoint;
-use crate::errors::{SENTINEL, connect_error, is_full, self_test_error};
-use crate::sentinel::Sentinels;
+use crate::errors::{is_full, self_test_error};
 use crate::server::{Server, Source};
-use crate::store::RedisStore;
-use crate::url::{self, Topology};
+use crate::store::{Backend, RedisStore};
+use crate::url;
 use roomz_webhook::store::ConnectError;
 
 impl RedisStore {
@@ -53,7 +49,6 @@ impl RedisStore {
             prefix: "roomz".to_owned(),
             timeout: Duration::from_millis(1_500),
             is_eviction_allowed: false,
-            root_certificate: None,
         }
     }
 }
@@ -74,13 +69,13 @@ impl RedisStore {
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Debug)]
 #[must_use = "call `connect` to get the store"]
 pub struct RedisStoreBuilder {
     server: Server,
     prefix: String,
     timeout: Duration,
     is_eviction_allowed: bool,
-    root_certificate: Option<Vec<u8>>,
 }
 
 impl RedisStoreBuilder {
@@ -147,7 +142,7 @@ impl RedisStoreBuilder {
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn with_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.root_certificate = Some(pem.into());
+        self.server.root_certificate = Some(pem.into());
         self
     }
 
@@ -175,59 +170,26 @@ impl RedisStoreBuilder {
     pub async fn connect(self) -> Result<RedisStore, ConnectError> {
         #[cfg(feature = "tls")]
         url::select_cryptography();
-        let backend = open(self.server.0, self.timeout, self.root_certificate.as_deref()).await?;
-        let is_cluster = matches!(backend, Backend::Cluster(_));
-        for (name, manager) in backend.masters() {
-            check_server(name, manager, is_cluster, self.is_eviction_allowed).await?;
-        }
-        let store = RedisStore::new(backend, &self.prefix);
-        match store.self_test().await {
-            Ok(()) => Ok(store),
-            // The store still recognises handled ids, and accepts new claims once memory is free.
-            Err(error) if is_full(&error.error) => {
-                tracing::warn!(hint = "new claims fail until memory is free", "Redis server full");
-                Ok(store)
+        let Server { source, root_certificate } = self.server;
+        let backend = match source {
+            Source::Url(url) => url::connect(&url, root_certificate.as_deref(), self.timeout).await?,
+            Source::Client(client) => Backend::server(*client, self.timeout),
+            Source::ConnectionManager(manager) => {
+                Backend::Server(Arc::new(Connection::from_manager(manager)))
             }
-            Err(error) => Err(self_test_error(error)),
+        };
+        let is_cluster = matches!(backend, Backend::Cluster(_));
+        let store = RedisStore::new(backend, &self.prefix);
+        for (key, connection) in store.masters() {
+            check_server(&connection, is_cluster, self.is_eviction_allowed).await?;
+            match store.self_test(&key).await {
+                // The store still recognises handled ids, and accepts new claims once memory is free.
+                Err(error) if is_full(&error.error) => {
+                    tracing::warn!(hint = "new claims fail until memory is free", "Redis server full");
+                }
+                result => result.map_err(self_test_error)?,
+            }
         }
-    }
-}
-
-/// Opens the connections to what the source names.
-async fn open(
-    source: Source,
-    timeout: Duration,
-    root_certificate: Option<&[u8]>,
-) -> Result<Backend, ConnectError> {
-    let topology = match source {
-        Source::ConnectionManager(manager) => {
-            return Ok(Backend::Server(Connection::from_manager(manager)));
-        }
-        Source::Client(client) => Topology::Server(*client),
-        Source::Url(url) => url::parse(&url, root_certificate)?,
-    };
-    let backend = match topology {
-        Topology::Server(client) => {
-            let endpoint = Endpoint::new("the Redis server", client);
-            Connection::to_server(endpoint, timeout).map(Backend::Server)
-        }
-        Topology::Cluster(seeds) => Cluster::connect(seeds, timeout).await.map(Backend::Cluster),
-        Topology::Sentinel { sentinels, login, master } => {
-            let endpoints = sentinels.into_iter().map(|client| Endpoint::new(SENTINEL, client)).collect();
-            let sentinels = Sentinels { endpoints, login, master, timeout };
-            Connection::to_master(sentinels).await.map(Backend::Server)
-        }
-    };
-    backend.map_err(connect_error)
-}
-
-impl fmt::Debug for RedisStoreBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStoreBuilder")
-            .field("server", &self.server)
-            .field("prefix", &self.prefix)
-            .field("timeout", &self.timeout)
-            .field("is_eviction_allowed", &self.is_eviction_allowed)
-            .finish_non_exhaustive()
+        Ok(store)
     }
 }

@@ -1,18 +1,19 @@
 use std::collections::HashMap;
-use std::iter::{once, repeat_with};
+use std::iter::repeat_with;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::select_ok;
+use futures_util::TryFutureExt as _;
+use futures_util::future::{FutureExt as _, select_ok};
 use redis::cluster_routing::Slot;
-use redis::{Client, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, from_redis_value_ref};
+use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, from_redis_value_ref};
 
 use crate::connection::{Call, Connection};
-use crate::endpoint::{Endpoint, Manager};
-use crate::errors::{ServerError, is_tls_error};
+use crate::endpoint::Endpoint;
+use crate::errors::ServerError;
 
 /// The role of a server in messages.
-const NODE: &str = "the Redis Cluster node";
+pub(crate) const NODE: &str = "the Redis Cluster node";
 /// The minimum time between two requests for the slots.
 const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// An operation follows this many redirections. A slot that moves needs two: `MOVED`, then `ASK`.
@@ -22,20 +23,7 @@ const MAX_REDIRECTIONS: u32 = 4;
 ///
 /// The cluster client of redis stops all operations while it waits for a silent node.
 pub(crate) struct Cluster {
-    /// A node of the URL. All nodes have its settings.
-    client: Client,
-    /// The host of the URL that the certificates of nodes name that announce IP addresses, if they do not
-    /// name these.
-    certificate_host: Option<String>,
-    timeout: Duration,
     map: Mutex<SlotMap>,
-}
-
-pub(crate) struct Node {
-    pub(crate) address: String,
-    pub(crate) connection: Connection,
-    /// The URL names it, so it is also asked for the slots when it is not a master.
-    is_seed: bool,
 }
 
 struct SlotMap {
@@ -45,93 +33,61 @@ struct SlotMap {
     refreshed: Instant,
 }
 
-/// The first slot, the last slot, and the address of their master.
-type SlotRange = (u16, u16, String);
+struct Node {
+    endpoint: Endpoint,
+    connection: Arc<Connection>,
+    /// The URL names it, so it is also asked for the slots when it is not a master.
+    is_seed: bool,
+}
+
+/// The first slot, the last slot, and their master.
+type SlotRange = (u16, u16, Endpoint);
 
 impl Cluster {
-    /// Asks these nodes for the masters.
-    pub(crate) async fn connect(seeds: Vec<Client>, timeout: Duration) -> Result<Self, ServerError> {
-        let no_seed = || {
-            let error = (ErrorKind::InvalidClientConfig, "no node of the cluster is named").into();
-            ServerError { server: NODE.into(), error }
-        };
-        let client = seeds.first().ok_or_else(no_seed)?.clone();
-        let seeds: Vec<_> = seeds.into_iter().map(|seed| Endpoint::new(NODE, seed)).collect();
-        let nodes = seeds.iter().map(|seed| {
-            let address = seed.client().get_connection_info().addr().to_string();
-            Ok((address.clone(), Node::new(seed.clone(), address, timeout, true)?))
-        });
-        let nodes = nodes.collect::<Result<_, ServerError>>()?;
-        let map = Mutex::new(SlotMap { owners: HashMap::new(), nodes, refreshed: Instant::now() });
-        let mut cluster = Self { client, certificate_host: None, timeout, map };
+    /// Asks these nodes for the masters. There must be one at least.
+    pub(crate) async fn connect(seeds: Vec<Endpoint>) -> Result<Self, ServerError> {
+        let nodes = seeds.into_iter().map(|seed| (seed.address(), Node::new(seed, true))).collect();
+        let map = SlotMap { owners: HashMap::new(), nodes, refreshed: Instant::now() };
+        let cluster = Self { map: Mutex::new(map) };
         cluster.refresh().await?;
-        cluster.find_certificate_host(&seeds).await?;
         Ok(cluster)
     }
 
-    /// Finds out which host the certificates of nodes that announce an IP address name: this address, or a
-    /// host of the URL. The first node that can be reached decides.
-    async fn find_certificate_host(&mut self, seeds: &[Endpoint]) -> Result<(), ServerError> {
-        let hosts: Vec<_> = seeds.iter().filter_map(Endpoint::certificate_host).collect();
-        let is_ip = |node: &Arc<Node>| Endpoint::has_ip(&node.address);
-        for node in self.masters().into_iter().filter(|node| !hosts.is_empty() && is_ip(node)) {
-            for host in once(None).chain(hosts.iter().copied().map(Some)) {
-                let endpoint = self.endpoint(&node.address, host)?;
-                match endpoint.connect(self.timeout).await {
-                    Err(error) if is_tls_error(&error) => {}
-                    Err(_) => break,
-                    Ok(_) => {
-                        self.certificate_host = host.map(str::to_owned);
-                        self.map().nodes.retain(|_, node| node.is_seed);
-                        return self.refresh().await;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn endpoint(&self, address: &str, certificate_host: Option<&str>) -> Result<Endpoint, ServerError> {
-        let to_error = |error| ServerError { server: format!("{NODE} {address}").into(), error };
-        Endpoint::announced(NODE, &self.client, address, certificate_host).map_err(to_error)
-    }
-
-    /// The masters that have slots.
-    pub(crate) fn masters(&self) -> Vec<Arc<Node>> {
-        let map = self.map();
-        let is_master = |node: &&Arc<Node>| map.owners.values().any(|owner| Arc::ptr_eq(owner, node));
-        map.nodes.values().filter(is_master).cloned().collect()
-    }
-
-    /// Creates keys until each master has one.
-    pub(crate) fn one_key_per_master(&self, new_key: impl Fn() -> String) -> Vec<String> {
-        let (masters, map) = (self.masters(), self.map());
-        let owner = |key: &String| map.owners.get(&Slot::for_key(key));
-        let key_of = |master: &Arc<Node>| {
-            repeat_with(&new_key).find(|key| owner(key).is_some_and(|owner| Arc::ptr_eq(owner, master)))
+    /// The masters that have slots, each with a key of its own.
+    pub(crate) fn masters(&self, new_key: impl Fn() -> String) -> Vec<(String, Arc<Connection>)> {
+        let SlotMap { owners, nodes, .. } = &*self.map();
+        let with_key = |node: &Arc<Node>| {
+            let is_own =
+                |key: &String| owners.get(&Slot::for_key(key)).is_some_and(|owner| Arc::ptr_eq(owner, node));
+            Some((repeat_with(&new_key).find(is_own)?, Arc::clone(&node.connection)))
         };
-        masters.iter().filter_map(key_of).collect()
+        nodes.values().filter(|node| has_slots(owners, node)).filter_map(with_key).collect()
     }
 
     /// Executes a call on the node that owns the key. Follows redirections: the node that redirects has not
     /// executed it.
-    pub(crate) async fn invoke<T: FromRedisValue>(&self, key: &str, call: &Call) -> Result<T, ServerError> {
+    pub(crate) async fn invoke<T: FromRedisValue>(
+        &self,
+        key: &str,
+        mut call: Call,
+    ) -> Result<T, ServerError> {
         let slot = Slot::for_key(key);
-        let (mut node, mut asking) = (self.owner(slot).await?, false);
+        let mut node = self.owner(slot).await?;
         for _ in 0..MAX_REDIRECTIONS {
-            let reply = node.connection.invoke(call, asking).await;
+            let reply = node.connection.invoke(&call).await;
             let Some(error) = reply.as_ref().err() else { return reply };
             let Some((address, _)) = error.error.redirect_node() else { return reply };
-            asking = error.error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
+            call.asking = error.error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
             let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+            let target = node.announced(host, port).map_err(|error| node.endpoint.error(error))?;
             let mut map = self.map();
-            node = self.node(&mut map, &node.address_of(host, port))?;
-            if !asking {
+            node = map.node(target);
+            if !call.asking {
                 map.owners.insert(slot, Arc::clone(&node));
             }
         }
         let error = (ErrorKind::Io, "the nodes of the cluster redirect in a circle").into();
-        Err(ServerError { server: Arc::clone(&node.connection.manager().0), error })
+        Err(node.endpoint.error(error))
     }
 
     /// Returns the master of a slot. If it did not serve the last operation, the other nodes are asked for
@@ -166,28 +122,18 @@ impl Cluster {
         let nodes: Vec<_> = self.map().nodes.values().cloned().collect();
         let healthy: Vec<_> = nodes.iter().filter(|node| !node.connection.is_failing()).cloned().collect();
         let asked = if healthy.is_empty() { nodes } else { healthy };
-        let (ranges, _) = select_ok(asked.iter().map(|node| Box::pin(node.read_slots()))).await?;
+        let replies =
+            asked.iter().map(|node| node.read_slots().map_err(|error| node.endpoint.error(error)).boxed());
+        let (ranges, _) = select_ok(replies).await?;
         let mut map = self.map();
         let mut owners = HashMap::new();
-        for (first, last, address) in &ranges {
-            let node = self.node(&mut map, address)?;
-            owners.extend((*first..=*last).filter_map(Slot::new).map(|slot| (slot, Arc::clone(&node))));
+        for (first, last, master) in ranges {
+            let node = map.node(master);
+            owners.extend((first..=last).filter_map(Slot::new).map(|slot| (slot, Arc::clone(&node))));
         }
+        map.nodes.retain(|_, node| node.is_seed || has_slots(&owners, node));
         map.owners = owners;
-        map.nodes
-            .retain(|address, node| node.is_seed || ranges.iter().any(|(_, _, master)| master == address));
         Ok(())
-    }
-
-    /// Returns the node with this address, which stays in the map until the next refresh at least.
-    fn node(&self, map: &mut SlotMap, address: &str) -> Result<Arc<Node>, ServerError> {
-        if let Some(node) = map.nodes.get(address) {
-            return Ok(Arc::clone(node));
-        }
-        let endpoint = self.endpoint(address, self.certificate_host.as_deref())?;
-        let node = Node::new(endpoint, address.to_owned(), self.timeout, false)?;
-        map.nodes.insert(address.to_owned(), Arc::clone(&node));
-        Ok(node)
     }
 
     fn map(&self) -> MutexGuard<'_, SlotMap> {
@@ -195,32 +141,36 @@ impl Cluster {
     }
 }
 
+impl SlotMap {
+    /// Returns the node at this endpoint, which stays in the map until the next refresh at least.
+    fn node(&mut self, endpoint: Endpoint) -> Arc<Node> {
+        let node = self.nodes.entry(endpoint.address()).or_insert_with(|| Node::new(endpoint, false));
+        Arc::clone(node)
+    }
+}
+
+fn has_slots(owners: &HashMap<Slot, Arc<Node>>, node: &Arc<Node>) -> bool {
+    owners.values().any(|owner| Arc::ptr_eq(owner, node))
+}
+
 impl Node {
-    fn new(
-        endpoint: Endpoint,
-        address: String,
-        timeout: Duration,
-        is_seed: bool,
-    ) -> Result<Arc<Self>, ServerError> {
-        let connection = Connection::to_server(endpoint, timeout)?;
-        Ok(Arc::new(Self { address, connection, is_seed }))
+    fn new(endpoint: Endpoint, is_seed: bool) -> Arc<Self> {
+        let connection = Arc::new(Connection::to_server(endpoint.clone()));
+        Arc::new(Self { endpoint, connection, is_seed })
     }
 
-    /// The address of a node that this node named. A node that does not know a name says nothing or `?`,
-    /// which means the host where it was asked itself.
-    fn address_of(&self, host: &str, port: &str) -> String {
-        let own_host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
-        format!("{}:{port}", if matches!(host, "" | "?") { own_host } else { host })
+    /// A node that this node named. A node that does not know a name says nothing or `?`, which means the
+    /// host where it was asked itself.
+    fn announced(&self, host: &str, port: &str) -> Result<Endpoint, RedisError> {
+        let own_address = self.endpoint.address();
+        let own_host = own_address.rsplit_once(':').map_or("", |(host, _)| host);
+        let host = if matches!(host, "" | "?") { own_host } else { host };
+        self.endpoint.announced(NODE, &format!("{host}:{port}"))
     }
 
     /// Reads which master owns which slots.
-    async fn read_slots(&self) -> Result<Vec<SlotRange>, ServerError> {
-        let (server, manager) = self.connection.manager();
-        self.try_read_slots(manager).await.map_err(|error| ServerError { server, error })
-    }
-
-    async fn try_read_slots(&self, mut manager: Manager) -> Result<Vec<SlotRange>, RedisError> {
-        let rows: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut manager).await?;
+    async fn read_slots(&self) -> Result<Vec<SlotRange>, RedisError> {
+        let rows: Vec<Vec<Value>> = self.connection.send(&Call::command(&["CLUSTER", "SLOTS"])).await?;
         let mut ranges = Vec::new();
         for row in &rows {
             // Each row is the first slot, the last slot, the master, and its replicas.
@@ -228,8 +178,8 @@ impl Node {
             let [host, port, ..] = master.as_slice() else { continue };
             let host: Option<String> = from_redis_value_ref(host)?;
             let port: String = from_redis_value_ref(port)?;
-            let address = self.address_of(host.as_deref().unwrap_or_default(), &port);
-            ranges.push((from_redis_value_ref(first)?, from_redis_value_ref(last)?, address));
+            let master = self.announced(host.as_deref().unwrap_or_default(), &port)?;
+            ranges.push((from_redis_value_ref(first)?, from_redis_value_ref(last)?, master));
         }
         if ranges.is_empty() {
             return Err((ErrorKind::ClusterConnectionNotFound, "no node of the cluster has slots").into());

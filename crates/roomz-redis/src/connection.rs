@@ -1,30 +1,21 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::ConnectionManager;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use redis::aio::{ConnectionLike, ConnectionManager, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
 
-use crate::endpoint::{Endpoint, Manager};
+use crate::endpoint::Endpoint;
 use crate::errors::ServerError;
 use crate::sentinel::Sentinels;
 
-/// A connection to one server, which is replaced when the server stops replying.
-///
-/// A `ConnectionManager` reconnects when its connection breaks. It keeps a connection that stops replying,
-/// for example because a firewall dropped its state, until the operating system gives up. It never retries a
-/// rejected login.
+/// A connection to one server, which all operations share. It is opened again when it breaks, and replaced
+/// when the server stops replying.
 pub(crate) struct Connection {
-    /// `None` for a connection that the application passed, which is never replaced.
-    target: Option<Target>,
-    timeout: Duration,
+    /// They name the server to connect to, if there are any.
+    sentinels: Option<Sentinels>,
     current: Mutex<Current>,
-}
-
-/// Where a connection leads.
-enum Target {
-    Server(Endpoint),
-    /// The current master of these sentinels.
-    Master(Sentinels),
 }
 
 /// A command, or a call of one of the store's scripts.
@@ -32,18 +23,31 @@ pub(crate) struct Call {
     pub(crate) command: Cmd,
     /// The script whose hash is in the command.
     script: Option<&'static Script>,
+    /// A node of a cluster is importing the key's slot, so `ASKING` comes first.
+    pub(crate) asking: bool,
 }
 
-#[derive(Clone)]
 struct Current {
     /// Role and address, for messages.
     server: Arc<str>,
-    manager: Manager,
+    /// Where the link is opened again. `None` for a connection that the application passed, which is never
+    /// replaced.
+    endpoint: Option<Endpoint>,
+    link: Link,
     /// When the connection was created, or the last attempt to replace it began.
     since: Instant,
     /// When the first of the operations began that failed since the last reply.
     failing_since: Option<Instant>,
     is_demoted: bool,
+}
+
+#[derive(Clone)]
+enum Link {
+    /// Opened by the operations that need it. A `ConnectionManager` can only verify the host that it connects
+    /// to, and never retries a rejected login.
+    Own(Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>),
+    /// Of the application.
+    Manager(ConnectionManager),
 }
 
 /// What an operation shows about its server.
@@ -57,27 +61,25 @@ enum Health {
 }
 
 impl Connection {
-    pub(crate) fn to_server(endpoint: Endpoint, timeout: Duration) -> Result<Self, ServerError> {
-        let current = Mutex::new(Current::open(&endpoint, timeout)?);
-        Ok(Self { target: Some(Target::Server(endpoint)), timeout, current })
+    pub(crate) fn to_server(endpoint: Endpoint) -> Self {
+        Self { sentinels: None, current: Mutex::new(Current::open(endpoint)) }
     }
 
+    /// Connects to the current master of these sentinels.
     pub(crate) async fn to_master(sentinels: Sentinels) -> Result<Self, ServerError> {
-        let timeout = sentinels.timeout;
-        let current = Mutex::new(Current::open(&sentinels.find_master().await?, timeout)?);
-        Ok(Self { target: Some(Target::Master(sentinels)), timeout, current })
+        let current = Mutex::new(Current::open(sentinels.find_master().await?));
+        Ok(Self { sentinels: Some(sentinels), current })
     }
 
     /// Uses a connection that the application passed.
     pub(crate) fn from_manager(manager: ConnectionManager) -> Self {
-        let current = Current::new("the Redis server".into(), Manager::Plain(manager));
-        Self { target: None, timeout: Duration::MAX, current: Mutex::new(current) }
+        let current = Current::new("the Redis server".into(), None, Link::Manager(manager));
+        Self { sentinels: None, current: Mutex::new(current) }
     }
 
-    /// The current connection, and role and address of its server.
-    pub(crate) fn manager(&self) -> (Arc<str>, Manager) {
-        let current = self.current();
-        (Arc::clone(&current.server), current.manager.clone())
+    /// Role and address of the server.
+    pub(crate) fn server(&self) -> Arc<str> {
+        Arc::clone(&self.current().server)
     }
 
     /// Whether the server did not serve the last operation.
@@ -85,50 +87,60 @@ impl Connection {
         self.current().failing_since.is_some()
     }
 
-    /// Executes a call. `asking`: this node of a cluster is importing the key's slot, so `ASKING` comes
-    /// first.
-    pub(crate) async fn invoke<T: FromRedisValue>(
-        &self,
-        call: &Call,
-        asking: bool,
-    ) -> Result<T, ServerError> {
-        let Current { server, mut manager, since, .. } = self.live().await?;
+    /// Executes a call, and records what it shows about the server.
+    pub(crate) async fn invoke<T: FromRedisValue>(&self, call: &Call) -> Result<T, ServerError> {
+        self.replace_if_stale().await?;
+        let (server, since) = {
+            let current = self.current();
+            (Arc::clone(&current.server), current.since)
+        };
         // The caller has its own timeout and may drop this future before the reply arrives.
         let mut operation =
             Operation { connection: self, since, sent: Instant::now(), health: Health::Failing };
-        let mut reply = call.send(&mut manager, asking).await;
-        if reply.as_ref().is_err_and(is_broken) {
-            // Using a connection that the server closed while idle is what shows that it is closed. The
-            // manager is reconnecting by now. The server may have executed the call: a repetition by the same
-            // owner changes nothing.
-            reply = call.send(&mut manager, asking).await;
-        }
+        let reply = self.send(call).await;
         operation.health = reply.as_ref().err().map_or(Health::Healthy, health);
         reply.map_err(|error| ServerError { server, error })
     }
 
-    /// Returns the current connection. Replaces it first if it is stale.
-    async fn live(&self) -> Result<Current, ServerError> {
-        let target = {
-            let mut current = self.current();
-            match &self.target {
-                Some(target) if current.is_stale(self.timeout) => {
-                    // The other operations use the old connection in the meantime. If this is the only
-                    // server, or the sentinels do not know another one, every operation would reconnect
-                    // otherwise.
-                    *current = Current::new(Arc::clone(&current.server), current.manager.clone());
-                    target
-                }
-                _ => return Ok(current.clone()),
+    /// Sends a call. Sends it again if the connection broke: using a connection that the server closed while
+    /// idle is what shows that it is closed. The server may have executed the call: a repetition by the same
+    /// owner changes nothing.
+    pub(crate) async fn send<T: FromRedisValue>(&self, call: &Call) -> Result<T, RedisError> {
+        let mut link = self.link(None);
+        let reply = link.send(call).await;
+        if reply.as_ref().is_err_and(is_broken) { self.link(Some(&link)).send(call).await } else { reply }
+    }
+
+    /// Returns the link. Opens it again if it is the broken one, or could not be opened.
+    fn link(&self, broken: Option<&Link>) -> Link {
+        let mut current = self.current();
+        if let (Some(endpoint), Link::Own(connection)) = (&current.endpoint, &current.link) {
+            let is_broken = matches!(broken, Some(Link::Own(broken)) if broken.ptr_eq(connection));
+            if is_broken || matches!(connection.peek(), Some(Err(_))) {
+                current.link = Link::open(endpoint.clone());
             }
+        }
+        current.link.clone()
+    }
+
+    async fn replace_if_stale(&self) -> Result<(), ServerError> {
+        let endpoint = {
+            let mut current = self.current();
+            let Some(endpoint) = current.endpoint.as_ref().filter(|to| current.is_stale(to.timeout)) else {
+                return Ok(());
+            };
+            let endpoint = endpoint.clone();
+            // The other operations use the old connection in the meantime. If this is the only server, or the
+            // sentinels do not know another one, every operation would reconnect otherwise.
+            (current.since, current.failing_since, current.is_demoted) = (Instant::now(), None, false);
+            endpoint
         };
-        let endpoint = match target {
-            Target::Server(endpoint) => endpoint.clone(),
-            Target::Master(sentinels) => sentinels.find_master().await?,
+        let endpoint = match &self.sentinels {
+            Some(sentinels) => sentinels.find_master().await?,
+            None => endpoint,
         };
-        let live = Current::open(&endpoint, self.timeout)?;
-        *self.current() = live.clone();
-        Ok(live)
+        *self.current() = Current::open(endpoint);
+        Ok(())
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -136,24 +148,39 @@ impl Connection {
     }
 }
 
+impl Link {
+    fn open(endpoint: Endpoint) -> Self {
+        Self::Own(async move { endpoint.connect().await }.boxed().shared())
+    }
+
+    async fn send<T: FromRedisValue>(&mut self, call: &Call) -> Result<T, RedisError> {
+        match self {
+            Self::Own(connection) => call.send(&mut connection.clone().await?).await,
+            Self::Manager(manager) => call.send(manager).await,
+        }
+    }
+}
+
 impl Call {
-    pub(crate) const fn command(command: Cmd) -> Self {
-        Self { command, script: None }
+    pub(crate) fn command(words: &[&str]) -> Self {
+        let mut command = Cmd::new();
+        command.arg(words);
+        Self { command, script: None, asking: false }
     }
 
     /// A call of a script that touches this key only.
     pub(crate) fn script(script: &'static Script, key: &str) -> Self {
         let mut command = redis::cmd("EVALSHA");
         command.arg(script.get_hash()).arg(1).arg(key);
-        Self { command, script: Some(script) }
+        Self { command, script: Some(script), asking: false }
     }
 
     /// Loads the script if the server does not have it.
-    async fn send<T: FromRedisValue>(&self, manager: &mut Manager, asking: bool) -> Result<T, RedisError> {
-        match (self.send_command(manager, asking).await, self.script) {
+    async fn send<T: FromRedisValue>(&self, connection: &mut impl ConnectionLike) -> Result<T, RedisError> {
+        match (self.send_command(connection).await, self.script) {
             (Err(error), Some(script)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                script.load_async(manager).await?;
-                self.send_command(manager, asking).await
+                script.load_async(connection).await?;
+                self.send_command(connection).await
             }
             (reply, _) => reply,
         }
@@ -161,28 +188,26 @@ impl Call {
 
     async fn send_command<T: FromRedisValue>(
         &self,
-        manager: &mut Manager,
-        asking: bool,
+        connection: &mut impl ConnectionLike,
     ) -> Result<T, RedisError> {
-        if !asking {
-            return self.command.query_async(manager).await;
+        if !self.asking {
+            return self.command.query_async(connection).await;
         }
         // `ASKING` holds for the next command of its connection, which all operations share.
         let mut pipeline = redis::pipe();
         pipeline.cmd("ASKING").ignore().add_command(self.command.clone()).ignore_errors();
-        let (reply,): (Result<T, RedisError>,) = pipeline.query_async(manager).await?;
+        let (reply,): (Result<T, RedisError>,) = pipeline.query_async(connection).await?;
         reply
     }
 }
 
 impl Current {
-    fn new(server: Arc<str>, manager: Manager) -> Self {
-        Self { server, manager, since: Instant::now(), failing_since: None, is_demoted: false }
+    fn new(server: Arc<str>, endpoint: Option<Endpoint>, link: Link) -> Self {
+        Self { server, endpoint, link, since: Instant::now(), failing_since: None, is_demoted: false }
     }
 
-    fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Self, ServerError> {
-        let manager = endpoint.manager(timeout).map_err(|error| endpoint.error(error))?;
-        Ok(Self::new(Arc::clone(endpoint.name()), manager))
+    fn open(endpoint: Endpoint) -> Self {
+        Self::new(Arc::clone(&endpoint.name), Some(endpoint.clone()), Link::open(endpoint))
     }
 
     /// Whether to replace the connection. It gets enough time to connect and to receive a reply. With less, a

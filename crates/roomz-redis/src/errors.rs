@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
 use std::{fmt, io};
@@ -12,6 +11,9 @@ pub(crate) const SENTINEL: &str = "the Redis Sentinel";
 const NO_PERMISSION: &str = "does not permit what the store needs; grant the user EVALSHA, SCRIPT LOAD, \
     SET, GET, PTTL and PEXPIRE on keys with the store's prefix, for a database other than 0 also SELECT, in a cluster also \
     CLUSTER SLOTS and ASKING, and check that the server accepts writes";
+
+const NO_SENTINEL_PERMISSION: &str =
+    "does not permit what the store needs; grant the user SENTINEL GET-MASTER-ADDR-BY-NAME";
 
 /// The server is a node of a Redis Cluster, and the URL names one server.
 pub(crate) const IS_CLUSTER: &str = "is a node of a Redis Cluster; use redis+cluster://HOST:PORT";
@@ -42,13 +44,14 @@ pub(crate) fn connect_error(ServerError { server, error }: ServerError) -> Conne
     let says = |texts: &[&str]| texts.iter().any(|text| detail.contains(text));
     let is_sentinel = server.starts_with(SENTINEL);
     let (kind, problem) = match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) if is_sentinel => (
-            Kind::LoginRejected,
-            "rejected the login; a login of the sentinels that is not that of the master belongs at the end of the \
-             URL: ?sentinel_username=USER&sentinel_password=PASSWORD",
-        ),
         (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
-            (Kind::LoginRejected, "rejected the login; check the user, the password and the database number")
+            let problem = if is_sentinel {
+                "rejected the login; a login of the sentinels that is not that of the master belongs at the end of the \
+                 URL: ?sentinel_username=USER&sentinel_password=PASSWORD"
+            } else {
+                "rejected the login; check the user, the password and the database number"
+            };
+            (Kind::LoginRejected, problem)
         }
         // A cluster has only database 0.
         _ if says(&["SELECT is not allowed", "DB index"]) => (
@@ -56,14 +59,11 @@ pub(crate) fn connect_error(ServerError { server, error }: ServerError) -> Conne
             "has no database with this number; use another one, or none in a Redis Cluster",
         ),
         (ErrorKind::InvalidClientConfig, _) => {
-            let message = "invalid Redis URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE";
-            return ConnectError::new(Kind::InvalidUrl, message).with_source(error);
+            (Kind::InvalidUrl, "has an invalid URL; use redis://USER:PASSWORD@HOST:PORT/DATABASE")
         }
-        (ErrorKind::Server(Server::NoPerm), _) if is_sentinel => (
-            Kind::PermissionDenied,
-            "does not permit what the store needs; grant the user SENTINEL GET-MASTER-ADDR-BY-NAME",
-        ),
-        (ErrorKind::Server(Server::NoPerm), _) => (Kind::PermissionDenied, NO_PERMISSION),
+        (ErrorKind::Server(Server::NoPerm), _) => {
+            (Kind::PermissionDenied, if is_sentinel { NO_SENTINEL_PERMISSION } else { NO_PERMISSION })
+        }
         (ErrorKind::Server(Server::Moved | Server::Ask), _) => (Kind::Unsupported, IS_CLUSTER),
         (ErrorKind::Server(Server::ClusterDown), _) => (
             Kind::Unreachable,
@@ -109,10 +109,6 @@ pub(crate) fn self_test_error(error: ServerError) -> ConnectError {
     }
     let ServerError { server, error } = error;
     ConnectError::new(Kind::PermissionDenied, format!("{server} {NO_PERMISSION}")).with_source(error)
-}
-
-pub(crate) fn unsupported(message: impl Into<Cow<'static, str>>) -> ConnectError {
-    ConnectError::new(Kind::Unsupported, message)
 }
 
 /// Whether the server has no free memory for a claim. Redis 6 says it inside the text of a script error.

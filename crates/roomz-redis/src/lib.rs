@@ -43,9 +43,8 @@
 //! - `rediss`, `rediss+cluster` and `rediss+sentinel` use TLS for all connections, and need the feature
 //!   `tls`.
 //! - A certificate must name the host of its URL. If nodes or a master announce an IP address, as in Azure,
-//!   their certificates must name either this address or a host of the URL; in a cluster, the first node that
-//!   replies decides for all. For other names, let the nodes announce these (`cluster-announce-hostname`,
-//!   `sentinel announce-hostnames`).
+//!   each certificate must name either this address or a host of the URL. For other names, let the nodes
+//!   announce these (`cluster-announce-hostname`, `sentinel announce-hostnames`).
 //! - `connect` checks each master, and rejects a URL that does not fit: the URL of one server that is a node
 //!   of a cluster, or a sentinel, and the reverse. The message names the right URL.
 //! - In a cluster, the store keeps one connection to each master and follows redirections. Slots can move
@@ -103,7 +102,6 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod backend;
 mod builder;
 mod check;
 mod cluster;

@@ -1,10 +1,8 @@
-use std::time::Duration;
-
 use futures_util::future::select_ok;
 use redis::{ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 
 use crate::endpoint::Endpoint;
-use crate::errors::{ServerError, is_tls_error};
+use crate::errors::ServerError;
 
 /// The sentinels of a master.
 pub(crate) struct Sentinels {
@@ -13,7 +11,6 @@ pub(crate) struct Sentinels {
     /// The login of the sentinels, if the URL names one.
     pub(crate) login: Option<RedisConnectionInfo>,
     pub(crate) master: String,
-    pub(crate) timeout: Duration,
 }
 
 impl Sentinels {
@@ -27,23 +24,11 @@ impl Sentinels {
 
     /// Asks one sentinel, and checks that the server is a master: a sentinel may not know of a failover yet.
     async fn ask(&self, sentinel: &Endpoint) -> Result<Endpoint, ServerError> {
-        let address = self.master_address(sentinel).await.map_err(|error| sentinel.error(error))?;
-        let mut hosts = self.endpoints.iter().filter_map(Endpoint::certificate_host);
-        let mut host = None;
-        loop {
-            let master = Endpoint::announced("the Redis master", sentinel.client(), &address, host)
-                .map_err(|error| sentinel.error(error))?;
-            match check_master(&master, self.timeout).await {
-                Ok(()) => return Ok(master),
-                Err(error) if is_tls_error(&error) => {
-                    host = hosts.next();
-                    if host.is_none() {
-                        return Err(master.error(error));
-                    }
-                }
-                Err(error) => return Err(master.error(error)),
-            }
-        }
+        let of_sentinel = |error| sentinel.error(error);
+        let address = self.master_address(sentinel).await.map_err(of_sentinel)?;
+        let master = sentinel.announced("the Redis master", &address).map_err(of_sentinel)?;
+        check_master(&master).await.map_err(|error| master.error(error))?;
+        Ok(master)
     }
 
     /// Without a login of its own, a sentinel that requires one gets that of the master.
@@ -63,7 +48,7 @@ impl Sentinels {
         sentinel: &Endpoint,
         login: RedisConnectionInfo,
     ) -> Result<String, RedisError> {
-        let mut connection = sentinel.with_login(login)?.connect(self.timeout).await?;
+        let mut connection = sentinel.with_login(login)?.connect().await?;
         let mut command = redis::cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
         let address: Option<(String, u16)> = command.query_async(&mut connection).await?;
@@ -73,8 +58,8 @@ impl Sentinels {
     }
 }
 
-async fn check_master(master: &Endpoint, timeout: Duration) -> Result<(), RedisError> {
-    let mut connection = master.connect(timeout).await?;
+async fn check_master(master: &Endpoint) -> Result<(), RedisError> {
+    let mut connection = master.connect().await?;
     match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
         Ok(role) if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") => {
             let demoted = ErrorKind::Server(ServerErrorKind::MasterDown);

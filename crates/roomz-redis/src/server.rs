@@ -41,7 +41,11 @@ use redis::aio::ConnectionManager;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Server(pub(crate) Source);
+pub struct Server {
+    pub(crate) source: Source,
+    /// For a URL.
+    pub(crate) root_certificate: Option<Vec<u8>>,
+}
 
 pub(crate) enum Source {
     Url(String),
@@ -49,43 +53,45 @@ pub(crate) enum Source {
     ConnectionManager(ConnectionManager),
 }
 
+impl From<Source> for Server {
+    fn from(source: Source) -> Self {
+        Self { source, root_certificate: None }
+    }
+}
+
 impl From<&str> for Server {
     fn from(url: &str) -> Self {
-        Self(Source::Url(url.to_owned()))
+        Source::Url(url.to_owned()).into()
     }
 }
 
 impl From<&String> for Server {
     fn from(url: &String) -> Self {
-        Self(Source::Url(url.clone()))
+        Source::Url(url.clone()).into()
     }
 }
 
 impl From<String> for Server {
     fn from(url: String) -> Self {
-        Self(Source::Url(url))
+        Source::Url(url).into()
     }
 }
 
 impl From<Client> for Server {
     fn from(client: Client) -> Self {
-        Self(Source::Client(Box::new(client)))
+        Source::Client(Box::new(client)).into()
     }
 }
 
 impl From<ConnectionManager> for Server {
     fn from(connection: ConnectionManager) -> Self {
-        Self(Source::ConnectionManager(connection))
+        Source::ConnectionManager(connection).into()
     }
 }
 
-/// Prints the variant only, because URLs and clients contain passwords.
+/// Without its contents: URLs and clients contain passwords.
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Source::Url(_) => "Server(URL)",
-            Source::Client(_) => "Server(Client)",
-            Source::ConnectionManager(_) => "Server(ConnectionManager)",
-        })
+        f.debug_struct("Server").finish_non_exhaustive()
     }
 }

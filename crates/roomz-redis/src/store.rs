@@ -2,14 +2,15 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::Script;
+use redis::{Client, FromRedisValue, Script};
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore, Owner, Settled, StoreError,
     async_trait,
 };
 
-use crate::backend::Backend;
-use crate::connection::Call;
+use crate::cluster::Cluster;
+use crate::connection::{Call, Connection};
+use crate::endpoint::Endpoint;
 use crate::errors::{ServerError, is_full, is_refused_write};
 use crate::record::first_claim;
 
@@ -26,24 +27,52 @@ pub struct RedisStore {
     prefix: Arc<str>,
 }
 
+/// What the store talks to.
+pub(crate) enum Backend {
+    /// One server, or the current master of sentinels.
+    Server(Arc<Connection>),
+    Cluster(Cluster),
+}
+
+impl Backend {
+    pub(crate) fn server(client: Client, timeout: Duration) -> Self {
+        let endpoint = Endpoint::new("the Redis server", client, Arc::default(), timeout);
+        Self::Server(Arc::new(Connection::to_server(endpoint)))
+    }
+
+    /// Executes a call on the server of this key.
+    async fn invoke<T: FromRedisValue>(&self, key: &str, call: Call) -> Result<T, ServerError> {
+        match self {
+            Self::Server(connection) => connection.invoke(&call).await,
+            Self::Cluster(cluster) => cluster.invoke(key, call).await,
+        }
+    }
+}
+
 impl RedisStore {
     pub(crate) fn new(backend: Backend, prefix: &str) -> Self {
         Self { backend: Arc::new(backend), prefix: prefix.into() }
     }
 
-    /// Executes each command of the store on each master, to find out whether it permits them. The keys
-    /// expire after a second at most.
-    pub(crate) async fn self_test(&self) -> Result<(), ServerError> {
+    /// The servers that accept writes, each with a new key of its own for the self-test.
+    pub(crate) fn masters(&self) -> Vec<(String, Arc<Connection>)> {
         let new_key =
             || format!("{}:self-test:{:032x}", self.prefix, u128::from_be_bytes(Owner::random().to_bytes()));
+        match &*self.backend {
+            Backend::Server(connection) => vec![(new_key(), Arc::clone(connection))],
+            Backend::Cluster(cluster) => cluster.masters(new_key),
+        }
+    }
+
+    /// Executes each command of the store, to find out whether the server permits them. The key expires after
+    /// a second at most.
+    pub(crate) async fn self_test(&self, key: &str) -> Result<(), ServerError> {
         let (owner, second) = (Owner::random(), Duration::from_secs(1));
         let request = |owner| ClaimRequest::new(owner, Fingerprint::from_bytes([0; 16]), second, second);
-        for key in self.backend.one_key_per_master(new_key) {
-            let _: Settled = self.settle(&key, "release", owner, second).await?;
-            let _: Claim = self.run_claim(&key, &request(owner)).await?;
-            let _: Claim = self.run_claim(&key, &request(Owner::random())).await?;
-            let _: Settled = self.settle(&key, "complete", owner, Duration::from_millis(1)).await?;
-        }
+        let _: Settled = self.settle(key, "release", owner, second).await?;
+        let _: Claim = self.run_claim(key, &request(owner)).await?;
+        let _: Claim = self.run_claim(key, &request(Owner::random())).await?;
+        let _: Settled = self.settle(key, "complete", owner, Duration::from_millis(1)).await?;
         Ok(())
     }
 
@@ -56,9 +85,9 @@ impl RedisStore {
         let lease = millis(claim.lease);
         let kept = millis(claim.retention).max(lease);
         let (owner, fingerprint) = (claim.owner.to_bytes(), claim.fingerprint.to_bytes());
-        let mut command = redis::cmd("SET");
-        command.arg(key).arg(first_claim(owner, fingerprint, kept - lease)).arg("NX").arg("PX").arg(kept);
-        match self.backend.invoke(key, Call::command(command)).await {
+        let mut call = Call::command(&["SET", key]);
+        call.command.arg(first_claim(owner, fingerprint, kept - lease)).arg("NX").arg("PX").arg(kept);
+        match self.backend.invoke(key, call).await {
             Ok(true) => return Ok(Claim::new(ClaimState::claimed(1), true)),
             Ok(false) => {}
             // A server that refuses writes still knows whether the event is done.

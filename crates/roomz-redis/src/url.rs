@@ -1,22 +1,23 @@
-use redis::{Client, RedisConnectionInfo, RedisError};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Client, RedisError};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
-/// What a URL names.
-pub(crate) enum Topology {
-    Server(Client),
-    /// Some nodes of the cluster.
-    Cluster(Vec<Client>),
-    /// The sentinels, with the login and the database of the master.
-    Sentinel {
-        sentinels: Vec<Client>,
-        /// The login of the sentinels, if it is not that of the master.
-        login: Option<RedisConnectionInfo>,
-        master: String,
-    },
-}
+use crate::cluster::{Cluster, NODE};
+use crate::connection::Connection;
+use crate::endpoint::Endpoint;
+use crate::errors::{SENTINEL, connect_error};
+use crate::sentinel::Sentinels;
+use crate::store::Backend;
 
-/// Parses a URL. The message of an error names the scheme at most, because the rest may contain a password.
-pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topology, ConnectError> {
+/// Connects to what a URL names. The message of an error names the scheme at most, because the rest may
+/// contain a password.
+pub(crate) async fn connect(
+    url: &str,
+    root_certificate: Option<&[u8]>,
+    timeout: Duration,
+) -> Result<Backend, ConnectError> {
     let invalid = |problem: String| {
         ConnectError::new(ConnectErrorKind::InvalidUrl, format!("invalid Redis URL{problem}"))
     };
@@ -45,19 +46,17 @@ pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topolo
         "sentinel" => "+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE",
         _ => "://USER:PASSWORD@HOST:PORT/DATABASE",
     };
-    let malformed = || match root_certificate {
-        Some(_) if is_encrypted => {
-            invalid(format!(" or root certificate; use rediss{form} and certificates in PEM format"))
-        }
-        Some(_) => invalid(format!(": a root certificate needs TLS; use rediss{form}")),
-        None => invalid(format!("; use {}{form}", if is_encrypted { "rediss" } else { "redis" })),
-    };
+    let form = format!("redis{}{form}", if is_encrypted || root_certificate.is_some() { "s" } else { "" });
     if root_certificate.is_some() && !is_encrypted {
-        return Err(malformed());
+        return Err(invalid(format!(": a root certificate needs TLS; use {form}")));
     }
+    let malformed = || match root_certificate {
+        Some(_) => invalid(format!(" or root certificate; use {form} and certificates in PEM format")),
+        None => invalid(format!("; use {form}")),
+    };
     let open = |url: &str| open(url, root_certificate).map_err(|error| malformed().with_source(error));
     if topology == "server" {
-        return open(url).map(Topology::Server);
+        return Ok(Backend::server(open(url)?, timeout));
     }
 
     let is_sentinel = topology == "sentinel";
@@ -67,7 +66,6 @@ pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topolo
         Some(path) if is_sentinel => split_before_path(path),
         _ => ("", path),
     };
-    let (path, sentinel_login) = if is_sentinel { split_sentinel_login(path) } else { (path.into(), None) };
     let hosts = hosts.split(',').filter(|host| !host.is_empty()).map(|host| {
         let port = if is_sentinel && !has_port(host) { ":26379" } else { "" };
         open(&format!("{base}://{login}{host}{port}{path}"))
@@ -76,32 +74,26 @@ pub(crate) fn parse(url: &str, root_certificate: Option<&[u8]>) -> Result<Topolo
     if clients.is_empty() || is_sentinel && master.is_empty() {
         return Err(malformed());
     }
-    let of_sentinels = |login| {
-        Ok(open(&format!("{base}://{login}@localhost"))?.get_connection_info().redis_settings().clone())
-    };
-    Ok(if is_sentinel {
-        let login = sentinel_login.map(of_sentinels).transpose()?;
-        Topology::Sentinel { sentinels: clients, login, master: master.to_owned() }
-    } else {
-        Topology::Cluster(clients)
-    })
-}
-
-/// Takes `sentinel_username` and `sentinel_password` out of the query of a URL. Returns the rest, and the
-/// login as it stands in a URL.
-fn split_sentinel_login(path: &str) -> (String, Option<String>) {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let (mut user, mut password, mut others) = (None, None, String::new());
-    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        match parameter.split_once('=') {
-            Some(("sentinel_username", value)) => user = Some(value),
-            Some(("sentinel_password", value)) => password = Some(value),
-            _ => others += &format!("{}{parameter}", if others.is_empty() { '?' } else { '&' }),
-        }
+    if !is_sentinel {
+        let nodes = Endpoint::of_url(NODE, clients, timeout);
+        return Cluster::connect(nodes).await.map(Backend::Cluster).map_err(connect_error);
     }
-    let has_login = user.is_some() || password.is_some();
-    let login = format!("{}:{}", user.unwrap_or_default(), password.unwrap_or_default());
-    (format!("{path}{others}"), has_login.then_some(login))
+    // The client ignores these parameters.
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let parameter =
+        |name| query.split('&').find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix('='));
+    let login = match (parameter("sentinel_username"), parameter("sentinel_password")) {
+        (None, None) => None,
+        (user, password) => {
+            let (user, password) = (user.unwrap_or_default(), password.unwrap_or_default());
+            let client = open(&format!("{base}://{user}:{password}@localhost"))?;
+            Some(client.get_connection_info().redis_settings().clone())
+        }
+    };
+    let endpoints = Endpoint::of_url(SENTINEL, clients, timeout);
+    let sentinels = Sentinels { endpoints, login, master: master.to_owned() };
+    let connection = Connection::to_master(sentinels).await.map_err(connect_error)?;
+    Ok(Backend::Server(Arc::new(connection)))
 }
 
 /// Whether this is the scheme of a URL. `user:password@host` has none.

@@ -3,10 +3,10 @@ use std::time::Duration;
 use roomz_webhook::store::ConnectError;
 
 use crate::claims::{self, SqlStore};
-use crate::db::connect::connect;
-use crate::db::database::Database;
+use crate::db::connect::{Database, connect};
 use crate::db::dialect::Dialect;
-use crate::db::settings::{Settings, Test};
+use crate::db::settings::Settings;
+use crate::db::statement::Statement;
 use crate::presence;
 
 const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -199,8 +199,8 @@ impl SqlStoreBuilder {
     }
 }
 
-/// Executes every statement of the claims and of the presence.
+/// The statements of the claims and of the presence.
 #[must_use]
-pub fn tests(dialect: Dialect) -> Vec<Test> {
+pub fn tests(dialect: Dialect) -> Vec<&'static Statement> {
     claims::tests(dialect).into_iter().chain(presence::tests(dialect)).collect()
 }

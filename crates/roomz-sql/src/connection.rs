@@ -1,6 +1,8 @@
-use sqlx::Connection;
+use sqlx::{Connection, Error};
 
-use crate::db::driver::Driver;
+use crate::db::driver::{Driver, Protocol};
+use crate::db::statement::Statement;
+use crate::db::value::{Row, Value};
 
 /// A connection to the database: `sqlx::PgConnection` or `sqlx::SqliteConnection`.
 ///
@@ -22,3 +24,13 @@ use crate::db::driver::Driver;
 pub trait SqlConnection: Connection<Database: Driver> + Send {}
 
 impl<C: Connection<Database: Driver> + Send> SqlConnection for C {}
+
+/// Executes a statement with one row of parameters. As text: the connection may lead to a pooler, where a
+/// named statement can be in another session of the server.
+pub(crate) async fn fetch<C: SqlConnection>(
+    connection: &mut C,
+    statement: &'static Statement,
+    values: &[Value],
+) -> Result<Vec<Row>, Error> {
+    C::Database::fetch(connection, &Protocol::InTransaction, statement, &[values]).await
+}

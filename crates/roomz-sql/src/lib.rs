@@ -181,7 +181,7 @@ pub use self::builder::SqlStoreBuilder;
 pub use self::builder::tests;
 pub use self::claims::{CompleteError, CompleteErrorKind, SqlStore, complete};
 pub use self::connection::SqlConnection;
-pub use self::db::database::Database;
+pub use self::db::connect::Database;
 #[cfg(feature = "postgres")]
 pub use self::db::postgres::{POSTGRES_MIGRATIONS, postgres_options};
 #[cfg(feature = "sqlite")]

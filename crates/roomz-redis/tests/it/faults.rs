@@ -226,6 +226,20 @@ async fn closed_idle_connection_costs_no_delivery() {
     }
 }
 
+/// Long before its connection counts as silent.
+#[tokio::test]
+async fn next_operation_connects_again() {
+    let Some(mut server) = Server::redis_or_skip(&[]) else { return };
+    let builder = RedisStore::builder(format!("redis://{}", server.address()));
+    let store = builder.with_timeout(MINUTE).connect().await.unwrap();
+    server.kill();
+    for _ in 0..2 {
+        assert!(claim(&store, &new_key(), Owner::random()).await.is_err());
+    }
+    server.restart();
+    assert_eq!(claim(&store, &new_key(), Owner::random()).await.unwrap(), ClaimState::claimed(1));
+}
+
 #[tokio::test]
 async fn reconnects_when_server_is_demoted() {
     let Some(server) = Server::redis_or_skip(&[]) else { return };

@@ -2,13 +2,12 @@ use std::error::Error;
 use std::fmt;
 
 use roomz_webhook::Delivery;
-use roomz_webhook::roomz_protocol::EventId;
+use roomz_webhook::roomz_protocol::{EventId, error_chain};
 
-use crate::claims::operation::settlement;
-use crate::claims::statements::{COMPLETE, Statements};
-use crate::connection::SqlConnection;
-use crate::db::driver::{Driver, Protocol};
-use crate::db::error::{ErrorChain, is_invalid_schema};
+use crate::claims::statements::{COMPLETE, Statements, settlement};
+use crate::connection::{SqlConnection, fetch};
+use crate::db::driver::Driver as _;
+use crate::db::error::is_invalid_schema;
 
 /// Completes an event inside a transaction of its handler: the handler's effect and the completion are one
 /// commit.
@@ -95,17 +94,17 @@ pub async fn complete<C: SqlConnection>(
     connection: &mut C,
     delivery: &Delivery,
 ) -> Result<(), CompleteError> {
-    let error = |cause| CompleteError { id: delivery.event().id, cause };
+    let error = |kind, source| CompleteError { id: delivery.event().id, kind, source };
     // Without a transaction, the completion would be committed here, and a crash could lose the effect.
     if !connection.is_in_transaction() {
-        return Err(error(Cause::NoTransaction));
+        return Err(error(CompleteErrorKind::NoTransaction, None));
     }
     let statement = &Statements::of(C::Database::DIALECT).settle;
     let values = settlement(delivery.claim_key(), delivery.owner(), COMPLETE, delivery.retention());
-    match C::Database::fetch(connection, &Protocol::InTransaction, statement, &[&values]).await {
-        Ok(rows) if rows.is_empty() => Err(error(Cause::Lost)),
+    match fetch(connection, statement, &values).await {
+        Ok(rows) if rows.is_empty() => Err(error(CompleteErrorKind::Lost, None)),
         Ok(_) => Ok(()),
-        Err(source) => Err(error(Cause::Database(source))),
+        Err(source) => Err(error(CompleteErrorKind::Database, Some(source))),
     }
 }
 
@@ -128,13 +127,8 @@ pub async fn complete<C: SqlConnection>(
 /// ```
 pub struct CompleteError {
     id: EventId,
-    cause: Cause,
-}
-
-enum Cause {
-    NoTransaction,
-    Lost,
-    Database(sqlx::Error),
+    kind: CompleteErrorKind,
+    source: Option<sqlx::Error>,
 }
 
 /// The kind of a [`CompleteError`].
@@ -174,29 +168,25 @@ impl CompleteError {
     /// ```
     #[must_use]
     pub const fn kind(&self) -> CompleteErrorKind {
-        match self.cause {
-            Cause::NoTransaction => CompleteErrorKind::NoTransaction,
-            Cause::Lost => CompleteErrorKind::Lost,
-            Cause::Database(_) => CompleteErrorKind::Database,
-        }
+        self.kind
     }
 }
 
 impl fmt::Display for CompleteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cause = match &self.cause {
-            Cause::NoTransaction => {
+        let cause = match self.kind {
+            CompleteErrorKind::NoTransaction => {
                 "the connection has no open transaction; begin one with `begin` of sqlx, and write the effect in it"
             }
-            Cause::Lost => {
+            CompleteErrorKind::Lost => {
                 "this attempt does not hold its claim in this database; roll back, and return an error. If this happens at \
                  every delivery, give the layer `with_store(SqlStore…)` on the same database and `search_path`"
             }
-            Cause::Database(source) if is_invalid_schema(source) => {
+            CompleteErrorKind::Database if self.source.as_ref().is_some_and(is_invalid_schema) => {
                 "the layer keeps its claims elsewhere, because the table `roomz_claims` is missing or different here; \
                  give the layer `with_store(SqlStore…)` on the same database and `search_path`"
             }
-            Cause::Database(_) => {
+            CompleteErrorKind::Database => {
                 "the database failed; roll back, and return an error, so that the event is delivered again"
             }
         };
@@ -207,15 +197,12 @@ impl fmt::Display for CompleteError {
 /// Adds the causes to the message.
 impl fmt::Debug for CompleteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&ErrorChain(self), f)
+        f.write_str(&error_chain(self))
     }
 }
 
 impl Error for CompleteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.cause {
-            Cause::Database(error) => Some(error),
-            Cause::NoTransaction | Cause::Lost => None,
-        }
+        self.source.as_ref().map(|source| source as _)
     }
 }

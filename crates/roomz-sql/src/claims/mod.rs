@@ -1,5 +1,4 @@
 mod complete;
-mod operation;
 mod statements;
 mod store;
 

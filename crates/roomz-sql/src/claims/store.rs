@@ -1,18 +1,17 @@
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use roomz_webhook::roomz_protocol::error_chain;
 use roomz_webhook::store::{
     Claim, ClaimKey, ClaimRequest, IdempotencyStore, Owner, Settled, StoreError, async_trait,
 };
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
-use crate::claims::operation;
-use crate::claims::statements::{COMPLETE, RELEASE, RENEW, Statements};
+use crate::claims::statements::{self, COMPLETE, RELEASE, RENEW, Statements, outcome, settlement};
 use crate::db::purge;
 use crate::db::queue::{Failed, Operation};
-use crate::db::value::{Row, Value};
+use crate::db::value::Value;
 use crate::db::worker::Workers;
 
 /// The pause after a failed purge, unless the interval is shorter.
@@ -25,37 +24,9 @@ const PURGE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// clone is dropped. A background task deletes expired claims until then.
 #[derive(Clone)]
 pub struct SqlStore {
-    inner: Arc<Inner>,
-    /// Ends the background task when the last clone is dropped.
-    _purge: Option<Arc<PurgeTask>>,
-}
-
-struct Inner {
-    workers: Workers,
-    statements: &'static Statements,
-}
-
-impl Inner {
-    async fn execute(&self, operation: Operation) -> Result<Vec<Row>, StoreError> {
-        self.workers.execute(operation).await.map_err(store_error)
-    }
-
-    async fn settle(
-        &self,
-        key: &ClaimKey,
-        owner: Owner,
-        operation: i64,
-        duration: Duration,
-    ) -> Result<Settled, StoreError> {
-        let operation = Operation {
-            statement: &self.statements.settle,
-            values: operation::settlement(key, owner, operation, duration).to_vec(),
-            // A second release would report `Lost`, because nobody holds a released claim.
-            is_retry_safe: operation != RELEASE,
-        };
-        let rows = self.execute(operation).await?;
-        Ok(if rows.is_empty() { Settled::Lost } else { Settled::Applied })
-    }
+    workers: Arc<Workers>,
+    /// Aborts the background task when the last clone is dropped.
+    _purge: Arc<JoinSet<()>>,
 }
 
 fn store_error(failed: Failed) -> StoreError {
@@ -70,13 +41,28 @@ fn store_error(failed: Failed) -> StoreError {
 
 impl SqlStore {
     pub(crate) fn new(workers: Workers, purge_interval: Option<Duration>) -> Self {
-        let statements = Statements::of(workers.dialect());
-        let inner = Arc::new(Inner { workers, statements });
-        let purge = purge_interval.map(|interval| {
-            let task = tokio::spawn(purge_every(Arc::clone(&inner), interval));
-            Arc::new(PurgeTask(task.abort_handle()))
-        });
-        Self { inner, _purge: purge }
+        let (workers, mut tasks) = (Arc::new(workers), JoinSet::new());
+        if let Some(interval) = purge_interval {
+            tasks.spawn(purge_every(Arc::clone(&workers), interval));
+        }
+        Self { workers, _purge: Arc::new(tasks) }
+    }
+
+    async fn settle(
+        &self,
+        key: &ClaimKey,
+        owner: Owner,
+        operation: i64,
+        duration: Duration,
+    ) -> Result<Settled, StoreError> {
+        let operation = Operation {
+            statement: &Statements::of(self.workers.dialect()).settle,
+            values: settlement(key, owner, operation, duration),
+            // A second release would report `Lost`, because nobody holds a released claim.
+            is_retry_safe: operation != RELEASE,
+        };
+        let rows = self.workers.execute(operation).await.map_err(store_error)?;
+        Ok(if rows.is_empty() { Settled::Lost } else { Settled::Applied })
     }
 
     /// Deletes all expired claims, and returns how many it deleted.
@@ -97,27 +83,17 @@ impl SqlStore {
     ///
     /// [`StoreError`] if the database fails. Batches that were deleted before stay deleted.
     pub async fn purge(&self) -> Result<u64, StoreError> {
-        purge(&self.inner).await
+        purge(&self.workers).await
     }
 }
 
-/// Aborts the task when it is dropped.
-struct PurgeTask(AbortHandle);
-
-impl Drop for PurgeTask {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn purge_every(inner: Arc<Inner>, interval: Duration) {
+async fn purge_every(workers: Arc<Workers>, interval: Duration) {
     loop {
         let mut pause = interval;
-        match purge(&inner).await {
+        match purge(&workers).await {
             Ok(deleted) => tracing::debug!(deleted, "expired claims deleted"),
             Err(error) => {
-                let cause = error.source().map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(%error, cause, "deleting expired claims failed");
+                tracing::warn!(error = %error_chain(&error), "deleting expired claims failed");
                 pause = pause.min(PURGE_RETRY_INTERVAL);
             }
         }
@@ -125,12 +101,13 @@ async fn purge_every(inner: Arc<Inner>, interval: Duration) {
     }
 }
 
-async fn purge(inner: &Inner) -> Result<u64, StoreError> {
+async fn purge(workers: &Workers) -> Result<u64, StoreError> {
     let delete_batch = || async {
-        let (statement, values) = (&inner.statements.purge, vec![Value::Number(1)]);
-        inner.execute(Operation { statement, values, is_retry_safe: true }).await.map(|rows| rows.len())
+        let (statement, values) = (&Statements::of(workers.dialect()).purge, vec![Value::Number(1)]);
+        let operation = Operation { statement, values, is_retry_safe: true };
+        workers.execute(operation).await.map(|rows| rows.len())
     };
-    purge::purge(delete_batch).await
+    purge::purge(delete_batch).await.map_err(store_error)
 }
 
 #[async_trait]
@@ -139,14 +116,13 @@ impl IdempotencyStore for SqlStore {
         // The loop repeats only if the row became free between the two statements of the claim.
         loop {
             let operation = Operation {
-                statement: &self.inner.statements.claim,
-                values: operation::claim(key, claim).to_vec(),
+                statement: &Statements::of(self.workers.dialect()).claim,
+                values: statements::claim(key, claim),
                 is_retry_safe: true,
             };
-            let rows = self.inner.execute(operation).await?;
+            let rows = self.workers.execute(operation).await.map_err(store_error)?;
             if let Some(row) = rows.first()
-                && let Some(claim) =
-                    operation::outcome(row, claim.fingerprint).map_err(StoreError::unavailable)?
+                && let Some(claim) = outcome(row, claim.fingerprint).map_err(StoreError::unavailable)?
             {
                 return Ok(claim);
             }
@@ -154,7 +130,7 @@ impl IdempotencyStore for SqlStore {
     }
 
     async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
-        self.inner.settle(key, owner, RENEW, lease).await
+        self.settle(key, owner, RENEW, lease).await
     }
 
     async fn complete(
@@ -163,11 +139,11 @@ impl IdempotencyStore for SqlStore {
         owner: Owner,
         retention: Duration,
     ) -> Result<Settled, StoreError> {
-        self.inner.settle(key, owner, COMPLETE, retention).await
+        self.settle(key, owner, COMPLETE, retention).await
     }
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
-        self.inner.settle(key, owner, RELEASE, Duration::ZERO).await
+        self.settle(key, owner, RELEASE, Duration::ZERO).await
     }
 }
 

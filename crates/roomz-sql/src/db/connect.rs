@@ -1,23 +1,79 @@
+use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
+use sqlx_core::transaction::TransactionManager as _;
 
 use crate::db::connections::{Connections, Origin};
-use crate::db::database::{Database, Source};
 use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Protocol};
 use crate::db::error::connect_error;
-use crate::db::pool::{Pool, pool_options};
+use crate::db::pool::Pool;
 use crate::db::pooled::Pooled;
-#[cfg(feature = "postgres")]
-use crate::db::postgres;
 use crate::db::schema::check_and_migrate;
 use crate::db::settings::Settings;
-#[cfg(feature = "sqlite")]
-use crate::db::sqlite;
-use crate::db::suspects::Suspects;
 use crate::db::worker::Workers;
-use sqlx_core::transaction::TransactionManager as _;
+
+/// A database: a URL, or an existing pool.
+///
+/// | URL | |
+/// |---|---|
+/// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | `?sslmode=require` and stricter need the feature `tls`. `channel_binding`, `connect_timeout`, `keepalives…`, `pgbouncer` and `target_session_attrs=read-write` are ignored with a warning in the log |
+/// | `sqlite:FILE`, `sqlite:///ABSOLUTE/FILE` | the file is created if it is missing. With `?mode=rw` a missing file is an error, with `?mode=rwc` it is created |
+///
+/// The URL may lead to a pooler such as PgBouncer; see [the crate
+/// documentation](crate#postgresql-behind-a-pooler).
+///
+/// The store uses an existing pool without changing its settings:
+///
+/// - `sqlx::PgPool`: the store sets the isolation level and the timeouts of its own transactions.
+/// - `sqlx::SqlitePool`: set journal mode `WAL`, `synchronous = FULL`, and a `busy_timeout` below the layer's
+///   store timeout (2 s by default).
+///
+/// [An existing pool is slower than a URL](crate#existing-pools).
+pub struct Database(Source);
+
+enum Source {
+    Url(String),
+    Pool(Box<dyn FnOnce(Settings) -> Connecting + Send + Sync>),
+}
+
+/// The workers, and a pool for the transactions of handlers.
+type Connected = Result<(Workers, Pool), ConnectError>;
+type Connecting = Pin<Box<dyn Future<Output = Connected> + Send>>;
+
+impl From<&str> for Database {
+    fn from(url: &str) -> Self {
+        Self(Source::Url(url.to_owned()))
+    }
+}
+
+impl From<&String> for Database {
+    fn from(url: &String) -> Self {
+        Self(Source::Url(url.clone()))
+    }
+}
+
+impl From<String> for Database {
+    fn from(url: String) -> Self {
+        Self(Source::Url(url))
+    }
+}
+
+/// From `sqlx::PgPool` and `sqlx::SqlitePool`.
+impl<D: Driver> From<sqlx::Pool<D>> for Database {
+    fn from(pool: sqlx::Pool<D>) -> Self {
+        Self(Source::Pool(Box::new(|settings| Box::pin(use_pool(pool, settings)))))
+    }
+}
+
+/// Without its contents, because URLs contain passwords.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
 
 /// Connects, creates missing tables, and executes the tests.
 ///
@@ -26,45 +82,19 @@ pub async fn connect(database: Database, settings: &Settings) -> Result<(Workers
     match database.0 {
         Source::Url(url) => match url.split_once(':').map(|(scheme, _)| scheme) {
             #[cfg(feature = "postgres")]
-            Some("postgres" | "postgresql") => {
-                let (options, with_settings, protocol, begin) = postgres::connect(&url, settings).await?;
-                let suspects = Arc::default();
-                let pool = pool_options(settings.handler_connections.max(1), &suspects);
-                let pool = postgres::handler_pool(options, &protocol, pool);
-                let origin = Origin::<sqlx::Postgres>::Url(Box::new(with_settings));
-                let pool = Pool::new(pool, &begin, Arc::clone(&suspects));
-                Ok((spawn(origin, protocol, settings.worker_connections, suspects, settings), pool))
-            }
+            Some("postgres" | "postgresql") => crate::db::postgres::connect(&url, settings).await,
             #[cfg(feature = "sqlite")]
-            Some("sqlite") => {
-                let options = sqlite::connect(&url, settings).await?;
-                let suspects = Arc::default();
-                // SQLite has one writer, and a pool serves those who wait in order.
-                let pool = pool_options::<sqlx::Sqlite>(1, &suspects).connect_lazy_with(options.clone());
-                let origin = if settings.handler_connections > 0 {
-                    Origin::Pool(pool.clone())
-                } else {
-                    Origin::Url(Box::new(options))
-                };
-                let pool = Pool::new(pool, "", Arc::clone(&suspects));
-                Ok((spawn(origin, Protocol::Prepared, 1, suspects, settings), pool))
-            }
+            Some("sqlite") => crate::db::sqlite::connect(&url, settings).await,
             _ => Err(unknown_scheme(&url)),
         },
-        #[cfg(feature = "postgres")]
-        Source::Postgres(pool) => use_pool(pool, settings).await,
-        #[cfg(feature = "sqlite")]
-        Source::Sqlite(pool) => use_pool(pool, settings).await,
+        Source::Pool(use_pool) => use_pool(*settings).await,
     }
 }
 
 /// Uses a pool of the application.
-async fn use_pool<D: Driver>(
-    pool: sqlx::Pool<D>,
-    settings: &Settings,
-) -> Result<(Workers, Pool), ConnectError> {
+async fn use_pool<D: Driver>(pool: sqlx::Pool<D>, settings: Settings) -> Connected {
     // SQLite has one writer.
-    let count = if D::DIALECT == Dialect::Sqlite { 1 } else { settings.worker_connections };
+    let max = if D::DIALECT == Dialect::Sqlite { 1 } else { settings.worker_connections };
     let mut pooled = settings.execute(Pooled::acquire(&pool)).await?;
     let connection = pooled.connection().map_err(connect_error)?;
     // The application may have left the connection inside a transaction.
@@ -73,23 +103,14 @@ async fn use_pool<D: Driver>(
     let found = settings.execute(D::settings(connection)).await?;
     // It can lead to a pooler.
     let protocol = Protocol::transaction::<D>(settings.response_timeout, &found);
-    check_and_migrate::<D>(connection, &protocol, settings).await?;
+    check_and_migrate::<D>(connection, &settings).await?;
     pooled.is_left = is_left;
     pooled.release();
     let suspects = Arc::default();
     let handler_pool = Pool::new(pool.clone(), &found, Arc::clone(&suspects));
-    Ok((spawn(Origin::Pool(pool), protocol, count, suspects, settings), handler_pool))
-}
-
-fn spawn<D: Driver>(
-    origin: Origin<D>,
-    protocol: Protocol,
-    count: u32,
-    suspects: Arc<Suspects>,
-    settings: &Settings,
-) -> Workers {
-    let connections = Connections { origin, protocol, max: count, suspects, abandoned: Mutex::default() };
-    Workers::spawn(connections, settings)
+    let origin = Origin::Pool(pool);
+    let connections = Connections { origin, protocol, max, suspects, abandoned: Mutex::default() };
+    Ok((Workers::spawn(connections, &settings), handler_pool))
 }
 
 /// The message names the scheme at most: the rest of the URL may contain a password.

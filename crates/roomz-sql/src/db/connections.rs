@@ -1,8 +1,8 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::{ConnectOptions as _, Connection, Error, Pool};
 
-use crate::db::driver::{Driver, Failure, Protocol};
+use crate::db::driver::{Driver, Failure, Protocol, Session, first_row};
 use crate::db::pooled::Pooled;
 use crate::db::statement::Statement;
 use crate::db::suspects::Suspects;
@@ -15,7 +15,7 @@ pub(crate) struct Connections<D: Driver> {
     pub(crate) max: u32,
     pub(crate) suspects: Arc<Suspects>,
     /// The sessions of connections that were given up. The server may still execute their statements.
-    pub(crate) abandoned: Mutex<Vec<D::Session>>,
+    pub(crate) abandoned: Mutex<Vec<Session>>,
 }
 
 pub(crate) enum Origin<D: Driver> {
@@ -26,7 +26,7 @@ pub(crate) enum Origin<D: Driver> {
 
 /// What a worker holds.
 pub(crate) enum Held<D: Driver> {
-    Own { connection: Box<D::Connection>, session: D::Session },
+    Own { connection: Box<D::Connection>, session: Session },
     Pool(Pool<D>),
 }
 
@@ -36,25 +36,15 @@ impl<D: Driver> Connections<D> {
         match &self.origin {
             Origin::Url(options) => {
                 let mut connection = options.connect().await?;
-                let session = D::session(&mut connection).await?;
+                let session = session::<D>(&mut connection).await?;
                 self.check_abandoned(&mut connection, open).await?;
                 Ok(Held::Own { connection: Box::new(connection), session })
             }
             Origin::Pool(pool) => {
-                // After a restart of the server, every connection in a pool is closed, and only its use shows
-                // it.
-                let mut retries_left = pool.options().get_max_connections();
-                loop {
-                    let mut pooled = Pooled::acquire(pool).await?;
-                    match D::session(pooled.connection()?).await {
-                        Err(Error::Io(_) | Error::Database(_)) if retries_left > 0 => retries_left -= 1,
-                        session => {
-                            session?;
-                            pooled.release();
-                            return Ok(Held::Pool(pool.clone()));
-                        }
-                    }
-                }
+                let mut pooled = Pooled::acquire(pool).await?;
+                session::<D>(pooled.connection()?).await?;
+                pooled.release();
+                Ok(Held::Pool(pool.clone()))
             }
         }
     }
@@ -116,7 +106,7 @@ impl<D: Driver> Connections<D> {
     pub(crate) fn abandon(&self, held: Held<D>) {
         // A pooler has its own sessions: those of another client could be counted.
         if let (Held::Own { session, .. }, Protocol::Prepared) = (held, &self.protocol) {
-            self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+            self.abandoned().push(session);
         }
     }
 
@@ -129,20 +119,38 @@ impl<D: Driver> Connections<D> {
     /// Fails if the server still executes so many statements of closed connections that this connection would
     /// exceed the maximum. This happens when commits hang because a synchronous standby is missing.
     async fn check_abandoned(&self, connection: &mut D::Connection, open: usize) -> Result<(), Error> {
-        let abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if abandoned.is_empty() {
+        if self.abandoned().is_empty() {
             return Ok(());
         }
-        let active = D::active(connection, &abandoned).await?;
-        let mut all = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|session| active.contains(session) || !abandoned.contains(session));
-        // Connections that were given up meanwhile are still in `open`.
-        if active.len() + open >= self.max as usize {
+        let rows = D::script(connection, D::ACTIVE).await?;
+        let active: Vec<_> = rows.iter().map(read_session).collect::<Result<_, _>>()?;
+        let mut abandoned = self.abandoned();
+        abandoned.retain(|session| active.contains(session));
+        // Connections that are given up now may count twice, and the next attempt counts them once.
+        if abandoned.len() + open >= self.max as usize {
             return Err(Error::Protocol(format!(
                 "the server still executes {} statements of this store; check its locks and its synchronous standby",
-                active.len()
+                abandoned.len()
             )));
         }
         Ok(())
     }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the session of a connection. Fails if the database accepts no writes.
+async fn session<D: Driver>(connection: &mut D::Connection) -> Result<Session, Error> {
+    let row = first_row::<D>(connection, D::SESSION).await?;
+    if row.number(2)? == 1 {
+        let message = "the database accepts no writes; use the address of the primary server";
+        return Err(Error::Protocol(message.into()));
+    }
+    read_session(&row)
+}
+
+fn read_session(row: &Row) -> Result<Session, Error> {
+    Ok((row.number(0)?, row.number(1)?))
 }

@@ -1,3 +1,4 @@
+use std::future::ready;
 use std::time::Duration;
 
 use roomz_webhook::store::ConnectError;
@@ -12,6 +13,10 @@ use crate::db::value::{Row, Value};
 /// The longest time that a statement waits for a lock of another session. An operation tries again later, so
 /// that it does not delay the operations behind it.
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// What the server calls a connection: the number of its process, and when that started, because numbers are
+/// used again. A file has no sessions.
+pub(crate) type Session = (i64, i64);
 
 /// A database of sqlx: how it sends statements and reads rows.
 pub trait Driver: Database {
@@ -29,8 +34,14 @@ pub trait Driver: Database {
     /// its connection inside a transaction or read-only.
     const LEFT: &'static [&'static str];
 
-    /// What the server calls a connection.
-    type Session: Clone + PartialEq + Send + Sync + 'static;
+    /// Returns the [`Session`] of the connection, and 1 if the database accepts no writes.
+    const SESSION: &'static str;
+
+    /// Returns the sessions that execute a statement.
+    const ACTIVE: &'static str;
+
+    /// Locks the migrations. Returns 1, or 0 if another instance migrates.
+    const LOCK_MIGRATIONS: &'static str;
 
     /// Executes a statement, and returns all rows: it is committed only after its last row. With several rows
     /// of parameters, executes the form for many rows.
@@ -44,12 +55,14 @@ pub trait Driver: Database {
     /// Executes a text that can have several statements, and returns all rows.
     fn script(
         connection: &mut Self::Connection,
-        text: String,
+        text: &str,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
     /// Returns the text that gives a transaction, which has just begun, the settings that the session has
     /// now. Someone may change them for the session later.
-    fn settings(connection: &mut Self::Connection) -> impl Future<Output = Result<String, Error>> + Send;
+    fn settings(_connection: &mut Self::Connection) -> impl Future<Output = Result<String, Error>> + Send {
+        ready(Ok(String::new()))
+    }
 
     /// Ends the transaction that is open, if any, so that the next one may write.
     fn roll_back(connection: &mut Self::Connection) -> impl Future<Output = Result<(), Error>> + Send;
@@ -57,23 +70,10 @@ pub trait Driver: Database {
     /// Fails if the layer cannot use the database for another reason than its version.
     fn check(connection: &mut Self::Connection) -> impl Future<Output = Result<(), ConnectError>> + Send;
 
-    /// Returns the session of a connection. Fails if the database accepts no writes.
-    fn session(
-        connection: &mut Self::Connection,
-    ) -> impl Future<Output = Result<Self::Session, Error>> + Send;
-
-    /// Returns those sessions that still execute a statement.
-    fn active(
-        connection: &mut Self::Connection,
-        sessions: &[Self::Session],
-    ) -> impl Future<Output = Result<Vec<Self::Session>, Error>> + Send;
-
     /// Returns a number that is another one when the file of the database was replaced. 0 for a server.
-    fn file_identity(connection: &mut Self::Connection) -> impl Future<Output = Result<i64, Error>> + Send;
-
-    /// Waits for other instances that migrate. Called in the transaction of the migrations.
-    fn lock_migrations(connection: &mut Self::Connection)
-    -> impl Future<Output = Result<bool, Error>> + Send;
+    fn file_identity(_connection: &mut Self::Connection) -> impl Future<Output = Result<i64, Error>> + Send {
+        ready(Ok(0))
+    }
 
     /// Returns whether the connection was left inside a transaction or read-only.
     fn is_left(error: &Error) -> bool {
@@ -120,6 +120,11 @@ pub trait Driver: Database {
     }
 }
 
+/// Executes a text, and returns its first row.
+pub(crate) async fn first_row<D: Driver>(connection: &mut D::Connection, text: &str) -> Result<Row, Error> {
+    D::script(connection, text).await?.into_iter().next().ok_or(Error::RowNotFound)
+}
+
 /// How statements are sent.
 #[derive(Clone, Debug)]
 pub enum Protocol {
@@ -147,13 +152,6 @@ impl Protocol {
             Dialect::Sqlite => format!("{}; ", D::BEGIN.replace(" IMMEDIATE", "")),
         };
         Self::Transaction { begin }
-    }
-
-    pub(crate) fn in_transaction(&self) -> Self {
-        match self {
-            Self::Prepared => Self::Prepared,
-            Self::Transaction { .. } | Self::InTransaction => Self::InTransaction,
-        }
     }
 
     /// What to send before and after a statement.

@@ -1,8 +1,5 @@
 //! Converts errors of sqlx.
 
-use std::error::Error;
-use std::fmt;
-
 use sqlx::error::DatabaseError;
 
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
@@ -53,8 +50,8 @@ pub(crate) fn connect_error(error: sqlx::Error) -> ConnectError {
 }
 
 /// The database did not reply in time.
-pub(crate) fn unreachable_error() -> ConnectError {
-    ConnectError::new(ConnectErrorKind::Unreachable, UNREACHABLE)
+pub(crate) fn no_reply() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// The tables are missing or different.
@@ -88,25 +85,5 @@ fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str)
             "25006" | "42501" => (ConnectErrorKind::PermissionDenied, PERMISSION_DENIED),
             _ => (ConnectErrorKind::Unsupported, REJECTED),
         },
-    }
-}
-
-/// Displays an error and its sources, separated by `: `.
-pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
-
-impl fmt::Display for ErrorChain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            let part = error.to_string();
-            // Many errors repeat the text of their source.
-            if !text.ends_with(&part) {
-                text.push_str(": ");
-                text.push_str(&part);
-            }
-            source = error.source();
-        }
-        f.write_str(&text)
     }
 }

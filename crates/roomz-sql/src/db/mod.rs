@@ -19,7 +19,6 @@
 pub mod backoff;
 pub mod connect;
 pub(crate) mod connections;
-pub(crate) mod database;
 pub mod dialect;
 pub(crate) mod driver;
 pub mod error;

@@ -1,5 +1,6 @@
 use std::any::Any;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use tokio::time::{Instant, timeout};
 
 use crate::db::driver::{Driver, Protocol};
+use crate::db::error::no_reply;
 use crate::db::pooled::Pooled;
 use crate::db::statement::Statement;
 use crate::db::suspects::Suspects;
@@ -26,21 +28,12 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(6);
 /// The connections for the transactions of handlers.
 #[derive(Clone)]
 pub struct Pool {
-    connections: Arc<dyn Begin>,
+    /// Begins a transaction, on either database.
+    begin: Arc<dyn Fn() -> Beginning + Send + Sync>,
     suspects: Arc<Suspects>,
 }
 
-struct Connections<D: Driver> {
-    pool: sqlx::Pool<D>,
-    /// The text that begins a transaction.
-    begin: String,
-}
-
-/// A pool of either database.
-#[async_trait]
-trait Begin: Send + Sync {
-    async fn begin(&self) -> Result<Box<dyn Transaction>, Error>;
-}
+type Beginning = Pin<Box<dyn Future<Output = Result<Box<dyn Transaction>, Error>> + Send>>;
 
 /// An open transaction with a connection of its own. `Drop` closes the connection, which rolls the
 /// transaction back.
@@ -61,18 +54,19 @@ pub trait Transaction: fmt::Debug + Send {
 impl Pool {
     /// Transactions have these [`settings`](Driver::settings).
     pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, settings: &str, suspects: Arc<Suspects>) -> Self {
-        let begin = format!("{}{settings}{}", D::BEGIN, D::REQUIRE_WRITABLE);
-        Self { connections: Arc::new(Connections { pool, begin }), suspects }
+        let text: Arc<str> = format!("{}{settings}{}", D::BEGIN, D::REQUIRE_WRITABLE).into();
+        let begin = move || begin(pool.clone(), Arc::clone(&text));
+        Self { begin: Arc::new(begin), suspects }
     }
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Box<dyn Transaction>, Error> {
         let since = Instant::now();
-        match self.connections.begin().await {
+        match (self.begin)().await {
             // Now the pool replaces each connection that is older than this failure.
             Err(Error::Io(_) | Error::Database(_)) => {
                 self.suspect(since);
-                self.connections.begin().await
+                (self.begin)().await
             }
             result => result,
         }
@@ -110,14 +104,13 @@ pub(crate) fn pool_options<D: Driver>(max_connections: u32, suspects: &Arc<Suspe
         })
 }
 
-#[async_trait]
-impl<D: Driver> Begin for Connections<D> {
-    async fn begin(&self) -> Result<Box<dyn Transaction>, Error> {
-        let mut pooled = Pooled::acquire(&self.pool).await?;
-        let begun = D::begin(pooled.connection()?, &self.begin);
+fn begin<D: Driver>(pool: sqlx::Pool<D>, text: Arc<str>) -> Beginning {
+    Box::pin(async move {
+        let mut pooled = Pooled::acquire(&pool).await?;
+        let begun = D::begin(pooled.connection()?, &text);
         pooled.is_left = timeout(REPLY_TIMEOUT, begun).await.map_err(|_| no_reply())??;
-        Ok(Box::new(pooled))
-    }
+        Ok(Box::new(pooled) as Box<dyn Transaction>)
+    })
 }
 
 #[async_trait]
@@ -142,8 +135,4 @@ impl<D: Driver> Transaction for Pooled<D> {
     fn connection(&mut self) -> Result<&mut (dyn Any + Send), Error> {
         Ok(Self::connection(self)?)
     }
-}
-
-fn no_reply() -> Error {
-    Error::Io(std::io::ErrorKind::TimedOut.into())
 }

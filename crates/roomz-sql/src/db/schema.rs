@@ -1,6 +1,7 @@
 //! The tables: the SQL scripts that create them, the history of those that were applied, and the tests of
 //! `connect`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use roomz_webhook::store::{ConnectError, ConnectErrorKind, Fingerprint};
@@ -8,10 +9,9 @@ use sqlx::Error;
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::db::dialect::Dialect;
-use crate::db::driver::{Driver, Protocol};
+use crate::db::driver::{Driver, Protocol, first_row};
 use crate::db::error::connect_error;
 use crate::db::settings::Settings;
-use crate::db::value::Value;
 
 /// The same table as in the scripts, to read it before they run.
 const CREATE_HISTORY: &str =
@@ -20,67 +20,68 @@ const READ_HISTORY: &str = "SELECT version, checksum FROM roomz_migrations ORDER
 /// The pause before the lock is tried again while another instance migrates.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A row of `roomz_migrations`: the version, and the checksum if `connect` ran the script.
-type Applied = (i64, Option<String>);
+/// The rows of `roomz_migrations`: the versions, each with its checksum if `connect` ran the script.
+type History = BTreeMap<i64, Option<String>>;
 
 /// Compares the migrations, runs those that are missing, and tests the tables.
 pub(crate) async fn check_and_migrate<D: Driver>(
     connection: &mut D::Connection,
-    protocol: &Protocol,
     settings: &Settings,
 ) -> Result<(), ConnectError> {
     let (product, show_version, min_version) = D::VERSION;
-    let rows = settings.execute(D::script(connection, show_version.to_owned())).await?;
-    let version = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
-    require_version(product, version, min_version)?;
+    let row = settings.execute(first_row::<D>(connection, show_version)).await?;
+    require_version(product, row.text(0).map_err(connect_error)?, min_version)?;
     settings.within(D::check(connection)).await?;
-    match settings.within(test::<D>(connection, protocol, settings)).await {
+    match settings.within(test::<D>(connection, settings)).await {
         Err(error) if settings.migrations && error.kind() == ConnectErrorKind::InvalidSchema => {
             migrate::<D>(connection, settings).await?;
-            settings.within(test::<D>(connection, protocol, settings)).await
+            settings.within(test::<D>(connection, settings)).await
         }
         result => result,
     }
 }
 
 /// Compares the migrations, and executes every statement in a transaction that it rolls back.
-async fn test<D: Driver>(
-    connection: &mut D::Connection,
-    protocol: &Protocol,
-    settings: &Settings,
-) -> Result<(), ConnectError> {
+async fn test<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), ConnectError> {
     compare(&read_history::<D>(connection).await.map_err(connect_error)?, D::MIGRATIONS)?;
-    D::begin(connection, D::BEGIN).await.map_err(connect_error)?;
-    let tested = execute_tests::<D>(connection, &protocol.in_transaction(), settings).await;
+    begin::<D>(connection, settings).await?;
+    let tested = execute_tests::<D>(connection, settings).await;
     D::TransactionManager::rollback(connection).await.map_err(connect_error)?;
     tested.map_err(connect_error)
 }
 
-async fn execute_tests<D: Driver>(
-    connection: &mut D::Connection,
-    protocol: &Protocol,
-    settings: &Settings,
-) -> Result<(), Error> {
-    for (statement, rows) in (settings.tests)(D::DIALECT) {
-        let rows: Vec<&[Value]> = rows.iter().map(Vec::as_slice).collect();
-        for statement in std::iter::once(statement).chain(statement.otherwise.as_deref()) {
-            D::fetch(connection, protocol, statement, &rows).await?;
+/// Begins a transaction whose statements may wait for as long as the connect timeout: another instance may be
+/// migrating.
+async fn begin<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), ConnectError> {
+    settings.execute(D::begin(connection, D::BEGIN)).await?;
+    if D::DIALECT == Dialect::Sqlite {
+        return Ok(());
+    }
+    let timeout = settings.connect_timeout.as_millis();
+    let set_timeouts = format!("SET LOCAL lock_timeout = {timeout}; SET LOCAL statement_timeout = {timeout}");
+    settings.execute(D::script(connection, &set_timeouts)).await.map(drop)
+}
+
+async fn execute_tests<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), Error> {
+    for statement in (settings.tests)(D::DIALECT) {
+        for count in 1..=1 + usize::from(statement.many.is_some()) {
+            let rows: Vec<_> = (0..count).map(|_| statement.test_row()).collect();
+            let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
+            for statement in std::iter::once(statement).chain(statement.otherwise.as_deref()) {
+                D::fetch(connection, &Protocol::InTransaction, statement, &rows).await?;
+            }
         }
     }
-    D::script(connection, settings.test_script.to_owned()).await.map(drop)
+    D::script(connection, settings.test_script).await.map(drop)
 }
 
 /// Runs the scripts in one transaction. Only the wait for another instance that migrates has no timeout.
 async fn migrate<D: Driver>(connection: &mut D::Connection, settings: &Settings) -> Result<(), ConnectError> {
-    settings.execute(D::begin(connection, D::BEGIN)).await?;
-    while !settings.execute(D::lock_migrations(connection)).await? {
+    begin::<D>(connection, settings).await?;
+    while settings.execute(first_row::<D>(connection, D::LOCK_MIGRATIONS)).await?.number(0).ok() == Some(0) {
         tokio::time::sleep(LOCK_INTERVAL).await;
     }
-    if D::DIALECT == Dialect::Postgres {
-        // A migration may wait for as long as the connect timeout.
-        settings.execute(D::script(connection, settings.set_timeouts("LOCAL"))).await?;
-    }
-    settings.execute(D::script(connection, CREATE_HISTORY.to_owned())).await?;
+    settings.execute(D::script(connection, CREATE_HISTORY)).await?;
     let history = settings.execute(read_history::<D>(connection)).await?;
     for (version, script) in missing(&history, D::MIGRATIONS)? {
         // A checksum is hexadecimal.
@@ -88,33 +89,30 @@ async fn migrate<D: Driver>(connection: &mut D::Connection, settings: &Settings)
             "{script}\nUPDATE roomz_migrations SET checksum = '{}' WHERE version = {version} AND checksum IS NULL",
             checksum(script)
         );
-        settings.execute(D::script(connection, script)).await?;
+        settings.execute(D::script(connection, &script)).await?;
     }
     settings.execute(D::TransactionManager::commit(connection)).await
 }
 
-async fn read_history<D: Driver>(connection: &mut D::Connection) -> Result<Vec<Applied>, Error> {
-    let rows = D::script(connection, READ_HISTORY.to_owned()).await?;
-    let applied = |row: &crate::db::value::Row| {
-        Ok((row.number(0)?, if row.is_null(1) { None } else { Some(row.text(1)?.to_owned()) }))
-    };
-    rows.iter().map(applied).collect()
+async fn read_history<D: Driver>(connection: &mut D::Connection) -> Result<History, Error> {
+    let rows = D::script(connection, READ_HISTORY).await?;
+    rows.iter().map(|row| Ok((row.number(0)?, row.text(1).ok().map(str::to_owned)))).collect()
 }
 
 /// Returns the scripts to run: those that the history lacks, or all if it lacks none and a table was dropped.
-fn missing<'a>(history: &[Applied], scripts: &[&'a str]) -> Result<Vec<(i64, &'a str)>, ConnectError> {
-    let all = (1_i64..).zip(scripts.iter().copied());
-    let newest = history.iter().map(|(version, _)| *version).max().unwrap_or_default();
-    if all.clone().all(|(version, _)| version < newest) {
+fn missing<'a>(history: &History, scripts: &[&'a str]) -> Result<Vec<(i64, &'a str)>, ConnectError> {
+    let all: Vec<_> = (1..).zip(scripts.iter().copied()).collect();
+    let newest = history.last_key_value().map_or(0, |(version, _)| *version);
+    if all.last().is_some_and(|(version, _)| *version < newest) {
         let message = format!(
             "migration {newest} of roomz-sql was applied by a newer version, whose tables this version cannot use; update \
              this instance"
         );
         return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
     }
-    let is_applied = |version| history.iter().any(|(applied, _)| *applied == version);
-    let missing: Vec<_> = all.clone().filter(|(version, _)| !is_applied(*version)).collect();
-    Ok(if missing.is_empty() { all.collect() } else { missing })
+    let is_missing = |(version, _): &(i64, &str)| !history.contains_key(version);
+    let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
+    Ok(if missing.is_empty() { all } else { missing })
 }
 
 /// The first 128 bits of the script's SHA-256, in hexadecimal.
@@ -125,23 +123,24 @@ fn checksum(script: &str) -> String {
 /// Compares the applied scripts with the scripts of this version.
 ///
 /// During a rolling update, a newer instance may have applied more scripts: this instance ignores them.
-fn compare(history: &[Applied], scripts: &[&str]) -> Result<(), ConnectError> {
-    for (version, script) in (1_i64..).zip(scripts) {
-        let Some((_, applied)) = history.iter().find(|(applied, _)| *applied == version) else {
-            let message = format!(
-                "migration {version} of roomz-sql was not applied; run the scripts of this version, or use \
-                 `with_migrations(true)`"
-            );
-            return Err(ConnectError::new(ConnectErrorKind::InvalidSchema, message));
-        };
+fn compare(history: &History, scripts: &[&str]) -> Result<(), ConnectError> {
+    for (version, script) in (1..).zip(scripts) {
         let expected = checksum(script);
-        if let Some(applied) = applied.as_deref().filter(|applied| *applied != expected) {
-            let message = format!(
-                "migration {version} of roomz-sql was applied with other contents (checksum {applied:?}, expected \
-                 {expected:?}); use the version of roomz-sql that created the tables, or create them again"
-            );
-            return Err(ConnectError::new(ConnectErrorKind::Unsupported, message));
-        }
+        let (kind, problem) = match history.get(&version) {
+            Some(Some(applied)) if *applied != expected => (
+                ConnectErrorKind::Unsupported,
+                format!(
+                    "applied with other contents (checksum {applied:?}, expected {expected:?}); use the version of \
+                     roomz-sql that created the tables, or create them again"
+                ),
+            ),
+            Some(_) => continue,
+            None => (
+                ConnectErrorKind::InvalidSchema,
+                "not applied; run the scripts of this version, or use `with_migrations(true)`".to_owned(),
+            ),
+        };
+        return Err(ConnectError::new(kind, format!("migration {version} of roomz-sql was {problem}")));
     }
     Ok(())
 }

@@ -4,17 +4,12 @@ use roomz_webhook::store::ConnectError;
 use tokio::time::timeout;
 
 use crate::db::dialect::Dialect;
-use crate::db::error::{connect_error, unreachable_error};
+use crate::db::error::{connect_error, no_reply};
 use crate::db::statement::Statement;
-use crate::db::value::Value;
 
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-
-/// A statement, and the rows of parameters with which `connect` executes it in a transaction that it rolls
-/// back.
-pub type Test = (&'static Statement, Vec<Vec<Value>>);
 
 /// The settings of connecting.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +22,14 @@ pub struct Settings {
     pub handler_connections: u32,
     pub connect_timeout: Duration,
     pub response_timeout: Duration,
-    pub tests: fn(Dialect) -> Vec<Test>,
+    /// The statements that `connect` executes in a transaction that it rolls back.
+    pub tests: fn(Dialect) -> Vec<&'static Statement>,
     /// Statements that `connect` executes after the tests.
     pub test_script: &'static str,
 }
 
 impl Settings {
-    pub fn new(tests: fn(Dialect) -> Vec<Test>) -> Self {
+    pub fn new(tests: fn(Dialect) -> Vec<&'static Statement>) -> Self {
         Self {
             migrations: true,
             worker_connections: 2,
@@ -53,18 +49,12 @@ impl Settings {
         self.response_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
     }
 
-    /// Sets the timeouts of PostgreSQL to the timeout for connecting.
-    pub(crate) fn set_timeouts(&self, scope: &str) -> String {
-        let timeout = self.connect_timeout.as_millis();
-        format!("SET {scope} lock_timeout = {timeout}; SET {scope} statement_timeout = {timeout}")
-    }
-
     /// Fails if a step of connecting takes longer than its timeout.
     pub(crate) async fn within<T>(
         &self,
         step: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
-        timeout(self.connect_timeout, step).await.unwrap_or_else(|_| Err(unreachable_error()))
+        timeout(self.connect_timeout, step).await.unwrap_or_else(|_| Err(connect_error(no_reply())))
     }
 
     /// The same for a step that is executed by the database.

@@ -1,4 +1,7 @@
+use roomz_webhook::store::Owner;
+
 use crate::db::dialect::Dialect;
+use crate::db::value::Value;
 
 /// In front of each text for PostgreSQL. Without it, Pgpool-II sends a mere read to a standby, which may lack
 /// what the same connection committed before.
@@ -22,7 +25,8 @@ pub(crate) const ON_PRIMARY: &str = "/*NO LOAD BALANCE*/";
 pub struct Statement {
     pub(crate) one: String,
     pub(crate) many: Option<String>,
-    pub(crate) parameters: usize,
+    /// The names of its parameters.
+    pub(crate) columns: Vec<String>,
     pub(crate) lane: Lane,
     /// Its parameters must not be in the text that is sent, which the server and sqlx write to their logs.
     pub(crate) is_confidential: bool,
@@ -58,7 +62,7 @@ impl Statement {
         Self {
             one: for_one(dialect, text, columns),
             many: None,
-            parameters: columns.len(),
+            columns: columns.iter().map(ToString::to_string).collect(),
             lane: Lane::Normal,
             is_confidential: false,
             otherwise: None,
@@ -108,6 +112,17 @@ impl Statement {
         Self { many: Some(many), ..Self::single(dialect, &one, columns) }
     }
 
+    /// Parameters for the self-test, with a random key. The rows that they write have expired.
+    pub(crate) fn test_row(&self) -> Vec<Value> {
+        let key = Value::from(&Owner::random().to_bytes());
+        let value = |column: &String| match column.as_str() {
+            "namespace" | "status" => Value::from("roomz self-test"),
+            "event_id" | "owner" | "fingerprint" | "workspace" | "event" => key.clone(),
+            _ => Value::Number(0),
+        };
+        self.columns.iter().map(value).collect()
+    }
+
     #[must_use]
     pub fn in_lane(mut self, lane: Lane) -> Self {
         self.lane = lane;
@@ -130,26 +145,24 @@ impl Statement {
 }
 
 fn for_one(dialect: Dialect, text: &str, columns: &[&str]) -> String {
-    let text =
-        ["{from}", "{and}", "{order}"].iter().fold(text.to_owned(), |text, name| text.replace(name, ""));
+    let text = text.replace("{from}", "").replace("{and}", "").replace("{order}", "");
     fill_placeholders(&text, columns, |index, _| format!("${}", index + 1), dialect)
 }
 
 fn for_many(dialect: Dialect, text: &str, columns: &[&str]) -> String {
-    let names = columns.join(", ");
-    let parameters: Vec<_> = (1..=columns.len()).map(|number| format!("${number}")).collect();
-    let new = match dialect {
-        Dialect::Postgres => format!("unnest({}) AS new ({names})", parameters.join(", ")),
+    let list = |write: &dyn Fn(usize, &str) -> String| {
+        (1..).zip(columns).map(|(number, name)| write(number, name)).collect::<Vec<_>>().join(", ")
+    };
+    let (new, order) = match dialect {
+        Dialect::Postgres => (
+            format!("unnest({}) AS new ({})", list(&|number, _| format!("${number}")), columns.join(", ")),
+            "ORDER BY new.namespace COLLATE \"C\", new.event_id",
+        ),
         // `{values}` depends on the number of rows.
         Dialect::Sqlite => {
-            let names =
-                columns.iter().enumerate().map(|(index, name)| format!("column{} AS {name}", index + 1));
-            format!("(SELECT {} FROM (VALUES {{values}})) AS new", names.collect::<Vec<_>>().join(", "))
+            let names = list(&|number, name| format!("column{number} AS {name}"));
+            (format!("(SELECT {names} FROM (VALUES {{values}})) AS new"), "")
         }
-    };
-    let order = match dialect {
-        Dialect::Postgres => "ORDER BY new.namespace COLLATE \"C\", new.event_id",
-        Dialect::Sqlite => "",
     };
     let text = text.replace("{from}", &format!("FROM {new}"));
     let text = text.replace("{and}", &format!("{new} CROSS JOIN")).replace("{order}", order);

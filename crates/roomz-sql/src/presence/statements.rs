@@ -1,11 +1,7 @@
 use std::sync::LazyLock;
 
-use roomz_webhook::store::Owner;
-
 use crate::db::dialect::Dialect;
-use crate::db::settings::Test;
 use crate::db::statement::Statement;
-use crate::db::value::Value;
 
 /// The statements of the table `roomz_presence`. Each returns the workspace, the status, the seconds and
 /// nanoseconds of the timestamp, the event id, and a point in the changes.
@@ -96,23 +92,8 @@ impl Statements {
     }
 }
 
-/// Executes every statement with a random key.
-pub(crate) fn tests(dialect: Dialect) -> Vec<Test> {
+/// The statements that `connect` executes.
+pub(crate) fn tests(dialect: Dialect) -> [&'static Statement; 3] {
     let Statements { apply, get, changes } = Statements::of(dialect);
-    let (namespace, key) = (Value::from("roomz self-test"), Value::from(&Owner::random().to_bytes()));
-    let zero = Value::Number(0);
-    let apply_row = vec![
-        namespace.clone(),
-        key.clone(),
-        Value::from("Free"),
-        zero.clone(),
-        zero.clone(),
-        key.clone(),
-        zero.clone(),
-    ];
-    vec![
-        (apply, vec![apply_row]),
-        (get, vec![vec![namespace.clone(), key]]),
-        (changes, vec![vec![namespace, zero.clone(), zero.clone(), zero]]),
-    ]
+    [apply, get, changes]
 }

@@ -6,9 +6,8 @@ use roomz_webhook::{
 };
 use sqlx::Error;
 
-use crate::connection::SqlConnection;
-use crate::db::driver::{Driver, Protocol};
-use crate::db::statement::Statement;
+use crate::connection::{SqlConnection, fetch};
+use crate::db::driver::Driver as _;
 use crate::db::value::{Row, Value};
 use crate::presence::statements::Statements;
 
@@ -299,16 +298,6 @@ impl Default for PresenceTable {
 
 fn statements<C: SqlConnection>() -> &'static Statements {
     Statements::of(C::Database::DIALECT)
-}
-
-/// As text: the connection may lead to a pooler, where a named statement can be in another session of the
-/// server.
-async fn fetch<C: SqlConnection>(
-    connection: &mut C,
-    statement: &'static Statement,
-    values: &[Value],
-) -> Result<Vec<Row>, Error> {
-    C::Database::fetch(connection, &Protocol::InTransaction, statement, &[values]).await
 }
 
 fn presence(row: &Row) -> Result<WorkspacePresence, Error> {

@@ -1,15 +1,19 @@
 use std::str::FromStr as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection, PgPool, Postgres};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection, Postgres};
 use tokio::time::timeout;
 
-use crate::db::driver::{Driver as _, LOCK_TIMEOUT, Protocol};
+use crate::db::connections::{Connections, Origin};
+use crate::db::driver::{Driver as _, LOCK_TIMEOUT, Protocol, first_row};
 use crate::db::error::connect_error;
+use crate::db::pool::{Pool, pool_options};
 use crate::db::postgres::url::check_parameters;
 use crate::db::schema::check_and_migrate;
 use crate::db::settings::Settings;
+use crate::db::worker::Workers;
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// Returns the options with which the store opens this `postgres://` URL, for a pool of your own.
@@ -37,36 +41,27 @@ pub fn postgres_options(url: &str) -> Result<PgConnectOptions, ConnectError> {
 }
 
 /// Connects to the server of this URL, and creates missing tables.
-///
-/// Returns the options of the URL, the options of connections for statements of the layer, how these send
-/// statements, and the settings of transactions of handlers.
-pub(crate) async fn connect(
-    url: &str,
-    settings: &Settings,
-) -> Result<(PgConnectOptions, PgConnectOptions, Protocol, String), ConnectError> {
+pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<(Workers, Pool), ConnectError> {
     let options = postgres_options(url)?.disable_statement_logging();
     let has_name = options.get_application_name().is_some();
     let options = if has_name { options } else { options.application_name("roomz") };
     let (mut connection, with_settings, protocol) =
         settings.within(log_in(options.clone(), settings.response_timeout)).await?;
-    if let Protocol::Prepared = protocol {
-        // The timeouts of the other connections are for claims. Another instance may be migrating.
-        let reset = settings.set_timeouts("SESSION");
-        settings.execute(Postgres::script(&mut connection, reset)).await?;
-    }
     let handler_settings = settings.execute(Postgres::settings(&mut connection)).await?;
-    check_and_migrate::<Postgres>(&mut connection, &protocol, settings).await?;
+    check_and_migrate::<Postgres>(&mut connection, settings).await?;
     let _ = timeout(settings.connect_timeout, connection.close()).await;
-    Ok((options, with_settings, protocol, handler_settings))
-}
 
-/// Creates a pool for the transactions of handlers: without the settings of the connections for statements of
-/// the layer.
-pub(crate) fn handler_pool(options: PgConnectOptions, protocol: &Protocol, pool: PgPoolOptions) -> PgPool {
     // A pooler can execute the statements of one session in several sessions of the server, where a prepared
     // statement is missing.
     let keeps_statements = matches!(protocol, Protocol::Prepared);
-    pool.connect_lazy_with(if keeps_statements { options } else { options.statement_cache_capacity(0) })
+    let options = if keeps_statements { options } else { options.statement_cache_capacity(0) };
+    let suspects = Arc::default();
+    let pool =
+        pool_options::<Postgres>(settings.handler_connections.max(1), &suspects).connect_lazy_with(options);
+    let pool = Pool::new(pool, &handler_settings, Arc::clone(&suspects));
+    let (origin, max) = (Origin::<Postgres>::Url(Box::new(with_settings)), settings.worker_connections);
+    let connections = Connections { origin, protocol, max, suspects, abandoned: Mutex::default() };
+    Ok((Workers::spawn(connections, settings), pool))
 }
 
 /// Connects, and finds out whether the server keeps the settings of a session.
@@ -120,6 +115,5 @@ async fn log_in(
 
 async fn read_settings(connection: &mut PgConnection) -> Result<String, Error> {
     let settings = "SELECT concat(current_setting('lock_timeout'), ' ', current_setting('plan_cache_mode'))";
-    let rows = Postgres::script(connection, settings.to_owned()).await?;
-    rows.first().ok_or(Error::RowNotFound)?.text(0).map(str::to_owned)
+    first_row::<Postgres>(connection, settings).await?.text(0).map(str::to_owned)
 }

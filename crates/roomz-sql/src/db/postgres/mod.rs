@@ -8,13 +8,13 @@ use sqlx::postgres::{PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{AssertSqlSafe, Error, PgConnection, Postgres, Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::db::dialect::Dialect;
-use crate::db::driver::{Driver, Failure, Protocol};
+use crate::db::driver::{Driver, Failure, Protocol, first_row};
 use crate::db::error::connect_error;
 use crate::db::statement::{ON_PRIMARY, Statement};
 use crate::db::value::{Row, Value};
 
+pub(crate) use self::connect::connect;
 pub use self::connect::postgres_options;
-pub(crate) use self::connect::{connect, handler_pool};
 
 /// The SQL scripts that create the tables in PostgreSQL, in the order to run them.
 ///
@@ -32,19 +32,10 @@ pub const POSTGRES_MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0004_claims_fillfactor.sql"),
 ];
 
-/// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is
-/// random.
-const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(7236718392205847142)";
-const SESSION: &str = "RESET default_transaction_read_only; SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT), \
-                       pg_is_in_recovery() OR CAST(current_setting('default_transaction_read_only') AS BOOLEAN) \
-                       FROM pg_stat_activity WHERE pid = pg_backend_pid()";
 /// What decides which table a statement finds, and whether it may. Not `synchronous_commit`, which an
 /// administrator changes for all sessions while a standby is missing.
 const SETTINGS: &str =
     "SELECT name, current_setting(name) FROM unnest(ARRAY['role', 'search_path']) AS setting (name)";
-const ACTIVE: &str = "SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT) \
-                      FROM pg_stat_activity WHERE state <> 'idle'";
-
 impl Driver for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
     const VERSION: (&'static str, &'static str, (u32, u32)) = ("PostgreSQL", "SHOW server_version", (13, 0));
@@ -58,9 +49,15 @@ impl Driver for Postgres {
     /// Isolation level after a query, transaction aborted, division by zero, read-only transaction.
     const LEFT: &'static [&'static str] = &["25001", "25P02", "22012", "25006"];
 
-    /// A process of the server: its number, and its start in microseconds since 1970, because numbers are
-    /// used again.
-    type Session = (i64, i64);
+    const SESSION: &'static str = "RESET default_transaction_read_only; \
+         SELECT CAST(pid AS BIGINT), CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT), \
+           pg_is_in_recovery() OR CAST(current_setting('default_transaction_read_only') AS BOOLEAN) \
+         FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    const ACTIVE: &'static str = "SELECT CAST(pid AS BIGINT), \
+         CAST(extract(epoch FROM backend_start) * 1000000 AS BIGINT) FROM pg_stat_activity WHERE state <> 'idle'";
+    /// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is
+    /// random.
+    const LOCK_MIGRATIONS: &'static str = "SELECT pg_try_advisory_xact_lock(7236718392205847142)";
 
     async fn fetch(
         connection: &mut PgConnection,
@@ -70,17 +67,17 @@ impl Driver for Postgres {
     ) -> Result<Vec<Row>, Error> {
         let sql = if rows.len() == 1 { Some(&statement.one) } else { statement.many.as_ref() };
         let sql = sql.ok_or(Error::RowNotFound)?;
-        let columns: Vec<Vec<&Value>> = (0..statement.parameters)
+        let columns: Vec<Vec<&Value>> = (0..statement.columns.len())
             .map(|column| rows.iter().filter_map(|row| row.get(column)).collect())
             .collect();
         let ((begin, commit), is_prepared) = (protocol.frame(), matches!(protocol, Protocol::Prepared));
         if !is_prepared && !statement.is_confidential {
             // One message, and thus one round trip.
             let text = format!("{begin}{}{commit}", text::inline(sql, &columns));
-            return Self::script(connection, text).await;
+            return Self::script(connection, &text).await;
         }
         if !begin.is_empty() {
-            Self::script(connection, begin.to_owned()).await?;
+            Self::script(connection, begin).await?;
         }
         // Without a name, a statement needs no session: the transaction stays in one session of the server.
         let mut query = sqlx::query(sql.as_str()).persistent(is_prepared);
@@ -101,19 +98,19 @@ impl Driver for Postgres {
         }
         let rows = query.fetch_all(&mut *connection).await?;
         if !commit.is_empty() {
-            Self::script(connection, commit.to_owned()).await?;
+            Self::script(connection, commit).await?;
         }
         rows.iter().map(decode).collect()
     }
 
     async fn settings(connection: &mut PgConnection) -> Result<String, Error> {
-        let rows = Self::script(connection, SETTINGS.to_owned()).await?;
+        let rows = Self::script(connection, SETTINGS).await?;
         let mut text = "; SELECT 1 WHERE set_config('bytea_output', 'hex', true) IS NULL \
                         OR set_config('client_encoding', 'UTF8', true) IS NULL"
             .to_owned();
-        for row in &rows {
-            let (name, value) = (row.text(0)?, text::literal(row.text(1)?));
-            text.push_str(&format!(" OR set_config('{name}', {value}, true) IS NULL"));
+        for Row(name_and_value) in &rows {
+            let columns: Vec<_> = name_and_value.iter().map(|value| vec![value]).collect();
+            text += &text::inline(" OR set_config($1, $2, true) IS NULL", &columns);
         }
         Ok(text)
     }
@@ -121,10 +118,10 @@ impl Driver for Postgres {
     /// Undoes a `SET default_transaction_read_only` of the session, and not that of a database or role, with
     /// which an administrator stops writes.
     async fn roll_back(connection: &mut PgConnection) -> Result<(), Error> {
-        Self::script(connection, "ROLLBACK; RESET default_transaction_read_only".to_owned()).await.map(drop)
+        Self::script(connection, "ROLLBACK; RESET default_transaction_read_only").await.map(drop)
     }
 
-    async fn script(connection: &mut PgConnection, text: String) -> Result<Vec<Row>, Error> {
+    async fn script(connection: &mut PgConnection, text: &str) -> Result<Vec<Row>, Error> {
         // Safe: values are inlined as numbers and hexadecimal digits only.
         sqlx::raw_sql(AssertSqlSafe(format!("{ON_PRIMARY}{text}")))
             .fetch_all(connection)
@@ -137,9 +134,8 @@ impl Driver for Postgres {
     /// In another encoding, one text outside of it would make a statement fail for all rows of its batch.
     /// `SQL_ASCII` stores any bytes.
     async fn check(connection: &mut PgConnection) -> Result<(), ConnectError> {
-        let rows =
-            Self::script(connection, "SHOW server_encoding".to_owned()).await.map_err(connect_error)?;
-        let encoding = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
+        let row = first_row::<Self>(connection, "SHOW server_encoding").await.map_err(connect_error)?;
+        let encoding = row.text(0).map_err(connect_error)?;
         if ["UTF8", "SQL_ASCII"].contains(&encoding) {
             return Ok(());
         }
@@ -148,37 +144,6 @@ impl Driver for Postgres {
              with ENCODING 'UTF8'"
         );
         Err(ConnectError::new(ConnectErrorKind::Unsupported, message))
-    }
-
-    async fn session(connection: &mut PgConnection) -> Result<(i64, i64), Error> {
-        let rows = Self::script(connection, SESSION.to_owned()).await?;
-        let row = rows.first().ok_or(Error::RowNotFound)?;
-        if row.number(2)? == 1 {
-            let message = "the database accepts no writes; use the address of the primary server";
-            return Err(Error::Protocol(message.into()));
-        }
-        Ok((row.number(0)?, row.number(1)?))
-    }
-
-    async fn active(
-        connection: &mut PgConnection,
-        sessions: &[(i64, i64)],
-    ) -> Result<Vec<(i64, i64)>, Error> {
-        let rows = Self::script(connection, ACTIVE.to_owned()).await?;
-        let active: Vec<_> =
-            rows.iter().map(|row| Ok((row.number(0)?, row.number(1)?))).collect::<Result<_, Error>>()?;
-        Ok(sessions.iter().copied().filter(|session| active.contains(session)).collect())
-    }
-
-    async fn file_identity(_connection: &mut PgConnection) -> Result<i64, Error> {
-        Ok(0)
-    }
-
-    async fn lock_migrations(connection: &mut PgConnection) -> Result<bool, Error> {
-        Self::script(connection, TRY_LOCK.to_owned())
-            .await?
-            .first()
-            .map_or(Ok(false), |row| Ok(row.number(0)? == 1))
     }
 
     /// The first query after a timeout of the session gets such an error, for example 25P03.
@@ -233,13 +198,12 @@ mod tests {
     async fn ended_session_is_broken() {
         let Some(url) = roomz_tests::postgres_url_or_skip() else { return };
         let mut connection = PgConnection::connect(&url).await.unwrap();
-        let begin =
-            "SET application_name = ended; SET idle_in_transaction_session_timeout = 1; BEGIN".to_owned();
+        let begin = "SET application_name = ended; SET idle_in_transaction_session_timeout = 1; BEGIN";
         drop(Postgres::script(&mut connection, begin).await.unwrap());
         let mut admin = PgConnection::connect(&url).await.unwrap();
         let open = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'ended'";
-        while !Postgres::script(&mut admin, open.to_owned()).await.unwrap().is_empty() {}
-        let error = Postgres::script(&mut connection, "SELECT 1".to_owned()).await.unwrap_err();
+        while !Postgres::script(&mut admin, open).await.unwrap().is_empty() {}
+        let error = Postgres::script(&mut connection, "SELECT 1").await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("25P03"));
         assert_eq!(Postgres::classify(&error), Failure::Broken);
         assert_eq!(Postgres::classify_code("25P03"), Failure::Rejected);

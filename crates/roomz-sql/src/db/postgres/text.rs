@@ -26,8 +26,9 @@ pub(super) fn inline(sql: &str, columns: &[Vec<&Value>]) -> String {
 }
 
 fn write_array(text: &mut String, values: &[&Value]) {
+    text.push_str("CAST(ARRAY[");
     for (index, value) in values.iter().enumerate() {
-        text.push_str(if index == 0 { "CAST(ARRAY[" } else { "," });
+        text.push_str(if index == 0 { "" } else { "," });
         write_literal(text, value);
     }
     text.push_str(match values.first() {
@@ -35,13 +36,6 @@ fn write_array(text: &mut String, values: &[&Value]) {
         Some(Value::Number(_)) => "] AS BIGINT[])",
         _ => "] AS TEXT[])",
     });
-}
-
-/// A text as a literal.
-pub(super) fn literal(value: &str) -> String {
-    let mut text = String::new();
-    write_literal(&mut text, &Value::from(value));
-    text
 }
 
 /// Text and bytes in hexadecimal digits, so that nothing needs to be quoted.

@@ -1,14 +1,18 @@
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Error, Sqlite, SqliteConnection};
 
-use crate::db::driver::{Driver as _, Protocol};
+use crate::db::connections::{Connections, Origin};
+use crate::db::driver::{Driver as _, Protocol, first_row};
 use crate::db::error::connect_error;
+use crate::db::pool::{Pool, pool_options};
 use crate::db::schema::check_and_migrate;
 use crate::db::settings::{RESPONSE_TIMEOUT, Settings};
+use crate::db::worker::Workers;
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
 /// The pause before a busy file is opened again.
@@ -39,8 +43,22 @@ pub fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, ConnectError> {
     Ok(options.create_if_missing(false).synchronous(SqliteSynchronous::Full).busy_timeout(RESPONSE_TIMEOUT))
 }
 
-/// Creates the tables in the file of this URL, and returns the options of further connections.
-pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConnectOptions, ConnectError> {
+/// Opens the file of this URL, and creates missing tables.
+pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<(Workers, Pool), ConnectError> {
+    let options = prepare(url, settings).await?;
+    let suspects = Arc::default();
+    // SQLite has one writer, and a pool serves those who wait in order.
+    let pool = pool_options::<Sqlite>(1, &suspects).connect_lazy_with(options.clone());
+    let has_handlers = settings.handler_connections > 0;
+    let origin = if has_handlers { Origin::Pool(pool.clone()) } else { Origin::Url(Box::new(options)) };
+    let pool = Pool::new(pool, "", Arc::clone(&suspects));
+    let protocol = Protocol::Prepared;
+    let connections = Connections { origin, protocol, max: 1, suspects, abandoned: Mutex::default() };
+    Ok((Workers::spawn(connections, settings), pool))
+}
+
+/// Creates the tables in the file, and returns the options of further connections.
+async fn prepare(url: &str, settings: &Settings) -> Result<SqliteConnectOptions, ConnectError> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let mode = query.split('&').find_map(|parameter| parameter.strip_prefix("mode="));
     let options = sqlite_options(url)?
@@ -50,7 +68,7 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConn
     if !settings.migrations {
         // A wrong URL must not change the journal mode of another program's file.
         let mut connection = options.connect().await.map_err(connect_error)?;
-        check_and_migrate::<Sqlite>(&mut connection, &Protocol::Prepared, settings).await?;
+        check_and_migrate::<Sqlite>(&mut connection, settings).await?;
         let _ = connection.close().await;
     }
     let options = options.journal_mode(SqliteJournalMode::Wal);
@@ -68,7 +86,7 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConn
         }
     };
     require_wal(&mut connection, options.get_filename()).await?;
-    check_and_migrate::<Sqlite>(&mut connection, &Protocol::Prepared, settings).await?;
+    check_and_migrate::<Sqlite>(&mut connection, settings).await?;
     let _ = connection.close().await;
     // A file that disappears, for example with its volume, is not created again without its claims.
     Ok(options.create_if_missing(false))
@@ -78,8 +96,8 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<SqliteConn
 async fn require_wal(connection: &mut SqliteConnection, file: &Path) -> Result<(), ConnectError> {
     // A database in memory has another mode, too.
     Sqlite::check(connection).await?;
-    let rows = Sqlite::script(connection, "PRAGMA journal_mode".to_owned()).await.map_err(connect_error)?;
-    let mode = rows.first().map_or(Ok(""), |row| row.text(0)).map_err(connect_error)?;
+    let row = first_row::<Sqlite>(connection, "PRAGMA journal_mode").await.map_err(connect_error)?;
+    let mode = row.text(0).map_err(connect_error)?;
     if mode == "wal" {
         return Ok(());
     }

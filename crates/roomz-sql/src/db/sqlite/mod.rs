@@ -41,8 +41,10 @@ impl Driver for Sqlite {
     /// The code of many errors. A statement that fails again has no effect either.
     const LEFT: &'static [&'static str] = &["1"];
 
-    /// A file has no sessions.
-    type Session = ();
+    const SESSION: &'static str = "SELECT 0, 0, 0";
+    const ACTIVE: &'static str = "SELECT 0, 0 WHERE 0";
+    /// The transaction holds the write lock of the file.
+    const LOCK_MIGRATIONS: &'static str = "SELECT 1";
 
     async fn fetch(
         connection: &mut SqliteConnection,
@@ -57,13 +59,13 @@ impl Driver for Sqlite {
             _ => {
                 let text = statement.many.as_ref().ok_or(Error::RowNotFound)?;
                 // Without names: SQLite would search the name of each parameter among all of them.
-                let row = format!("({})", vec!["?"; statement.parameters].join(","));
+                let row = format!("({})", vec!["?"; statement.columns.len()].join(","));
                 let values = vec![row.as_str(); rows.len()].join(",");
                 let text = text.replace("{values}", &values);
                 sqlx::query(AssertSqlSafe(format!("{begin}{text}{commit}"))).persistent(false)
             }
         };
-        let values = rows.iter().flat_map(|row| row.iter().take(statement.parameters));
+        let values = rows.iter().flat_map(|row| row.iter().take(statement.columns.len()));
         let query = values.fold(query, |query, value| match value {
             Value::Null => query.bind(None::<i64>),
             Value::Text(text) => query.bind(&**text),
@@ -73,25 +75,26 @@ impl Driver for Sqlite {
         query.fetch_all(connection).await?.iter().map(decode).collect()
     }
 
-    async fn settings(_connection: &mut SqliteConnection) -> Result<String, Error> {
-        Ok(String::new())
-    }
-
     async fn roll_back(connection: &mut SqliteConnection) -> Result<(), Error> {
-        match Self::script(connection, "ROLLBACK".to_owned()).await {
+        match Self::script(connection, "ROLLBACK").await {
             // No transaction is open: SQLite ended it itself, or it did not begin.
             Err(Error::Database(error)) if error.code().as_deref() == Some("1") => Ok(()),
             rolled_back => rolled_back.map(drop),
         }
     }
 
-    async fn script(connection: &mut SqliteConnection, text: String) -> Result<Vec<Row>, Error> {
-        sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?.iter().map(decode).collect()
+    async fn script(connection: &mut SqliteConnection, text: &str) -> Result<Vec<Row>, Error> {
+        sqlx::raw_sql(AssertSqlSafe(text.to_owned()))
+            .fetch_all(connection)
+            .await?
+            .iter()
+            .map(decode)
+            .collect()
     }
 
     /// A database in memory or in a temporary file is lost when its connection closes.
     async fn check(connection: &mut SqliteConnection) -> Result<(), ConnectError> {
-        if Self::script(connection, FILE.to_owned()).await.map_err(connect_error)?.is_empty() {
+        if Self::script(connection, FILE).await.map_err(connect_error)?.is_empty() {
             let message =
                 "invalid SQLite database: it is in memory; use a file, for example sqlite:claims.db";
             return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
@@ -99,27 +102,14 @@ impl Driver for Sqlite {
         Ok(())
     }
 
-    async fn session(_connection: &mut SqliteConnection) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn active(_connection: &mut SqliteConnection, _sessions: &[()]) -> Result<Vec<()>, Error> {
-        Ok(Vec::new())
-    }
-
     /// The time at which the file was created.
     async fn file_identity(connection: &mut SqliteConnection) -> Result<i64, Error> {
-        let rows = Self::script(connection, FILE.to_owned()).await?;
+        let rows = Self::script(connection, FILE).await?;
         let file = rows.first().map_or(Ok(""), |row| row.text(0))?;
         let created = std::fs::metadata(file).and_then(|metadata| metadata.created()).ok();
         let nanoseconds =
             created.and_then(|created| created.duration_since(UNIX_EPOCH).ok()).map(|age| age.as_nanos());
         Ok(nanoseconds.and_then(|nanoseconds| i64::try_from(nanoseconds).ok()).unwrap_or_default())
-    }
-
-    /// The transaction holds the write lock of the file.
-    async fn lock_migrations(_connection: &mut SqliteConnection) -> Result<bool, Error> {
-        Ok(true)
     }
 
     fn classify_code(code: &str) -> Failure {
