@@ -88,7 +88,11 @@ async fn migrate<D: Driver>(connection: &mut D::Connection, settings: &Settings)
             "{script}\nUPDATE roomz_migrations SET checksum = '{}' WHERE version = {version} AND checksum IS NULL",
             checksum(script)
         );
-        settings.execute(D::script(connection, script)).await?;
+        let applied = settings.execute(D::script(connection, script)).await;
+        // A script for SQLite that runs again: its last statement adds a column that exists.
+        if !applied.as_ref().is_err_and(|error| format!("{error:?}").contains("duplicate column name")) {
+            applied?;
+        }
     }
     settings.execute(D::TransactionManager::commit(connection)).await
 }

@@ -30,6 +30,7 @@ pub const POSTGRES_MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0002_presence.sql"),
     include_str!("../../../migrations/postgres/0003_inbox.sql"),
     include_str!("../../../migrations/postgres/0004_claims_fillfactor.sql"),
+    include_str!("../../../migrations/postgres/0005_inbox_traceparent.sql"),
 ];
 
 /// Without a lock, two instances that create a table at once fail even with IF NOT EXISTS. The number is

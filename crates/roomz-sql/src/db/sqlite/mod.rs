@@ -17,7 +17,8 @@ pub use self::connect::sqlite_options;
 
 /// The SQL scripts that create the tables in SQLite, in the order to run them.
 ///
-/// Like the scripts for PostgreSQL, with the types of SQLite.
+/// Like the scripts for PostgreSQL, with the types of SQLite. The fourth adds a column: when it runs again, it
+/// fails with `duplicate column name`, which `connect` ignores.
 ///
 /// ```
 /// assert!(roomz_sql::SQLITE_MIGRATIONS[0].contains("CREATE TABLE IF NOT EXISTS roomz_claims"));
@@ -26,6 +27,7 @@ pub const SQLITE_MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_claims.sql"),
     include_str!("../../../migrations/sqlite/0002_presence.sql"),
     include_str!("../../../migrations/sqlite/0003_inbox.sql"),
+    include_str!("../../../migrations/sqlite/0004_inbox_traceparent.sql"),
 ];
 
 /// A database in memory or in a temporary file has no name.
