@@ -17,8 +17,8 @@ pub use self::connect::sqlite_options;
 
 /// The SQL scripts that create the tables in SQLite, in the order to run them.
 ///
-/// Like the scripts for PostgreSQL, with the types of SQLite. The fourth adds a column: when it runs again, it
-/// fails with `duplicate column name`, which `connect` ignores.
+/// Like the scripts for PostgreSQL, with the types of SQLite. The fourth adds a column: when it runs again,
+/// it fails with `duplicate column name`, which `connect` ignores.
 ///
 /// ```
 /// assert!(roomz_sql::SQLITE_MIGRATIONS[0].contains("CREATE TABLE IF NOT EXISTS roomz_claims"));
