@@ -8,8 +8,8 @@ fn main() {
         .name("watch")
         .route_name("Watch")
         .comment("Streams every presence change from now on.")
-        .input_type("crate::WatchRequest")
-        .output_type("crate::PresenceChange")
+        .input_type("crate::grpc::WatchRequest")
+        .output_type("crate::grpc::PresenceChange")
         .codec_path("tonic_prost::ProstCodec")
         .server_streaming()
         .build();

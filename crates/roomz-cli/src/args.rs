@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use crate::doctor::DoctorArgs;
 use crate::inbox::args::InboxArgs;
 use crate::listen::ListenArgs;
+use crate::new::NewArgs;
 use crate::replay::ReplayArgs;
 use crate::send::SendArgs;
 use crate::sign::SignArgs;
@@ -43,6 +44,8 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Write a new service that receives webhooks
+    New(NewArgs),
     /// Send signed events to a receiver and report its responses
     Send(SendArgs),
     /// Check a receiver and what lies before it, and say what to change

@@ -17,6 +17,7 @@ mod event_text;
 mod inbox;
 mod input;
 mod listen;
+mod new;
 mod output;
 mod replay;
 mod saved;
@@ -48,6 +49,7 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::New(args) => new::run(&args),
         Command::Send(args) => send::run(args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Sign(args) => sign::run(&args),

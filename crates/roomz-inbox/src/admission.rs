@@ -67,14 +67,19 @@ impl Admission {
     }
 
     /// Waits until the event is durable.
-    pub(crate) async fn enqueue(&self, key: &ClaimKey, body: &Bytes) -> Result<Enqueued, InboxError> {
+    pub(crate) async fn enqueue(
+        &self,
+        key: &ClaimKey,
+        body: &Bytes,
+        traceparent: Option<&str>,
+    ) -> Result<Enqueued, InboxError> {
         let permit = self.state.pending.try_acquire().ok();
         if permit.is_none() || self.state.is_full.load(Ordering::Relaxed) {
             telemetry::rejected_as_full();
             return Err(InboxError::new(InboxErrorKind::Full));
         }
         // After an error, the event may be durable nevertheless. Its redelivery is a duplicate then.
-        let inserted = self.events.queue.insert(key, body).await;
+        let inserted = self.events.queue.insert(key, body, traceparent).await;
         let is_new = inserted.inspect_err(|failed| telemetry::database_failed("enqueue", failed.clone()))?;
         if !is_new {
             return Ok(Enqueued::Duplicate);

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use roomz_webhook::{Delivery, Rejection, RejectionKind, Skipped};
 use tower_service::Service;
@@ -31,18 +31,31 @@ impl<B> Service<Request<B>> for Endpoint {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let delivery = request.extensions().get::<Delivery>().cloned();
+        let traceparent = traceparent(request.headers()).map(str::to_owned);
         let admission = self.0.clone();
         Box::pin(async move {
             let Some(delivery) = delivery else {
                 return Ok(Rejection::new(RejectionKind::MissingLayer).into_response());
             };
-            Ok(match admission.enqueue(delivery.claim_key(), delivery.body()).await {
+            let enqueued =
+                admission.enqueue(delivery.claim_key(), delivery.body(), traceparent.as_deref()).await;
+            Ok(match enqueued {
                 Ok(Enqueued::New) => accepted(),
                 Ok(Enqueued::Duplicate) => Skipped::Duplicate.into_response(),
                 Err(error) => unavailable(error.kind()),
             })
         })
     }
+}
+
+/// Returns the trace context, if it has the form of version 00 of W3C Trace Context. No other text gets into
+/// the table.
+fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all("traceparent").iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+    let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_valid = value.split('-').map(str::len).eq([2, 32, 16, 2]) && value.split('-').all(is_hex);
+    is_valid.then_some(value)
 }
 
 fn accepted() -> Response<Full<Bytes>> {

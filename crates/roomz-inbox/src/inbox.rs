@@ -119,7 +119,8 @@ impl Inbox {
 
     /// Adds the event of a delivery, and returns once it is durable.
     ///
-    /// [`endpoint`](Self::endpoint) does this. Call it yourself in a handler that does more.
+    /// [`endpoint`](Self::endpoint) does this, and stores the [trace context](crate#tracing) of the request,
+    /// which this does not. Call it yourself in a handler that does more.
     ///
     /// ```no_run
     /// # async fn handle(inbox: &roomz_inbox::Inbox, delivery: &roomz_webhook::Delivery) {
@@ -134,7 +135,7 @@ impl Inbox {
     ///
     /// [`InboxError`] if the inbox is full or its database fails. Do not acknowledge the delivery then.
     pub async fn enqueue(&self, delivery: &Delivery) -> Result<Enqueued, InboxError> {
-        self.admission.enqueue(delivery.claim_key(), delivery.body()).await
+        self.admission.enqueue(delivery.claim_key(), delivery.body(), None).await
     }
 
     /// Creates a worker that runs each event with this service: a `tower::Service`, or an `async fn` in

@@ -74,6 +74,7 @@ pub(crate) struct JobContext {
     pub(crate) namespace: Arc<str>,
     pub(crate) attempt: u32,
     pub(crate) received: Timestamp,
+    pub(crate) traceparent: Option<String>,
     pub(crate) dialect: Dialect,
     /// None in a job for a test.
     pub(crate) pool: Option<Pool>,
@@ -118,6 +119,7 @@ impl<T: Payload> Job<T> {
             namespace: "roomz".into(),
             attempt: 1,
             received: Timestamp::now(),
+            traceparent: None,
             dialect,
             pool: None,
         };
@@ -156,6 +158,23 @@ impl<T: Payload> Job<T> {
     #[must_use]
     pub const fn received(&self) -> Timestamp {
         self.context.received
+    }
+
+    /// Returns the W3C trace context of the request that delivered the event: the value of its header
+    /// `traceparent`. See [tracing](crate#tracing).
+    ///
+    /// ```
+    /// use roomz_inbox::{BoxError, Job};
+    ///
+    /// async fn handle(job: Job) -> Result<(), BoxError> {
+    ///     // Such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+    ///     println!("the parent of this span is {}", job.traceparent().unwrap_or("none"));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.context.traceparent.as_deref()
     }
 
     /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the

@@ -185,6 +185,22 @@
 //! | `dead rows slow the inbox` | WARN | `count`, `held_by`, `hint`; at most once per minute ([why](#limits)) |
 //! | `inbox database failed` | WARN | `operation`, `error`, `hint` |
 //!
+//! # Tracing
+//!
+//! The endpoint stores the header `traceparent` of the delivery's request ([W3C Trace
+//! Context](https://www.w3.org/TR/trace-context/)), and [`Job::traceparent`] returns it in each attempt: a
+//! handler makes it the parent of its span. The example [`opentelemetry`][opentelemetry] does this.
+//!
+//! - **ROOMZ is not known to send this header.** It comes from your proxy, or from your own tracing
+//!   middleware. To have the span of that middleware as the parent, let it write its context into the header
+//!   of the request, outside the webhook layer.
+//! - A header that is repeated or is not in the form of version 00 is dropped, and the event accepted.
+//! - `tracestate` and baggage are not stored. Neither does [`Inbox::enqueue`] store anything, which has no
+//!   request, and a duplicate does not replace what is stored.
+//! - The header is not signed. Do not use it to decide anything.
+//!
+//! [opentelemetry]: https://github.com/roomz-webhook/roomz-webhook/tree/main/examples/opentelemetry
+//!
 //! # Tables
 //!
 //! The inbox is the table `roomz_inbox`, one row for each event. `connect` creates it with the tables of

@@ -1,6 +1,6 @@
 //! A gRPC service that streams the presence changes that the ROOMZ webhook receives on the same port.
 
-use std::pin::Pin;
+mod grpc;
 
 use axum::Router;
 use axum::extract::State;
@@ -8,47 +8,11 @@ use axum::http::StatusCode;
 use axum::middleware::map_response;
 use axum::routing::post;
 use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged, close_unrouted};
-use tokio::sync::broadcast;
-use tokio_stream::wrappers::BroadcastStream;
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
 
-/// The code that `build.rs` generates.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    unreachable_pub,
-    missing_debug_implementations,
-    clippy::all,
-    clippy::restriction,
-    clippy::pedantic
-)]
-mod generated {
-    include!(concat!(env!("OUT_DIR"), "/example.Presence.rs"));
-}
-pub use generated::presence_client::PresenceClient;
-use generated::presence_server::{Presence, PresenceServer};
-
-/// The request for a stream of changes.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct WatchRequest {}
-
-/// One presence change.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct PresenceChange {
-    /// The workspace's id.
-    #[prost(string, tag = "1")]
-    pub workspace_id: String,
-    /// `Free`, `Busy`, or another text from ROOMZ.
-    #[prost(string, tag = "2")]
-    pub status: String,
-}
-
-type Changes = broadcast::Sender<PresenceChange>;
-
-/// Changes that a slow client can be behind. A client that falls further behind gets the status `DATA_LOSS`.
-const CHANGES_BUFFERED: usize = 1024;
+use crate::grpc::generated::presence_server::PresenceServer;
+use crate::grpc::{CHANGES_BUFFERED, Changes, Watcher};
+pub use crate::grpc::{PresenceChange, WatchRequest, generated::presence_client::PresenceClient};
 
 /// Handles one event: sends the change to all watching clients.
 async fn presence(
@@ -61,21 +25,6 @@ async fn presence(
     };
     // `send` fails when no client is watching, which is not an error.
     let _ = changes.send(change);
-}
-
-struct Watcher(Changes);
-
-#[tonic::async_trait]
-impl Presence for Watcher {
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<PresenceChange, Status>> + Send>>;
-
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let changes = BroadcastStream::new(self.0.subscribe());
-        let changes = changes.map(|change| {
-            change.map_err(|_| Status::data_loss("the client was too slow and missed changes"))
-        });
-        Ok(Response::new(Box::pin(changes)))
-    }
 }
 
 /// Creates both services. Serve them with `axum::serve`: tonic's own server answers a delivery 200 with

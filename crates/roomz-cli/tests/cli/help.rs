@@ -1,6 +1,7 @@
 use crate::support::{command, run, run_command};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
+    "new",
     "send",
     "doctor",
     "sign",

@@ -11,6 +11,7 @@ mod help;
 mod inbox;
 mod inbox_database;
 mod listen;
+mod new;
 mod output;
 mod proxy;
 mod replay;

@@ -63,9 +63,15 @@ impl Queue {
     }
 
     /// Adds an event. Returns true if it is new; then it is durable.
-    pub(crate) async fn insert(&self, key: &ClaimKey, body: &[u8]) -> Result<bool, Failed> {
+    pub(crate) async fn insert(
+        &self,
+        key: &ClaimKey,
+        body: &[u8],
+        traceparent: Option<&str>,
+    ) -> Result<bool, Failed> {
         let [namespace, id] = Value::key(key);
-        let values = vec![namespace, id, Value::Bytes(body.to_vec())];
+        let values =
+            vec![namespace, id, Value::Bytes(body.to_vec()), traceparent.map_or(Value::Null, Value::from)];
         // If the reply was lost, the repetition finds a duplicate.
         Ok(!self.execute(&self.statements.insert, values).await?.is_empty())
     }

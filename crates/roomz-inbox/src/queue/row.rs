@@ -21,10 +21,11 @@ pub(crate) struct TakenEvent {
     pub(crate) age: Duration,
     pub(crate) body: Bytes,
     pub(crate) last_error: Option<String>,
+    pub(crate) traceparent: Option<String>,
 }
 
 /// Columns of a take: the time of the database, and when the event was due.
-pub(crate) const NOW: usize = 8;
+pub(crate) const NOW: usize = 9;
 
 impl TryFrom<Row> for TakenEvent {
     type Error = Error;
@@ -38,6 +39,7 @@ impl TryFrom<Row> for TakenEvent {
             age: duration(row.number(5)?),
             body: Bytes::copy_from_slice(row.bytes(6)?),
             last_error: text(&row, 7)?,
+            traceparent: text(&row, 8)?,
         })
     }
 }

@@ -13,17 +13,18 @@ pub(crate) const DONE: i64 = 2;
 pub(crate) const DEAD: i64 = 3;
 
 /// Fails if the table or a column is missing, or if a permission is. It changes nothing.
-pub(crate) const TEST: &str = "SELECT owner, attempt, earlier, received, body, error FROM roomz_inbox LIMIT 0; \
-     INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
-       SELECT namespace, event_id, state, due, received, owner, attempt, earlier, body FROM roomz_inbox WHERE 0 = 1 \
+pub(crate) const TEST: &str = "SELECT owner, attempt, earlier, received, body, error, traceparent FROM roomz_inbox LIMIT 0; \
+     INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body, traceparent) \
+       SELECT namespace, event_id, state, due, received, owner, attempt, earlier, body, traceparent FROM roomz_inbox \
+       WHERE 0 = 1 \
        ON CONFLICT (namespace, event_id) DO NOTHING; \
      UPDATE roomz_inbox SET state = 0 WHERE 0 = 1; \
      DELETE FROM roomz_inbox WHERE 0 = 1";
 
 /// Adds an event. Returns no row if the inbox has it.
 const INSERT: &str = "INSERT INTO roomz_inbox \
-     (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
-     SELECT {namespace}, {event_id}, 0, {now}, {now}, {event_id}, 0, 0, {body} {from} WHERE TRUE {order} \
+     (namespace, event_id, state, due, received, owner, attempt, earlier, body, traceparent) \
+     SELECT {namespace}, {event_id}, 0, {now}, {now}, {event_id}, 0, 0, {body}, {traceparent} {from} WHERE TRUE {order} \
      ON CONFLICT (namespace, event_id) DO NOTHING RETURNING namespace, event_id";
 
 /// An attempt is counted when it is taken, so that an event that ends its process reaches the maximum. The
@@ -35,7 +36,8 @@ const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id A
      UPDATE roomz_inbox SET state = 1, owner = {owner}, attempt = attempt + 1, \
        due = {now} + {lease} + {lease} * {per_mille} / 2000 \
      FROM next WHERE namespace = next_namespace AND event_id = next_id \
-     RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error, {now}, {was_due}";
+     RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error, \
+       traceparent, {now}, {was_due}";
 
 /// The rows of a [`Range`](crate::queue::scan::Range).
 const IN_RANGE: &str = "due >= {start} AND due < {end}";
@@ -161,7 +163,8 @@ impl Statements {
         let updated = ["namespace", "event_id", "owner", "state", "delay", "attempt", "error"];
         let update = || Statement::update(dialect, &UPDATE, &updated).in_lane(Lane::First);
         Self {
-            insert: Statement::batched(dialect, INSERT, &["namespace", "event_id", "body"]).confidential(),
+            insert: Statement::batched(dialect, INSERT, &["namespace", "event_id", "body", "traceparent"])
+                .confidential(),
             take: take(),
             sweep: take().in_lane(Lane::Background),
             give_back_all: single(GIVE_BACK_ALL, &["owner", "behind"]),

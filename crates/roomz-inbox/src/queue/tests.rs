@@ -13,7 +13,7 @@ async fn outcome_can_be_recorded_again() {
     let (workers, pool) = connect(url.into(), &settings).await.unwrap();
     let queue = Queue::new(workers, pool);
     let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
-    assert!(queue.insert(&key, b"body").await.unwrap());
+    assert!(queue.insert(&key, b"body", None).await.unwrap());
     let take = async || {
         let owner = Owner::random();
         let taken = queue.take(owner, HOUR, 1, &mut Scan::new(Dialect::Sqlite)).await.unwrap().0;
@@ -66,7 +66,7 @@ async fn batched_changes_have_their_own_outcomes() {
         let mut events = tokio::task::JoinSet::new();
         for number in 0..60 {
             let (queue, key) = (queue.clone(), key(number));
-            events.spawn(async move { queue.insert(&key, b"body").await.unwrap() });
+            events.spawn(async move { queue.insert(&key, b"body", None).await.unwrap() });
         }
         assert!(events.join_all().await.into_iter().all(|is_new| is_new));
         let owner = Owner::random();

@@ -73,10 +73,11 @@ impl Attempt {
         taken: Instant,
         event: TakenEvent,
     ) -> Self {
-        let TakenEvent { key, attempt, uncounted_attempts, received, age, body, last_error } = event;
+        let TakenEvent { key, attempt, uncounted_attempts, received, age, body, last_error, traceparent } =
+            event;
         let (namespace, dialect, pool) =
             (key.namespace().into(), events.queue.dialect(), Some(events.queue.pool.clone()));
-        let context = JobContext { body, namespace, attempt, received, dialect, pool };
+        let context = JobContext { body, namespace, attempt, received, traceparent, dialect, pool };
         let events = events.clone();
         Self { events, settings, owner, key, attempt, uncounted_attempts, age, taken, context, last_error }
     }

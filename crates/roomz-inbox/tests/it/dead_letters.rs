@@ -216,7 +216,7 @@ async fn stats_count_events_that_are_not_done(database: TestDatabase) {
 async fn fill(database: &TestDatabase, state: u8, due: i64) {
     let sql = if database.is_sqlite() {
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
-         INSERT INTO roomz_inbox SELECT 'filled', randomblob(16), {state}, {due}, 0, x'00', 0, 0, x'00', NULL FROM n"
+         INSERT INTO roomz_inbox SELECT 'filled', randomblob(16), {state}, {due}, 0, x'00', 0, 0, x'00', NULL, NULL FROM n"
     } else {
         "INSERT INTO roomz_inbox SELECT 'filled', CAST(md5(CAST(i AS TEXT) || '{state}{due}') AS BYTEA), {state}, {due},
          0, '', 0, 0, '', NULL FROM generate_series(1, 250) i"
@@ -292,11 +292,12 @@ async fn unreadable_row_does_not_stop_the_others(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     database.create_effects().await;
     let id = if database.is_sqlite() { "x'0000'" } else { "'\\x0000'" };
-    let insert = format!("INSERT INTO roomz_inbox VALUES ('roomz', {id}, 0, 0, 0, {id}, 0, 0, {id}, NULL)");
+    let insert =
+        format!("INSERT INTO roomz_inbox VALUES ('roomz', {id}, 0, 0, 0, {id}, 0, 0, {id}, NULL, NULL)");
     database.execute(insert).await;
     if database.is_sqlite() {
-        let text = "INSERT INTO roomz_inbox VALUES ('roomz', x'01', 0, 0, 0, x'00', 0, 0, 'text', NULL);
-                    INSERT INTO roomz_inbox VALUES (CAST(x'ff' AS TEXT), x'02', 0, 0, 'text', x'00', 0, 0, 1, NULL)";
+        let text = "INSERT INTO roomz_inbox VALUES ('roomz', x'01', 0, 0, 0, x'00', 0, 0, 'text', NULL, NULL);
+                    INSERT INTO roomz_inbox VALUES (CAST(x'ff' AS TEXT), x'02', 0, 0, 'text', x'00', 0, 0, 1, NULL, NULL)";
         database.execute(text).await;
     }
     let events = [deliver_new(&inbox).await, deliver_new(&inbox).await];

@@ -22,3 +22,4 @@ mod pooler;
 mod shutdown;
 mod stale;
 mod support;
+mod trace_context;

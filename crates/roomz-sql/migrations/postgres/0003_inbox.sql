@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS roomz_inbox (
     attempt         BIGINT   NOT NULL, -- attempts so far
     earlier         BIGINT   NOT NULL, -- attempts that do not count towards the maximum, because a dead letter was retried
     body            BYTEA    NOT NULL, -- the signed bytes
-    error           TEXT               -- why the last failed attempt failed
+    error           TEXT,              -- why the last failed attempt failed
+    traceparent     TEXT               -- the W3C trace context of the request that delivered the event, if it had one
 );
 
 CREATE UNIQUE INDEX IF NOT EXISTS roomz_inbox_id ON roomz_inbox (namespace, event_id);
