@@ -83,7 +83,7 @@ impl WebhookLayerBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_store(mut self, store: impl IdempotencyStore) -> Self {
-        self.config.store = Arc::new(store);
+        self.config.store.store = Arc::new(store);
         self
     }
 
@@ -259,7 +259,7 @@ impl WebhookLayerBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_store_timeout(mut self, timeout: Duration) -> Self {
-        self.config.store_timeout = timeout;
+        self.config.store.timeout = timeout;
         self
     }
 
