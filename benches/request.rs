@@ -5,7 +5,10 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use roomz_benches::{App, Deliveries, bare, by_hand, by_hand_moka, layer, layer_at_capacity};
+use roomz_benches::{
+    App, Deliveries, bare, by_hand, by_hand_moka, layer, layer_at_capacity, with_store, without_kit,
+};
+use roomz_webhook::store::CompactStore;
 use tokio::runtime::Builder;
 use tower::ServiceExt as _;
 
@@ -43,7 +46,9 @@ fn request(c: &mut Criterion) {
     measure("bare", bare(), &mut || deliveries.next_event());
     measure("by_hand", by_hand(), &mut || deliveries.next_event());
     measure("by_hand_moka", by_hand_moka(), &mut || deliveries.next_event());
+    measure("without_kit", without_kit(), &mut || deliveries.next_event());
     measure("layer/new", layer(), &mut || deliveries.next_event());
+    measure("layer/new_compact", with_store(CompactStore::new()), &mut || deliveries.next_event());
     measure("layer/new_at_capacity", layer_at_capacity(), &mut || deliveries.next_event());
     measure("layer/duplicate", layer(), &mut || deliveries.duplicate());
     measure("layer/forged", layer(), &mut || deliveries.forged());

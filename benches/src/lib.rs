@@ -15,14 +15,18 @@ pub use self::goal::{Goal, median, print_goal};
 use std::convert::Infallible;
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use moka::sync::Cache;
 use roomz_protocol::testing::{TestEvent, signed_request};
-use roomz_protocol::{Event, Secret, Secrets, Signature};
+use roomz_protocol::{Event, Secret, Secrets, Signature, Timestamp, Uuid};
 use roomz_webhook::store::{IdempotencyStore, MokaStore};
 use roomz_webhook::{Delivery, WebhookBody, WebhookLayer};
+use sha2::Sha512;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt, service_fn};
 
@@ -99,6 +103,40 @@ pub fn by_hand_moka() -> App {
         }
         is_new
     })
+}
+
+/// Verifies, parses and deduplicates as a handler would without this project: with `hmac`, whose key is set
+/// up for each request, serde and moka.
+pub fn without_kit() -> App {
+    #[derive(serde::Deserialize)]
+    struct Event {
+        id: Uuid,
+        #[serde(rename = "type")]
+        event_type: String,
+        timestamp: String,
+        data: serde_json::Value,
+    }
+    let cache = Cache::new(1_000_000);
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+        let cache = cache.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let signature = STANDARD.decode(head.headers.get("roomz-signature").unwrap()).unwrap();
+            let mut mac = Hmac::<Sha512>::new_from_slice(b"the webhook secret").unwrap();
+            mac.update(&body);
+            if mac.verify_slice(&signature).is_err() {
+                return Ok(StatusCode::UNAUTHORIZED);
+            }
+            let Event { id, event_type, timestamp, data } = serde_json::from_slice(&body).unwrap();
+            let is_new = !cache.contains_key(&id);
+            if is_new {
+                cache.insert(id, ());
+            }
+            std::hint::black_box((event_type, timestamp.parse::<Timestamp>().unwrap(), data));
+            Ok(if is_new { StatusCode::OK } else { StatusCode::ALREADY_REPORTED })
+        }
+    }))
 }
 
 fn handler(is_new: impl Fn(&Event) -> bool + Clone + Send + Sync + 'static) -> App {

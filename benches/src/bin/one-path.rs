@@ -13,12 +13,13 @@
 
 use std::process::Command;
 
-use roomz_benches::{App, Deliveries, bare, by_hand, by_hand_moka, layer, with_store};
+use roomz_benches::{App, Deliveries, bare, by_hand, by_hand_moka, layer, with_store, without_kit};
 use roomz_webhook::store::CompactStore;
 use tower::ServiceExt as _;
 use tracing::subscriber::NoSubscriber;
 
-const PATHS: [&str; 7] = ["by_hand", "by_hand_moka", "layer", "compact", "duplicate", "forged", "bare"];
+const PATHS: [&str; 8] =
+    ["by_hand", "by_hand_moka", "without_kit", "layer", "compact", "duplicate", "forged", "bare"];
 const WARM_UP: usize = 500;
 const MEASURED: usize = 1_000;
 
@@ -84,6 +85,7 @@ fn send(path: &str, count: usize) {
         "bare" => bare(),
         "by_hand" => by_hand(),
         "by_hand_moka" => by_hand_moka(),
+        "without_kit" => without_kit(),
         "compact" => with_store(CompactStore::new()),
         "layer" | "duplicate" | "forged" => layer(),
         other => panic!("unknown path {other:?}; use one of {PATHS:?}"),

@@ -157,8 +157,6 @@
 //!
 //! All are off by default. `serve` adds [`serve()`]. `compact`, `metrics`, `serde`, `signal` and `testing`
 //! enable the features of [`roomz_webhook`].
-//!
-//! The minimum supported Rust version is 1.88.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

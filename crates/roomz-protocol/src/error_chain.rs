@@ -2,8 +2,6 @@ use std::error::Error;
 
 /// Returns the message of an error and those of its sources, separated by `: `. For the crates of this
 /// project.
-///
-/// It is also the `Debug` of their errors, because `main` prints the `Debug` of the error that it returns.
 #[doc(hidden)]
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
@@ -17,4 +15,18 @@ pub fn error_chain(error: &dyn Error) -> String {
         source = error.source();
     }
     chain
+}
+
+/// Implements `Debug` of errors with [`error_chain`], because `main` prints the `Debug` of the error that it
+/// returns. For the crates of this project.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! debug_error_chain {
+    ($($error:ty),*) => {$(
+        impl ::std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(&$crate::error_chain(self))
+            }
+        }
+    )*};
 }

@@ -1,7 +1,6 @@
 use std::borrow::Cow;
-use std::fmt;
 
-use crate::escape::{write_escaped, write_quoted};
+use crate::escape::escape_text;
 
 /// The `type` of an event, such as `workspace.presence.changed`.
 ///
@@ -39,14 +38,4 @@ impl EventType {
     }
 }
 
-impl fmt::Display for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_escaped(f, &self.0)
-    }
-}
-
-impl fmt::Debug for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_quoted(f, &self.0)
-    }
-}
+escape_text!(EventType);

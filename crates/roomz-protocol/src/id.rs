@@ -3,8 +3,6 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::error_chain::error_chain;
-
 macro_rules! id {
     ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
@@ -103,12 +101,6 @@ impl fmt::Display for ParseIdError {
         f.write_str(
             "not a UUID: expected 32 hexadecimal digits, such as e6ae112e-2af3-4d72-894b-03435d7afde4",
         )
-    }
-}
-
-impl fmt::Debug for ParseIdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(self))
     }
 }
 

@@ -78,7 +78,7 @@
 //! - `testing`: the module `testing` with test events and signed requests, to test your handler without
 //!   ROOMZ.
 //!
-//! Requires Rust 1.88. Without `testing`, it also builds for `wasm32-unknown-unknown`.
+//! Without `testing`, it also builds for `wasm32-unknown-unknown`.
 //!
 //! # The JSON form
 //!
@@ -167,6 +167,8 @@ pub use self::verifier::{Secrets, SignatureMismatch, Verifier};
 pub use jiff::Timestamp;
 /// The UUID in [`EventId`] and [`WorkspaceId`], from the `uuid` crate.
 pub use uuid::Uuid;
+
+debug_error_chain!(ParseError, ParseIdError, SecretError, SignatureError, SignatureMismatch);
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

@@ -1,7 +1,5 @@
 use std::fmt;
 
-use crate::error_chain::error_chain;
-
 /// The error of parsing a body that is not an event.
 ///
 /// The message names fields and positions and never quotes the body. `Debug` prints the same message as
@@ -82,12 +80,6 @@ impl fmt::Display for ParseError {
                 write!(f, "the field `{field}` is not {expected}")
             }
         }
-    }
-}
-
-impl fmt::Debug for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(self))
     }
 }
 

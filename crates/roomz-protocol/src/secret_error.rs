@@ -1,7 +1,5 @@
 use std::{fmt, io};
 
-use crate::error_chain::error_chain;
-
 /// The error of a secret that cannot be read or used. It contains no part of the secret.
 ///
 /// `Debug` prints the message of `Display` and then its source, so that an error returned from `main` is
@@ -91,12 +89,6 @@ impl fmt::Display for SecretError {
             SecretErrorKind::NoSecret => "is empty: give at least one webhook secret from ROOMZ",
         };
         write!(f, "{} {problem}", self.subject)
-    }
-}
-
-impl fmt::Debug for SecretError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(self))
     }
 }
 

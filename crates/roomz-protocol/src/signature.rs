@@ -3,8 +3,6 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::error_chain::error_chain;
-
 /// The name of the header that carries the signature: `roomz-signature`.
 ///
 /// Source: `documentation/signature.md` of the public repository `roomz-io/openapi` (2024-05-20). Its first
@@ -98,12 +96,6 @@ impl fmt::Display for SignatureError {
                 "the signature is not standard base64 with padding (`A-Z a-z 0-9 + /`, then `==`) of 64 bytes",
             ),
         }
-    }
-}
-
-impl fmt::Debug for SignatureError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(self))
     }
 }
 

@@ -1,6 +1,6 @@
-use std::fmt;
+use std::borrow::Cow;
 
-use crate::escape::{write_escaped, write_quoted};
+use crate::escape::escape_text;
 
 /// Text from the body of a delivery, of any length and with any characters.
 ///
@@ -15,11 +15,12 @@ use crate::escape::{write_escaped, write_quoted};
 /// assert_eq!(text.to_string(), r"Away\u{1b}[2J");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct UntrustedText(Box<str>);
+pub struct UntrustedText(Cow<'static, str>);
 
 impl UntrustedText {
     pub(crate) fn new(text: &str) -> Self {
-        Self(text.into())
+        // Every event has this `apiVersion`, so it is not allocated.
+        if text == "1.0" { Self("1.0".into()) } else { Self(text.to_owned().into()) }
     }
 
     /// Returns the text unchanged: not escaped and of any length.
@@ -29,14 +30,4 @@ impl UntrustedText {
     }
 }
 
-impl fmt::Display for UntrustedText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_escaped(f, &self.0)
-    }
-}
-
-impl fmt::Debug for UntrustedText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_quoted(f, &self.0)
-    }
-}
+escape_text!(UntrustedText);

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use http::uri::PathAndQuery;
+use roomz_protocol::debug_error_chain;
 
 /// The maximum length of a namespace. It is a part of a key in every store.
 const MAX_NAMESPACE_BYTES: usize = 255;
@@ -61,10 +62,6 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl fmt::Debug for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+debug_error_chain!(BuildError);
 
 impl Error for BuildError {}

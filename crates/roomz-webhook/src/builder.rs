@@ -49,6 +49,15 @@ impl WebhookLayer {
 
 /// Builds a [`WebhookLayer`]. Every setting has a safe default.
 ///
+/// Most receivers need at most four settings. They are the first ones below:
+///
+/// | setting | when |
+/// |---|---|
+/// | [`with_store`](Self::with_store) | several instances, or a restart must not forget handled ids |
+/// | [`with_path`](Self::with_path) | the layer is around a whole server or router |
+/// | [`with_namespace`](Self::with_namespace) | receivers of different webhooks share a store |
+/// | [`with_lease`](Self::with_lease) | handlers are short, and events should not wait 60 s after a crash |
+///
 /// ```
 /// use std::time::Duration;
 /// use roomz_webhook::{Secret, Secrets, WebhookLayer};
@@ -83,7 +92,7 @@ impl WebhookLayerBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_store(mut self, store: impl IdempotencyStore) -> Self {
-        self.config.store = Arc::new(store);
+        self.config.store.store = Arc::new(store);
         self
     }
 
@@ -131,6 +140,25 @@ impl WebhookLayerBuilder {
     /// ```
     pub fn with_namespace(mut self, namespace: &str) -> Self {
         self.config.namespace = namespace.into();
+        self
+    }
+
+    /// Sets the lease of a claim: how long an event stays claimed after its process died. Default: 60 s.
+    ///
+    /// The lease is renewed while the handler runs, every third of it. After a crash, redeliveries of events
+    /// that ran are answered 503 until their lease ends. Lower it when handlers are short, to at least
+    /// three times the store timeout; raise it when handlers block their thread or processes are suspended.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use roomz_webhook::{Secret, WebhookLayer};
+    /// # let secret = Secret::new("the webhook secret")?;
+    /// let layer = WebhookLayer::builder(secret).with_lease(Duration::from_secs(30)).build()?;
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.config.lease = lease;
         self
     }
 
@@ -259,26 +287,7 @@ impl WebhookLayerBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_store_timeout(mut self, timeout: Duration) -> Self {
-        self.config.store_timeout = timeout;
-        self
-    }
-
-    /// Sets the lease of a claim: how long an event stays claimed after its process died. Default: 60 s.
-    ///
-    /// The lease is renewed while the handler runs, every third of it. After a crash, redeliveries of events
-    /// that ran are answered 503 until their lease ends. Lower it when handlers are short, to at least
-    /// three times the store timeout; raise it when handlers block their thread or processes are suspended.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use roomz_webhook::{Secret, WebhookLayer};
-    /// # let secret = Secret::new("the webhook secret")?;
-    /// let layer = WebhookLayer::builder(secret).with_lease(Duration::from_secs(30)).build()?;
-    /// # drop(layer);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.config.lease = lease;
+        self.config.store.timeout = timeout;
         self
     }
 

@@ -7,7 +7,7 @@ use roomz_protocol::CLOCK_SKEW;
 use crate::build_error::{BuildError, check_namespace, check_path};
 use crate::clock::{Clock, SystemClock};
 use crate::secrets::SecretSource;
-use crate::store::{IdempotencyStore, MokaStore};
+use crate::store::{MokaStore, TimedStore};
 
 /// The longest duration that a setting accepts, so that no sum of two overflows.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -15,7 +15,7 @@ const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// The settings of a layer, validated by the builder.
 pub(crate) struct Config {
     pub(crate) secrets: SecretSource,
-    pub(crate) store: Arc<dyn IdempotencyStore>,
+    pub(crate) store: TimedStore,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) path: Option<Box<str>>,
     /// Unused with tenants.
@@ -27,7 +27,6 @@ pub(crate) struct Config {
     pub(crate) id_reuse_policy: IdReusePolicy,
     /// Whether a handler runs without a claim while the store fails.
     pub(crate) fails_open: bool,
-    pub(crate) store_timeout: Duration,
     pub(crate) lease: Duration,
     pub(crate) lease_ceiling: Duration,
     pub(crate) duplicate_wait: Duration,
@@ -41,7 +40,7 @@ impl Config {
     pub(crate) fn new(secrets: SecretSource) -> Self {
         Self {
             secrets,
-            store: Arc::new(MokaStore::new()),
+            store: TimedStore { store: Arc::new(MokaStore::new()), timeout: Duration::from_secs(2) },
             clock: Arc::new(SystemClock::new()),
             path: None,
             namespace: Arc::from(Self::NAMESPACE),
@@ -51,7 +50,6 @@ impl Config {
             max_age: None,
             id_reuse_policy: IdReusePolicy::Acknowledge,
             fails_open: false,
-            store_timeout: Duration::from_secs(2),
             lease: Duration::from_secs(60),
             lease_ceiling: Duration::from_secs(10 * 60),
             duplicate_wait: Duration::from_secs(10),
@@ -68,10 +66,10 @@ impl Config {
         for (setting, value, (limit, minimum)) in [
             ("with_body_timeout", self.body_timeout, POSITIVE),
             ("with_max_age", max_age.unwrap_or(MAX_DURATION), POSITIVE),
-            ("with_store_timeout", self.store_timeout, POSITIVE),
+            ("with_store_timeout", self.store.timeout, POSITIVE),
             ("with_duplicate_wait", self.duplicate_wait, ANY),
             // A renewal that times out must leave time for another.
-            ("with_lease", self.lease, ("3 × with_store_timeout", self.store_timeout.saturating_mul(3))),
+            ("with_lease", self.lease, ("3 × with_store_timeout", self.store.timeout.saturating_mul(3))),
             ("with_lease_ceiling", self.lease_ceiling, ("with_lease", self.lease)),
             ("with_retention", self.retention, ("with_lease_ceiling", self.lease_ceiling)),
             ("with_retention", self.retention, ("with_max_age + 5 min", window)),

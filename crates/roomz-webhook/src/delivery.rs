@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,32 +44,31 @@ pub struct Delivery(Arc<Inner>);
 struct Inner {
     event: Event,
     body: Bytes,
-    held: Arc<HeldClaim>,
     secret_position: usize,
-    /// Weak, so that a delivery that is kept does not keep the store open.
-    shared: Weak<Shared>,
+    held: HeldClaim,
+    layer_id: u64,
 }
 
 impl Delivery {
+    /// Of a delivery that passed checks 1 to 8, and is not claimed yet.
     pub(crate) fn new(
-        shared: &Arc<Shared>,
-        held: &Arc<HeldClaim>,
+        shared: &Shared,
+        namespace: Arc<str>,
         event: Event,
         body: Bytes,
         secret_position: usize,
     ) -> Self {
-        Self(Arc::new(Inner {
-            event,
-            body,
-            held: Arc::clone(held),
-            secret_position,
-            shared: Arc::downgrade(shared),
-        }))
+        let held = HeldClaim::new(&shared.config, ClaimKey::new(namespace, event.id), &body);
+        Self(Arc::new(Inner { event, body, secret_position, held, layer_id: shared.id }))
     }
 
-    /// Returns whether this layer, or a clone of it, has handled the request already.
-    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
-        std::ptr::eq(self.0.shared.as_ptr(), Arc::as_ptr(shared))
+    pub(crate) fn held(&self) -> &HeldClaim {
+        &self.0.held
+    }
+
+    /// Returns the id of the layer that has handled the request.
+    pub(crate) fn layer_id(&self) -> u64 {
+        self.0.layer_id
     }
 
     /// Returns the event.
@@ -90,7 +89,7 @@ impl Delivery {
     /// An attempt also counts if its handler did not start, because of a shutdown.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.0.held.attempt
+        self.0.held.attempt()
     }
 
     /// Returns the namespace of the event's claim: that of the [`Tenant`](crate::Tenant), or else of the
@@ -174,9 +173,9 @@ impl Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("event", &self.0.event)
-            .field("body", &format_args!("[{} bytes]", self.0.body.len()))
-            .field("attempt", &self.0.held.attempt)
+            .field("event", self.event())
+            .field("body", &format_args!("[{} bytes]", self.body().len()))
+            .field("attempt", &self.attempt())
             .field("secret_position", &self.0.secret_position)
             .finish()
     }

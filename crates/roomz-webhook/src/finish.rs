@@ -1,3 +1,5 @@
+use std::cell::Cell;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -5,19 +7,29 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-/// A future that ends, whatever its caller does: the caller polls it, and after a drop, a task does.
+/// The future of a request. Its caller polls it. After a drop, a task does, if it [must finish](must_finish).
 ///
 /// A task from the start would cost 7 % of the instructions of a delivery.
-pub(crate) struct FinishOnDrop<T: 'static> {
+pub struct FinishOnDrop<T: 'static> {
     /// `None` after its end, and while it is polled: after a panic it is not polled again.
     future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    /// A drop can happen on a thread without a runtime.
-    runtime: Handle,
+    /// Set when the future must finish. A drop can happen on a thread without a runtime.
+    runtime: Option<Handle>,
+}
+
+thread_local! {
+    /// Whether the future that this thread polls must finish.
+    static MUST_FINISH: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets the surrounding [`FinishOnDrop`] finish from now on, whatever its caller does.
+pub(crate) fn must_finish() {
+    MUST_FINISH.set(true);
 }
 
 impl<T> FinishOnDrop<T> {
     pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { future: Some(Box::pin(future)), runtime: Handle::current() }
+        Self { future: Some(Box::pin(future)), runtime: None }
     }
 }
 
@@ -26,8 +38,14 @@ impl<T> Future for FinishOnDrop<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Some(mut future) = self.future.take() else { return Poll::Pending };
+        // The future of another layer may poll this one.
+        let outer = MUST_FINISH.replace(false);
         let polled = future.as_mut().poll(cx);
+        let must_finish = MUST_FINISH.replace(outer);
         if polled.is_pending() {
+            if must_finish {
+                self.runtime = Some(Handle::current());
+            }
             self.future = Some(future);
         }
         polled
@@ -36,11 +54,17 @@ impl<T> Future for FinishOnDrop<T> {
 
 impl<T> Drop for FinishOnDrop<T> {
     fn drop(&mut self) {
-        if let Some(future) = self.future.take() {
+        if let (Some(future), Some(runtime)) = (self.future.take(), &self.runtime) {
             let finish = CALLER_GONE.scope((), async move { drop(future.await) });
             // The caller's span is kept when the layer's own span is disabled.
-            drop(self.runtime.spawn(finish.in_current_span()));
+            drop(runtime.spawn(finish.in_current_span()));
         }
+    }
+}
+
+impl<T> fmt::Debug for FinishOnDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FinishOnDrop")
     }
 }
 

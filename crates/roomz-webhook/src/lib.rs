@@ -127,8 +127,6 @@
 //! - `signal`: [`shutdown_signal`], for a server's graceful shutdown.
 //! - `testing`: [`testing`], with a manual clock, the contract suite for stores, and signed test deliveries.
 //! - `metrics`: [metrics](docs::metrics) through the [`metrics`](https://docs.rs/metrics) facade.
-//!
-//! The minimum supported Rust version is 1.88.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -182,12 +180,6 @@ pub use roomz_protocol::{
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-struct Readme;
-
-#[cfg(doctest)]
 #[doc = include_str!("../DESIGN.md")]
-struct Design;
-
-#[cfg(doctest)]
 #[doc = include_str!("../COMPARE.md")]
-struct Compare;
+struct Documents;

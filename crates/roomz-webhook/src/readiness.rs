@@ -6,8 +6,8 @@ use roomz_protocol::{EventId, Uuid};
 use tokio::sync::Mutex;
 
 use crate::config::Config;
-use crate::store::{ClaimKey, Owner, StoreError, call_store};
-use crate::telemetry::{self, LogInterval, Operation};
+use crate::store::{ClaimKey, Owner, StoreError};
+use crate::telemetry::{self, LogInterval};
 
 /// The result of a check of the store is used for this long, so that frequent probes do not load the store.
 const REUSE: Duration = Duration::from_secs(1);
@@ -60,6 +60,5 @@ impl Readiness {
 async fn check_store(config: &Config) -> Result<(), StoreError> {
     let key =
         ClaimKey::new(Arc::clone(&config.namespace), EventId::from_uuid(Uuid::from_u128(rand::random())));
-    let renew = || config.store.renew(&key, Owner::random(), config.lease);
-    call_store(config.store_timeout, Operation::Renew, renew).await.map(drop)
+    config.store.renew(&key, Owner::random(), config.lease).await.map(drop)
 }

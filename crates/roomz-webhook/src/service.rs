@@ -16,10 +16,9 @@ use crate::body::{BoxError, WebhookBody};
 use crate::claim::{self, Settlement};
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::finish::FinishOnDrop;
+use crate::finish::{self, FinishOnDrop};
 use crate::response::{EarlyResponse, Rejection, RejectionKind, ResponseBody};
 use crate::state::Shared;
-use crate::store::ClaimKey;
 use crate::telemetry;
 use crate::verify::{body, freshness, head, secrets};
 
@@ -62,7 +61,7 @@ where
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+    type Future = FinishOnDrop<Result<Self::Response, S::Error>>;
 
     /// Always ready: a rejection needs no inner service, so `call` polls the inner service for readiness.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -72,151 +71,124 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         let inner = self.inner.clone();
-        if !is_delivery(&shared, &request) {
-            let response = claim::call_when_ready(inner, request.map(WebhookBody::streaming));
-            return Box::pin(async move { Ok(response.await?.map(ResponseBody::from_service)) });
+        if is_delivery(&shared, &request) {
+            return FinishOnDrop::new(receive(shared, inner, request));
         }
-        // HTTP/2 has no connection header, and other requests may change their protocol.
-        let may_close = request.version() < Version::HTTP_2;
-        let (head, body) = request.into_parts();
-        // The body is boxed, because a task reads the rest of a rejected one.
-        let (head, body) = (Box::new(head), Box::pin(body));
-        Box::pin(async move {
-            let mut response = receive(&shared, inner, head, body).await?;
-            if may_close && shared.readiness.is_shutting_down() {
-                response.headers_mut().insert(CONNECTION, CLOSE);
-            }
-            Ok(response)
-        })
+        let response = claim::call_when_ready(inner, request.map(WebhookBody::streaming));
+        FinishOnDrop::new(async move { Ok(response.await?.map(ResponseBody::from_service)) })
     }
 }
 
-/// The whole path of a delivery: `verify`, then `handle`.
-async fn receive<S, ReqBody, ResBody>(
-    shared: &Arc<Shared>,
+/// The whole path of a delivery.
+///
+/// It is not an `async fn`, whose future would have room for each argument twice.
+fn receive<S, ReqBody, ResBody>(
+    shared: Arc<Shared>,
     inner: S,
-    head: Box<Parts>,
-    mut body: Pin<Box<ReqBody>>,
-) -> Result<Response<ResponseBody<ResBody>>, S::Error>
+    request: Request<ReqBody>,
+) -> impl Future<Output = Result<Response<ResponseBody<ResBody>>, S::Error>> + Send
 where
     S: Service<Request<WebhookBody>, Response = Response<ResBody>, Future: Send, Error: Send>,
     S: Send + 'static,
     ReqBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     ResBody: Send + 'static,
 {
-    let is_http_1 = head.version < Version::HTTP_2;
-    let verified = match verify(&shared.config, head, body.as_mut()).await {
-        Ok(verified) => verified,
-        Err(early) => {
-            if let EarlyResponse::Rejected(rejection) = &early
-                && rejection.kind().is_unauthenticated()
-                && let Some(count) = shared.rejections.count(shared.config.clock.monotonic())
-            {
-                telemetry::unsigned_requests_rejected(count, rejection.kind().as_str());
-            }
-            let is_unread = early.is_before_end_of_body() && is_http_1 && !body.is_end_stream();
-            let mut response = respond_early(early);
-            if is_unread {
-                // The server closes the connection: a proxy must not send the next delivery on it.
-                response.headers_mut().insert(CONNECTION, CLOSE);
-                // After a timeout or a broken connection, nothing more is expected.
-                if !matches!(response.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::BAD_REQUEST) {
-                    let Config { body_timeout, body_limit, .. } = shared.config;
-                    drop(tokio::spawn(body::discard(body, body_timeout, body_limit)));
+    let (head, body) = request.into_parts();
+    // The head is boxed, because each of the nested futures would have room for it, and the body, because a
+    // task reads the rest of a rejected one.
+    let (head, mut body) = (Box::new(head), Box::pin(body));
+    async move {
+        // HTTP/2 has no connection header.
+        let may_close = head.version < Version::HTTP_2;
+
+        // Checks 1 to 8: nothing unsigned reaches the store.
+        let delivery = match verify(&shared, &head, body.as_mut()).await {
+            Ok(delivery) => delivery,
+            Err(early) => return Ok(reject(&shared, early, body, may_close)),
+        };
+        drop(body);
+
+        // From here on, the delivery goes on after a drop of this future, and `drain` waits for it.
+        finish::must_finish();
+        let running = shared.tasks.token();
+        let tenant = shared.config.secrets.has_tenants().then(|| delivery.namespace());
+        let span = telemetry::delivery_span(delivery.event(), tenant);
+        let handle = async {
+            // Check 9: the claim.
+            let claimed_at = match claim::acquire(&shared, delivery.held()).await {
+                Ok(claimed_at) => claimed_at,
+                Err(early) => {
+                    let mut response = respond_early(early);
+                    // For logs in front of the layer: the handler, which knows the event, is not called.
+                    response.extensions_mut().insert(delivery.event().id);
+                    return Ok(response);
                 }
-            }
-            return Ok(response);
+            };
+            let unsettled = telemetry::UnsettledGuard::new();
+
+            // Check 10: the inner service gets the same bytes, and the delivery in the extensions.
+            let outcome = claim::run(&shared, &delivery, claimed_at, inner, head).await;
+
+            // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler
+            // again.
+            let (settlement, response) = settlement(outcome);
+            claim::settle(&shared, delivery.held(), settlement).await;
+            unsettled.settled();
+            response
+        };
+        let mut response = handle.instrument(span).await?;
+        drop(running);
+        if may_close && shared.readiness.is_shutting_down() {
+            response.headers_mut().insert(CONNECTION, CLOSE);
         }
-    };
-    drop(body);
-    finish(Arc::clone(shared), inner, verified).await
+        Ok(response)
+    }
 }
 
-/// Checks 1 to 8. Nothing unsigned reaches the store.
-///
-/// The head and the result are in boxes, because each of the nested futures would have room for them.
+/// Checks 1 to 8.
 async fn verify(
-    config: &Config,
-    head: Box<Parts>,
+    shared: &Shared,
+    head: &Parts,
     body: Pin<&mut impl Body<Data = Bytes, Error: Into<BoxError>>>,
-) -> Result<Box<Verified>, EarlyResponse> {
-    let signature = head::check(&head, config)?;
-    let (namespace, secrets) = secrets::find(&head, config).await?;
+) -> Result<Delivery, EarlyResponse> {
+    let config = &shared.config;
+    let signature = head::check(head, config)?;
+    let (namespace, secrets) = secrets::find(head, config).await?;
     let (body, secret_position) = body::read_and_verify(body, &signature, &secrets, config).await?;
     telemetry::verified(secret_position, config.secrets.has_tenants().then_some(&*namespace));
     let event = Event::parse(&body)
         .map_err(|error| Rejection::with_detail(RejectionKind::EventMalformed, error.to_string()))?;
     freshness::check(&event, config)?;
-    let key = ClaimKey::new(namespace, event.id);
-    Ok(Box::new(Verified { head, key, event, body, secret_position }))
+    Ok(Delivery::new(shared, namespace, event, body, secret_position))
 }
 
-/// Checks 9 and 10, and the settlement: also if the returned future is dropped.
-///
-/// It is a function, so that the future of the request has no room for this one.
-fn finish<S, ResBody>(
-    shared: Arc<Shared>,
-    inner: S,
-    verified: Box<Verified>,
-) -> FinishOnDrop<Result<Response<ResponseBody<ResBody>>, S::Error>>
+/// Answers a delivery that failed one of the checks 1 to 8.
+fn reject<ReqBody, ResBody>(
+    shared: &Shared,
+    early: EarlyResponse,
+    body: Pin<Box<ReqBody>>,
+    may_close: bool,
+) -> Response<ResponseBody<ResBody>>
 where
-    S: Service<Request<WebhookBody>, Response = Response<ResBody>, Future: Send, Error: Send>,
-    S: Send + 'static,
-    ResBody: Send + 'static,
+    ReqBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let tenant = shared.config.secrets.has_tenants().then(|| verified.key.namespace());
-    let span = telemetry::delivery_span(&verified.event, tenant);
-    let running = shared.tasks.token();
-    let work = async move {
-        let response = handle(&shared, inner, verified).await;
-        drop(running);
-        response
-    };
-    FinishOnDrop::new(work.instrument(span))
-}
-
-/// A delivery that passed checks 1 to 8.
-struct Verified {
-    head: Box<Parts>,
-    key: ClaimKey,
-    event: Event,
-    body: Bytes,
-    secret_position: usize,
-}
-
-/// Checks 9 and 10, and the settlement.
-///
-/// What is large and moved is in a box: each of the nested futures would have room for it.
-async fn handle<S, ResBody>(
-    shared: &Arc<Shared>,
-    inner: S,
-    verified: Box<Verified>,
-) -> Result<Response<ResponseBody<ResBody>>, S::Error>
-where
-    S: Service<Request<WebhookBody>, Response = Response<ResBody>>,
-{
-    // Check 9: the claim.
-    let held = match claim::acquire(shared, verified.key.clone(), &verified.body).await {
-        Ok(held) => held,
-        Err(early) => {
-            let mut response = respond_early(early);
-            // For logs and metrics in front of the layer: the handler, which knows the event, is not called.
-            response.extensions_mut().insert(verified.event.id);
-            return Ok(response);
-        }
-    };
-    let unsettled = telemetry::UnsettledGuard::new();
-
-    // Check 10: the inner service gets the same bytes, and a `Delivery` in the extensions.
-    let Verified { mut head, key: _, event, body, secret_position } = *verified;
-    let delivery = Delivery::new(shared, &held, event, body.clone(), secret_position);
-    head.extensions.insert(delivery.clone());
-    let outcome = claim::run(shared, &held, delivery.event(), inner, head, body).await;
-
-    // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler again.
-    let (settlement, response) = settlement(outcome);
-    claim::settle(shared, held, settlement).await;
-    unsettled.settled();
+    if let EarlyResponse::Rejected(rejection) = &early
+        && rejection.kind().is_unauthenticated()
+        && let Some(count) = shared.rejections.count(shared.config.clock.monotonic())
+    {
+        telemetry::unsigned_requests_rejected(count, rejection.kind().as_str());
+    }
+    let is_unread = may_close && early.is_before_end_of_body() && !body.is_end_stream();
+    let mut response = respond_early(early);
+    if is_unread || may_close && shared.readiness.is_shutting_down() {
+        // The server closes the connection: a proxy must not send the next delivery on it.
+        response.headers_mut().insert(CONNECTION, CLOSE);
+    }
+    // After a timeout or a broken connection, nothing more is expected.
+    if is_unread && !matches!(response.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::BAD_REQUEST) {
+        let Config { body_timeout, body_limit, .. } = shared.config;
+        drop(tokio::spawn(body::discard(body, body_timeout, body_limit)));
+    }
     response
 }
 
@@ -261,7 +233,7 @@ fn is_delivery<B>(shared: &Arc<Shared>, request: &Request<B>) -> bool {
         matches
     });
     let delivery = request.extensions().get::<Delivery>();
-    path_matches && !delivery.is_some_and(|delivery| delivery.belongs_to(shared))
+    path_matches && delivery.is_none_or(|delivery| delivery.layer_id() != shared.id)
 }
 
 fn respond_early<B>(early: impl Into<EarlyResponse>) -> Response<ResponseBody<B>> {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -25,6 +25,8 @@ const MAX_CONCURRENT_RETRIES: usize = 32;
 
 /// The state that all requests of one layer share. Its semaphores are never closed.
 pub(crate) struct Shared {
+    /// Different for each layer of the process.
+    pub(crate) id: u64,
     pub(crate) config: Config,
     /// Duplicates that wait for a delivery. One of another process does not notify them, so they also poll
     /// the store.
@@ -73,7 +75,9 @@ impl PathCheck {
 
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             config,
             waiters: KeyMap::new(MAX_WAITERS_PER_EVENT, MAX_WAITERS),
             unrecorded: KeyMap::new(usize::MAX, usize::MAX),

@@ -10,9 +10,7 @@ use crate::config::IdReusePolicy;
 use crate::finish::caller_gone;
 use crate::response::{EarlyResponse, RejectionKind, Skipped};
 use crate::state::Shared;
-use crate::store::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, Fingerprint, Owner, StoreError, StoreErrorKind, call_store,
-};
+use crate::store::{Claim, ClaimKey, ClaimState, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Operation};
 
 /// The first interval at which a waiting duplicate polls the store.
@@ -20,37 +18,42 @@ const POLL_MIN: Duration = Duration::from_millis(50);
 /// The longest interval. Each one is twice the one before.
 const POLL_MAX: Duration = Duration::from_secs(1);
 
-/// Check 9: claims the event. Waits while another delivery of it is in flight.
+/// Check 9: claims the event, and returns when the store was called. Waits while another delivery of it is in
+/// flight.
 ///
 /// A delivery whose client disconnected does not wait.
-pub(crate) async fn acquire(
-    shared: &Arc<Shared>,
-    key: ClaimKey,
-    body: &[u8],
-) -> Result<Arc<HeldClaim>, EarlyResponse> {
-    let config = &shared.config;
-    let fingerprint = Fingerprint::of(body);
-    let key = match config.id_reuse_policy {
-        IdReusePolicy::Process => key.with_body(fingerprint),
-        _ => key,
+pub(crate) async fn acquire(shared: &Arc<Shared>, held: &HeldClaim) -> Result<Instant, EarlyResponse> {
+    let mut attempt = ClaimAttempt {
+        shared,
+        held,
+        called_at: Instant::now(),
+        is_claimed: Some(false),
+        mismatch_reported: false,
     };
-    let request = ClaimRequest::new(Owner::random(), fingerprint, config.lease, config.retention);
-    ClaimAttempt { shared, key, request, mismatch_reported: false }.claim().await
+    let Err(early) = attempt.claim().await else { return Ok(attempt.called_at) };
+    match attempt.is_claimed {
+        Some(false) => {}
+        Some(true) => Box::pin(settle::settle(shared, held, Settlement::Release)).await,
+        // Otherwise nobody could claim the event before the lease ends.
+        None => settle::release_unconfirmed(shared, held),
+    }
+    Err(early)
 }
 
 struct ClaimAttempt<'a> {
     shared: &'a Arc<Shared>,
-    key: ClaimKey,
-    request: ClaimRequest,
+    held: &'a HeldClaim,
+    called_at: Instant,
+    /// `None` if the store may have written the claim without replying.
+    is_claimed: Option<bool>,
     mismatch_reported: bool,
 }
 
 impl ClaimAttempt<'_> {
-    async fn claim(&mut self) -> Result<Arc<HeldClaim>, EarlyResponse> {
+    async fn claim(&mut self) -> Result<(), EarlyResponse> {
         if self.shared.draining.is_active() {
             return Err(RejectionKind::ShuttingDown.into());
         }
-        let start = Instant::now();
         let claim = match self.call_store().await {
             Ok(claim) => claim,
             // Fail open on the first call only: a waiting duplicate already knows that the event is claimed.
@@ -58,25 +61,24 @@ impl ClaimAttempt<'_> {
             // concurrently.
             Err(error) if self.shared.config.fails_open && error.kind() != StoreErrorKind::Full => {
                 telemetry::store_error(Operation::Claim, &error);
-                return Ok(self.held(None, start));
+                return Ok(());
             }
-            Err(error) => return Err(self.store_failed(&error, start)),
+            Err(error) => return Err(self.store_failed(&error)),
         };
-        if let Some(held) = self.interpret(claim, start).await? {
-            return Ok(held);
+        if self.interpret(claim)? {
+            return Ok(());
         }
         // Boxed, as everything that few deliveries do, so that the future of each delivery is small.
-        let deadline = start + self.shared.config.duplicate_wait;
+        let deadline = self.called_at + self.shared.config.duplicate_wait;
         Box::pin(self.wait(deadline)).await
     }
 
     /// Waits until the delivery in flight is settled and claims again, or rejects the delivery at the
     /// deadline.
-    async fn wait(&mut self, deadline: Instant) -> Result<Arc<HeldClaim>, EarlyResponse> {
+    async fn wait(&mut self, deadline: Instant) -> Result<(), EarlyResponse> {
         let shared = self.shared;
-        let key = self.key.clone();
         // Registered before the store is called, so that no settlement is missed.
-        let Some(waiter) = Waiter::register(shared, &key) else {
+        let Some(waiter) = Waiter::register(shared, &self.held.key) else {
             return Err(RejectionKind::InFlight.into());
         };
         let mut interval = POLL_MIN;
@@ -87,18 +89,18 @@ impl ClaimAttempt<'_> {
             // Created before the store is called, so that a settlement between the call and the wait is not
             // missed.
             let notified = waiter.notify.notified();
-            let called_at = Instant::now();
+            self.called_at = Instant::now();
             let claim = tokio::select! {
                 // A store that was not called has no claim to release.
                 biased;
-                claim = self.call_store() => claim.map_err(|error| self.store_failed(&error, called_at))?,
+                claim = self.call_store() => claim.map_err(|error| self.store_failed(&error))?,
                 () = shared.draining.started() => {
-                    settle::release_unconfirmed(shared, self.held(None, called_at));
+                    self.is_claimed = None;
                     return Err(RejectionKind::ShuttingDown.into());
                 }
             };
-            if let Some(held) = self.interpret(claim, called_at).await? {
-                return Ok(held);
+            if self.interpret(claim)? {
+                return Ok(());
             }
             tokio::select! {
                 () = notified => {}
@@ -112,54 +114,41 @@ impl ClaimAttempt<'_> {
     }
 
     async fn call_store(&self) -> Result<Claim, StoreError> {
-        if let Some(fingerprint) = self.shared.unrecorded.get(&self.key) {
-            return Ok(Claim::new(ClaimState::Done, fingerprint == self.request.fingerprint));
+        let HeldClaim { key, request, .. } = self.held;
+        if let Some(fingerprint) = self.shared.unrecorded.get(key) {
+            return Ok(Claim::new(ClaimState::Done, fingerprint == request.fingerprint));
         }
-        let config = &self.shared.config;
-        call_store(config.store_timeout, Operation::Claim, || config.store.claim(&self.key, &self.request))
-            .await
+        self.shared.config.store.claim(key, request).await
     }
 
-    /// Returns `None` while another delivery is in flight.
-    async fn interpret(
-        &mut self,
-        claim: Claim,
-        called_at: Instant,
-    ) -> Result<Option<Arc<HeldClaim>>, EarlyResponse> {
+    /// Returns whether the event is claimed, and `false` while another delivery is in flight.
+    fn interpret(&mut self, claim: Claim) -> Result<bool, EarlyResponse> {
+        if let ClaimState::Claimed { attempt } = claim.state {
+            self.is_claimed = Some(true);
+            self.held.confirm(attempt);
+        }
         if !claim.fingerprint_matches {
             if !std::mem::replace(&mut self.mismatch_reported, true) {
                 telemetry::id_reused();
             }
             if self.shared.config.id_reuse_policy == IdReusePolicy::Reject {
-                if let ClaimState::Claimed { attempt } = claim.state {
-                    // This claims the first body's event, which is not done: release it for its own
-                    // redelivery.
-                    let held = self.held(Some(attempt), called_at);
-                    Box::pin(settle::settle(self.shared, held, Settlement::Release)).await;
-                }
+                // A claim is that of the first body's event, which is not done. It is released for its own
+                // redelivery.
                 return Err(RejectionKind::IdReused.into());
             }
         }
         match claim.state {
-            ClaimState::Claimed { attempt } => Ok(Some(self.held(Some(attempt), called_at))),
+            ClaimState::Claimed { .. } => Ok(true),
             ClaimState::Done => Err(EarlyResponse::Skipped(Skipped::Duplicate)),
-            ClaimState::InFlight { .. } => Ok(None),
+            ClaimState::InFlight { .. } => Ok(false),
         }
     }
 
-    /// Rejects the delivery. The store may have written the claim without replying, so it is released in the
-    /// background: otherwise nobody could claim the event before the lease ends.
-    fn store_failed(&self, error: &StoreError, called_at: Instant) -> EarlyResponse {
+    /// Rejects the delivery. A full store replied, so it has no claim to release.
+    fn store_failed(&mut self, error: &StoreError) -> EarlyResponse {
         telemetry::store_error(Operation::Claim, error);
-        if error.kind() != StoreErrorKind::Full {
-            settle::release_unconfirmed(self.shared, self.held(None, called_at));
-        }
+        self.is_claimed = (error.kind() == StoreErrorKind::Full).then_some(false);
         RejectionKind::StoreUnavailable.into()
-    }
-
-    /// `attempt` is `None` for a claim of unknown outcome.
-    fn held(&self, attempt: Option<u32>, claimed_at: Instant) -> Arc<HeldClaim> {
-        Arc::new(HeldClaim::new(self.key.clone(), self.request, attempt, claimed_at))
     }
 }
 

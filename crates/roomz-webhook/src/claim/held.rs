@@ -1,19 +1,16 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use tokio::time::Instant;
+use crate::config::{Config, IdReusePolicy};
+use crate::store::{ClaimKey, ClaimRequest, Fingerprint, Owner};
 
-use crate::store::{ClaimKey, ClaimRequest};
-
-/// A claim that this process holds and must complete or release. The [`Delivery`](crate::Delivery) shares it.
+/// A claim that this process holds, or tries to get. It must be completed or released. The
+/// [`Delivery`](crate::Delivery) contains it.
 #[derive(Debug)]
 pub(crate) struct HeldClaim {
     pub(crate) key: ClaimKey,
     pub(crate) request: ClaimRequest,
-    pub(crate) attempt: u32,
-    /// When the store was called. The lease ends one lease after this time, or a little later.
-    pub(crate) claimed_at: Instant,
-    /// The layer failed open, so the attempt is not known.
-    pub(crate) failed_open: bool,
+    /// 0 until the store has replied.
+    attempt: AtomicU32,
     /// The store did not reply to the last claim, so the store may hold it or not.
     unconfirmed: AtomicBool,
     /// Another delivery holds the claim or handled the event, or the lease ceiling is reached.
@@ -21,16 +18,38 @@ pub(crate) struct HeldClaim {
 }
 
 impl HeldClaim {
-    /// `attempt` is `None` if the store did not reply to the claim.
-    pub(crate) fn new(
-        key: ClaimKey,
-        request: ClaimRequest,
-        attempt: Option<u32>,
-        claimed_at: Instant,
-    ) -> Self {
-        let failed_open = attempt.is_none();
-        let (unconfirmed, lost) = (AtomicBool::new(failed_open), AtomicBool::new(false));
-        Self { key, request, attempt: attempt.unwrap_or(1), claimed_at, failed_open, unconfirmed, lost }
+    /// Before the store is called.
+    pub(crate) fn new(config: &Config, key: ClaimKey, body: &[u8]) -> Self {
+        let fingerprint = Fingerprint::of(body);
+        let key = match config.id_reuse_policy {
+            IdReusePolicy::Process => key.with_body(fingerprint),
+            _ => key,
+        };
+        let request = ClaimRequest::new(Owner::random(), fingerprint, config.lease, config.retention);
+        Self { key, request, attempt: 0.into(), unconfirmed: true.into(), lost: false.into() }
+    }
+
+    /// Returns a copy for a task, which must not keep the body of the delivery in memory.
+    pub(crate) fn detach(&self) -> Self {
+        let attempt = self.attempt.load(Ordering::SeqCst).into();
+        let (unconfirmed, lost) = (self.is_unconfirmed().into(), self.is_lost().into());
+        Self { key: self.key.clone(), request: self.request, attempt, unconfirmed, lost }
+    }
+
+    /// The store has replied to the claim.
+    pub(crate) fn confirm(&self, attempt: u32) {
+        self.attempt.store(attempt, Ordering::SeqCst);
+        self.set_unconfirmed(false);
+    }
+
+    /// Returns the attempt. It counts as 1 after failing open, when it is not known.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::SeqCst).max(1)
+    }
+
+    /// Returns whether the layer failed open, so that the attempt is not known.
+    pub(crate) fn failed_open(&self) -> bool {
+        self.attempt.load(Ordering::SeqCst) == 0
     }
 
     pub(crate) fn is_unconfirmed(&self) -> bool {

@@ -3,8 +3,7 @@ use std::time::Duration;
 use super::held::HeldClaim;
 use crate::config::IdReusePolicy;
 use crate::state::Shared;
-use crate::store::{ClaimRequest, ClaimState, Settled, StoreError, call_store};
-use crate::telemetry::Operation;
+use crate::store::{ClaimRequest, ClaimState, Settled, StoreError};
 
 /// Whether this process holds the claim after [`reclaim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +35,12 @@ pub(crate) async fn reclaim(
     let was_unconfirmed = held.is_unconfirmed();
     held.set_unconfirmed(true);
     let request = ClaimRequest { lease, ..held.request };
-    let claim =
-        call_store(config.store_timeout, Operation::Claim, || config.store.claim(&held.key, &request))
-            .await?;
+    let claim = config.store.claim(&held.key, &request).await?;
     let (reclaimed, is_unconfirmed) = match claim.state {
         ClaimState::InFlight { .. } => (Reclaimed::InFlight, was_unconfirmed),
         ClaimState::Done => {
             // Only the owner that completed the event can complete it again, which changes nothing.
-            let complete = || config.store.complete(&held.key, held.request.owner, config.retention);
-            match call_store(config.store_timeout, Operation::Complete, complete).await? {
+            match config.store.complete(&held.key, &held.request).await? {
                 Settled::Applied => (Reclaimed::Completed, false),
                 Settled::Lost => (Reclaimed::Done, was_unconfirmed),
             }
@@ -52,8 +48,7 @@ pub(crate) async fn reclaim(
         ClaimState::Claimed { .. }
             if !claim.fingerprint_matches && config.id_reuse_policy == IdReusePolicy::Reject =>
         {
-            let release = || config.store.release(&held.key, held.request.owner);
-            let _ = call_store(config.store_timeout, Operation::Release, release).await?;
+            let _ = config.store.release(&held.key, held.request.owner).await?;
             (Reclaimed::OtherBody, was_unconfirmed)
         }
         ClaimState::Claimed { attempt } => (Reclaimed::Held { attempt }, false),

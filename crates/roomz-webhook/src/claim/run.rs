@@ -2,10 +2,8 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
-use roomz_protocol::Event;
 use tokio::time::{Instant, sleep_until};
 use tower_service::Service;
 
@@ -13,9 +11,10 @@ use super::held::HeldClaim;
 use super::reclaim::{Reclaimed, reclaim};
 use crate::body::WebhookBody;
 use crate::call::{Panicked, catch_panic};
+use crate::delivery::Delivery;
 use crate::response::RejectionKind;
 use crate::state::Shared;
-use crate::store::{Settled, StoreError, call_store};
+use crate::store::{Settled, StoreError};
 use crate::telemetry::{self, Operation};
 
 /// Check 10: runs the inner service, and renews the claim's lease while it waits to start and while it runs.
@@ -23,18 +22,17 @@ use crate::telemetry::{self, Operation};
 /// The outer error is the rejection for an inner service that did not start, or that panicked.
 pub(crate) async fn run<S, B>(
     shared: &Shared,
-    held: &HeldClaim,
-    event: &Event,
+    delivery: &Delivery,
+    claimed_at: Instant,
     service: S,
     head: Box<Parts>,
-    body: Bytes,
 ) -> Result<Result<Response<B>, S::Error>, RejectionKind>
 where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
 {
     let handler = async {
         let _guards = telemetry::handler_started();
-        let handled = catch_panic(call_when_allowed(shared, held, event, service, head, body)).await;
+        let handled = catch_panic(call_when_allowed(shared, delivery, service, head)).await;
         handled.unwrap_or_else(|Panicked| Err(RejectionKind::HandlerPanicked))
     };
     tokio::select! {
@@ -43,18 +41,16 @@ where
         outcome = handler => outcome,
         // Unconstrained, because a handler that is always busy uses up the task's budget, and without budget
         // the renewal timer would never be polled.
-        never = tokio::task::unconstrained(renew_lease(shared, held)) => match never {},
+        never = tokio::task::unconstrained(renew_lease(shared, delivery.held(), claimed_at)) => match never {},
     }
 }
 
 /// Waits until the service is ready, then calls it, unless `drain` runs or the claim was lost meanwhile.
 async fn call_when_allowed<S, B>(
     shared: &Shared,
-    held: &HeldClaim,
-    event: &Event,
+    delivery: &Delivery,
     mut service: S,
-    head: Box<Parts>,
-    body: Bytes,
+    mut head: Box<Parts>,
 ) -> Result<Result<Response<B>, S::Error>, RejectionKind>
 where
     S: Service<Request<WebhookBody>, Response = Response<B>>,
@@ -68,12 +64,17 @@ where
         return Err(RejectionKind::ShuttingDown);
     }
     // Another delivery of the event runs or was handled while this one waited to start.
+    let held = delivery.held();
     if held.is_lost() || shared.unrecorded.get(&held.key).is_some() {
         return Err(RejectionKind::InFlight);
     }
-    telemetry::accepted(event, held.attempt);
+    telemetry::accepted(delivery.event(), held.attempt());
     match ready {
-        Ok(()) => Ok(call(service, Request::from_parts(*head, WebhookBody::from(body))).await),
+        Ok(()) => {
+            head.extensions.insert(delivery.clone());
+            let body = WebhookBody::from(delivery.body().clone());
+            Ok(call(service, Request::from_parts(*head, body)).await)
+        }
         Err(error) => Ok(Err(error)),
     }
 }
@@ -93,17 +94,17 @@ fn call<S: Service<R>, R>(mut service: S, request: R) -> S::Future {
     service.call(request)
 }
 
-async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
+async fn renew_lease(shared: &Shared, held: &HeldClaim, claimed_at: Instant) -> Infallible {
     let config = &shared.config;
     let renew_interval = config.lease / 3;
     let retry_interval = Duration::from_secs(1).min(config.lease / 10);
     // Counted from the claim, because the handler may have blocked its thread since then.
-    let mut next = held.claimed_at + renew_interval;
+    let mut next = claimed_at + renew_interval;
     loop {
         // The timer and the renewal are boxed, because few handlers run that long.
         Box::pin(sleep_until(next)).await;
         let called_at = Instant::now();
-        let lease = config.lease.min(config.lease_ceiling.saturating_sub(held.claimed_at.elapsed()));
+        let lease = config.lease.min(config.lease_ceiling.saturating_sub(claimed_at.elapsed()));
         // Stores count in milliseconds.
         if lease < Duration::from_millis(1) {
             telemetry::lease_ceiling_reached(config.lease_ceiling);
@@ -130,16 +131,15 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim) -> Infallible {
 /// Renews the lease, or claims the event again if the store lost the claim.
 async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<Reclaimed, StoreError> {
     let config = &shared.config;
-    if !held.is_unconfirmed() {
-        let renewal = || config.store.renew(&held.key, held.request.owner, lease);
-        if call_store(config.store_timeout, Operation::Renew, renewal).await? == Settled::Applied {
-            return Ok(Reclaimed::Held { attempt: held.attempt });
-        }
+    if !held.is_unconfirmed()
+        && config.store.renew(&held.key, held.request.owner, lease).await? == Settled::Applied
+    {
+        return Ok(Reclaimed::Held { attempt: held.attempt() });
     }
     let reclaimed = reclaim(shared, held, lease).await?;
     // The claim of a delivery that failed open may never have been written. A higher attempt means that
     // others had the claim meanwhile. In both cases, the store did not lose it.
-    if matches!(reclaimed, Reclaimed::Held { attempt } if attempt <= held.attempt) && !held.failed_open {
+    if matches!(reclaimed, Reclaimed::Held { attempt } if attempt <= held.attempt()) && !held.failed_open() {
         telemetry::claim_restored();
     }
     Ok(reclaimed)

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::held::HeldClaim;
 use super::reclaim::{Reclaimed, reclaim};
 use crate::state::Shared;
-use crate::store::{Settled, StoreError, call_store};
+use crate::store::{Settled, StoreError};
 use crate::telemetry::{self, GaugeGuard, Operation};
 
 /// The first pause before a settlement is retried.
@@ -35,12 +35,12 @@ impl Settlement {
 
 /// Completes or releases a claim. When the store fails, the settlement is retried in the background and the
 /// handler's answer stands.
-pub(crate) async fn settle(shared: &Arc<Shared>, held: Arc<HeldClaim>, settlement: Settlement) {
+pub(crate) async fn settle(shared: &Arc<Shared>, held: &HeldClaim, settlement: Settlement) {
     if held.is_unconfirmed() {
         // The store failed a moment ago. The sender should not wait for another call.
         return settle_in_background(shared, held, settlement);
     }
-    match try_settle(shared, &held, settlement).await {
+    match try_settle(shared, held, settlement).await {
         Ok(settled) => {
             if settled == Settled::Lost && settlement == Settlement::Complete {
                 telemetry::claim_lost();
@@ -58,7 +58,7 @@ pub(crate) async fn settle(shared: &Arc<Shared>, held: Arc<HeldClaim>, settlemen
 ///
 /// An outage causes one for each delivery, so they have a lower limit of their own. Above it, the lease ends
 /// the claim.
-pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Arc<HeldClaim>) {
+pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: &HeldClaim) {
     match Arc::clone(&shared.unconfirmed_permits).try_acquire_owned() {
         Ok(permit) => spawn_settlement(shared, held, Settlement::Release, permit),
         Err(_) => telemetry::unconfirmed_claim_abandoned(),
@@ -68,7 +68,7 @@ pub(crate) fn release_unconfirmed(shared: &Arc<Shared>, held: Arc<HeldClaim>) {
 /// Retries a settlement in the background until it succeeds, its deadline passes, or the claim is lost.
 ///
 /// Above the limit of background settlements, the settlement is abandoned.
-fn settle_in_background(shared: &Arc<Shared>, held: Arc<HeldClaim>, settlement: Settlement) {
+fn settle_in_background(shared: &Arc<Shared>, held: &HeldClaim, settlement: Settlement) {
     match Arc::clone(&shared.pending_permits).try_acquire_owned() {
         Ok(permit) => spawn_settlement(shared, held, settlement, permit),
         Err(_) => {
@@ -80,7 +80,7 @@ fn settle_in_background(shared: &Arc<Shared>, held: Arc<HeldClaim>, settlement: 
 
 fn spawn_settlement(
     shared: &Arc<Shared>,
-    held: Arc<HeldClaim>,
+    held: &HeldClaim,
     settlement: Settlement,
     permit: OwnedSemaphorePermit,
 ) {
@@ -90,14 +90,15 @@ fn spawn_settlement(
         shared.notify_waiters(&held.key);
     }
     let guards = (permit, telemetry::settlement_pending());
-    let pending = PendingSettlement { shared: Arc::clone(shared), held, settlement, _guards: guards };
+    let pending =
+        PendingSettlement { shared: Arc::clone(shared), held: held.detach(), settlement, _guards: guards };
     drop(shared.tasks.spawn(pending.retry().in_current_span()));
 }
 
 /// A settlement that is retried. `Drop` cleans up, also on panic and when the runtime shuts down.
 struct PendingSettlement {
     shared: Arc<Shared>,
-    held: Arc<HeldClaim>,
+    held: HeldClaim,
     settlement: Settlement,
     _guards: (OwnedSemaphorePermit, GaugeGuard),
 }
@@ -137,7 +138,7 @@ impl PendingSettlement {
         let Self { shared, held, settlement, .. } = self;
         // A claim whose reply was lost may still be on its way to the store, so a release that finds none is
         // repeated.
-        let late_claim_deadline = Instant::now() + shared.config.store_timeout * 3;
+        let late_claim_deadline = Instant::now() + shared.config.store.timeout * 3;
         let mut backoff = BACKOFF_MIN;
         loop {
             let permit = shared.retry_permits.acquire().await;
@@ -171,28 +172,23 @@ async fn try_settle(
     settlement: Settlement,
 ) -> Result<Settled, StoreError> {
     let config = &shared.config;
-    let (key, owner) = (&held.key, held.request.owner);
     if settlement == Settlement::Release {
-        return call_store(config.store_timeout, Operation::Release, || config.store.release(key, owner))
-            .await;
+        return config.store.release(&held.key, held.request.owner).await;
     }
-    let complete = || config.store.complete(key, owner, config.retention);
-    if !held.is_unconfirmed()
-        && call_store(config.store_timeout, Operation::Complete, complete).await? == Settled::Applied
-    {
+    if !held.is_unconfirmed() && config.store.complete(&held.key, &held.request).await? == Settled::Applied {
         return Ok(Settled::Applied);
     }
     // Only a claim can be completed. The store may never have written it, or lost it.
     match Box::pin(reclaim(shared, held, config.lease)).await? {
         Reclaimed::Held { attempt } => {
             // After failing open, the attempt is not known, and the store may never have had the claim.
-            if !held.failed_open {
-                if attempt > held.attempt { telemetry::claim_lost() } else { telemetry::claim_restored() }
+            if !held.failed_open() {
+                if attempt > held.attempt() { telemetry::claim_lost() } else { telemetry::claim_restored() }
             }
-            call_store(config.store_timeout, Operation::Complete, complete).await
+            config.store.complete(&held.key, &held.request).await
         }
         Reclaimed::Done => {
-            if !held.failed_open {
+            if !held.failed_open() {
                 telemetry::claim_lost();
             }
             Ok(Settled::Applied)

@@ -25,53 +25,103 @@ pub struct Rejection {
     detail: Option<String>,
 }
 
-/// The kind of a [`Rejection`]. Each kind has one status and one stable name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RejectionKind {
+/// Anybody can cause the rejection without knowing a secret.
+const UNSIGNED: bool = true;
+/// The delivery has a valid signature, or the receiver has no layer.
+const SIGNED: bool = false;
+
+/// Defines the kinds: the status, the stable name, who can cause it, and what was wrong and what to do.
+macro_rules! kinds {
+    ($($(#[$docs:meta])* $kind:ident = $status:ident, $name:literal, $cause:ident: $text:literal;)*) => {
+        /// The kind of a [`Rejection`]. Each kind has one status and one stable name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum RejectionKind {
+            $($(#[$docs])* $kind,)*
+        }
+
+        impl RejectionKind {
+            /// For the series of the metrics.
+            #[cfg(feature = "metrics")]
+            pub(crate) const ALL: &[Self] = &[$(Self::$kind),*];
+
+            const fn row(self) -> (StatusCode, &'static str, bool, &'static str) {
+                match self {
+                    $(Self::$kind => (StatusCode::$status, $name, $cause, $text),)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// 405: the method is not POST.
-    MethodNotAllowed,
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", UNSIGNED:
+    "a webhook delivery is a POST request; if the sender sent one, a redirect (301, 302) turned it into \
+     another: give ROOMZ the final https URL, or redirect with 307; if this path is not the webhook's, \
+     mount the layer on the webhook's route only";
     /// 415: the body is compressed. The detail names the compression.
-    ContentEncoding,
+    ContentEncoding = UNSUPPORTED_MEDIA_TYPE, "content-encoding", UNSIGNED:
+    "the body is compressed; send it as it was signed, without Content-Encoding";
     /// 401: there is no signature header.
-    SignatureMissing,
+    SignatureMissing = UNAUTHORIZED, "signature-missing", UNSIGNED:
+    "the signature header is missing";
     /// 401: there is more than one signature header, also if a proxy joined them with a comma.
-    SignatureRepeated,
+    SignatureRepeated = UNAUTHORIZED, "signature-repeated", UNSIGNED:
+    "there is more than one signature header; send exactly one";
     /// 401: the signature is not 88 characters of base64.
-    SignatureMalformed,
+    SignatureMalformed = UNAUTHORIZED, "signature-malformed", UNSIGNED:
+    "the signature is not 88 characters of standard base64";
     /// 413: the body is longer than the limit.
-    BodyTooLarge,
+    BodyTooLarge = PAYLOAD_TOO_LARGE, "body-too-large", UNSIGNED:
+    "the body is longer than the limit";
     /// 408: the body was not complete before the deadline.
-    BodyTimeout,
+    BodyTimeout = REQUEST_TIMEOUT, "body-timeout", UNSIGNED:
+    "the body was not complete before the deadline";
     /// 400: the connection broke while the body was read.
-    BodyBroken,
+    BodyBroken = BAD_REQUEST, "body-broken", UNSIGNED:
+    "the connection broke before the body was complete";
     /// 401: the signature does not match the body under any secret.
-    SignatureMismatch,
+    SignatureMismatch = UNAUTHORIZED, "signature-mismatch", UNSIGNED:
+    "the signature does not match the body under any of the receiver's secrets; compare the secrets, and \
+     check that no proxy rewrites the body";
     /// 400: the body is signed, but it is not an event.
-    EventMalformed,
+    EventMalformed = BAD_REQUEST, "event-malformed", SIGNED:
+    "the body is not a ROOMZ event";
     /// 400: the event is older than the maximum age.
-    EventTooOld,
+    EventTooOld = BAD_REQUEST, "event-too-old", SIGNED:
+    "the event's timestamp is older than this receiver accepts";
     /// 400: the event's timestamp is further ahead than the allowed clock skew.
-    EventTooNew,
+    EventTooNew = BAD_REQUEST, "event-too-new", SIGNED:
+    "the event's timestamp is further in the future than this receiver accepts";
     /// 409: the id is known with another body, and [`IdReusePolicy::Reject`](crate::IdReusePolicy::Reject) is
     /// set.
-    IdReused,
+    IdReused = CONFLICT, "id-reused", SIGNED:
+    "an event with this id and another body was received before";
     /// 503: another delivery of the event is still in flight after the duplicate wait, or too many duplicates
     /// wait.
-    InFlight,
+    InFlight = SERVICE_UNAVAILABLE, "in-flight", SIGNED:
+    "another delivery of this event is in flight; deliver it again later";
     /// 503: the store is unavailable, slow or full.
-    StoreUnavailable,
+    StoreUnavailable = SERVICE_UNAVAILABLE, "store-unavailable", SIGNED:
+    "the store of the receiver is unavailable; deliver the event again later";
     /// 503: the receiver has no room for the event, such as a full inbox of `roomz-inbox`. The layer does not
     /// use it.
-    Overloaded,
+    Overloaded = SERVICE_UNAVAILABLE, "overloaded", SIGNED:
+    "the receiver is full; deliver the event again later";
     /// 503: [`drain`](crate::WebhookLayer::drain) runs, or the runtime shut down.
-    ShuttingDown,
+    ShuttingDown = SERVICE_UNAVAILABLE, "shutting-down", SIGNED:
+    "the receiver is shutting down; deliver the event again later";
     /// 503: the lookup of the request's tenant failed or took too long.
-    TenantLookupFailed,
+    TenantLookupFailed = SERVICE_UNAVAILABLE, "tenant-lookup-failed", UNSIGNED:
+    "the tenant lookup failed; deliver the event again later";
     /// 500: the handler panicked.
-    HandlerPanicked,
+    HandlerPanicked = INTERNAL_SERVER_ERROR, "handler-panicked", SIGNED:
+    "the receiver failed; deliver the event again later";
     /// 500: an extractor found no delivery, because the layer is not in front of the route.
-    MissingLayer,
+    MissingLayer = INTERNAL_SERVER_ERROR, "missing-layer", SIGNED:
+    "no verified delivery: add `roomz_webhook::WebhookLayer` to this route; if the layer has a path \
+     (`with_path`), it must be this route's path as the layer sees it, without the prefix of a `nest`";
 }
 
 impl Rejection {
@@ -122,7 +172,7 @@ impl Rejection {
     }
 
     fn text(&self) -> &str {
-        self.detail.as_deref().unwrap_or(self.kind.row().2)
+        self.detail.as_deref().unwrap_or(self.kind.row().3)
     }
 
     /// Converts this into its response, with this value in the extensions. A 503 has `Retry-After: 5`.
@@ -141,128 +191,6 @@ impl Rejection {
 }
 
 impl RejectionKind {
-    /// What anybody can cause without knowing a secret.
-    pub(crate) const UNAUTHENTICATED: [Self; 10] = [
-        Self::MethodNotAllowed,
-        Self::ContentEncoding,
-        Self::SignatureMissing,
-        Self::SignatureRepeated,
-        Self::SignatureMalformed,
-        Self::BodyTooLarge,
-        Self::BodyTimeout,
-        Self::BodyBroken,
-        Self::SignatureMismatch,
-        Self::TenantLookupFailed,
-    ];
-
-    /// All others, for the series of the metrics.
-    #[cfg(feature = "metrics")]
-    pub(crate) const AUTHENTICATED: [Self; 10] = [
-        Self::EventMalformed,
-        Self::EventTooOld,
-        Self::EventTooNew,
-        Self::IdReused,
-        Self::InFlight,
-        Self::StoreUnavailable,
-        Self::Overloaded,
-        Self::ShuttingDown,
-        Self::HandlerPanicked,
-        Self::MissingLayer,
-    ];
-
-    /// The status, the stable name, and what was wrong and what to do.
-    const fn row(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "a webhook delivery is a POST request; if the sender sent one, a redirect (301, 302) turned it into \
-                 another: give ROOMZ the final https URL, or redirect with 307; if this path is not the webhook's, \
-                 mount the layer on the webhook's route only",
-            ),
-            Self::ContentEncoding => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "content-encoding",
-                "the body is compressed; send it as it was signed, without Content-Encoding",
-            ),
-            Self::SignatureMissing => {
-                (S::UNAUTHORIZED, "signature-missing", "the signature header is missing")
-            }
-            Self::SignatureRepeated => (
-                S::UNAUTHORIZED,
-                "signature-repeated",
-                "there is more than one signature header; send exactly one",
-            ),
-            Self::SignatureMalformed => (
-                S::UNAUTHORIZED,
-                "signature-malformed",
-                "the signature is not 88 characters of standard base64",
-            ),
-            Self::BodyTooLarge => {
-                (S::PAYLOAD_TOO_LARGE, "body-too-large", "the body is longer than the limit")
-            }
-            Self::BodyTimeout => {
-                (S::REQUEST_TIMEOUT, "body-timeout", "the body was not complete before the deadline")
-            }
-            Self::BodyBroken => {
-                (S::BAD_REQUEST, "body-broken", "the connection broke before the body was complete")
-            }
-            Self::SignatureMismatch => (
-                S::UNAUTHORIZED,
-                "signature-mismatch",
-                "the signature does not match the body under any of the receiver's secrets; compare the secrets, and \
-                 check that no proxy rewrites the body",
-            ),
-            Self::EventMalformed => (S::BAD_REQUEST, "event-malformed", "the body is not a ROOMZ event"),
-            Self::EventTooOld => {
-                (S::BAD_REQUEST, "event-too-old", "the event's timestamp is older than this receiver accepts")
-            }
-            Self::EventTooNew => (
-                S::BAD_REQUEST,
-                "event-too-new",
-                "the event's timestamp is further in the future than this receiver accepts",
-            ),
-            Self::IdReused => {
-                (S::CONFLICT, "id-reused", "an event with this id and another body was received before")
-            }
-            Self::InFlight => (
-                S::SERVICE_UNAVAILABLE,
-                "in-flight",
-                "another delivery of this event is in flight; deliver it again later",
-            ),
-            Self::StoreUnavailable => (
-                S::SERVICE_UNAVAILABLE,
-                "store-unavailable",
-                "the store of the receiver is unavailable; deliver the event again later",
-            ),
-            Self::Overloaded => {
-                (S::SERVICE_UNAVAILABLE, "overloaded", "the receiver is full; deliver the event again later")
-            }
-            Self::ShuttingDown => (
-                S::SERVICE_UNAVAILABLE,
-                "shutting-down",
-                "the receiver is shutting down; deliver the event again later",
-            ),
-            Self::TenantLookupFailed => (
-                S::SERVICE_UNAVAILABLE,
-                "tenant-lookup-failed",
-                "the tenant lookup failed; deliver the event again later",
-            ),
-            Self::HandlerPanicked => (
-                S::INTERNAL_SERVER_ERROR,
-                "handler-panicked",
-                "the receiver failed; deliver the event again later",
-            ),
-            Self::MissingLayer => (
-                S::INTERNAL_SERVER_ERROR,
-                "missing-layer",
-                "no verified delivery: add `roomz_webhook::WebhookLayer` to this route; if the layer has a path \
-                 (`with_path`), it must be this route's path as the layer sees it, without the prefix of a `nest`",
-            ),
-        }
-    }
-
     /// Returns the stable name, such as `signature-mismatch`.
     ///
     /// It is the member `reason` of the response and the label of the metric `roomz_webhook_rejected_total`.
@@ -286,8 +214,8 @@ impl RejectionKind {
     /// assert!(!RejectionKind::EventMalformed.is_unauthenticated());
     /// ```
     #[must_use]
-    pub fn is_unauthenticated(self) -> bool {
-        Self::UNAUTHENTICATED.contains(&self)
+    pub const fn is_unauthenticated(self) -> bool {
+        self.row().2
     }
 
     /// The header that RFC 9110 requires or defines for the status.

@@ -1,28 +1,69 @@
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::StoreError;
+use super::idempotency::{Claim, ClaimRequest, IdempotencyStore, Settled};
+use super::key::{ClaimKey, Owner};
+use super::memory::InMemory;
 use crate::call::{Panicked, catch_panic, timeout_if_pending};
 use crate::telemetry::{self, Operation};
 
-/// Calls the store with a timeout. A store that panics has failed: the delivery must still be answered and
-/// settled.
-pub(crate) async fn call_store<T, F>(
-    store_timeout: Duration,
-    operation: Operation,
-    call: impl FnOnce() -> F,
-) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    // The closure is called inside the future, so that a panic before the store returns its future is caught
-    // too.
-    let call = pin!(catch_panic(async { call().await }));
-    let _guard = telemetry::store_called(operation);
-    match timeout_if_pending(store_timeout, call).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(Panicked)) => Err(StoreError::unavailable("the store panicked")),
-        Err(_) => Err(StoreError::timed_out()),
+/// The store of a layer. Each operation has a timeout, and its time is measured.
+pub(crate) struct TimedStore {
+    pub(crate) store: Arc<dyn IdempotencyStore>,
+    pub(crate) timeout: Duration,
+}
+
+impl TimedStore {
+    pub(crate) async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+        let in_memory = |store: &dyn InMemory| store.claim(key, claim);
+        self.call(Operation::Claim, in_memory, || (*self.store).claim(key, claim)).await
+    }
+
+    pub(crate) async fn renew(
+        &self,
+        key: &ClaimKey,
+        owner: Owner,
+        lease: Duration,
+    ) -> Result<Settled, StoreError> {
+        let in_memory = |store: &dyn InMemory| Ok(store.renew(key, owner, lease));
+        self.call(Operation::Renew, in_memory, || (*self.store).renew(key, owner, lease)).await
+    }
+
+    pub(crate) async fn complete(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Settled, StoreError> {
+        let ClaimRequest { owner, retention, .. } = *claim;
+        let in_memory = |store: &dyn InMemory| Ok(store.settle(key, owner, Some(retention)));
+        self.call(Operation::Complete, in_memory, || (*self.store).complete(key, owner, retention)).await
+    }
+
+    pub(crate) async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
+        let in_memory = |store: &dyn InMemory| Ok(store.settle(key, owner, None));
+        self.call(Operation::Release, in_memory, || (*self.store).release(key, owner)).await
+    }
+
+    /// A store that panics has failed: the delivery must still be answered and settled.
+    async fn call<T, F>(
+        &self,
+        operation: Operation,
+        in_memory: impl FnOnce(&dyn InMemory) -> Result<T, StoreError>,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let _guard = telemetry::store_called(operation);
+        if let Some(store) = self.store.in_memory() {
+            return in_memory(store);
+        }
+        // The closure is called inside the future, so that a panic before the store returns its future is
+        // caught too.
+        let call = pin!(catch_panic(async { call().await }));
+        match timeout_if_pending(self.timeout, call).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(Panicked)) => Err(StoreError::unavailable("the store panicked")),
+            Err(_) => Err(StoreError::timed_out()),
+        }
     }
 }

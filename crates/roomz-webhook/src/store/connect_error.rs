@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use roomz_protocol::error_chain;
+use roomz_protocol::debug_error_chain;
 
 /// The error of connecting a store to its server or database.
 ///
@@ -75,12 +75,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// Prints the message and its causes: `main` prints returned errors with `Debug`.
-impl fmt::Debug for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(self))
-    }
-}
+debug_error_chain!(ConnectError);
 
 impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use roomz_protocol::error_chain;
+use roomz_protocol::debug_error_chain;
 
 /// A store operation failed. Its outcome may be unknown.
 ///
@@ -68,13 +68,7 @@ impl fmt::Display for StoreError {
     }
 }
 
-/// The same text as `Display`, followed by the sources, because an error that `main` returns is printed with
-/// `Debug`.
-impl fmt::Debug for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(self))
-    }
-}
+debug_error_chain!(StoreError);
 
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {

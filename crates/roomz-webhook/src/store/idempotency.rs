@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::error::StoreError;
 use super::key::{ClaimKey, Fingerprint, Owner};
+use super::memory::InMemory;
 
 /// A store of claims: which events are in flight and which are done, for one process or for many.
 ///
@@ -120,6 +121,12 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     ///
     /// [`StoreError`] when the outcome is unknown.
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError>;
+
+    /// The operations of a store of this crate without their futures.
+    #[doc(hidden)]
+    fn in_memory(&self) -> Option<&dyn InMemory> {
+        None
+    }
 }
 
 #[async_trait]
@@ -143,6 +150,10 @@ impl<T: IdempotencyStore + ?Sized> IdempotencyStore for Arc<T> {
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
         T::release(self, key, owner).await
+    }
+
+    fn in_memory(&self) -> Option<&dyn InMemory> {
+        T::in_memory(self)
     }
 }
 

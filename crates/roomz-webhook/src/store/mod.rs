@@ -34,7 +34,7 @@ mod moka;
 /// The macro with which [`IdempotencyStore`] is implemented.
 pub use async_trait::async_trait;
 
-pub(crate) use self::call::call_store;
+pub(crate) use self::call::TimedStore;
 #[cfg(feature = "compact")]
 pub use self::compact::CompactStore;
 pub use self::connect_error::{ConnectError, ConnectErrorKind};

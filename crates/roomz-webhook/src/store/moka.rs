@@ -9,71 +9,18 @@ use moka::sync::Cache;
 use super::error::StoreError;
 use super::idempotency::{Claim, ClaimRequest, IdempotencyStore, Settled};
 use super::key::{ClaimKey, Owner};
-use super::memory::{IdleIds, InMemoryBuilder, Key, Record, Shards};
+use super::memory::{IdleIds, InMemory, InMemoryBuilder, Key, Record, Shards, memory_store};
 
-/// The default store, in memory: forgotten on restart, and not shared with other processes.
-///
-/// It remembers 1 000 000 handled ids by default, in a moka cache. One id takes about 340 bytes once it
-/// arrives, so a full store takes 373 MB. When the store is full, the oldest id leaves. Claims in flight are
-/// outside the cache and never evicted: above 100 000 of them, a new event is answered 503. A clone shares
-/// the claims.
-///
-/// [Which store in memory](crate::store#which-store-in-memory) compares it with `CompactStore`.
-#[derive(Clone, Debug)]
-pub struct MokaStore {
-    shards: Arc<Shards<MokaIds>>,
-}
-
-impl MokaStore {
-    /// Creates an empty store with the default settings.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::builder().build()
-    }
-
-    /// Creates a builder with the default settings.
-    pub fn builder() -> InMemoryBuilder<Self> {
-        InMemoryBuilder::new(|settings| Self { shards: Arc::new(Shards::new(settings)) })
-    }
-
-    /// Returns how many ids were evicted before their retention ended, since the store was created.
+memory_store! {
+    /// The default store, in memory: forgotten on restart, and not shared with other processes.
     ///
-    /// If it is above 0, raise the capacity or shorten the retention. The metric
-    /// `roomz_webhook_evicted_early_total` counts the same.
-    #[must_use]
-    pub fn evicted_early(&self) -> u64 {
-        self.shards.evicted_early()
-    }
-}
-
-impl Default for MokaStore {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-#[async_trait]
-impl IdempotencyStore for MokaStore {
-    async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        self.shards.claim(key, claim)
-    }
-
-    async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
-        Ok(self.shards.renew(key, owner, lease))
-    }
-
-    async fn complete(
-        &self,
-        key: &ClaimKey,
-        owner: Owner,
-        retention: Duration,
-    ) -> Result<Settled, StoreError> {
-        Ok(self.shards.settle(key, owner, Some(retention)))
-    }
-
-    async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
-        Ok(self.shards.settle(key, owner, None))
-    }
+    /// It remembers 1 000 000 handled ids by default, in a moka cache. One id takes about 340 bytes once it
+    /// arrives, so a full store takes 373 MB. When the store is full, the oldest id leaves. Claims in flight
+    /// are outside the cache and never evicted: above 100 000 of them, a new event is answered 503. A clone
+    /// shares the claims.
+    ///
+    /// [Which store in memory](crate::store#which-store-in-memory) compares it with `CompactStore`.
+    MokaStore(MokaIds)
 }
 
 /// A shard's ids in a moka cache. Only the owner of the shard's lock calls it, so `ids` is exact.
@@ -102,7 +49,7 @@ impl IdleIds for MokaIds {
         self.cache.as_ref().filter(|cache| cache.contains_key(key))?.get(key)
     }
 
-    fn insert(&mut self, key: Key, record: Record, now: u64) -> bool {
+    fn insert(&mut self, key: Key, record: Record, is_new: bool, now: u64) -> bool {
         if now >= self.next_sweep {
             self.free_expired(now);
         }
@@ -111,7 +58,8 @@ impl IdleIds for MokaIds {
             let builder = Cache::builder().max_capacity(self.capacity);
             builder.eviction_policy(EvictionPolicy::lru()).build_with_hasher(RandomState::default())
         });
-        let is_new = !cache.contains_key(&key);
+        // A known id may have been evicted or freed since its claim.
+        let is_new = is_new || !cache.contains_key(&key);
         let evicts = is_new && self.ids >= self.capacity;
         self.ids += u64::from(is_new && !evicts);
         // The oldest id leaves, which expires first.
@@ -149,9 +97,9 @@ mod tests {
     fn sweep_frees_expired_ids() {
         let mut ids = MokaIds::with_capacity(1_000);
         for number in 0..100 {
-            ids.insert(Key([number, 0]), Record::new(1, 1, 10, 0), 0);
+            ids.insert(Key([number, 0]), Record::new(1, 1, 10, 0), true, 0);
         }
-        ids.insert(Key([100, 0]), Record::new(1, 1, u64::MAX, 0), SWEEP_INTERVAL_MILLIS);
+        ids.insert(Key([100, 0]), Record::new(1, 1, u64::MAX, 0), true, SWEEP_INTERVAL_MILLIS);
         let cache = ids.cache.unwrap();
         cache.run_pending_tasks();
         assert_eq!(cache.entry_count(), 1);

@@ -85,7 +85,7 @@ pub(crate) fn register() {
     for (name, _) in PLAIN_COUNTERS {
         counter!(name).increment(0);
     }
-    for kind in RejectionKind::UNAUTHENTICATED.into_iter().chain(RejectionKind::AUTHENTICATED) {
+    for kind in RejectionKind::ALL {
         counter!("roomz_webhook_rejected_total", "reason" => kind.as_str()).increment(0);
     }
     for skipped in [Skipped::Duplicate, Skipped::Stale, Skipped::Ignored] {

@@ -18,7 +18,7 @@ pub(crate) async fn find(head: &Parts, config: &Config) -> Result<(Arc<str>, Sec
     };
     // Called inside the future, so that a panic before `lookup` returns its future is caught too.
     let lookup = catch_panic(async { lookup.lookup(head).await });
-    let found = match timeout(config.store_timeout, lookup).await {
+    let found = match timeout(config.store.timeout, lookup).await {
         Ok(Ok(found)) => found,
         Ok(Err(Panicked)) => Err("the lookup panicked".into()),
         Err(_) => Err("the lookup did not end in time".into()),

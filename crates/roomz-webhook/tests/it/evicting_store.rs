@@ -1,14 +1,16 @@
-//! The contract for stores finds a store that evicts live claims.
+//! The contract for stores finds a store that evicts live claims, or new ids before old ones.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use moka::ops::compute::{CompResult, Op};
 use roomz_webhook::store::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, IdempotencyStore, Owner, Settled, StoreError, async_trait,
+    Claim, ClaimKey, ClaimRequest, ClaimState, CompactStore, IdempotencyStore, Owner, Settled, StoreError,
+    async_trait,
 };
 use roomz_webhook::testing::StoreUnderTest;
-use roomz_webhook::testing::contract::full_store_keeps_live_claims;
+use roomz_webhook::testing::contract::{full_store_keeps_live_claims, oldest_done_events_leave_first};
 
 /// A store with live claims and done ids in one cache, which evicts both. Its claims hold a permit.
 struct EvictsLiveClaims {
@@ -58,5 +60,45 @@ async fn contract_rejects_eviction_of_live_claims() {
         let store = StoreUnderTest::new(store);
         let test = std::panic::AssertUnwindSafe(full_store_keeps_live_claims(&store)).catch_unwind().await;
         assert_eq!(test.is_ok(), passes, "capacity {capacity}, limit {limit}");
+    }
+}
+
+/// A store that remembers so many done ids, and no newer ones.
+struct RemembersFirst {
+    inner: CompactStore,
+    room: AtomicUsize,
+}
+
+#[async_trait]
+impl IdempotencyStore for RemembersFirst {
+    async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+        self.inner.claim(key, claim).await
+    }
+
+    async fn complete(&self, key: &ClaimKey, owner: Owner, kept: Duration) -> Result<Settled, StoreError> {
+        let room = self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| room.checked_sub(1));
+        match room {
+            Ok(_) => self.inner.complete(key, owner, kept).await,
+            Err(_) => self.inner.release(key, owner).await,
+        }
+    }
+
+    async fn renew(&self, _: &ClaimKey, _: Owner, _: Duration) -> Result<Settled, StoreError> {
+        unreachable!()
+    }
+
+    async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
+        self.inner.release(key, owner).await
+    }
+}
+
+/// The suite finds a store that forgets the newest ids first, and accepts one that forgets the oldest.
+#[tokio::test]
+async fn contract_rejects_eviction_of_newest_ids() {
+    for (room, capacity, passes) in [(300, 10_000, false), (10_000, 300, true), (10_000, 10_000, true)] {
+        let inner = CompactStore::builder().with_capacity(capacity).build();
+        let store = StoreUnderTest::new(RemembersFirst { inner, room: AtomicUsize::new(room) });
+        let test = std::panic::AssertUnwindSafe(oldest_done_events_leave_first(&store)).catch_unwind().await;
+        assert_eq!(test.is_ok(), passes, "room {room}, capacity {capacity}");
     }
 }

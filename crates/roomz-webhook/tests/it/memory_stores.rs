@@ -23,11 +23,13 @@ roomz_webhook::store_contract!(compact_with_manual_clock, async {
 });
 
 roomz_webhook::store_contract!(moka_with_real_clock, async {
-    StoreUnderTest::new(MokaStore::builder().with_max_in_flight(250).build()).with_rounds(100)
+    let store = MokaStore::builder().with_capacity(500).with_max_in_flight(250).build();
+    StoreUnderTest::new(store).with_rounds(100)
 });
 
 roomz_webhook::store_contract!(compact_with_real_clock, async {
-    StoreUnderTest::new(CompactStore::builder().with_max_in_flight(250).build()).with_rounds(100)
+    let store = CompactStore::builder().with_capacity(500).with_max_in_flight(250).build();
+    StoreUnderTest::new(store).with_rounds(100)
 });
 
 fn with_manual_clock(store: impl IdempotencyStore + Clone, clock: ManualClock) -> StoreUnderTest {

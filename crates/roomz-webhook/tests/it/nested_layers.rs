@@ -8,8 +8,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Rejection, RejectionKind, WebhookBody, WebhookLayer};
-use tokio::time::{Duration, Instant};
+use roomz_webhook::{Rejection, RejectionKind, Skipped, WebhookBody, WebhookLayer};
+use tokio::time::{Duration, Instant, sleep, timeout};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::support::secret;
@@ -51,4 +51,21 @@ async fn nests_layers_with_other_namespace_or_store() {
 async fn clone_passes_request_through() {
     let layer = layer(&MokaStore::new(), "roomz");
     assert_eq!(send(layer.clone(), layer).await.0, 200);
+}
+
+/// A disconnect drops the future of the outer layer, which drops that of the inner one.
+#[tokio::test(start_paused = true)]
+async fn both_layers_finish_after_disconnect() {
+    let store = MokaStore::new();
+    let handler = service_fn(async |request| {
+        sleep(Duration::from_secs(1)).await;
+        handle(request).await
+    });
+    let layers = ServiceBuilder::new().layer(layer(&store, "outer")).layer(layer(&store, "inner"));
+    let (service, event) = (layers.service(handler), TestEvent::busy());
+    let deliver = || service.clone().oneshot(event.request::<Body>("/", &secret()));
+    assert!(timeout(Duration::from_millis(100), deliver()).await.is_err());
+    sleep(Duration::from_secs(1)).await;
+    let response = deliver().await.unwrap();
+    assert_eq!(response.extensions().get(), Some(&Skipped::Duplicate));
 }

@@ -1,4 +1,5 @@
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::sync::OnceLock;
 
 use crate::store::key::{ClaimKey, Fingerprint, Owner};
 
@@ -11,6 +12,9 @@ pub(in crate::store) struct Key(pub(in crate::store) [u64; 2]);
 pub(super) struct KeyHasher {
     /// SipHash with a random key: nobody can choose two namespaces with the same hash.
     namespaces: RandomState,
+    /// The first namespace, which is the only one without tenants, and its hash: to compute it for each
+    /// operation takes 580 of the 36 000 instructions of a new event.
+    first_namespace: OnceLock<(Box<str>, [u64; 2])>,
     /// A faster hash, for values that are distributed evenly already.
     fast: foldhash::fast::RandomState,
 }
@@ -21,12 +25,20 @@ impl KeyHasher {
     /// Two ids of one namespace never have the same key. Two ids of different namespaces have the same key
     /// with a probability of 2^-128, and nobody who does not know the random key can find such ids.
     pub(super) fn key(&self, key: &ClaimKey) -> Key {
+        let namespace = key.namespace();
+        let (first, hash) =
+            self.first_namespace.get_or_init(|| (namespace.into(), self.namespace(namespace)));
+        let hash = if **first == *namespace { *hash } else { self.namespace(namespace) };
         let (high, low) = key.id().as_uuid().as_u64_pair();
-        let mut namespace = self.namespaces.build_hasher();
-        key.namespace().hash(&mut namespace);
-        let first = namespace.finish();
-        namespace.write_u8(0);
-        Key([high ^ first, low ^ namespace.finish()])
+        Key([high ^ hash[0], low ^ hash[1]])
+    }
+
+    fn namespace(&self, namespace: &str) -> [u64; 2] {
+        let mut hasher = self.namespaces.build_hasher();
+        namespace.hash(&mut hasher);
+        let first = hasher.finish();
+        hasher.write_u8(0);
+        [first, hasher.finish()]
     }
 
     /// Returns 64 bits that identify an owner among the few owners of one event. They are never 0.
@@ -57,6 +69,7 @@ mod tests {
         let hasher = KeyHasher::default();
         let (roomz, other) = (hasher.key(&key("roomz", 1)), hasher.key(&key("other", 1)));
         assert_eq!(roomz, hasher.key(&key("roomz", 1)));
+        assert_eq!(other, hasher.key(&key("other", 1)));
         assert_ne!(roomz.0[0], other.0[0]);
         assert_ne!(roomz.0[1], other.0[1]);
         // The two halves of the hash are independent.

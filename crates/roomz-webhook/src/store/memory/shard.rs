@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,8 +18,8 @@ pub(in crate::store) trait IdleIds: Send + 'static {
     fn get(&self, key: &Key) -> Option<Record>;
 
     /// Inserts the newest id. Returns whether another id was evicted before it expired, because there are too
-    /// many.
-    fn insert(&mut self, key: Key, record: Record, now: u64) -> bool;
+    /// many. With `is_new`, the id has no record here.
+    fn insert(&mut self, key: Key, record: Record, is_new: bool, now: u64) -> bool;
 }
 
 /// A part of the ids, chosen by the hash of the key. It has a lock of its own, under which each state change
@@ -39,6 +40,8 @@ pub(super) struct Shard<I> {
 pub(super) struct InFlight {
     pub(super) record: Record,
     pub(super) lease_end: u64,
+    /// The idle ids had no record of the id when it was claimed, so they have none now.
+    pub(super) is_new: bool,
 }
 
 impl<I: IdleIds> Shard<I> {
@@ -49,7 +52,9 @@ impl<I: IdleIds> Shard<I> {
     /// `new` is the claim as the first attempt. Returns `None` if the limit of claims in flight is reached.
     pub(super) fn claim(&mut self, key: Key, mut new: InFlight, now: u64) -> Option<Claim> {
         let mut matches = true;
-        if let Some(InFlight { record, lease_end }) = self.known(&key, now) {
+        let (known, is_new) = self.known(&key, now);
+        new.is_new = is_new;
+        if let Some(InFlight { record, lease_end, .. }) = known {
             matches = record.fingerprint == new.record.fingerprint;
             let mut attempt = record.attempt();
             if record.is_done() {
@@ -70,11 +75,11 @@ impl<I: IdleIds> Shard<I> {
 
     pub(super) fn renew(&mut self, key: Key, owner: u64, lease_end: u64, now: u64) -> Settled {
         match self.known(&key, now) {
-            Some(InFlight { record, .. }) if record.owner == owner && !record.is_done() => {
+            (Some(InFlight { record, .. }), is_new) if record.owner == owner && !record.is_done() => {
                 let expiry = record.expiry().max(lease_end);
                 let record = Record::new(owner, record.fingerprint, expiry, record.attempt());
                 // No limit: if the lease had ended and the claim was evicted, its owner is still alive.
-                self.insert_claim(key, InFlight { record, lease_end }, usize::MAX);
+                self.insert_claim(key, InFlight { record, lease_end, is_new }, usize::MAX);
                 Settled::Applied
             }
             _ => Settled::Lost,
@@ -83,8 +88,10 @@ impl<I: IdleIds> Shard<I> {
 
     /// Completes the claim, to be remembered until `done_until`, or releases it.
     pub(super) fn settle(&mut self, key: Key, owner: u64, done_until: Option<u64>, now: u64) -> Settled {
-        let known = self.known(&key, now).filter(|known| known.record.owner == owner);
-        let Some(InFlight { record, .. }) = known else { return Settled::Lost };
+        let (known, is_new) = self.known(&key, now);
+        let Some(InFlight { record, .. }) = known.filter(|known| known.record.owner == owner) else {
+            return Settled::Lost;
+        };
         let record = match done_until {
             // The owner repeats a completion whose reply was lost.
             Some(_) if record.is_done() => return Settled::Applied,
@@ -95,7 +102,7 @@ impl<I: IdleIds> Shard<I> {
         if self.claims.remove(&key).is_some() {
             self.totals.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
-        let evicted_early = self.idle.insert(key, record, now);
+        let evicted_early = self.idle.insert(key, record, is_new, now);
         self.totals.count_early_evictions(evicted_early.into());
         Settled::Applied
     }
@@ -110,27 +117,34 @@ impl<I: IdleIds> Shard<I> {
         self.totals.in_flight.fetch_sub(ended.len(), Ordering::Relaxed);
         let mut evicted_early = 0;
         for (key, claim) in ended {
-            evicted_early += u64::from(self.idle.insert(key, claim.record, now));
+            evicted_early += u64::from(self.idle.insert(key, claim.record, claim.is_new, now));
         }
         self.totals.count_early_evictions(evicted_early);
     }
 
-    /// Returns what is known of an id. The lease of an idle id has ended.
-    fn known(&self, key: &Key, now: u64) -> Option<InFlight> {
-        let idle = || self.idle.get(key).map(|record| InFlight { record, lease_end: 0 });
-        let known = self.claims.get(key).copied().or_else(idle)?;
-        (known.lease_end > now || known.record.expiry() > now).then_some(known)
+    /// Returns what is known of an id, and whether the idle ids have no record of it. The lease of an idle id
+    /// has ended.
+    fn known(&self, key: &Key, now: u64) -> (Option<InFlight>, bool) {
+        let idle = || self.idle.get(key).map(|record| InFlight { record, lease_end: 0, is_new: false });
+        let known = self.claims.get(key).copied().or_else(idle);
+        let is_new = known.is_none_or(|known| known.is_new);
+        (known.filter(|known| known.lease_end > now || known.record.expiry() > now), is_new)
     }
 
     /// Returns whether there is room for the claim.
     fn insert_claim(&mut self, key: Key, claim: InFlight, max_in_flight: usize) -> bool {
-        let in_flight = &self.totals.in_flight;
-        if !self.claims.contains_key(&key) && in_flight.fetch_add(1, Ordering::Relaxed) >= max_in_flight {
-            in_flight.fetch_sub(1, Ordering::Relaxed);
-            return false;
+        match self.claims.entry(key) {
+            Entry::Occupied(mut known) => *known.get_mut() = claim,
+            Entry::Vacant(vacant) => {
+                let in_flight = &self.totals.in_flight;
+                if in_flight.fetch_add(1, Ordering::Relaxed) >= max_in_flight {
+                    in_flight.fetch_sub(1, Ordering::Relaxed);
+                    return false;
+                }
+                vacant.insert(claim);
+            }
         }
         self.first_lease_end = self.first_lease_end.min(claim.lease_end);
-        self.claims.insert(key, claim);
         true
     }
 }

@@ -27,8 +27,8 @@ pub use self::time::*;
 /// once per test. It may also return `Option<StoreUnderTest>`: with `None`, for example without a server, the
 /// tests pass without doing anything. A new minor version of this crate may add tests.
 ///
-/// One test fills the store: with 1 000 live claims, then with 1 000 handled events. Give a store that has a
-/// limit a lower one, for example 250 live claims and 100
+/// Two tests fill the store, with 1 000 live claims and with 1 000 handled events. Give a store that has
+/// limits lower ones, for example 250 live claims, 500 handled events and 100
 /// [rounds](crate::testing::StoreUnderTest::with_rounds), and new data for each test.
 ///
 /// ```
@@ -48,46 +48,23 @@ macro_rules! store_contract {
             use super::*;
 
             $crate::store_contract! { @tests $store;
-                shares_claims_between_instances
-                first_claim_is_attempt_one
-                live_claim_is_in_flight_for_others
-                completed_event_is_done_for_all
-                old_owner_is_in_flight_after_takeover
-                completed_event_expires_after_retention
-                retention_starts_at_completion
-                takeover_increments_attempt
-                abandoned_claim_expires_after_retention
-                renewed_claim_outlives_retention
-                lease_may_exceed_retention
-                expired_event_is_new_again
-                expired_claim_cannot_be_settled
-                released_event_keeps_attempt_count
-                released_event_expires_after_retention
-                renewal_extends_lease
-                renewal_can_shorten_lease
-                renewal_keeps_attempt
-                in_flight_reports_remaining_lease
-                duplicate_claim_does_not_extend_lease
-                owner_settles_after_lease_without_takeover
-                other_owner_cannot_settle
-                stale_owner_loses
-                unclaimed_event_cannot_be_settled
-                completed_event_cannot_be_renewed_or_released
-                released_event_cannot_be_settled
-                repeated_claim_keeps_attempt
-                repeated_completion_is_applied
-                reports_fingerprint_mismatch_in_every_state
-                full_store_keeps_live_claims
-                namespaces_are_separate
-                compares_every_bit_of_id
-                one_of_many_claims_wins
-                one_takeover_when_lease_ends
-                one_takeover_after_release
-                one_claim_of_expired_event
-                completion_excludes_takeover
-                release_excludes_takeover
-                renewal_excludes_takeover
-                dropped_operation_is_atomic
+                shares_claims_between_instances first_claim_is_attempt_one
+                live_claim_is_in_flight_for_others completed_event_is_done_for_all
+                old_owner_is_in_flight_after_takeover completed_event_expires_after_retention
+                retention_starts_at_completion takeover_increments_attempt
+                abandoned_claim_expires_after_retention renewed_claim_outlives_retention
+                lease_may_exceed_retention expired_event_is_new_again expired_claim_cannot_be_settled
+                released_event_keeps_attempt_count released_event_expires_after_retention
+                renewal_extends_lease renewal_can_shorten_lease renewal_keeps_attempt
+                in_flight_reports_remaining_lease duplicate_claim_does_not_extend_lease
+                owner_settles_after_lease_without_takeover other_owner_cannot_settle stale_owner_loses
+                unclaimed_event_cannot_be_settled completed_event_cannot_be_renewed_or_released
+                released_event_cannot_be_settled repeated_claim_keeps_attempt
+                repeated_completion_is_applied reports_fingerprint_mismatch_in_every_state
+                full_store_keeps_live_claims oldest_done_events_leave_first namespaces_are_separate
+                compares_every_bit_of_id one_of_many_claims_wins one_takeover_when_lease_ends
+                one_takeover_after_release one_claim_of_expired_event completion_excludes_takeover
+                release_excludes_takeover renewal_excludes_takeover dropped_operation_is_atomic
             }
         }
     };

@@ -197,6 +197,32 @@ pub async fn compares_every_bit_of_id(store: &StoreUnderTest) {
     }
 }
 
+/// ROOMZ redelivers new events sooner than old ones. A store with several parts may keep some older ids.
+pub async fn oldest_done_events_leave_first(store: &StoreUnderTest) {
+    let handled = stream::iter(0..FULL).map(|_| async {
+        let (case, owner) = Case::claimed(store, LONG).await;
+        assert_eq!(case.complete(owner).await, Settled::Applied);
+        case
+    });
+    let handled: Vec<_> = handled.buffered(CONCURRENT).collect().await;
+    let is_done = async |case: &Case| {
+        let owner = Owner::random();
+        let is_done = case.claim(owner).await == ClaimState::Done;
+        // A claim would take the room of others.
+        is_done || case.release(owner).await == Settled::Lost
+    };
+    let mut forgets_new = false;
+    for case in handled.iter().rev().take(FULL / 10) {
+        forgets_new |= !is_done(case).await;
+    }
+    for case in handled.iter().take(if forgets_new { FULL / 2 } else { 0 }) {
+        assert!(
+            !is_done(case).await,
+            "a full store forgot one of the newest events before one of the oldest"
+        );
+    }
+}
+
 /// A case whose lease ended and that another owner claimed. Returns the old and the new owner.
 async fn taken_over(store: &StoreUnderTest) -> (Case, Owner, Owner) {
     let (lease, new) = (store.short(), Owner::random());

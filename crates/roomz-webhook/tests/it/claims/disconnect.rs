@@ -45,6 +45,22 @@ async fn handler_finishes_after_disconnect() {
     assert_eq!(receiver.runs(), 1);
 }
 
+/// Before the delivery is verified, nothing goes on.
+#[tokio::test(start_paused = true)]
+async fn disconnect_before_verification_drops_body() {
+    let (receiver, body_guard) = (TestReceiver::new(), Arc::new(()));
+    let guard = body_guard.clone();
+    let never = futures_util::stream::once(async move {
+        let _guard = guard;
+        std::future::pending::<Result<Bytes, BoxError>>().await
+    });
+    let request = TestEvent::busy().request::<Bytes>("/", &secret()).map(|_| Body::from_stream(never));
+    assert!(timeout(Duration::from_secs(1), receiver.send(request)).await.is_err());
+    receiver.layer.drain().await;
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&body_guard), 1);
+}
+
 /// tower's limit inside the layer counts handlers whose client disconnected. The others wait for their turn.
 #[tokio::test(start_paused = true)]
 async fn tower_limit_inside_counts_disconnected_handlers() {
