@@ -92,10 +92,16 @@
 //! commits when the handler returns `Ok`, and rolls back otherwise. A handler that needs no transaction can
 //! just return `Ok`.
 //!
-//! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). Several
-//! workers, also in several processes, can share an inbox. Any of them can take any event, and an attempt by
-//! one that does not handle the type fails. So workers that are updated one after the other lose nothing, and
-//! workers for different types need an inbox each.
+//! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). It
+//! takes more ahead, as many as its handlers start within about 20 ms and 256 at most. An event that
+//! waited 250 ms for a handler is given back, so a slow handler holds no other event. If the process dies,
+//! the events that it took ahead wait for the end of their lease, and one of their attempts is used. While
+//! events are found that have had an attempt, none is taken ahead: an event that ends the process each time
+//! does not use up the attempts of others.
+//!
+//! Several workers, also in several processes, can share an inbox. Any of them can take any event, and an
+//! attempt by one that does not handle the type fails. So workers that are updated one after the other
+//! lose nothing, and workers for different types need an inbox each.
 //!
 //! At the end, stop the server, call `drain` of the layer, and then [`Worker::shutdown`]: it takes no more
 //! events, waits for running handlers, and makes the events of the others available to other workers at once.
@@ -112,7 +118,8 @@
 //!   connection without a reply since then is replaced before its next use. An existing pool tests its
 //!   connections by itself.
 //! - **Workers in other processes poll.** A worker in the process of the endpoint is woken for a new event.
-//!   Others look for events once per second ([`with_poll_interval`](WorkerBuilder::with_poll_interval)).
+//!   Others look for events 25 ms after they found some, and then in pauses that double up to 500 ms
+//!   ([`with_poll_interval`](WorkerBuilder::with_poll_interval)).
 //! - **A full inbox answers 503.** It is full at 1 000 000 open events
 //!   ([`with_max_open`](InboxBuilder::with_max_open)), counted about once per second without dead letters, or
 //!   while 4 096 events of one process wait for the database. While the count fails, it is not full.

@@ -12,7 +12,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use crate::load::{Rate, closed_loop, millis};
+use crate::load::closed_loop;
 
 const POSTGRES: &str = "INSERT INTO bare_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
      SELECT 'default', $1, 0, now, now, $1, 0, 0, $2 \
@@ -35,7 +35,7 @@ impl Bare {
     pub(crate) async fn create(url: &str) -> Self {
         if !url.starts_with("sqlite") {
             let mut connection = PgConnection::connect(url).await.unwrap();
-            connection.execute("CREATE TABLE bare_inbox (LIKE roomz_inbox INCLUDING ALL)").await.unwrap();
+            connection.execute(sqlx::raw_sql("DROP TABLE IF EXISTS bare_inbox; CREATE TABLE bare_inbox (LIKE roomz_inbox INCLUDING ALL)")).await.unwrap();
             return Self::Postgres(url.to_owned());
         }
         let options: SqliteConnectOptions = url.parse().unwrap();
@@ -51,7 +51,7 @@ impl Bare {
     }
 
     /// Inserts for some time, this many rows at once. On PostgreSQL, each has a connection of its own.
-    pub(crate) async fn insert(&self, concurrency: usize, duration: Duration) -> Rate {
+    pub(crate) async fn insert(&self, concurrency: usize, duration: Duration) -> f64 {
         let row = || (rand::random::<u128>().to_be_bytes(), Bytes::from(TestEvent::busy().body()));
         match self {
             Self::Postgres(url) => {
@@ -59,14 +59,14 @@ impl Bare {
                 for _ in 0..concurrency {
                     let mut connection = PgConnection::connect(url).await.unwrap();
                     workers.push(move |start: Instant| async move {
-                        let mut latencies = Vec::new();
+                        let mut count = 0;
                         while start.elapsed() < duration {
-                            let ((id, body), began) = (row(), Instant::now());
+                            let (id, body) = row();
                             let query = sqlx::query(POSTGRES).bind(id.to_vec()).bind(body.to_vec());
                             let _ = query.execute(&mut connection).await.unwrap();
-                            latencies.push(millis(began.elapsed()));
+                            count += 1;
                         }
-                        latencies
+                        count
                     });
                 }
                 closed_loop(workers).await
@@ -75,14 +75,14 @@ impl Bare {
                 let worker = || {
                     let connection = Arc::clone(connection);
                     move |start: Instant| async move {
-                        let mut latencies = Vec::new();
+                        let mut count = 0;
                         while start.elapsed() < duration {
-                            let ((id, body), began) = (row(), Instant::now());
+                            let (id, body) = row();
                             let query = sqlx::query(SQLITE).bind(id.to_vec()).bind(body.to_vec());
                             let _ = query.execute(&mut *connection.lock().await).await.unwrap();
-                            latencies.push(millis(began.elapsed()));
+                            count += 1;
                         }
-                        latencies
+                        count
                     }
                 };
                 closed_loop((0..concurrency).map(|_| worker()).collect()).await
@@ -95,11 +95,11 @@ impl Bare {
 pub(crate) async fn execute(url: &str, sql: &'static str) {
     if url.starts_with("sqlite") {
         let mut connection = SqliteConnection::connect(url).await.unwrap();
-        let _ = connection.execute(sql).await.unwrap();
+        let _ = connection.execute(sqlx::raw_sql(sql)).await.unwrap();
         connection.close().await.unwrap();
     } else {
         let mut connection = PgConnection::connect(url).await.unwrap();
-        let _ = connection.execute(sql).await.unwrap();
+        let _ = connection.execute(sqlx::raw_sql(sql)).await.unwrap();
         connection.close().await.unwrap();
     }
 }

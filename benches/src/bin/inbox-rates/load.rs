@@ -1,6 +1,6 @@
-//! Load in a closed loop, and latencies.
+//! Load in a closed loop.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use roomz_benches::secret;
 use roomz_protocol::testing::{TestEvent, signed_request};
@@ -10,38 +10,6 @@ use tower::ServiceExt as _;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use roomz_inbox::Endpoint;
-
-/// Latencies in milliseconds.
-#[derive(Debug, Default)]
-pub(crate) struct Latencies(Vec<f64>);
-
-/// The result of a closed loop.
-#[derive(Debug)]
-pub(crate) struct Rate {
-    pub(crate) per_second: f64,
-    pub(crate) latencies: Latencies,
-}
-
-impl Latencies {
-    pub(crate) fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        Self(values)
-    }
-
-    /// The smallest value that this part of all values does not exceed.
-    pub(crate) fn percentile(&self, part: f64) -> f64 {
-        let index = ((self.0.len() as f64 * part) as usize).min(self.0.len().saturating_sub(1));
-        self.0.get(index).copied().unwrap_or(f64::NAN)
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
-    }
-}
-
-pub(crate) fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
-}
 
 /// A signed delivery of a new event, and its id.
 pub(crate) fn delivery() -> (String, Request<Body>) {
@@ -57,19 +25,18 @@ pub(crate) async fn deliver(receiver: Webhook<Endpoint>, request: Request<Body>)
     assert_eq!(response.status(), StatusCode::ACCEPTED);
 }
 
-/// Runs these workers until the time is over. Each starts its next operation when the last one ended, and
-/// returns the latencies.
-pub(crate) async fn closed_loop<W, F>(workers: Vec<W>) -> Rate
+/// Runs these workers until the time is over, and returns the operations per second. Each starts its next
+/// operation when the last one ended, and returns how many it did.
+pub(crate) async fn closed_loop<W, F>(workers: Vec<W>) -> f64
 where
     W: FnOnce(Instant) -> F,
-    F: Future<Output = Vec<f64>> + Send + 'static,
+    F: Future<Output = u32> + Send + 'static,
 {
     let start = Instant::now();
     let tasks: Vec<_> = workers.into_iter().map(|worker| tokio::spawn(worker(start))).collect();
-    let mut latencies = Vec::new();
+    let mut count = 0;
     for task in tasks {
-        latencies.extend(task.await.unwrap());
+        count += task.await.unwrap();
     }
-    let per_second = latencies.len() as f64 / start.elapsed().as_secs_f64();
-    Rate { per_second, latencies: Latencies::of(latencies) }
+    f64::from(count) / start.elapsed().as_secs_f64()
 }

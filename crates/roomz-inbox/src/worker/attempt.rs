@@ -19,6 +19,7 @@ use crate::job::{Job, JobContext, Returned, ReturnedTransaction};
 use crate::queue::OwnerUpdate;
 use crate::queue::row::TakenEvent;
 use crate::telemetry;
+use crate::worker::load::Slot;
 use crate::worker::settings::{Handler, WorkerSettings};
 
 /// The pauses before an outcome is recorded again.
@@ -82,8 +83,9 @@ impl Attempt {
         Self { events, settings, owner, key, attempt, uncounted_attempts, age, taken, context, last_error }
     }
 
-    /// Runs the handler and records what happened.
-    pub(crate) async fn run<S, T>(self, service: S, abort: CancellationToken)
+    /// Runs the handler and records what happened. The slot is free when the handler and its transaction have
+    /// ended.
+    pub(crate) async fn run<S, T>(self, service: S, abort: CancellationToken, slot: Slot)
     where
         S: Handler<T>,
         T: Payload,
@@ -96,12 +98,20 @@ impl Attempt {
             // Another worker, newer or older, may handle it.
             Err(error) => return self.fail(error).await,
         };
-        match self.handle(service, event, &abort).await {
+        let outcome = self.handle(service, event, &abort).await;
+        let slot = Some(slot).filter(|_| matches!(outcome, HandlerOutcome::Handled(Some(_))));
+        match outcome {
             HandlerOutcome::Handled(transaction) => self.complete(transaction).await,
             HandlerOutcome::Failed(error) => self.fail(error).await,
             HandlerOutcome::LeaseLost => telemetry::attempt_ended(&self.key, telemetry::LOST),
             HandlerOutcome::ShutDown => self.give_back().await,
         }
+        drop(slot);
+    }
+
+    /// Whether an earlier attempt did not end with success: its process may have died, and may die again.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.attempt > 1
     }
 
     /// The number of attempts that count towards the maximum.

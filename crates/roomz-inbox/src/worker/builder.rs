@@ -12,7 +12,7 @@ use crate::job::Job;
 use crate::worker::run::Worker;
 use crate::worker::settings::WorkerSettings;
 
-/// The most events that a worker runs at once. It takes as many in one transaction.
+/// The most events that a worker runs at once.
 const MAX_CONCURRENCY: usize = 1_000;
 /// The limits of durations. Shorter leases and intervals would keep the database busy, longer pauses cannot
 /// be computed with.
@@ -34,7 +34,8 @@ impl<S, T> WorkerBuilder<S, T> {
         Self { events, service, settings: WorkerSettings::default(), event: PhantomData }
     }
 
-    /// Sets how many events this worker runs at once, from 1 to 1 000. Default: 10.
+    /// Sets how many handlers of this worker run at once, from 1 to 1 000. Default: 10. More events may be
+    /// taken, and wait for a handler or to be recorded.
     ///
     /// On PostgreSQL, set [`with_max_connections`](crate::InboxBuilder::with_max_connections) to at least two
     /// more.
@@ -88,7 +89,8 @@ impl<S, T> WorkerBuilder<S, T> {
         self
     }
 
-    /// Sets how often an idle worker looks for events, from 10 ms to a year. Default: 1 s.
+    /// Sets the longest pause after which an idle worker looks for events, from 10 ms to a year. Default: 500
+    /// ms. The first pause after an event has 25 ms at most, and each further one twice as much.
     ///
     /// A worker in the process of the endpoint is woken for new events. The interval matters for workers in
     /// other processes, and for events whose backoff ends.

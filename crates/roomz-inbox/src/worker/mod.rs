@@ -1,5 +1,6 @@
 mod attempt;
 mod builder;
+mod load;
 mod maintenance;
 mod run;
 mod settings;

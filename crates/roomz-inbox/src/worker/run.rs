@@ -1,11 +1,13 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use roomz_sql::db::queue::Failed;
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::store::Owner;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,11 +15,18 @@ use crate::events::Events;
 use crate::queue::scan::Scan;
 use crate::telemetry;
 use crate::worker::attempt::Attempt;
+use crate::worker::load::{InHand, Load, Slot};
 use crate::worker::maintenance::maintain;
 use crate::worker::settings::{Handler, WorkerSettings};
 
 /// The time for recording what happened to the handlers that a shutdown stopped.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long an event that was taken ahead may wait for a handler before another worker can take it: far less
+/// than its lease.
+const MAX_WAIT: Duration = Duration::from_millis(250);
+/// The pause after a take that found all events that are due. It doubles up to the poll interval.
+const MIN_IDLE_PAUSE: Duration = Duration::from_millis(25);
 
 /// A running worker. Dropping it stops its handlers.
 ///
@@ -40,17 +49,27 @@ impl Worker {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         // Stopping does not abort, but aborting stops.
         let abort = CancellationToken::new();
-        let dispatcher = Dispatcher {
-            scan: Scan::new(events.queue.dialect()),
-            events: events.clone(),
+        let (load, (taken, starts)) = (Arc::default(), unbounded_channel());
+        let starter = Starter {
             service,
-            settings: Arc::new(settings),
+            slots: Arc::new(Semaphore::new(settings.concurrency)),
+            max_wait: MAX_WAIT.min(settings.lease / 6),
             stop: stop.clone(),
             abort: abort.clone(),
             tasks: tasks.clone(),
+            load: Arc::clone(&load),
+        };
+        let dispatcher = Dispatcher {
+            scan: Scan::new(events.queue.dialect()),
+            events: events.clone(),
+            settings: Arc::new(settings),
+            stop: stop.clone(),
             unconfirmed: None,
+            load,
+            taken,
         };
         drop(tasks.spawn(dispatcher.run()));
+        drop(tasks.spawn(starter.run(starts)));
         drop(tasks.spawn(maintain(events, stop.clone())));
         Self { stop, abort, tasks }
     }
@@ -83,34 +102,38 @@ impl Drop for Worker {
 }
 
 /// Takes events and starts their handlers.
-struct Dispatcher<S> {
+struct Dispatcher {
     events: Events,
-    service: S,
     settings: Arc<WorkerSettings>,
     stop: CancellationToken,
-    abort: CancellationToken,
-    tasks: TaskTracker,
     /// The owner of a take that failed, and when it began. The database may have executed it.
     unconfirmed: Option<(Owner, Instant)>,
     scan: Scan,
+    load: Arc<Load>,
+    taken: UnboundedSender<(Attempt, InHand)>,
 }
 
-impl<S> Dispatcher<S> {
-    async fn run<T>(mut self)
-    where
-        S: Handler<T>,
-        T: Payload,
-    {
-        let semaphore = Arc::new(Semaphore::new(self.settings.concurrency));
-        while let Some(permits) = self.permits(&semaphore).await {
+impl Dispatcher {
+    async fn run(mut self) {
+        let mut idle_pause = MIN_IDLE_PAUSE;
+        loop {
+            let limit = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                limit = self.load.limit(self.settings.concurrency) => limit,
+            };
             let mut pause = self.settings.poll_interval;
-            match self.take(permits).await {
-                Ok(true) => {
+            match self.take(limit).await {
+                Ok((_, true)) => {
                     // There may be more. A worker of this process that waits can take them.
                     self.events.arrived.notify_one();
                     continue;
                 }
-                Ok(false) => pause = pause.min(self.scan.pause()),
+                Ok((found, false)) => {
+                    // Where some events came, more come soon.
+                    idle_pause = if found > 0 { MIN_IDLE_PAUSE } else { idle_pause.saturating_mul(2) };
+                    pause = pause.min(idle_pause).min(self.scan.pause());
+                }
                 Err(error) => telemetry::database_failed("take", error),
             }
             tokio::select! {
@@ -122,51 +145,67 @@ impl<S> Dispatcher<S> {
         }
     }
 
-    /// Waits for a permit, and returns all that are free. `None` after the stop.
-    async fn permits(&mut self, semaphore: &Arc<Semaphore>) -> Option<Vec<OwnedSemaphorePermit>> {
-        let first = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return None,
-            permit = Arc::clone(semaphore).acquire_owned() => permit.ok()?,
-        };
-        let mut permits = vec![first];
-        permits.extend(std::iter::from_fn(|| Arc::clone(semaphore).try_acquire_owned().ok()));
-        Some(permits)
-    }
-
-    /// Takes an event for each permit, and returns whether there may be more.
-    async fn take<T>(&mut self, permits: Vec<OwnedSemaphorePermit>) -> Result<bool, Failed>
-    where
-        S: Handler<T>,
-        T: Payload,
-    {
+    /// Takes events. Returns how many, and whether there may be more.
+    async fn take(&mut self, limit: usize) -> Result<(usize, bool), Failed> {
         if let Some((owner, start)) = self.unconfirmed {
             self.events.queue.give_back_all(owner, start).await?;
         }
         let (owner, start) = (Owner::random(), Instant::now());
         self.unconfirmed = Some((owner, start));
-        let taken = self.events.queue.take(owner, self.settings.lease, permits.len(), &mut self.scan);
-        let (rows, has_more) = taken.await?;
+        let rows = self.events.queue.take(owner, self.settings.lease, limit, &mut self.scan);
+        let (rows, has_more) = rows.await?;
         self.unconfirmed = None;
-        for (event, permit) in rows.into_iter().zip(permits) {
-            let event = match event {
-                Ok(event) => event,
-                Err(error) => {
-                    telemetry::unreadable_row(&error);
-                    continue;
+        let (found, mut has_repeated) = (rows.len(), false);
+        for event in rows {
+            match event {
+                Ok(event) => {
+                    let attempt = Attempt::new(&self.events, Arc::clone(&self.settings), owner, start, event);
+                    has_repeated |= attempt.is_repeated();
+                    let _ = self.taken.send((attempt, InHand::new(&self.load)));
                 }
+                Err(error) => telemetry::unreadable_row(&error),
+            }
+        }
+        self.load.has_repeated.store(has_repeated, Ordering::Relaxed);
+        Ok((found, has_more))
+    }
+}
+
+/// Starts handlers, in the order in which their events were taken.
+struct Starter<S> {
+    service: S,
+    /// A permit for each running handler.
+    slots: Arc<Semaphore>,
+    max_wait: Duration,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    tasks: TaskTracker,
+    load: Arc<Load>,
+}
+
+impl<S> Starter<S> {
+    async fn run<T>(self, mut taken: UnboundedReceiver<(Attempt, InHand)>)
+    where
+        S: Handler<T>,
+        T: Payload,
+    {
+        while let Some((attempt, in_hand)) = taken.recv().await {
+            let slot = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => None,
+                permit = Arc::clone(&self.slots).acquire_owned() => permit.ok(),
+                // Another worker may be free.
+                () = sleep_until(in_hand.since + self.max_wait) => None,
             };
-            let attempt = Attempt::new(&self.events, Arc::clone(&self.settings), owner, start, event);
-            let (service, stop, abort) = (self.service.clone(), self.stop.clone(), self.abort.clone());
+            let slot = slot.map(|permit| Slot::new(permit, &self.load));
+            let (service, abort) = (self.service.clone(), self.abort.clone());
             drop(self.tasks.spawn(async move {
-                if stop.is_cancelled() {
-                    attempt.give_back_unstarted().await;
-                } else {
-                    attempt.run(service, abort).await;
+                match slot {
+                    Some(slot) => attempt.run(service, abort, slot).await,
+                    None => attempt.give_back_unstarted().await,
                 }
-                drop(permit);
+                drop(in_hand);
             }));
         }
-        Ok(has_more)
     }
 }

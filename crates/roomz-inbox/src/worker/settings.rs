@@ -40,7 +40,7 @@ impl Default for WorkerSettings {
             max_attempts: 25,
             max_age: Duration::from_secs(3 * 24 * 60 * 60),
             backoff: Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60 * 60) },
-            poll_interval: Duration::from_secs(1),
+            poll_interval: Duration::from_millis(500),
             dead_letter_retention: Duration::from_secs(30 * 24 * 60 * 60),
         }
     }

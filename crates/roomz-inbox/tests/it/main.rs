@@ -22,4 +22,5 @@ mod pooler;
 mod shutdown;
 mod stale;
 mod support;
+mod together;
 mod trace_context;

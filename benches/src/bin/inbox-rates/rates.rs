@@ -1,0 +1,129 @@
+//! Events per second: bare inserts, deliveries to the endpoint behind the layer without a worker, and a
+//! worker with a backlog.
+
+use std::time::{Duration, Instant};
+
+use roomz_benches::secret;
+use roomz_inbox::{BoxError, Endpoint, Inbox, Job, WorkspacePresenceChanged};
+use roomz_protocol::testing::TestEvent;
+use roomz_webhook::{Webhook, WebhookLayer};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use tokio::time::sleep;
+use tower::{Layer as _, service_fn};
+
+use crate::bare::{Bare, execute};
+use crate::load::{closed_loop, deliver, delivery};
+
+pub(crate) const BARE_1: &str = "bare insert, one at a time";
+pub(crate) const BARE_32: &str = "bare inserts, 32 concurrent";
+pub(crate) const ADMIT_1: &str = "admission, one at a time";
+pub(crate) const ADMIT_32: &str = "admission, 32 concurrent";
+pub(crate) const WITH: &str = "done with a transaction, concurrency 10";
+const DURATION: Duration = Duration::from_secs(1);
+/// More than a worker does meanwhile.
+const BACKLOG: i64 = 60_000;
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS presence_log (event_id TEXT, workspace_id TEXT, status TEXT, handled_at BIGINT)";
+
+pub(crate) async fn print(url: &str) {
+    drop(open(url, 10).await);
+    let bare = Bare::create(url).await;
+    println!("{BARE_1}\t{}", bare.insert(1, DURATION).await);
+    println!("{ADMIT_1}\t{}", admit(url, 1).await);
+    println!("{BARE_32}\t{}", bare.insert(32, DURATION).await);
+    println!("{ADMIT_32}\t{}", admit(url, 32).await);
+    for concurrency in [10, 50] {
+        println!(
+            "done without a transaction, concurrency {concurrency}\t{}",
+            done(url, concurrency, false).await
+        );
+        println!(
+            "done with a transaction, concurrency {concurrency}\t{}",
+            done(url, concurrency, true).await
+        );
+    }
+}
+
+/// Connects, and empties the tables.
+pub(crate) async fn open(url: &str, concurrency: usize) -> Inbox {
+    let connections = u32::try_from(concurrency).unwrap() + 3;
+    let inbox = Inbox::builder(url).with_max_connections(connections).connect().await.unwrap();
+    execute(url, TABLE).await;
+    if url.starts_with("sqlite") {
+        execute(url, "DELETE FROM roomz_inbox; DELETE FROM presence_log").await;
+    } else {
+        execute(url, "TRUNCATE roomz_inbox; TRUNCATE presence_log").await;
+    }
+    inbox
+}
+
+pub(crate) fn receiver(inbox: &Inbox) -> Webhook<Endpoint> {
+    WebhookLayer::builder(secret()).build().unwrap().layer(inbox.endpoint())
+}
+
+/// Delivers new events for some time.
+async fn admit(url: &str, concurrency: usize) -> f64 {
+    let receiver = receiver(&open(url, 10).await);
+    let worker = || {
+        let receiver = receiver.clone();
+        move |start: Instant| async move {
+            let mut count = 0;
+            while start.elapsed() < DURATION {
+                deliver(receiver.clone(), delivery().1).await;
+                count += 1;
+            }
+            count
+        }
+    };
+    closed_loop((0..concurrency).map(|_| worker()).collect()).await
+}
+
+/// Runs a worker for some time.
+async fn done(url: &str, concurrency: usize, has_transaction: bool) -> f64 {
+    const POSTGRES: &str = "INSERT INTO roomz_inbox SELECT 'roomz', decode(md5(CAST(i AS TEXT)), 'hex'), 0, i, i, '', 0, 0, $1, NULL \
+                            FROM generate_series(1, $2) AS i";
+    const SQLITE: &str = "WITH RECURSIVE series (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM series LIMIT $2) \
+                          INSERT INTO roomz_inbox SELECT 'roomz', CAST(printf('%016d', i) AS BLOB), 0, i, i, x'', 0, 0, $1, NULL FROM series";
+    let inbox = open(url, concurrency).await;
+    let body = TestEvent::busy().body();
+    if url.starts_with("sqlite") {
+        let mut connection = SqliteConnection::connect(url).await.unwrap();
+        let _ = sqlx::query(SQLITE).bind(body).bind(BACKLOG).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    } else {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        let _ = sqlx::query(POSTGRES).bind(body).bind(BACKLOG).execute(&mut connection).await.unwrap();
+        execute(url, "CHECKPOINT").await;
+    }
+    let start = Instant::now();
+    let worker = if has_transaction {
+        inbox.worker(service_fn(handle)).with_concurrency(concurrency).start()
+    } else {
+        let handler = service_fn(async |_: Job<WorkspacePresenceChanged>| Ok::<_, BoxError>(()));
+        inbox.worker(handler).with_concurrency(concurrency).start()
+    };
+    sleep(DURATION).await;
+    worker.shutdown(DURATION * 20).await;
+    let elapsed = start.elapsed().as_secs_f64();
+    let open = inbox.stats().await.unwrap();
+    assert!(open.waiting > 0, "the backlog was too small");
+    (BACKLOG - i64::try_from(open.waiting + open.running + open.dead).unwrap()) as f64 / elapsed
+}
+
+/// Inserts one row, as the example does.
+pub(crate) async fn handle(mut job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
+    const SQL: &str =
+        "INSERT INTO presence_log (event_id, workspace_id, status, handled_at) VALUES ($1, $2, $3, $4)";
+    let event = job.event();
+    let id = event.id.to_string();
+    let (workspace, status) =
+        (event.data.workspace_id.to_string(), event.data.presence_status.as_str().to_owned());
+    let time = event.timestamp.as_millisecond();
+    if job.is_postgres() {
+        let insert = sqlx::query(SQL).bind(id).bind(workspace).bind(status).bind(time);
+        let _ = insert.execute(job.postgres().await?).await?;
+    } else {
+        let insert = sqlx::query(SQL).bind(id).bind(workspace).bind(status).bind(time);
+        let _ = insert.execute(job.sqlite().await?).await?;
+    }
+    Ok(())
+}
