@@ -129,12 +129,13 @@ impl Verifier {
     /// # Errors
     ///
     /// [`SignatureMismatch`] if no secret matches.
-    pub fn verify(self, signature: &Signature) -> Result<usize, SignatureMismatch> {
+    pub fn verify(&self, signature: &Signature) -> Result<usize, SignatureMismatch> {
         // Every secret is tried even after a match, so that the time does not depend on the position.
         let mut found = None;
-        let macs = std::iter::once(self.first).chain(self.others);
+        let macs = std::iter::once(&self.first).chain(&self.others);
         for (position, mac) in macs.enumerate() {
-            let matches = mac.verify_slice(&signature.0).is_ok();
+            // A copy, because a state that is moved out of its memory is not zeroized there.
+            let matches = mac.clone().verify_slice(&signature.0).is_ok();
             if matches && found.is_none() {
                 found = Some(position);
             }
