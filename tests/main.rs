@@ -6,3 +6,4 @@ mod inbox;
 mod model;
 mod mounts;
 mod promises;
+mod secret_memory;
