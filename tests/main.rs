@@ -6,4 +6,6 @@ mod inbox;
 mod model;
 mod mounts;
 mod promises;
+mod schedules;
 mod secret_memory;
+mod soak;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// How many earlier secrets are accepted together with the newest.
-pub const ROTATION_OVERLAP: u64 = 1;
+pub const ROTATION_OVERLAP: u64 = 5;
 
 /// The secret after this many rotations.
 pub fn secret_of_rotation(number: u64) -> Secret {
