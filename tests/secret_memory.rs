@@ -1,6 +1,6 @@
 //! The memory of a process that used a secret and dropped it.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};

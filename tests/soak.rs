@@ -5,7 +5,7 @@
 //! `ROOMZ_TESTS=long` each test takes an hour at half of the highest rate; `ROOMZ_SOAK_SECONDS` sets another
 //! time.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -113,7 +113,7 @@ async fn is_ended(address: SocketAddr, first: &[u8], drips: bool) {
         while drips && write.write_all(b"a").await.is_ok() {
             sleep(Duration::from_secs(1)).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let mut answer = [0];
     tokio::select! {
@@ -127,7 +127,7 @@ async fn never_reads(address: SocketAddr) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let requests = b"GET /page HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(10_000);
     while stream.write_all(&requests).await.is_ok() {}
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Sends these bytes once after the other, each on a connection of its own.
