@@ -1,11 +1,11 @@
-//! Every path and test that `README.md` names must exist, so that its tables stay correct.
+//! Every path and test that `README.md` and `SECURITY.md` name must exist, so that their tables stay correct.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const README: &str = include_str!("README.md");
+const PAGES: [&str; 2] = [include_str!("README.md"), include_str!("../.github/SECURITY.md")];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -14,7 +14,7 @@ fn workspace() -> PathBuf {
 /// The code spans in the column `test` of every table.
 fn named_in_tables() -> Vec<&'static str> {
     let (mut column, mut names) = (None, Vec::new());
-    for line in README.lines() {
+    for line in PAGES.iter().flat_map(|page| page.lines()) {
         let Some(row) = line.strip_prefix('|') else {
             column = None;
             continue;
@@ -67,7 +67,7 @@ fn named_tests_exist() {
     let names: Vec<_> = named_in_tables().into_iter().filter(|name| !is_path(name)).collect();
     assert!(names.len() > 100, "the tables name only {} tests: {names:?}", names.len());
     let missing: Vec<_> = names.iter().filter(|name| !defined.contains(*name)).collect();
-    assert!(missing.is_empty(), "tests/README.md names tests that do not exist: {missing:#?}");
+    assert!(missing.is_empty(), "the tables name tests that do not exist: {missing:#?}");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn named_paths_exist() {
     let paths: Vec<_> = named_in_tables().into_iter().filter(|name| is_path(name)).collect();
     assert!(!paths.is_empty());
     let missing: Vec<_> = paths.iter().filter(|path| !workspace().join(path).exists()).collect();
-    assert!(missing.is_empty(), "tests/README.md names paths that do not exist: {missing:#?}");
+    assert!(missing.is_empty(), "the tables name paths that do not exist: {missing:#?}");
 }
 
 /// The code spans in the columns `metric` and `log line` of the page on lost events.

@@ -12,6 +12,7 @@
     reason = "support of tests, not a public API"
 )]
 
+pub mod counting;
 mod effort;
 pub mod fleet;
 pub mod inbox;

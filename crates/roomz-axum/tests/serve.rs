@@ -35,6 +35,7 @@ impl TestServer {
         let slow_event = post(async |_: WebhookEvent| sleep(Duration::from_secs(20)).await);
         let app = Router::new()
             .route("/", get(async || "ok"))
+            .route("/page", get(async || "x".repeat(32 * 1024 * 1024)))
             .route("/slow", get(|| sleep(Duration::from_secs(5))))
             .route("/slower", get(|| sleep(Duration::from_secs(60))))
             .route("/echo", post(async |body: String| body))
@@ -111,6 +112,39 @@ async fn keeps_idle_connection_for_90_s() {
     let start = Instant::now();
     assert_eq!(rest(&mut stream).await, "");
     assert_eq!(start.elapsed().as_secs(), 90);
+}
+
+/// A client that sends no more than a head holds little memory.
+#[tokio::test]
+async fn limits_head_to_64_kib() {
+    let server = TestServer::start(webhook()).await;
+    for (length, status) in [(60_000, "200"), (200_000, "431")] {
+        let pad = "x".repeat(length);
+        let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\npad: {pad}\r\n\r\n");
+        let answer = rest(&mut server.send(&request).await).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{length}: {answer}");
+    }
+}
+
+/// A client that reads no answer does not keep its connection, and one that reads slowly does.
+#[tokio::test(start_paused = true)]
+async fn closes_client_that_does_not_read() {
+    let server = TestServer::start(webhook()).await;
+    let request = "GET /page HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    for (reads, is_complete) in [(0, false), (5, true)] {
+        let mut stream = server.send(request).await;
+        let mut part = vec![0; 4 * 1024 * 1024];
+        for _ in 0..reads {
+            sleep(Duration::from_secs(59)).await;
+            stream.read_exact(&mut part).await.unwrap();
+        }
+        sleep(Duration::from_secs(if is_complete { 1 } else { 61 })).await;
+        let mut received = reads * part.len();
+        while let Ok(length @ 1..) = stream.read(&mut part).await {
+            received += length;
+        }
+        assert_eq!(received > 32 * 1024 * 1024, is_complete, "{received} bytes after {reads} reads");
+    }
 }
 
 /// The head's timeout ends with the head: the body may take longer, and so may the handler.

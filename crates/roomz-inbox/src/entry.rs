@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +23,8 @@ pub enum InboxState {
     Dead,
 }
 
-/// An event in the inbox.
-#[derive(Clone, Debug)]
+/// An event in the inbox. `Debug` prints the length of the body only.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct InboxEntry {
     /// The namespace and the id.
@@ -41,6 +42,21 @@ pub struct InboxEntry {
     pub error: Option<String>,
     /// The signed bytes.
     pub body: Bytes,
+}
+
+impl fmt::Debug for InboxEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, state, received, due, attempts, error, body } = self;
+        f.debug_struct("InboxEntry")
+            .field("key", key)
+            .field("state", state)
+            .field("received", received)
+            .field("due", due)
+            .field("attempts", attempts)
+            .field("error", error)
+            .field("body", &format_args!("[{} bytes]", body.len()))
+            .finish()
+    }
 }
 
 /// How many events are not done.

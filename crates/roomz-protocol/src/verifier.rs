@@ -128,11 +128,12 @@ impl Verifier {
     /// # Errors
     ///
     /// [`SignatureMismatch`] if no secret matches.
-    pub fn verify(self, signature: &Signature) -> Result<usize, SignatureMismatch> {
+    pub fn verify(&self, signature: &Signature) -> Result<usize, SignatureMismatch> {
         // Every secret is tried even after a match, so that the time does not depend on the position.
-        let mut found = self.first.verify_slice(&signature.0).is_ok().then_some(0);
-        for (position, mac) in (1..).zip(self.others) {
-            let matches = mac.verify_slice(&signature.0).is_ok();
+        // Copies, because a state that is moved out of its memory is not zeroized there.
+        let mut found = self.first.clone().verify_slice(&signature.0).is_ok().then_some(0);
+        for (position, mac) in (1..).zip(&self.others) {
+            let matches = mac.clone().verify_slice(&signature.0).is_ok();
             if matches && found.is_none() {
                 found = Some(position);
             }

@@ -54,7 +54,7 @@ enum Link {
 #[derive(Clone, Copy, Debug)]
 enum Health {
     Healthy,
-    /// It does not reply, rejects the login, or does not serve its keys.
+    /// It does not reply, is not Redis, rejects the login, or does not serve its keys.
     Failing,
     /// It is a replica now. After a failover, the address may lead to the new master.
     Demoted,
@@ -224,12 +224,14 @@ fn is_broken(error: &RedisError) -> bool {
 
 fn health(error: &RedisError) -> Health {
     match (error.kind(), error.code()) {
-        (ErrorKind::Io | ErrorKind::AuthenticationFailed, _) => Health::Failing,
         (_, Some("NOAUTH" | "CLUSTERDOWN" | "LOADING")) => Health::Failing,
         (_, Some("READONLY" | "MASTERDOWN")) => Health::Demoted,
         // Redis 6 says it inside the text of a script error.
         _ if error.detail().is_some_and(|detail| detail.contains("-READONLY ")) => Health::Demoted,
-        _ => Health::Healthy,
+        (ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType, _) => Health::Healthy,
+        // Also a reply that is not Redis, such as that of another program that has the port while the server
+        // is down: the connection keeps such an error for ever.
+        _ => Health::Failing,
     }
 }
 

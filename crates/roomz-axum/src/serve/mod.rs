@@ -1,4 +1,4 @@
-mod head;
+mod stream;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -24,11 +24,13 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
-use self::head::{HeadTimeout, Requests};
+use self::stream::{Requests, TimedStream};
 use crate::close_unrouted;
 
 /// Longer than proxies and senders keep idle connections: .NET 60 s, many load balancers 60 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// The longest head. hyper's default, 400 KB, is what each client can make a server hold.
+const HEAD_BYTES: usize = 64 * 1024;
 /// The time for requests to finish after the shutdown began. Then their connections are closed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 /// The time for handlers to finish whose client disconnected.
@@ -59,6 +61,8 @@ type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// | limit | |
 /// |---|---|
 /// | the head of a request; a new connection without a request | 10 s; `axum::serve` has no limit |
+/// | the length of a head | 64 KiB |
+/// | a client that reads nothing of a response | 60 s |
 /// | a connection between two requests | 90 s, longer than senders and load balancers keep one |
 /// | after the signal, [`begin_shutdown`](WebhookLayer::begin_shutdown): requests are still accepted | 0 s; see [`with_shutdown_delay`](Serve::with_shutdown_delay) |
 /// | then no new connection, and requests finish | 6 s |
@@ -66,7 +70,8 @@ type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// | a second signal | the server ends at once, with an error |
 ///
 /// A 404 or 405 carries `Connection: close` ([`close_unrouted`]). The number of connections has no limit: set
-/// one in your proxy or operating system. For TLS or HTTP/2, use a proxy, or copy the example `https`.
+/// one in your proxy or operating system. A connection takes at most 640 KiB while a body of 256 KiB arrives,
+/// and 128 KiB otherwise. For TLS or HTTP/2, use a proxy, or copy the example `https`.
 ///
 /// # Errors
 ///
@@ -170,7 +175,7 @@ where
     // Dropping it closes the connections.
     let mut connections = JoinSet::new();
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
+    builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(HEAD_BYTES);
 
     let mut stop = pin!(stop);
     loop {
@@ -190,7 +195,7 @@ where
         // Answers are small.
         let _ = stream.set_nodelay(true);
         let requests = Arc::default();
-        let stream = TokioIo::new(HeadTimeout::new(stream, Arc::clone(&requests)));
+        let stream = TokioIo::new(TimedStream::new(stream, Arc::clone(&requests)));
         let connection = builder.serve_connection(stream, service(app.clone(), requests));
         // An error affects only this connection, and its client notices it.
         connections.spawn(graceful.watch(connection));

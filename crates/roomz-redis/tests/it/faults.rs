@@ -112,6 +112,33 @@ async fn killed_server_gives_503_until_restarted() {
     assert_eq!(receiver.deliver(&event).await, (StatusCode::OK, true));
 }
 
+/// While the server is down, another program gets its port and answers in HTTP.
+#[tokio::test]
+async fn reconnects_after_reply_of_other_program() {
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let receiver = TestReceiver::with_server(&server).await;
+    let port = server.port();
+    drop(server);
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let (answered, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let other = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ =
+                tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            answered.send(()).unwrap();
+        }
+    });
+    let event = TestEvent::busy();
+    while answers.try_recv().is_err() {
+        assert_eq!(receiver.deliver(&event).await.0, 503);
+    }
+    assert_eq!(receiver.deliver(&event).await.0, 503);
+    other.abort();
+    drop(other.await);
+    let _restarted = Server::redis_on(port, &[]).unwrap();
+    assert!(!receiver.deliver_until_accepted(&event).await);
+}
+
 #[tokio::test]
 async fn server_killed_before_completion_keeps_response() {
     let Some(server) = Server::redis_or_skip(&[]) else { return };

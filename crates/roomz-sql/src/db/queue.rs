@@ -282,3 +282,7 @@ impl From<Failed> for Arc<Error> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "indices of the test")]
+mod tests;

@@ -11,11 +11,14 @@ use tokio::time::{Sleep, sleep};
 
 /// The time for a client to send the rest of the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time in which a client must read some of a response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection that fails if the head of a request arrives too slowly.
+/// A connection that fails if the head of a request arrives too slowly, or if the client does not read the
+/// response.
 ///
-/// hyper has one timeout for a head and for an idle connection.
-pub(super) struct HeadTimeout {
+/// hyper has one timeout for a head and for an idle connection, and none for writing.
+pub(super) struct TimedStream {
     stream: TcpStream,
     requests: Arc<Requests>,
     /// The requests that had started when this was last polled.
@@ -24,6 +27,8 @@ pub(super) struct HeadTimeout {
     in_head: bool,
     /// Created when the rest of the head is not there yet.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Created when the client must read before more can be written.
+    write_deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// The requests of a connection, one at a time.
@@ -49,13 +54,27 @@ impl Drop for RequestGuard {
     }
 }
 
-impl HeadTimeout {
+impl TimedStream {
     pub(super) fn new(stream: TcpStream, requests: Arc<Requests>) -> Self {
-        Self { stream, requests, started: 0, in_head: true, deadline: None }
+        Self { stream, requests, started: 0, in_head: true, deadline: None, write_deadline: None }
+    }
+
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.write_deadline = None;
+            return written;
+        }
+        let deadline = self.write_deadline.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for HeadTimeout {
+impl AsyncRead for TimedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -82,9 +101,10 @@ impl AsyncRead for HeadTimeout {
     }
 }
 
-impl AsyncWrite for HeadTimeout {
+impl AsyncWrite for TimedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buffer)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buffer);
+        self.poll_written(cx, written)
     }
 
     fn poll_write_vectored(
@@ -92,7 +112,8 @@ impl AsyncWrite for HeadTimeout {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.poll_written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
