@@ -18,6 +18,10 @@ use crate::db::worker::Workers;
 /// The pause after a failed purge, unless the interval is shorter.
 const PURGE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The rounds of a claim. A row with a text as the end of its lease, which another program wrote, would never end
+/// them.
+const MAX_ROUNDS: usize = 20;
+
 /// A store that keeps claims in PostgreSQL or SQLite.
 ///
 /// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone
@@ -136,8 +140,8 @@ async fn purge(inner: &Inner) -> Result<u64, StoreError> {
 #[async_trait]
 impl IdempotencyStore for SqlStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        // The loop repeats only if the row became free between the two statements of the claim.
-        loop {
+        // Repeats only if the row became free between the two statements of the claim.
+        for _ in 0..MAX_ROUNDS {
             let operation = Operation {
                 statement: &self.inner.statements.claim,
                 values: operation::claim(key, claim).to_vec(),
@@ -151,6 +155,7 @@ impl IdempotencyStore for SqlStore {
                 return Ok(claim);
             }
         }
+        Err(StoreError::unavailable("a row of `roomz_claims` contradicts itself; correct or delete it"))
     }
 
     async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
