@@ -18,7 +18,7 @@ use crate::db::worker::Workers;
 /// The pause after a failed purge, unless the interval is shorter.
 const PURGE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The rounds of a claim. A row with a text as the end of its lease, which another program wrote, would never end
+/// The rounds of a claim. Another program may write a text as the end of a lease: such a row would never end
 /// them.
 const MAX_ROUNDS: usize = 20;
 
