@@ -46,7 +46,7 @@
 //! | `id` | a UUID in either case: 32 digits, or hyphenated, alone, in braces or after `urn:uuid:` | one [`EventId`] |
 //! | `type` | `workspace.presence.changed` | [`EventData::WorkspacePresenceChanged`] |
 //! | `type` | any other string, also without `data` | [`EventData::Unknown`] with the whole JSON and the reason |
-//! | `timestamp` | RFC 3339, and `2024-02-02T09:13:44+0000` of the first draft, up to 9999-12-30T22:00:00Z | [`Timestamp`] |
+//! | `timestamp` | RFC 3339, and `2024-02-02T09:13:44+0000` of the first draft, up to 9999-12-30T22:00:00Z; a second 60 is read as 59 | [`Timestamp`] |
 //! | `timestamp` | missing, or any other form: without an offset (UTC is not guessed), a space instead of `T`, a number | [`EventData::Unknown`] with the reason; [`Event::timestamp`] is `None` |
 //! | `apiVersion` | a string, a number, anything else or absent | `Some` with the string, `Some` with the number's text, `None` |
 //! | `presenceStatus` | `Free`, `Busy` in any case | [`PresenceStatus::Free`], [`PresenceStatus::Busy`] |

@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::data::{EventData, UnknownData, UnknownReason};
@@ -171,8 +171,11 @@ impl<'de, const N: usize> Visitor<'de> for &mut Members<'de, N> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(field) = map.next_key_seed(Key { prefix: self.prefix, fields: &self.fields })? {
-            match field.and_then(|index| self.values.get_mut(index).zip(self.fields.get(index))) {
+        // As raw JSON, because a key that is not read may hold an unpaired surrogate.
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let key = string(key);
+            let index = self.fields.iter().position(|field| field.get(self.prefix..) == key.as_deref());
+            match index.and_then(|index| self.values.get_mut(index).zip(self.fields.get(index))) {
                 Some((slot @ None, _)) => *slot = Some(map.next_value()?),
                 known => {
                     if let Some((_, field)) = known {
@@ -183,32 +186,5 @@ impl<'de, const N: usize> Visitor<'de> for &mut Members<'de, N> {
             }
         }
         Ok(())
-    }
-}
-
-/// Compares a key, with its escapes decoded, with the keys of the fields. Its value is the position of the
-/// field.
-struct Key<'a> {
-    prefix: usize,
-    fields: &'a [&'static str],
-}
-
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.fields.iter().position(|field| field.get(self.prefix..) == Some(key)))
     }
 }

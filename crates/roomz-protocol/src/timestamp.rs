@@ -21,8 +21,11 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
         }
         None => (&[][..], rest),
     };
-    let offset_is_valid = offset.eq_ignore_ascii_case(b"z")
+    let has_shape_of_offset =
         || [&b"+dd:dd"[..], b"-dd:dd", b"+dddd", b"-dddd"].iter().any(|shape| has_shape(offset, shape));
+    // `jiff` accepts offsets up to 25:59:59.
+    let offset_is_valid = offset.eq_ignore_ascii_case(b"z")
+        || has_shape_of_offset() && offset.get(1..3).is_some_and(|hour| hour < b"24".as_slice());
     if !offset_is_valid {
         return None;
     }
@@ -79,6 +82,8 @@ mod tests {
             "2024-05-21T08:22:32,5Z",
             "2024-05-21T08:22:32+02",
             "2024-05-21T08:22:32+01:00:30",
+            "2024-05-21T08:22:32+24:00",
+            "2024-05-21T08:22:32-2506",
             "2024-05-21T08:22:32Z[Europe/Zurich]",
             "20240521T082232Z",
             "+002024-05-21T08:22:32Z",

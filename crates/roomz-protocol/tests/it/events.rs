@@ -85,6 +85,15 @@ fn status_ignores_case_and_keeps_other_text() {
     }
 }
 
+/// JSON allows it in every string, and a key that is not read is ignored.
+#[test]
+fn accepts_unpaired_surrogate_in_other_key() {
+    let json =
+        PUBLISHED.replacen('{', r#"{"\ud800":1,"#, 1).replacen(r#""data":{"#, r#""data":{"\udc00a":2,"#, 1);
+    assert_eq!(parse(&json), parse(PUBLISHED));
+    assert!(parse(&json.replace(r#""\udc00a":2"#, r#""\udc0":2"#)).is_err(), "a syntax error in a key");
+}
+
 /// Data of a known type that cannot be read makes the event unknown. The status is never read as `Free`.
 #[test]
 fn unreadable_data_is_unknown() {

@@ -17,6 +17,10 @@ use crate::db::worker::Workers;
 /// The pause after a failed purge, unless the interval is shorter.
 const PURGE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The rounds of a claim. Another program may write a text as the end of a lease: such a row would never end
+/// them.
+const MAX_ROUNDS: usize = 20;
+
 /// A store that keeps claims in PostgreSQL or SQLite.
 ///
 /// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone
@@ -113,8 +117,8 @@ async fn purge(workers: &Workers) -> Result<u64, StoreError> {
 #[async_trait]
 impl IdempotencyStore for SqlStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        // The loop repeats only if the row became free between the two statements of the claim.
-        loop {
+        // Repeats only if the row became free between the two statements of the claim.
+        for _ in 0..MAX_ROUNDS {
             let operation = Operation {
                 statement: &Statements::of(self.workers.dialect()).claim,
                 values: statements::claim(key, claim),
@@ -127,6 +131,7 @@ impl IdempotencyStore for SqlStore {
                 return Ok(claim);
             }
         }
+        Err(StoreError::unavailable("a row of `roomz_claims` contradicts itself; correct or delete it"))
     }
 
     async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {

@@ -195,3 +195,19 @@ async fn unknown_state_is_an_error() {
     let error = store.claim(&key, &request).await.unwrap_err();
     assert!(format!("{error:?}").contains("newer version"), "{error:?}");
 }
+
+/// Its lease has not ended for the statement that takes it over, and has ended for the one that reads it.
+#[tokio::test]
+async fn contradictory_row_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&directory);
+    let store = SqlStore::connect(url.as_str()).await.unwrap();
+    let key = ClaimKey::new("faults".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
+    let request = || ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), HOUR, HOUR);
+    let _ = store.claim(&key, &request()).await.unwrap();
+    let mut other_program = SqliteConnection::connect(&url).await.unwrap();
+    other_program.execute("UPDATE roomz_claims SET lease_end = 'soon'").await.unwrap();
+    let request = request();
+    let claim = tokio::time::timeout(Duration::from_secs(60), store.claim(&key, &request));
+    assert!(claim.await.expect("the claim ends").is_err());
+}

@@ -1,0 +1,122 @@
+//! URLs of stores, which are parsed without connecting: no error shows a password, and any password can be
+//! written.
+
+use arbitrary::Arbitrary;
+use futures_util::FutureExt as _;
+use roomz_protocol::error_chain;
+use roomz_sql::{ConnectError, ConnectErrorKind, Database, SqlStore, postgres_options, sqlite_options};
+
+use self::url::Topology;
+
+#[allow(dead_code, reason = "a module of roomz-redis")]
+#[path = "../../../crates/roomz-redis/src/url.rs"]
+mod url;
+
+const CANARY: &str = "Canary7";
+const SCHEMES: [&str; 12] = [
+    "redis",
+    "valkey",
+    "redis+cluster",
+    "valkey+cluster",
+    "redis+sentinel",
+    "valkey+sentinel",
+    "redis+unix",
+    "unix",
+    "rediss",
+    "postgres",
+    "postgresql",
+    "sqlite",
+];
+
+#[derive(Arbitrary)]
+struct Parts<'a> {
+    scheme: u8,
+    user: &'a str,
+    password: &'a str,
+    hosts: Vec<(u8, Option<u16>)>,
+    database: u8,
+    parameters: Vec<(u8, &'a str)>,
+    /// Texts that are inserted anywhere.
+    insertions: Vec<(u8, &'a str)>,
+}
+
+fn encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+pub fn run(input: &[u8]) {
+    let Some(parts) = crate::generate::<Parts<'_>>(input) else {
+        parse_all(&String::from_utf8_lossy(input));
+        return;
+    };
+    let host = |(index, port): &(u8, Option<u16>)| {
+        let host = ["localhost", "10.0.0.1", "[::1]", "db.example", ""][usize::from(*index) % 5];
+        port.map_or(host.to_owned(), |port| format!("{host}:{port}"))
+    };
+    let scheme = SCHEMES[usize::from(parts.scheme) % SCHEMES.len()];
+    let (user, password) = (format!("u{}", parts.user), format!("{CANARY}{}", parts.password));
+    let hosts: Vec<_> = parts.hosts.iter().map(host).collect();
+    let path = if scheme.ends_with("sentinel") { "/master" } else { "" };
+    let mut text = format!(
+        "{scheme}://{}:{}@{}{path}/{}",
+        encode(&user),
+        encode(&password),
+        hosts.join(","),
+        parts.database
+    );
+    let names =
+        ["options", "password", "sentinel_password", "pass", "passfile", "sslmode", "protocol", "mode"];
+    for (index, value) in &parts.parameters {
+        let (mark, index) = (if text.contains('?') { '&' } else { '?' }, usize::from(*index) % names.len());
+        // An error may show the value of the last ones.
+        text += &format!("{mark}{}={}{}", names[index], encode(value), if index < 5 { CANARY } else { "" });
+    }
+    let is_edited = !parts.insertions.is_empty();
+    for (at, insertion) in parts.insertions.iter().filter(|(_, insertion)| !insertion.contains("mode")) {
+        let after_scheme = text.find("://").map_or(0, |at| at + 3);
+        let at = after_scheme + usize::from(*at) % (text.len() + 1 - after_scheme);
+        let at = (at..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap();
+        text.insert_str(at, insertion);
+    }
+    let topology = parse_all(&text);
+    let (Some(topology), false) = (topology, is_edited) else { return };
+    let clients = match topology {
+        Topology::Server(client) => vec![client],
+        Topology::Cluster(clients) | Topology::Sentinel { sentinels: clients, .. } => {
+            assert_eq!(clients.len(), hosts.iter().filter(|host| !host.is_empty()).count());
+            clients
+        }
+    };
+    for client in clients {
+        let settings = client.get_connection_info().redis_settings();
+        if !scheme.ends_with("unix") {
+            assert_eq!(
+                (settings.username(), settings.password()),
+                (Some(&*user), Some(&*password)),
+                "{text}"
+            );
+        }
+    }
+}
+
+/// Returns what a URL of Redis names.
+fn parse_all(text: &str) -> Option<Topology> {
+    let topology = url::parse(text, None).map_err(|error| assert_no_password(&error)).ok();
+    let _ = postgres_options(text).map_err(|error| assert_no_password(&error));
+    // A URL for SQLite has no password, and sqlx quotes parts of it.
+    let _ = sqlite_options(text);
+    let is_known = ["postgres:", "postgresql:", "sqlite:"].iter().any(|it| text.starts_with(it));
+    if !is_known {
+        let connected = SqlStore::connect(text).now_or_never().expect("an unknown scheme is refused at once");
+        assert_no_password(&connected.unwrap_err());
+    }
+    let shown = format!("{:?} {:?}", Database::from(text), SqlStore::builder(text));
+    assert!(!shown.contains(CANARY), "{shown}");
+    topology
+}
+
+fn assert_no_password(error: &ConnectError) {
+    assert_eq!(error.kind(), ConnectErrorKind::InvalidUrl, "{error:?}");
+    let shown = format!("{error} {error:?} {}", error_chain(error));
+    assert!(!shown.to_lowercase().contains(&CANARY.to_lowercase()), "{shown}");
+}
