@@ -21,6 +21,7 @@ mod new;
 mod output;
 mod replay;
 mod saved;
+mod saved_delivery;
 mod secret;
 mod send;
 mod sign;

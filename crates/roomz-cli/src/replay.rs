@@ -7,7 +7,8 @@ use http::header;
 use crate::args::{DeliverArgs, SecretArgs};
 use crate::client::{parse_headers, parse_url, remove_connection_headers, user_agent};
 use crate::deliver::{self, Delivery, PlannedCounts};
-use crate::saved::{SavedDelivery, SavedFile};
+use crate::saved::SavedFile;
+use crate::saved_delivery::SavedDelivery;
 use crate::{secret, signature};
 
 const REPLAY_HELP: &str = "\

@@ -261,7 +261,7 @@ async fn inbox(stores: &Stores, row: &[Cell<'_>; 8], is_key_valid: bool) {
     let good: String = good.iter().map(|byte| format!("{byte:02x}")).collect();
     stores
         .execute(format!(
-            "DELETE FROM roomz_inbox; INSERT INTO roomz_inbox VALUES ('roomz', {id}, {})",
+            "DELETE FROM roomz_inbox; INSERT INTO roomz_inbox VALUES ('roomz', {id}, {}, NULL)",
             values.join(",")
         ))
         .await;
@@ -273,7 +273,7 @@ async fn inbox(stores: &Stores, row: &[Cell<'_>; 8], is_key_valid: bool) {
     let (_, _) = (stores.inbox.stats().await, stores.inbox.stats_by_namespace().await);
     let _ = stores.inbox.get(&key(ID)).await;
     let insert = "INSERT INTO roomz_inbox VALUES ('roomz', x'";
-    stores.execute(format!("{insert}{:032x}', 3, 2, 2, x'01', 0, 0, x'{good}', NULL)", ID + 1)).await;
+    stores.execute(format!("{insert}{:032x}', 3, 2, 2, x'01', 0, 0, x'{good}', NULL, NULL)", ID + 1)).await;
     // It also wakes the worker.
     assert!(stores.inbox.retry(&key(ID + 1)).await.unwrap());
     stores.handled.notified().await;

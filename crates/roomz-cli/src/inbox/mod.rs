@@ -14,7 +14,7 @@ use self::connect::{connect, database_error};
 use crate::escape::{escape, escape_truncated};
 use crate::event_text::describe;
 use crate::output::{self, DIM_STYLE};
-use crate::saved::body_member;
+use crate::saved_delivery::body_member;
 
 /// A message names at most so many other namespaces.
 const MAX_NAMED: usize = 5;

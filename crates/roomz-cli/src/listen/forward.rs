@@ -12,7 +12,7 @@ use crate::args::ConnectArgs;
 use crate::client::{Client, TransportError, leads_to, parse_headers, parse_url, remove_connection_headers};
 use crate::error::usage;
 use crate::output::{self, ERROR_STYLE, format_duration};
-use crate::saved::SavedDelivery;
+use crate::saved_delivery::SavedDelivery;
 
 /// A longer response is not passed back to the sender.
 const MAX_RESPONSE_BODY: usize = 1024 * 1024;

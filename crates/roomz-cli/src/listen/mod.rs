@@ -24,7 +24,8 @@ use crate::args::{ConnectArgs, SecretArgs};
 use crate::escape::escape_truncated;
 use crate::event_text::describe;
 use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE};
-use crate::saved::{SaveFile, SavedDelivery};
+use crate::saved::SaveFile;
+use crate::saved_delivery::SavedDelivery;
 use crate::values::parse_status;
 use crate::{secret, signature};
 
