@@ -99,6 +99,9 @@ impl UnknownData {
     }
 
     /// Returns the body of the delivery unchanged: the whole event as one JSON object.
+    ///
+    /// Read it into plain structs. If any crate of your program enables the feature `arbitrary_precision` of
+    /// serde_json, numbers with a fraction fail in tagged, untagged and flattened types.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
