@@ -149,7 +149,7 @@ async fn names_other_namespaces() {
         let stats = inbox(url, &["stats"]);
         assert_eq!(stats.assert_succeeds().row("dead"), 3);
         assert!(
-            stats.stdout.contains("\n  tenant-b                dead 2, oldest_seconds 0.00, "),
+            stats.stdout.contains("\n  tenant-b                waiting 0, running 0, dead 2, "),
             "{stats:?}"
         );
         let stats = inbox(url, &["stats", "--json"]).assert_succeeds().json();
