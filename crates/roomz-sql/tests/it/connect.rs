@@ -11,6 +11,14 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// URLs of hosted databases have parameters that sqlx does not know.
+/// sqlx would quote the value of a parameter, which can be a part of the password.
+#[test]
+fn sqlite_options_quote_no_other_url() {
+    let error = roomz_sql::sqlite_options("postgres://user:canary?mode=canary@host/database").unwrap_err();
+    assert_eq!(error.kind(), ConnectErrorKind::InvalidUrl);
+    assert!(!format!("{error:?} {}", roomz_webhook::roomz_protocol::error_chain(&error)).contains("canary"));
+}
+
 #[tokio::test]
 async fn accepts_url_parameters_of_providers() {
     let Some(url) = new_database().await else { return };

@@ -39,6 +39,10 @@ const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// [`ConnectErrorKind::InvalidUrl`].
 pub fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, ConnectError> {
+    if !url.starts_with("sqlite:") {
+        // sqlx would quote a part of it, which can be one of a password.
+        return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, "not a SQLite URL; use sqlite://FILE"));
+    }
     let options = SqliteConnectOptions::from_str(url).map_err(connect_error)?;
     Ok(options.create_if_missing(false).synchronous(SqliteSynchronous::Full).busy_timeout(RESPONSE_TIMEOUT))
 }
