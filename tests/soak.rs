@@ -152,7 +152,8 @@ async fn soak(name: &str, arguments: &[&str], fill: usize, mut store: Option<Ser
     sender.stop(connections).await;
     let end = usage_at_rest(&receiver, start).await;
 
-    let (sent, runs) = (sender.next.load(SeqCst), receiver.runs());
+    let sent = sender.next.load(SeqCst);
+    let runs = receiver.runs(sent).await;
     let drift = 100.0 * (end.resident as f64 / filled.resident as f64 - 1.0);
     eprintln!(
         "{name}: {sent} events in {seconds} s at half of {peak_rate:.0}/s, {} secrets, {} requests repeated; resident \

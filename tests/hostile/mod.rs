@@ -77,7 +77,7 @@ impl Honest {
         assert_eq!(accepted, sent, "each honest delivery is answered 200 within {DEADLINE:?}");
         let usage = receiver.usage().await;
         assert_eq!(usage.store_calls, 2 * sent, "the store is called for a claim and a completion of each");
-        let runs = receiver.runs();
+        let runs = receiver.runs(sent).await;
         assert_eq!((runs.len(), runs.iter().all(|runs| *runs == 1)), (sent, true));
         usage
     }

@@ -64,8 +64,15 @@ impl CountingReceiver {
         Self { process, address, runs }
     }
 
-    /// How often each event was handled, by its number.
-    pub fn runs(&self) -> Vec<u8> {
+    /// How often each event was handled, by its number. Waits until the receiver has reported so many events.
+    pub async fn runs(&self, events: usize) -> Vec<u8> {
+        for _ in 0..1_000 {
+            let reported = self.runs.lock().unwrap().iter().filter(|runs| **runs > 0).count();
+            if reported >= events {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
         self.runs.lock().unwrap().clone()
     }
 

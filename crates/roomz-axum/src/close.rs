@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode};
 ///
 /// A router answers such a request without reading its body. hyper then closes the connection without saying
 /// so, and a proxy that keeps connections may lose the delivery that it sends next. [`WebhookLayer`] closes
-/// announced on its own routes; this function does it on all others.
+/// announced on its own routes; this function does it for a 404 or 405 of all others.
 ///
 /// ```
 /// use axum::{Router, middleware::map_response, routing::get};

@@ -76,7 +76,7 @@ pub(crate) struct SecretArgs {
     pub(crate) secret_file: Option<PathBuf>,
 }
 
-/// Options of the commands that connect to a receiver: `send`, `replay` and `listen --forward`.
+/// Options of the commands that connect to a receiver: `send`, `replay`, `doctor` and `listen --forward`.
 #[derive(Args)]
 pub(crate) struct ConnectArgs {
     /// Header to send, also instead of one that roomz sets, such as Host; repeat the option for several

@@ -27,7 +27,7 @@ Examples:
   roomz doctor https://staging.example.com/webhooks/roomz --secret-file secret
   roomz doctor http://127.0.0.1:3000/webhooks/roomz --slow --json
 
-Sends up to four real signed events, whose ids it prints first. Their type is roomz.doctor, which no handler knows: typed \
+Sends up to three real signed events, with ids that it prints first. Their type is roomz.doctor, which no handler knows: typed \
 handlers ignore it, a handler of all events sees it, and an inbox keeps it as a dead letter. Also sends requests that a \
 receiver must refuse.
 

@@ -1,10 +1,11 @@
 //! `roomz`: signs, verifies, sends, replays and receives [ROOMZ](https://roomz.io) webhooks, for development
-//! and load tests; shows the inbox of a receiver, and retries or discards its dead letters.
+//! and load tests; checks a receiver; shows its inbox, and retries or discards its dead letters; writes a new
+//! service.
 //!
 //! The README and `roomz COMMAND --help` describe the commands and their output.
 //!
 //! Each command is a module of the same name. `send` and `replay` share [`deliver`]: it sends deliveries over
-//! several connections, collects statistics and prints the report. They and `listen --forward`
+//! several connections, collects statistics and prints the report. They, `doctor` and `listen --forward`
 //! reach the receiver with a [`client::Client`].
 
 mod args;

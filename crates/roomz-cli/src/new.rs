@@ -15,7 +15,7 @@ use crate::output;
 
 const NEW_HELP: &str = "\
 Examples:
-  roomz new floors --store postgres
+  roomz new floors --store postgres --path ../roomz-webhook
   roomz new floors --store sqlite --inbox --grpc
 
 Writes an axum service with a handler, its tests, metrics, probes, a Dockerfile, a systemd unit and Prometheus alerts to the \
@@ -50,7 +50,10 @@ enum Store {
 
 pub(crate) fn run(args: &NewArgs) -> Result<()> {
     let name = args.name.as_str();
-    let is_valid = name.starts_with(|first: char| first.is_ascii_lowercase())
+    // Cargo refuses some names of programs.
+    let is_reserved = ["build", "deps", "examples", "incremental"].contains(&name);
+    let is_valid = !is_reserved
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
     if !is_valid || name.len() > 64 {
         return Err(usage(format!(

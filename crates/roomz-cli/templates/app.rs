@@ -2,8 +2,9 @@
 
 {{if grpc}}
 use std::sync::LazyLock;
-
 {{end}}
+use std::time::Duration;
+
 use axum::Router;
 use axum::http::StatusCode;
 {{if !inbox}}
@@ -77,6 +78,14 @@ pub fn exporter() -> Result<PrometheusBuilder, BuildError> {
         exporter = exporter.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
     }
     Ok(exporter)
+}
+
+/// Empties what the exporter has collected, which would grow while nobody asks for `/metrics`.
+pub async fn run_upkeep(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
 }
 
 /// Creates the application.

@@ -34,7 +34,8 @@ use tracing_subscriber::EnvFilter;
 
 {{if inbox}}
 /// Handles one event. What it writes into `job.{{store}}().await?`, the connection of a transaction, and the
-/// completion of the event are one commit. After an error the event runs again, later.
+/// completion of the event are one commit: make it `mut job`, and add `sqlx`. After an error the event runs
+/// again, later.
 async fn presence(job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
     let event = job.event();
 {{end}}
@@ -76,6 +77,7 @@ async fn main() -> Result<(), BoxError> {
     tracing_subscriber::fmt().with_env_filter(filter).init();
     // Before the layer, so that every series exists from the start.
     let metrics = app::exporter()?.install_recorder()?;
+    tokio::spawn(app::run_upkeep(metrics.clone()));
 
     let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
 {{if memory}}

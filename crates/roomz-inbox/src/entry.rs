@@ -15,7 +15,7 @@ use crate::queue::row::{attempts, key, text, time};
 pub enum InboxState {
     /// Its next attempt is due now or later.
     Waiting,
-    /// A worker runs it.
+    /// A worker has taken it.
     Running,
     /// It was handled, or it was a dead letter and was discarded.
     Done,

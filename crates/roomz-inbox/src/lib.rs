@@ -61,9 +61,9 @@
 //! ([`with_backoff`](WorkerBuilder::with_backoff)). Its end is stored, so a restart does not change it.
 //!
 //! An event becomes a dead letter after [25 attempts](WorkerBuilder::with_max_attempts), or after a failed
-//! attempt at an age of [3 days](WorkerBuilder::with_max_age). Attempts count when they begin, so an event
-//! that ends its process becomes a dead letter, too. Alert on `roomz_inbox_events{state="dead"}`, and use
-//! [`Inbox::list`] or the command `roomz inbox` to see why.
+//! attempt at an age of [3 days](WorkerBuilder::with_max_age). Attempts count when a worker takes the event,
+//! so one that ends its process becomes a dead letter, too. Alert on `roomz_inbox_events{state="dead"}`, and
+//! use [`Inbox::list`] or the command `roomz inbox` to see why.
 //!
 //! # Guarantees
 //!
@@ -95,9 +95,9 @@
 //! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). It
 //! takes more ahead, as many as its handlers start within about 20 ms and 256 at most. An event that
 //! waited 250 ms for a handler is given back, so a slow handler holds no other event. If the process dies,
-//! the events that it took ahead wait for the end of their lease, and one of their attempts is used. While
-//! events are found that have had an attempt, none is taken ahead: an event that ends the process each time
-//! does not use up the attempts of others.
+//! the events that it took ahead wait for the end of their lease, and one of their attempts is used. So none
+//! is taken ahead with three attempts or fewer, or while events are found that have had one: an event that
+//! ends the process each time does not use up the attempts of others.
 //!
 //! Several workers, also in several processes, can share an inbox. Any of them can take any event, and an
 //! attempt by one that does not handle the type fails. So workers that are updated one after the other

@@ -19,7 +19,7 @@ pub struct UntrustedText(Cow<'static, str>);
 
 impl UntrustedText {
     pub(crate) fn new(text: &str) -> Self {
-        // Every event has this `apiVersion`, so it is not allocated.
+        // The published example has this `apiVersion`, so it is not allocated.
         if text == "1.0" { Self("1.0".into()) } else { Self(text.to_owned().into()) }
     }
 

@@ -16,7 +16,7 @@ use crate::errors::ServerError;
 pub(crate) const NODE: &str = "the Redis Cluster node";
 /// The minimum time between two requests for the slots.
 const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(500);
-/// An operation follows this many redirections. A slot that moves needs two: `MOVED`, then `ASK`.
+/// An operation is sent this many times. A slot that moves needs three: `MOVED`, then `ASK`.
 const MAX_REDIRECTIONS: u32 = 4;
 
 /// The masters of a Redis Cluster, with one connection each.
@@ -170,7 +170,9 @@ impl Node {
 
     /// Reads which master owns which slots.
     async fn read_slots(&self) -> Result<Vec<SlotRange>, RedisError> {
-        let rows: Vec<Vec<Value>> = self.connection.send(&Call::command(&["CLUSTER", "SLOTS"])).await?;
+        // On a connection of its own: that of a node without slots is idle for so long that it may be gone.
+        let mut connection = self.endpoint.connect().await?;
+        let rows: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
         let mut ranges = Vec::new();
         for row in &rows {
             // Each row is the first slot, the last slot, the master, and its replicas.

@@ -45,7 +45,7 @@ struct Current {
 enum Link {
     /// Opened by the operations that need it. A `ConnectionManager` can only verify the host that it connects
     /// to, and never retries a rejected login.
-    Own(Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>),
+    Own { connection: Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>, opened: Instant },
     /// Of the application.
     Manager(ConnectionManager),
 }
@@ -111,12 +111,18 @@ impl Connection {
         if reply.as_ref().is_err_and(is_broken) { self.link(Some(&link)).send(call).await } else { reply }
     }
 
-    /// Returns the link. Opens it again if it is the broken one, or could not be opened.
+    /// Returns the link. Opens it again if it is the broken one, or could not be opened in time.
     fn link(&self, broken: Option<&Link>) -> Link {
         let mut current = self.current();
-        if let (Some(endpoint), Link::Own(connection)) = (&current.endpoint, &current.link) {
-            let is_broken = matches!(broken, Some(Link::Own(broken)) if broken.ptr_eq(connection));
-            if is_broken || matches!(connection.peek(), Some(Err(_))) {
+        if let (Some(endpoint), Link::Own { connection, opened }) = (&current.endpoint, &current.link) {
+            let is_broken =
+                matches!(broken, Some(Link::Own { connection: broken, .. }) if broken.ptr_eq(connection));
+            let could_not_open = match connection.peek() {
+                Some(opened) => opened.is_err(),
+                // The callers that opened it may be gone, and its timeout is over.
+                None => opened.elapsed() >= endpoint.timeout,
+            };
+            if is_broken || could_not_open {
                 current.link = Link::open(endpoint.clone());
             }
         }
@@ -150,12 +156,13 @@ impl Connection {
 
 impl Link {
     fn open(endpoint: Endpoint) -> Self {
-        Self::Own(async move { endpoint.connect().await }.boxed().shared())
+        let connection = async move { endpoint.connect().await }.boxed().shared();
+        Self::Own { connection, opened: Instant::now() }
     }
 
     async fn send<T: FromRedisValue>(&mut self, call: &Call) -> Result<T, RedisError> {
         match self {
-            Self::Own(connection) => call.send(&mut connection.clone().await?).await,
+            Self::Own { connection, .. } => call.send(&mut connection.clone().await?).await,
             Self::Manager(manager) => call.send(manager).await,
         }
     }

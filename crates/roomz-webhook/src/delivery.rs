@@ -50,7 +50,7 @@ struct Inner {
 }
 
 impl Delivery {
-    /// Of a delivery that passed checks 1 to 8, and is not claimed yet.
+    /// Creates the delivery after checks 1 to 8, before the claim.
     pub(crate) fn new(
         shared: &Shared,
         namespace: Arc<str>,

@@ -27,6 +27,15 @@ pub(crate) fn must_finish() {
     MUST_FINISH.set(true);
 }
 
+/// Restores the value of the outer future, also after a panic.
+struct Restore(bool);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        MUST_FINISH.set(self.0);
+    }
+}
+
 impl<T> FinishOnDrop<T> {
     pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self { future: Some(Box::pin(future)), runtime: None }
@@ -39,9 +48,10 @@ impl<T> Future for FinishOnDrop<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Some(mut future) = self.future.take() else { return Poll::Pending };
         // The future of another layer may poll this one.
-        let outer = MUST_FINISH.replace(false);
+        let outer = Restore(MUST_FINISH.replace(false));
         let polled = future.as_mut().poll(cx);
-        let must_finish = MUST_FINISH.replace(outer);
+        let must_finish = MUST_FINISH.get();
+        drop(outer);
         if polled.is_pending() {
             if must_finish {
                 self.runtime = Some(Handle::current());
@@ -78,4 +88,34 @@ tokio::task_local! {
 /// It needs no waker, because the task polls the future from the start.
 pub(crate) async fn caller_gone() {
     poll_fn(|_| if CALLER_GONE.try_with(|()| ()).is_ok() { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A middleware between two layers catches the panic of the inner one.
+    #[tokio::test]
+    async fn finishes_after_panic_of_inner_future() {
+        let (finished, proceed) =
+            (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        let (finish, wait) = (Arc::clone(&finished), Arc::clone(&proceed));
+        let mut outer = FinishOnDrop::new(async move {
+            must_finish();
+            let mut inner = FinishOnDrop::new(async { std::panic::panic_any("the handler panicked") });
+            let panicked =
+                poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| Pin::new(&mut inner).poll(cx)))));
+            assert!(panicked.await.is_err());
+            wait.notified().await;
+            finish.notify_one();
+        });
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut outer).poll(cx))).await;
+        assert!(first.is_pending());
+        drop(outer);
+        proceed.notify_one();
+        finished.notified().await;
+    }
 }

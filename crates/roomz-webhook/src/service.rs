@@ -117,12 +117,7 @@ where
             // Check 9: the claim.
             let claimed_at = match claim::acquire(&shared, delivery.held()).await {
                 Ok(claimed_at) => claimed_at,
-                Err(early) => {
-                    let mut response = respond_early(early);
-                    // For logs in front of the layer: the handler, which knows the event, is not called.
-                    response.extensions_mut().insert(delivery.event().id);
-                    return Ok(response);
-                }
+                Err(early) => return Ok(respond_to(&delivery, early)),
             };
             let unsettled = telemetry::UnsettledGuard::new();
 
@@ -131,7 +126,7 @@ where
 
             // A 2xx completes the event. Anything else releases it, so that a redelivery runs the handler
             // again.
-            let (settlement, response) = settlement(outcome);
+            let (settlement, response) = settlement(outcome, &delivery);
             claim::settle(&shared, delivery.held(), settlement).await;
             unsettled.settled();
             response
@@ -195,6 +190,7 @@ where
 /// Returns how the claim ends, and the response.
 fn settlement<ResBody, E>(
     outcome: Result<Result<Response<ResBody>, E>, RejectionKind>,
+    delivery: &Delivery,
 ) -> (Settlement, Result<Response<ResponseBody<ResBody>>, E>) {
     match outcome {
         Ok(Ok(response)) if response.status().is_success() => {
@@ -213,7 +209,7 @@ fn settlement<ResBody, E>(
             if kind == RejectionKind::HandlerPanicked {
                 telemetry::released("handler panicked", None);
             }
-            (Settlement::Release, Ok(respond_early(kind)))
+            (Settlement::Release, Ok(respond_to(delivery, kind)))
         }
     }
 }
@@ -234,6 +230,13 @@ fn is_delivery<B>(shared: &Arc<Shared>, request: &Request<B>) -> bool {
     });
     let delivery = request.extensions().get::<Delivery>();
     path_matches && delivery.is_none_or(|delivery| delivery.layer_id() != shared.id)
+}
+
+/// Answers a delivery in place of the handler. The answer names the event, for logs in front of the layer.
+fn respond_to<B>(delivery: &Delivery, early: impl Into<EarlyResponse>) -> Response<ResponseBody<B>> {
+    let mut response = respond_early(early);
+    response.extensions_mut().insert(delivery.event().id);
+    response
 }
 
 fn respond_early<B>(early: impl Into<EarlyResponse>) -> Response<ResponseBody<B>> {

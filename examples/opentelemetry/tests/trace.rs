@@ -34,12 +34,15 @@ async fn handler_continues_trace_of_delivery() {
     let find = |name: &str| -> Option<SpanData> {
         exporter.get_finished_spans().unwrap().into_iter().find(|span| span.name == name)
     };
-    let handled = loop {
-        match find("presence") {
-            Some(span) => break span,
-            None => tokio::time::sleep(Duration::from_millis(10)).await,
+    let handled = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            match find("presence") {
+                Some(span) => break span,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
         }
-    };
+    });
+    let handled = handled.await.expect("the handler runs");
     worker.shutdown(Duration::from_secs(60)).await;
     let delivery = find("delivery").unwrap();
     assert_eq!(delivery.parent_span_id, SpanId::from_hex("b7ad6b7169203331").unwrap());

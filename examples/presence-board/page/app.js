@@ -1,13 +1,13 @@
 // Connects the parts of the page.
 
 import { announce } from './announcements.js';
-import { outage, renderConnection, start } from './connection.js';
+import { outage, renderConnection, start, startFrom } from './connection.js';
 import { addDelivery, renderDeliveries, setDeliveries, togglePause } from './deliveries.js';
 import { byId, setText } from './dom.js';
 import { clearFound, findDeliveries } from './find-delivery.js';
 import { layOut } from './layout.js';
 import { onSelection, select, selection } from './selection.js';
-import { formatClock, formatNumber, serverNow, setServerTime } from './time.js';
+import { formatClock, formatNumber, serverNow } from './time.js';
 import {
   floorTitles, renderElapsedTimes, renderSelection, setWorkspaces, unnamedCount, updateWorkspace, workspaceNames,
 } from './workspaces.js';
@@ -150,7 +150,7 @@ function showSnapshot(message) {
 const initial = byId('snapshot').textContent;
 if (initial) {
   const snapshot = JSON.parse(initial);
-  setServerTime(snapshot.now);
+  startFrom(snapshot);
   showSnapshot(snapshot);
 }
 

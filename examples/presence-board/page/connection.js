@@ -42,6 +42,13 @@ export function start(messageHandlers) {
   connect();
 }
 
+// The page came with this snapshot.
+export function startFrom(snapshot) {
+  setServerTime(snapshot.now);
+  lastDataAt = serverNow();
+  storeUnavailableSince = snapshot.stats.store_unavailable_since ?? null;
+}
+
 // "No data since 14:15:30", or `null` while data arrives and the store is available.
 export function outage() {
   const { state } = document.body.dataset;

@@ -23,7 +23,7 @@ export async function findDeliveries(text) {
   }
   if (search !== latest) return;
   setText(byId('found-text'), found.length === 0
-    ? 'No signed delivery found since the start of the board. The logs of the proxy and of the board go back further.'
+    ? 'Not among the latest 10 000 answered deliveries of this instance. The logs of the proxy and of the board go back further.'
     : `${formatNumber(found.length)} ${found.length === 1 ? 'delivery' : 'deliveries'} found, the newest first.${found.length < MAX_FOUND ? '' : ' There may be more.'}`);
   byId('found').hidden = found.length === 0;
   byId('found').replaceChildren(...found.map(foundItem));

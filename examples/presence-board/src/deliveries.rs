@@ -39,7 +39,8 @@ pub struct DeliveryLog {
 #[derive(Clone, Serialize)]
 struct LoggedDelivery {
     received_at: Timestamp,
-    /// The last address in `X-Forwarded-For`, which the proxy in front of the board has added.
+    /// The last address in `X-Forwarded-For`, which the proxy in front of the board adds. Without a proxy,
+    /// the sender can choose it.
     from: Option<String>,
     event: EventId,
     workspace: Option<WorkspaceId>,
@@ -47,7 +48,7 @@ struct LoggedDelivery {
     attempt: usize,
     /// The status of the response.
     status: u16,
-    /// `handled`; or why the delivery did not reach the handler.
+    /// `handled` or `failed`; or why the layer answered in place of the handler.
     outcome: &'static str,
 }
 
@@ -82,7 +83,8 @@ impl DeliveryLog {
         let outcome = match (extensions.get::<Skipped>(), extensions.get::<Rejection>()) {
             (Some(skipped), _) => skipped.as_str(),
             (None, Some(rejection)) => rejection.kind().as_str(),
-            (None, None) => "handled",
+            (None, None) if response.status().is_success() => "handled",
+            (None, None) => "failed",
         };
         let status = response.status().as_u16();
         let mut deliveries = log.deliveries.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
-//! URLs of databases, which are parsed without connecting: no error shows a password. Those of Redis are parsed
-//! while it connects.
+//! URLs of databases, which are parsed without connecting: no error shows a password.
+//!
+//! Those of Redis are parsed while it connects.
 
 use arbitrary::Arbitrary;
 use futures_util::FutureExt as _;

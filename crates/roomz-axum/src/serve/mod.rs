@@ -29,7 +29,7 @@ use crate::close_unrouted;
 
 /// Longer than proxies and senders keep idle connections: .NET 60 s, many load balancers 60 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// The longest head. hyper's default, 400 KB, is what each client can make a server hold.
+/// The longest head. With hyper's default, each client can make the server hold 400 KB.
 const HEAD_BYTES: usize = 64 * 1024;
 /// The time for requests to finish after the shutdown began. Then their connections are closed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);

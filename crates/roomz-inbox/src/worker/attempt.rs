@@ -91,12 +91,16 @@ impl Attempt {
         T: Payload,
     {
         if self.counted() > self.settings.max_attempts {
+            drop(slot);
             return self.record_exhausted().await;
         }
         let event = match self.event::<T>() {
             Ok(event) => event,
             // Another worker, newer or older, may handle it.
-            Err(error) => return self.fail(error).await,
+            Err(error) => {
+                drop(slot);
+                return self.fail(error).await;
+            }
         };
         let outcome = self.handle(service, event, &abort).await;
         let slot = Some(slot).filter(|_| matches!(outcome, HandlerOutcome::Handled(Some(_))));
@@ -269,7 +273,7 @@ impl Attempt {
         self.ended(dead, |_| telemetry::dead_letter(&self.key, self.attempt, &error)).await;
     }
 
-    /// Makes the event available to other workers at once.
+    /// Makes the event of a dropped handler available to other workers at once.
     async fn give_back(self) {
         if let Err(error) = self.update(OwnerUpdate::GiveBack).await {
             telemetry::database_failed("give_back", error);
@@ -280,7 +284,9 @@ impl Attempt {
     /// Gives the event back before its handler started. The attempt does not count.
     pub(crate) async fn give_back_unstarted(mut self) {
         self.attempt = self.attempt.saturating_sub(1);
-        self.give_back().await;
+        self.record("give_back", OwnerUpdate::GiveBack).await;
+        // A worker of this process may be free.
+        self.events.arrived.notify_one();
     }
 
     /// Tries to record an outcome until the lease ends: then another worker runs the event again. `None` if

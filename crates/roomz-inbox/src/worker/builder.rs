@@ -62,9 +62,9 @@ impl<S, T> WorkerBuilder<S, T> {
 
     /// Sets the maximum number of attempts. Default: 25. Zero counts as 1.
     ///
-    /// After the last failed attempt, the event becomes a dead letter. Attempts count when they begin, so an
-    /// event that ends its process becomes a dead letter too. With the default backoff, 25 attempts take
-    /// about 13 h.
+    /// After the last failed attempt, the event becomes a dead letter. Attempts count when a worker takes the
+    /// event, so one that ends its process becomes a dead letter too. With the default backoff, 25 attempts
+    /// take about 13 h.
     pub fn with_max_attempts(mut self, attempts: u32) -> Self {
         self.settings.max_attempts = attempts.max(1);
         self

@@ -15,12 +15,10 @@ const MAX_AHEAD: usize = 256;
 pub(crate) struct Load {
     /// The events that were taken and are not recorded yet.
     in_hand: AtomicUsize,
-    /// How long a handler takes, in nanoseconds: at once longer after a slow one, and slowly shorter. 0: none
-    /// has ended.
-    handler: AtomicU64,
-    /// The last take found an event that has had an attempt. If it ends the process, so does its next one,
-    /// and with each of them the events that wait lose an attempt without a handler.
-    pub(crate) has_repeated: AtomicBool,
+    /// How long a handler takes: at once longer after a slow one, and slowly shorter. 0: none has ended.
+    handler_nanos: AtomicU64,
+    /// Set by each take.
+    pub(crate) may_take_ahead: AtomicBool,
     /// Fewer events are in hand.
     changed: Notify,
 }
@@ -40,12 +38,18 @@ impl Load {
         }
     }
 
+    /// An event waited too long for a handler: none is taken ahead until handlers end sooner.
+    pub(crate) fn handlers_are_slow(&self, concurrency: usize) {
+        let slow = (WAIT * u32::try_from(concurrency).unwrap_or(u32::MAX)).as_nanos() + 1;
+        self.handler_nanos.fetch_max(u64::try_from(slow).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// How many events to take ahead of those that run: as many as handlers start soon.
     fn ahead(&self, concurrency: usize) -> usize {
-        if self.has_repeated.load(Ordering::Relaxed) {
+        if !self.may_take_ahead.load(Ordering::Relaxed) {
             return 0;
         }
-        let handler = u128::from(self.handler.load(Ordering::Relaxed));
+        let handler = u128::from(self.handler_nanos.load(Ordering::Relaxed));
         let ahead = (WAIT.as_nanos() * concurrency as u128).checked_div(handler).unwrap_or(0);
         usize::try_from(ahead).map_or(MAX_AHEAD, |ahead| ahead.min(MAX_AHEAD))
     }
@@ -88,8 +92,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let (last, before) = (self.start.elapsed().as_nanos(), self.load.handler.load(Ordering::Relaxed));
+        let (last, before) =
+            (self.start.elapsed().as_nanos(), self.load.handler_nanos.load(Ordering::Relaxed));
         let last = u64::try_from(last).unwrap_or(u64::MAX).max(1);
-        self.load.handler.store(last.max(before - before / 8), Ordering::Relaxed);
+        self.load.handler_nanos.store(last.max(before - before / 8), Ordering::Relaxed);
     }
 }

@@ -25,6 +25,8 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an event that was taken ahead may wait for a handler before another worker can take it: far less
 /// than its lease.
 const MAX_WAIT: Duration = Duration::from_millis(250);
+/// With as many attempts or fewer, no event is taken ahead: a worker that dies uses an attempt of each.
+const MIN_ATTEMPTS_AHEAD: u32 = 3;
 /// The pause after a take that found all events that are due. It doubles up to the poll interval.
 const MIN_IDLE_PAUSE: Duration = Duration::from_millis(25);
 
@@ -53,6 +55,7 @@ impl Worker {
         let starter = Starter {
             service,
             slots: Arc::new(Semaphore::new(settings.concurrency)),
+            concurrency: settings.concurrency,
             max_wait: MAX_WAIT.min(settings.lease / 6),
             stop: stop.clone(),
             abort: abort.clone(),
@@ -134,7 +137,11 @@ impl Dispatcher {
                     idle_pause = if found > 0 { MIN_IDLE_PAUSE } else { idle_pause.saturating_mul(2) };
                     pause = pause.min(idle_pause).min(self.scan.pause());
                 }
-                Err(error) => telemetry::database_failed("take", error),
+                Err(error) => {
+                    // The rows may have been too many for one reply.
+                    self.load.may_take_ahead.store(false, Ordering::Relaxed);
+                    telemetry::database_failed("take", error);
+                }
             }
             tokio::select! {
                 () = self.stop.cancelled() => break,
@@ -155,18 +162,26 @@ impl Dispatcher {
         let rows = self.events.queue.take(owner, self.settings.lease, limit, &mut self.scan);
         let (rows, has_more) = rows.await?;
         self.unconfirmed = None;
-        let (found, mut has_repeated) = (rows.len(), false);
+        let found = rows.len();
+        // An event that has had an attempt may have ended its process, and may do so again: with each of its
+        // attempts the events that wait lose one without a handler.
+        let mut may_take_ahead = self.settings.max_attempts > MIN_ATTEMPTS_AHEAD;
         for event in rows {
             match event {
                 Ok(event) => {
                     let attempt = Attempt::new(&self.events, Arc::clone(&self.settings), owner, start, event);
-                    has_repeated |= attempt.is_repeated();
+                    may_take_ahead &= !attempt.is_repeated();
                     let _ = self.taken.send((attempt, InHand::new(&self.load)));
                 }
                 Err(error) => telemetry::unreadable_row(&error),
             }
         }
-        self.load.has_repeated.store(has_repeated, Ordering::Relaxed);
+        self.load.may_take_ahead.store(may_take_ahead, Ordering::Relaxed);
+        if self.taken.is_closed() {
+            // A clone of the service panicked. Nothing starts handlers any more.
+            self.stop.cancel();
+            self.events.queue.give_back_all(owner, start).await?;
+        }
         Ok((found, has_more))
     }
 }
@@ -176,6 +191,7 @@ struct Starter<S> {
     service: S,
     /// A permit for each running handler.
     slots: Arc<Semaphore>,
+    concurrency: usize,
     max_wait: Duration,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -195,7 +211,10 @@ impl<S> Starter<S> {
                 () = self.stop.cancelled() => None,
                 permit = Arc::clone(&self.slots).acquire_owned() => permit.ok(),
                 // Another worker may be free.
-                () = sleep_until(in_hand.since + self.max_wait) => None,
+                () = sleep_until(in_hand.since + self.max_wait) => {
+                    self.load.handlers_are_slow(self.concurrency);
+                    None
+                }
             };
             let slot = slot.map(|permit| Slot::new(permit, &self.load));
             let (service, abort) = (self.service.clone(), self.abort.clone());

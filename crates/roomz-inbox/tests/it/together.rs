@@ -13,6 +13,7 @@ use tower::service_fn;
 on_both! {
     taken_ahead_is_given_back_at_shutdown
     slow_handlers_hold_no_event
+    hanging_handlers_let_the_backlog_rest
     handlers_fail_alone
     failing_completion_fails_alone
     repeated_events_are_not_taken_ahead
@@ -85,6 +86,19 @@ async fn slow_handlers_hold_no_event(database: TestDatabase) {
     wait_until(&inbox, |stats| stats.running == 0).await;
     slow.shutdown(WAIT).await;
     other.shutdown(WAIT).await;
+}
+
+/// What was taken ahead is given back once, and not taken again while the handlers hang.
+async fn hanging_handlers_let_the_backlog_rest(database: TestDatabase) {
+    let (inbox, worker, permits, _) = taken_ahead(&database).await;
+    let is_given_back = |stats: InboxStats| stats.waiting > 0 && stats.running <= CONCURRENCY as u64;
+    wait_until(&inbox, is_given_back).await;
+    let rests =
+        tokio::time::timeout(Duration::from_secs(1), wait_until(&inbox, |stats| !is_given_back(stats)));
+    assert!(rests.await.is_err(), "events were taken again: {:?}", inbox.stats().await);
+    permits.add_permits(BACKLOG);
+    wait_until(&inbox, |stats| stats.waiting + stats.running == 0).await;
+    worker.shutdown(WAIT).await;
 }
 
 /// Handlers that end, fail and panic, all at once.

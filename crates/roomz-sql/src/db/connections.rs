@@ -41,10 +41,20 @@ impl<D: Driver> Connections<D> {
                 Ok(Held::Own { connection: Box::new(connection), session })
             }
             Origin::Pool(pool) => {
-                let mut pooled = Pooled::acquire(pool).await?;
-                session::<D>(pooled.connection()?).await?;
-                pooled.release();
-                Ok(Held::Pool(pool.clone()))
+                // After a restart of the server, every connection in a pool is closed, and only its use shows
+                // it. Others may have been left in a transaction that was aborted.
+                let mut retries_left = pool.options().get_max_connections();
+                loop {
+                    let mut pooled = Pooled::acquire(pool).await?;
+                    match session::<D>(pooled.connection()?).await {
+                        Err(Error::Io(_) | Error::Database(_)) if retries_left > 0 => retries_left -= 1,
+                        session => {
+                            session?;
+                            pooled.release();
+                            return Ok(Held::Pool(pool.clone()));
+                        }
+                    }
+                }
             }
         }
     }
@@ -119,13 +129,15 @@ impl<D: Driver> Connections<D> {
     /// Fails if the server still executes so many statements of closed connections that this connection would
     /// exceed the maximum. This happens when commits hang because a synchronous standby is missing.
     async fn check_abandoned(&self, connection: &mut D::Connection, open: usize) -> Result<(), Error> {
-        if self.abandoned().is_empty() {
+        let before = self.abandoned().clone();
+        if before.is_empty() {
             return Ok(());
         }
         let rows = D::script(connection, D::ACTIVE).await?;
         let active: Vec<_> = rows.iter().map(read_session).collect::<Result<_, _>>()?;
         let mut abandoned = self.abandoned();
-        abandoned.retain(|session| active.contains(session));
+        // Not those that were given up after the query.
+        abandoned.retain(|session| active.contains(session) || !before.contains(session));
         // Connections that are given up now may count twice, and the next attempt counts them once.
         if abandoned.len() + open >= self.max as usize {
             return Err(Error::Protocol(format!(

@@ -18,7 +18,7 @@ pub(crate) struct HeldClaim {
 }
 
 impl HeldClaim {
-    /// Before the store is called.
+    /// Creates the claim before the store is called.
     pub(crate) fn new(config: &Config, key: ClaimKey, body: &[u8]) -> Self {
         let fingerprint = Fingerprint::of(body);
         let key = match config.id_reuse_policy {

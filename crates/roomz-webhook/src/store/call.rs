@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use super::memory::InMemory;
 use crate::call::{Panicked, catch_panic, timeout_if_pending};
 use crate::telemetry::{self, Operation};
 
-/// The store of a layer. Each operation has a timeout, and its time is measured.
+/// The store of a layer. The time of each operation is measured. Each operation of a store outside this
+/// process has a timeout.
 pub(crate) struct TimedStore {
     pub(crate) store: Arc<dyn IdempotencyStore>,
     pub(crate) timeout: Duration,
@@ -55,15 +57,19 @@ impl TimedStore {
     {
         let _guard = telemetry::store_called(operation);
         if let Some(store) = self.store.in_memory() {
-            return in_memory(store);
+            return catch_unwind(AssertUnwindSafe(|| in_memory(store))).unwrap_or_else(|_| panicked());
         }
         // The closure is called inside the future, so that a panic before the store returns its future is
         // caught too.
         let call = pin!(catch_panic(async { call().await }));
         match timeout_if_pending(self.timeout, call).await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(Panicked)) => Err(StoreError::unavailable("the store panicked")),
+            Ok(Err(Panicked)) => panicked(),
             Err(_) => Err(StoreError::timed_out()),
         }
     }
+}
+
+fn panicked<T>() -> Result<T, StoreError> {
+    Err(StoreError::unavailable("the store panicked"))
 }

@@ -18,8 +18,8 @@ use crate::response::{Rejection, RejectionKind};
 use crate::telemetry;
 use crate::verify::head::check_length;
 
-/// Enough for the longest body in the frames of hyper.
-const POLLS_AFTER_DEADLINE: usize = 64;
+/// A server passes on the body in frames of at least this length, unless it arrives in smaller ones.
+const FRAME: usize = 4 * 1024;
 
 /// Checks 5 and 6: reads the body within the limit and the deadline, and verifies the signature.
 ///
@@ -38,7 +38,7 @@ pub(crate) async fn read_and_verify(
     }
     // After a process was stopped for longer than the deadline, the body may wait in the socket. A server
     // passes on a part of it each time this task yields.
-    for _ in 0..POLLS_AFTER_DEADLINE {
+    for _ in 0..64.max(config.body_limit / FRAME) {
         tokio::task::yield_now().await;
         if let Some(result) = read.as_mut().now_or_never() {
             return result;

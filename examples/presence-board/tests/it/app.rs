@@ -378,7 +378,7 @@ async fn answers_health_metrics_and_unknown_paths() {
     assert_eq!(board.get("/nothing").await.status(), 404);
 }
 
-/// Each signed delivery is found by its event and by its workspace: when, from where, the answer, the attempt.
+/// Each signed delivery is found by its event and by its workspace, with its sender, answer and attempt.
 #[tokio::test]
 async fn finds_signed_deliveries() {
     let board = TestBoard::new();

@@ -59,6 +59,8 @@ macro_rules! memory_store {
 
             /// Returns how many ids were evicted before their retention ended, since the store was created.
             ///
+            /// A `MokaStore` can miss those of the 10 min after an id expired.
+            ///
             /// If it is above 0, raise the capacity or shorten the retention. The metric
             /// `roomz_webhook_evicted_early_total` counts the same.
             #[must_use]

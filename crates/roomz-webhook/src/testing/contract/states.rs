@@ -197,7 +197,8 @@ pub async fn compares_every_bit_of_id(store: &StoreUnderTest) {
     }
 }
 
-/// ROOMZ redelivers new events sooner than old ones. A store with several parts may keep some older ids.
+/// A full store forgets the oldest done events first, because a redelivery most likely belongs to a new one.
+/// A store with several parts may keep some older ids.
 pub async fn oldest_done_events_leave_first(store: &StoreUnderTest) {
     let handled = stream::iter(0..FULL).map(|_| async {
         let (case, owner) = Case::claimed(store, LONG).await;

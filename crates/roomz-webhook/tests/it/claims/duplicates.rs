@@ -34,11 +34,18 @@ async fn acknowledges_duplicate_without_handler() {
 /// Logs in front of the layer can name the event of a response that no handler gave.
 #[tokio::test]
 async fn response_without_handler_has_event_id() {
-    let receiver = TestReceiver::new();
+    let panics = Arc::new(AtomicUsize::new(1));
+    let receiver = TestReceiver::with_handler(move |_| {
+        let panics = Arc::clone(&panics);
+        async move {
+            assert_eq!(panics.swap(0, Ordering::SeqCst), 0, "the first handler panics");
+            OK
+        }
+    });
     let id: EventId = "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap();
     let event = TestEvent::busy().with_id(id);
     receiver.store.inject(Op::Claim, Fault::Error, usize::MAX);
-    for (status, expected) in [(503, Some(&id)), (200, None), (200, Some(&id))] {
+    for (status, expected) in [(503, Some(&id)), (500, Some(&id)), (200, None), (200, Some(&id))] {
         let response = receiver.service().oneshot(event.request("/", &secret())).await.unwrap();
         assert_eq!((response.status().as_u16(), response.extensions().get()), (status, expected));
         receiver.store.clear_faults();

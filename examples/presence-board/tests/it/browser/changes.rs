@@ -147,6 +147,6 @@ async fn finds_deliveries() {
     }
     assert_eq!(find("no such event").await, json!([]));
     let text = browser.text("document.getElementById('found-text').textContent").await;
-    assert!(text.starts_with("No signed delivery found"), "{text}");
+    assert!(text.starts_with("Not among the latest"), "{text}");
     browser.quit().await;
 }
