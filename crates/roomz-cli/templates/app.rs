@@ -80,12 +80,18 @@ pub fn exporter() -> Result<PrometheusBuilder, BuildError> {
     Ok(exporter)
 }
 
-/// Empties what the exporter has collected, which would grow while nobody asks for `/metrics`.
-pub async fn run_upkeep(metrics: PrometheusHandle) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        metrics.run_upkeep();
-    }
+/// Installs the exporter of the metrics.
+pub fn install_exporter() -> Result<PrometheusHandle, BuildError> {
+    let metrics = exporter()?.install_recorder()?;
+    let handle = metrics.clone();
+    // Without it, the memory of the exporter grows while nobody asks for `/metrics`.
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            handle.run_upkeep();
+        }
+    });
+    Ok(metrics)
 }
 
 /// Creates the application.

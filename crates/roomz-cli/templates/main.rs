@@ -76,8 +76,7 @@ async fn main() -> Result<(), BoxError> {
     let filter = EnvFilter::new(setting("RUST_LOG", "{{filter}}"));
     tracing_subscriber::fmt().with_env_filter(filter).init();
     // Before the layer, so that every series exists from the start.
-    let metrics = app::exporter()?.install_recorder()?;
-    tokio::spawn(app::run_upkeep(metrics.clone()));
+    let metrics = app::install_exporter()?;
 
     let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
 {{if memory}}
