@@ -45,8 +45,8 @@ pub(crate) fn print_values(values: &[(&str, Value)], as_json: bool) -> Result<()
     }
     let mut text = String::new();
     for (name, value) in values {
-        let members = value.as_object().into_iter().flatten();
-        let sum: Option<u64> = members.clone().map(|(_, number)| number.as_u64()).sum();
+        let members: Vec<_> = value.as_object().into_iter().flatten().collect();
+        let sum: Option<u64> = members.iter().map(|(_, number)| number.as_u64()).sum();
         let value = match value {
             Value::Object(_) => sum.map_or(String::new(), |sum| sum.to_string()),
             value => format_value(value),
