@@ -79,10 +79,12 @@ async fn admit(url: &str, concurrency: usize) -> f64 {
 
 /// Runs a worker for some time.
 async fn done(url: &str, concurrency: usize, has_transaction: bool) -> f64 {
-    const POSTGRES: &str = "INSERT INTO roomz_inbox SELECT 'roomz', decode(md5(CAST(i AS TEXT)), 'hex'), 0, i, i, '', 0, 0, $1, NULL \
+    const POSTGRES: &str = "INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
+                            SELECT 'roomz', decode(md5(CAST(i AS TEXT)), 'hex'), 0, i, i, '', 0, 0, $1 \
                             FROM generate_series(1, $2) AS i";
     const SQLITE: &str = "WITH RECURSIVE series (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM series LIMIT $2) \
-                          INSERT INTO roomz_inbox SELECT 'roomz', CAST(printf('%016d', i) AS BLOB), 0, i, i, x'', 0, 0, $1, NULL FROM series";
+                          INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
+                          SELECT 'roomz', CAST(printf('%016d', i) AS BLOB), 0, i, i, x'', 0, 0, $1 FROM series";
     let inbox = open(url, concurrency).await;
     let body = TestEvent::busy().body();
     if url.starts_with("sqlite") {
