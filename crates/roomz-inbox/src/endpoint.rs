@@ -54,8 +54,11 @@ fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all("traceparent").iter();
     let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_valid = value.split('-').map(str::len).eq([2, 32, 16, 2]) && value.split('-').all(is_hex);
-    is_valid.then_some(value)
+    let has_form = value.split('-').map(str::len).eq([2, 32, 16, 2]) && value.split('-').all(is_hex);
+    // Version ff and ids of zeros are invalid.
+    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    let is_valid = !value.starts_with("ff") && !value.split('-').skip(1).take(2).any(is_zero);
+    (has_form && is_valid).then_some(value)
 }
 
 fn accepted() -> Response<Full<Bytes>> {

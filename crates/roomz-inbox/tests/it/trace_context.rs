@@ -65,11 +65,14 @@ async fn invalid_trace_context_is_dropped(database: TestDatabase) {
         &VALID.replace("0a", "\u{e4}"),
         &VALID.replace("-01", "01-"),
         &format!("{VALID}-00"),
+        &VALID.replacen("00", "ff", 1),
+        &VALID.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+        &VALID.replace("b7ad6b7169203331", &"0".repeat(16)),
         &"0".repeat(8_000),
     ];
     for header in changed {
         deliver(&inbox, vec![header]).await;
     }
     deliver(&inbox, vec![VALID, VALID]).await;
-    assert!(run(&inbox, 18).await.iter().all(|(_, trace)| trace.is_none()));
+    assert!(run(&inbox, 24).await.iter().all(|(_, trace)| trace.is_none()));
 }
