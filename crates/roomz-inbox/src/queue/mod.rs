@@ -1,6 +1,7 @@
 pub(crate) mod row;
 pub(crate) mod scan;
 pub(crate) mod statements;
+mod update;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +18,10 @@ use tokio::time::sleep;
 
 use crate::entry::{InboxEntry, InboxStats};
 use crate::queue::row::{NOW, TakenEvent, duration, millis};
-use crate::queue::scan::Scan;
-use crate::queue::statements::{DEAD, DONE, PURGE_LIMIT, RUNNING, Statements, WAITING};
+use crate::queue::scan::{Scan, last, timed_out};
+use crate::queue::statements::{DONE, PURGE_LIMIT, RUNNING, Statements, WAITING};
+
+pub(crate) use crate::queue::update::OwnerUpdate;
 
 /// The table `roomz_inbox`. Insertions and changes by owners are executed together with others that wait.
 #[derive(Clone, Debug)]
@@ -27,27 +30,6 @@ pub(crate) struct Queue {
     /// For the transactions of handlers.
     pub(crate) pool: Pool,
     statements: &'static Statements,
-}
-
-/// What the owner of a running event does with it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum OwnerUpdate<'a> {
-    Renew {
-        lease: Duration,
-    },
-    Complete {
-        retention: Duration,
-    },
-    RetryAfter {
-        pause: Duration,
-        error: &'a str,
-    },
-    Dead {
-        retention: Duration,
-        error: &'a str,
-    },
-    /// Makes the event available again at once.
-    GiveBack,
 }
 
 impl Queue {
@@ -255,46 +237,6 @@ impl Queue {
     }
 }
 
-impl OwnerUpdate<'_> {
-    fn values(self, key: &ClaimKey, owner: Owner, attempts: u32) -> Vec<Value> {
-        let (state, delay, error) = match self {
-            // Events that ran together do not run together again when their leases end.
-            Self::Renew { lease } => (RUNNING, lease.mul_f64(rand::random_range(1.0..=1.5)), None),
-            Self::Complete { retention } => (DONE, retention, None),
-            Self::RetryAfter { pause, error } => (WAITING, pause, Some(error)),
-            Self::Dead { retention, error } => (DEAD, retention, Some(error)),
-            Self::GiveBack => (WAITING, Duration::ZERO, None),
-        };
-        let [namespace, id] = Value::key(key);
-        vec![
-            namespace,
-            id,
-            Value::from(&owner.to_bytes()),
-            state.into(),
-            millis(delay).into(),
-            i64::from(attempts).into(),
-            error.map_or(Value::Null, Value::from),
-        ]
-    }
-}
-
-/// The time of the database, and when the last of the rows was due.
-fn last(rows: &[Row], now: usize) -> Option<(i64, i64)> {
-    let times = rows.iter().filter_map(|row| Some((row.number(now).ok()?, row.number(now + 1).ok()?)));
-    times.max_by_key(|(_, due)| *due)
-}
-
-/// Whether a statement took too long, for example because it read many dead index entries.
-fn timed_out(failed: &Failed) -> bool {
-    match failed {
-        Failed::TimedOut => true,
-        Failed::Database(error) => {
-            error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
-        }
-        Failed::RuntimeEnded => false,
-    }
-}
-
 fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {
     rows.first().map(|row| row.number(2).map(duration)).transpose()
 }
@@ -302,6 +244,7 @@ fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
     use super::*;
+    use crate::queue::statements::DEAD;
     use roomz_sql::db::connect::connect;
     use roomz_sql::db::settings::Settings;
 

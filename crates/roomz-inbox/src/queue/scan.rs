@@ -10,7 +10,8 @@
 use std::time::{Duration, Instant};
 
 use roomz_sql::db::dialect::Dialect;
-use roomz_sql::db::value::Value;
+use roomz_sql::db::queue::Failed;
+use roomz_sql::db::value::{Row, Value};
 
 use crate::queue::row::millis;
 
@@ -178,6 +179,23 @@ impl Range {
     /// The parameters `start` and `end`.
     pub(crate) fn values(self) -> [Value; 2] {
         [self.from, self.to].map(Value::from)
+    }
+}
+
+/// The time of the database, and when the last of the rows was due.
+pub(super) fn last(rows: &[Row], now: usize) -> Option<(i64, i64)> {
+    let times = rows.iter().filter_map(|row| Some((row.number(now).ok()?, row.number(now + 1).ok()?)));
+    times.max_by_key(|(_, due)| *due)
+}
+
+/// Whether a statement took too long, for example because it read many dead index entries.
+pub(super) fn timed_out(failed: &Failed) -> bool {
+    match failed {
+        Failed::TimedOut => true,
+        Failed::Database(error) => {
+            error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
+        }
+        Failed::RuntimeEnded => false,
     }
 }
 

@@ -6,6 +6,7 @@ mod deploy;
 mod documented_receiver;
 mod monitoring;
 mod operation;
+mod page_files;
 mod program;
 mod readiness;
 mod serve;
