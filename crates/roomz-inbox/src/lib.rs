@@ -93,10 +93,10 @@
 //! just return `Ok`.
 //!
 //! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). It
-//! takes more ahead, as many as its handlers start within about 20 ms and 256 at most. An event that
+//! prefetches more, as many as its handlers start within about 20 ms and 256 at most. An event that
 //! waited 250 ms for a handler is given back, so a slow handler holds no other event. If the process dies,
-//! the events that it took ahead wait for the end of their lease, and one of their attempts is used. So none
-//! is taken ahead with three attempts or fewer, or while events are found that have had one: an event that
+//! the events that it prefetched wait for the end of their lease, and one of their attempts is used. So none
+//! is prefetched with three attempts or fewer, or while events are found that have had one: an event that
 //! ends the process each time does not use up the attempts of others.
 //!
 //! Several workers, also in several processes, can share an inbox. Any of them can take any event, and an

@@ -19,7 +19,7 @@ use crate::job::{Job, JobContext, Returned, ReturnedTransaction};
 use crate::queue::OwnerUpdate;
 use crate::queue::row::TakenEvent;
 use crate::telemetry;
-use crate::worker::load::Slot;
+use crate::worker::prefetch::HandlerPermit;
 use crate::worker::settings::{Handler, WorkerSettings};
 
 /// The pauses before an outcome is recorded again.
@@ -85,7 +85,7 @@ impl Attempt {
 
     /// Runs the handler and records what happened. The slot is free when the handler and its transaction have
     /// ended.
-    pub(crate) async fn run<S, T>(self, service: S, abort: CancellationToken, slot: Slot)
+    pub(crate) async fn run<S, T>(self, service: S, abort: CancellationToken, slot: HandlerPermit)
     where
         S: Handler<T>,
         T: Payload,

@@ -1,7 +1,7 @@
 mod attempt;
 mod builder;
-mod load;
 mod maintenance;
+mod prefetch;
 mod run;
 mod settings;
 

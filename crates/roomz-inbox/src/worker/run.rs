@@ -15,18 +15,18 @@ use crate::events::Events;
 use crate::queue::scan::Scan;
 use crate::telemetry;
 use crate::worker::attempt::Attempt;
-use crate::worker::load::{InHand, Load, Slot};
 use crate::worker::maintenance::maintain;
+use crate::worker::prefetch::{HandlerPermit, InFlight, Prefetch};
 use crate::worker::settings::{Handler, WorkerSettings};
 
 /// The time for recording what happened to the handlers that a shutdown stopped.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long an event that was taken ahead may wait for a handler before another worker can take it: far less
+/// How long a prefetched event may wait for a handler before another worker can take it: far less
 /// than its lease.
 const MAX_WAIT: Duration = Duration::from_millis(250);
-/// With as many attempts or fewer, no event is taken ahead: a worker that dies uses an attempt of each.
-const MIN_ATTEMPTS_AHEAD: u32 = 3;
+/// With as many attempts or fewer, no event is prefetched: a worker that dies uses an attempt of each.
+const FEW_ATTEMPTS: u32 = 3;
 /// The pause after a take that found all events that are due. It doubles up to the poll interval.
 const MIN_IDLE_PAUSE: Duration = Duration::from_millis(25);
 
@@ -51,7 +51,7 @@ impl Worker {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         // Stopping does not abort, but aborting stops.
         let abort = CancellationToken::new();
-        let (load, (taken, starts)) = (Arc::default(), unbounded_channel());
+        let (prefetch, (taken, starts)) = (Arc::default(), unbounded_channel());
         let starter = Starter {
             service,
             slots: Arc::new(Semaphore::new(settings.concurrency)),
@@ -60,7 +60,7 @@ impl Worker {
             stop: stop.clone(),
             abort: abort.clone(),
             tasks: tasks.clone(),
-            load: Arc::clone(&load),
+            prefetch: Arc::clone(&prefetch),
         };
         let dispatcher = Dispatcher {
             scan: Scan::new(events.queue.dialect()),
@@ -68,7 +68,7 @@ impl Worker {
             settings: Arc::new(settings),
             stop: stop.clone(),
             unconfirmed: None,
-            load,
+            prefetch,
             taken,
         };
         drop(tasks.spawn(dispatcher.run()));
@@ -112,8 +112,8 @@ struct Dispatcher {
     /// The owner of a take that failed, and when it began. The database may have executed it.
     unconfirmed: Option<(Owner, Instant)>,
     scan: Scan,
-    load: Arc<Load>,
-    taken: UnboundedSender<(Attempt, InHand)>,
+    prefetch: Arc<Prefetch>,
+    taken: UnboundedSender<(Attempt, InFlight)>,
 }
 
 impl Dispatcher {
@@ -123,7 +123,7 @@ impl Dispatcher {
             let limit = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                limit = self.load.limit(self.settings.concurrency) => limit,
+                limit = self.prefetch.limit(self.settings.concurrency) => limit,
             };
             let mut pause = self.settings.poll_interval;
             match self.take(limit).await {
@@ -139,7 +139,7 @@ impl Dispatcher {
                 }
                 Err(error) => {
                     // The rows may have been too many for one reply.
-                    self.load.may_take_ahead.store(false, Ordering::Relaxed);
+                    self.prefetch.is_allowed.store(false, Ordering::Relaxed);
                     telemetry::database_failed("take", error);
                 }
             }
@@ -165,18 +165,18 @@ impl Dispatcher {
         let found = rows.len();
         // An event that has had an attempt may have ended its process, and may do so again: with each of its
         // attempts the events that wait lose one without a handler.
-        let mut may_take_ahead = self.settings.max_attempts > MIN_ATTEMPTS_AHEAD;
+        let mut is_allowed = self.settings.max_attempts > FEW_ATTEMPTS;
         for event in rows {
             match event {
                 Ok(event) => {
                     let attempt = Attempt::new(&self.events, Arc::clone(&self.settings), owner, start, event);
-                    may_take_ahead &= !attempt.is_repeated();
-                    let _ = self.taken.send((attempt, InHand::new(&self.load)));
+                    is_allowed &= !attempt.is_repeated();
+                    let _ = self.taken.send((attempt, InFlight::new(&self.prefetch)));
                 }
                 Err(error) => telemetry::unreadable_row(&error),
             }
         }
-        self.load.may_take_ahead.store(may_take_ahead, Ordering::Relaxed);
+        self.prefetch.is_allowed.store(is_allowed, Ordering::Relaxed);
         if self.taken.is_closed() {
             // A clone of the service panicked. Nothing starts handlers any more.
             self.stop.cancel();
@@ -196,34 +196,34 @@ struct Starter<S> {
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
-    load: Arc<Load>,
+    prefetch: Arc<Prefetch>,
 }
 
 impl<S> Starter<S> {
-    async fn run<T>(self, mut taken: UnboundedReceiver<(Attempt, InHand)>)
+    async fn run<T>(self, mut taken: UnboundedReceiver<(Attempt, InFlight)>)
     where
         S: Handler<T>,
         T: Payload,
     {
-        while let Some((attempt, in_hand)) = taken.recv().await {
+        while let Some((attempt, in_flight)) = taken.recv().await {
             let slot = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => None,
                 permit = Arc::clone(&self.slots).acquire_owned() => permit.ok(),
                 // Another worker may be free.
-                () = sleep_until(in_hand.since + self.max_wait) => {
-                    self.load.handlers_are_slow(self.concurrency);
+                () = sleep_until(in_flight.since + self.max_wait) => {
+                    self.prefetch.handlers_are_slow(self.concurrency);
                     None
                 }
             };
-            let slot = slot.map(|permit| Slot::new(permit, &self.load));
+            let slot = slot.map(|permit| HandlerPermit::new(permit, &self.prefetch));
             let (service, abort) = (self.service.clone(), self.abort.clone());
             drop(self.tasks.spawn(async move {
                 match slot {
                     Some(slot) => attempt.run(service, abort, slot).await,
                     None => attempt.give_back_unstarted().await,
                 }
-                drop(in_hand);
+                drop(in_flight);
             }));
         }
     }

@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 use tower::service_fn;
 
 on_both! {
-    taken_ahead_is_given_back_at_shutdown
+    prefetched_events_are_given_back_at_shutdown
     slow_handlers_hold_no_event
-    hanging_handlers_let_the_backlog_rest
+    hanging_handlers_stop_prefetching
     handlers_fail_alone
     failing_completion_fails_alone
-    repeated_events_are_not_taken_ahead
+    repeated_events_are_not_prefetched
 }
 
 const CONCURRENCY: usize = 10;
@@ -32,9 +32,9 @@ async fn wait_until(inbox: &Inbox, is_reached: impl Fn(InboxStats) -> bool) {
     }
 }
 
-/// An inbox with a backlog. The first handlers are fast, so that the worker takes events ahead. The others
+/// An inbox with a backlog. The first handlers are fast, so that the worker prefetches events. The others
 /// wait for the permits. Returns how many handlers started, too.
-async fn taken_ahead(database: &TestDatabase) -> (Inbox, Worker, Arc<Semaphore>, Arc<AtomicUsize>) {
+async fn prefetched(database: &TestDatabase) -> (Inbox, Worker, Arc<Semaphore>, Arc<AtomicUsize>) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     for _ in 0..BACKLOG {
         deliver_new(&inbox).await;
@@ -60,8 +60,8 @@ async fn taken_ahead(database: &TestDatabase) -> (Inbox, Worker, Arc<Semaphore>,
 }
 
 /// Their attempts do not count.
-async fn taken_ahead_is_given_back_at_shutdown(database: TestDatabase) {
-    let (inbox, worker, permits, started) = taken_ahead(&database).await;
+async fn prefetched_events_are_given_back_at_shutdown(database: TestDatabase) {
+    let (inbox, worker, permits, started) = prefetched(&database).await;
     let mut shutdown = Box::pin(worker.shutdown(WAIT));
     assert!(tokio::time::timeout(Duration::ZERO, &mut shutdown).await.is_err());
     permits.add_permits(BACKLOG);
@@ -74,9 +74,9 @@ async fn taken_ahead_is_given_back_at_shutdown(database: TestDatabase) {
     assert_eq!(database.number("SELECT count(*) FROM roomz_inbox WHERE state = 0 AND attempt > 0").await, 0);
 }
 
-/// Another worker gets the events that one took ahead before its handlers became slow.
+/// Another worker gets the events that one prefetched before its handlers became slow.
 async fn slow_handlers_hold_no_event(database: TestDatabase) {
-    let (inbox, slow, permits, _) = taken_ahead(&database).await;
+    let (inbox, slow, permits, _) = prefetched(&database).await;
     let handler = service_fn(async |_: Job| Ok::<_, BoxError>(()));
     let other = Inbox::connect(&database.url).await.unwrap();
     let other = other.worker(handler).with_poll_interval(POLL).start();
@@ -88,9 +88,9 @@ async fn slow_handlers_hold_no_event(database: TestDatabase) {
     other.shutdown(WAIT).await;
 }
 
-/// What was taken ahead is given back once, and not taken again while the handlers hang.
-async fn hanging_handlers_let_the_backlog_rest(database: TestDatabase) {
-    let (inbox, worker, permits, _) = taken_ahead(&database).await;
+/// What was prefetched is given back once, and not taken again while the handlers hang.
+async fn hanging_handlers_stop_prefetching(database: TestDatabase) {
+    let (inbox, worker, permits, _) = prefetched(&database).await;
     let is_given_back = |stats: InboxStats| stats.waiting > 0 && stats.running <= CONCURRENCY as u64;
     wait_until(&inbox, is_given_back).await;
     let rests =
@@ -178,7 +178,7 @@ async fn failing_completion_fails_alone(database: TestDatabase) {
 }
 
 /// An event that ends its process each time uses no attempts of events that wait for a handler.
-async fn repeated_events_are_not_taken_ahead(database: TestDatabase) {
+async fn repeated_events_are_not_prefetched(database: TestDatabase) {
     let inbox = Inbox::connect(&database.url).await.unwrap();
     for _ in 0..BACKLOG {
         deliver_new(&inbox).await;
