@@ -49,6 +49,7 @@ async fn record(
 
 /// Connects to the database of the claims and of the table, and creates the application and its layer.
 pub async fn app(secret: Secret, url: &str) -> Result<(Router, WebhookLayer), BoxError> {
+    let store = SqlStore::connect(url).await?;
     // Without this limit, a process that is paused in its transaction blocks the event until it continues.
     let options = postgres_options(url)?.options([("idle_in_transaction_session_timeout", "30s")]);
     let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await?;
@@ -56,7 +57,7 @@ pub async fn app(secret: Secret, url: &str) -> Result<(Router, WebhookLayer), Bo
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS visits (event_id TEXT, workspace_id TEXT, status TEXT)")
         .execute(&pool)
         .await?;
-    let webhook = WebhookLayer::builder(secret).with_store(SqlStore::connect(url).await?).build()?;
+    let webhook = WebhookLayer::builder(secret).with_store(store).build()?;
     let app = Router::new().route("/webhooks/roomz", post(record).layer(webhook.clone())).with_state(pool);
     Ok((app, webhook))
 }

@@ -4,7 +4,7 @@
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{self, get};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use roomz_axum::testing::TestEvent;
 use roomz_axum::{EventData, Secret, WebhookEvent, WebhookLayer};
@@ -12,7 +12,7 @@ use roomz_tests::Server;
 use serde_json::Value;
 
 use crate::monitoring::{alert_rules, read, selectors, wait_for};
-use crate::support::program::deliver_to;
+use crate::support::program::{deliver_to, post};
 
 /// A receiver with the buckets as the documentation of roomz-webhook installs them, and nothing of the board.
 fn start_documented_receiver(runtime: &tokio::runtime::Runtime) -> (String, Secret) {
@@ -30,7 +30,7 @@ fn start_documented_receiver(runtime: &tokio::runtime::Runtime) -> (String, Secr
         _ => StatusCode::OK,
     };
     let app = Router::new()
-        .route("/webhooks/roomz", post(handler).layer(webhook))
+        .route("/webhooks/roomz", routing::post(handler).layer(webhook))
         .route("/metrics", get(async move || handle.render()));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -78,6 +78,10 @@ fn alerts_fire_for_documented_receiver() {
         assert_eq!(deliver(&old, &secret), 200);
         assert_eq!(deliver(&TestEvent::free(), &Secret::new("a wrong secret").unwrap()), 401);
     }
+    // A proxy that removes the signature.
+    for _ in 0..40 {
+        assert_eq!(post(&address, "", b"{}"), 401);
+    }
     assert_eq!(deliver(&TestEvent::busy().with_type("workspace.booked"), &secret), 200);
     assert_eq!(deliver(&TestEvent::presence("Fail"), &secret), 500);
     assert_eq!(deliver(&TestEvent::busy().without("id"), &secret), 400);
@@ -86,6 +90,7 @@ fn alerts_fire_for_documented_receiver() {
         "HandlerFails",
         "HandlerSlow",
         "IdReused",
+        "MostRejected",
         "RejectedSignedDeliveries",
         "StoreSlow",
         "UnknownEvent",

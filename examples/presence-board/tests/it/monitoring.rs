@@ -217,8 +217,9 @@ fn expressions_have_results_in_prometheus() {
     let tests = ["alerts_test.yml", "board_alerts_test.yml", "alerts_days_test.yml"].map(read).concat();
     for rule in &rules {
         let (name, query) = (rule["name"].as_str().unwrap(), rule["query"].as_str().unwrap());
-        for selector in selectors(query) {
-            wait_for(&prometheus, &selector);
+        // The board runs no worker of an inbox.
+        for selector in selectors(query).iter().filter(|name| !name.starts_with("roomz_inbox_database")) {
+            wait_for(&prometheus, selector);
         }
         let action = rule["annotations"]["action"].as_str().unwrap_or_default();
         assert!(action.ends_with('.') && !action.contains(". "), "{name} needs one sentence: {action:?}");

@@ -90,17 +90,21 @@ impl Program {
 /// Delivers an event to a receiver at `HOST:PORT`, and returns the status of the response.
 pub fn deliver_to(address: &str, event: &TestEvent, secret: &Secret) -> u16 {
     let body = event.body();
+    post(address, &format!("roomz-signature: {}\r\n", secret.sign(&body).to_base64()), &body)
+}
+
+/// Posts a body with these lines of the head, and returns the status of the response.
+pub fn post(address: &str, lines: &str, body: &[u8]) -> u16 {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let signature = secret.sign(&body).to_base64();
     let length = body.len();
     write!(
         stream,
         "POST /webhooks/roomz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         roomz-signature: {signature}\r\ncontent-length: {length}\r\n\r\n"
+         {lines}content-length: {length}\r\n\r\n"
     )
     .unwrap();
-    stream.write_all(&body).unwrap();
+    stream.write_all(body).unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     response.get(9..12).expect(&response).parse().unwrap()
