@@ -19,11 +19,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use moka::sync::Cache;
 use roomz_protocol::testing::{TestEvent, signed_request};
-use roomz_protocol::{Event, Secret, Secrets, Signature, Timestamp, Uuid};
+use roomz_protocol::{Event, EventId, SIGNATURE_HEADER, Secret, Secrets, Signature, Timestamp, Uuid};
 use roomz_webhook::store::{IdempotencyStore, MokaStore};
 use roomz_webhook::{Delivery, WebhookBody, WebhookLayer};
 use sha2::Sha512;
@@ -82,32 +82,59 @@ impl Default for Deliveries {
 
 /// Reads the body only: the minimum of every receiver.
 pub fn bare() -> App {
-    BoxCloneSyncService::new(service_fn(async |request: Request<Body>| {
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        Ok(if body.is_empty() { StatusCode::BAD_REQUEST } else { StatusCode::OK })
-    }))
+    with_body(|_, body| if body.is_empty() { StatusCode::BAD_REQUEST } else { StatusCode::OK })
 }
 
 /// Verifies and parses in the handler, without the layer. Does not deduplicate.
 pub fn by_hand() -> App {
-    handler(|_| true)
+    let secrets = Secrets::from(secret());
+    with_body(move |headers, body| handle_by_hand(headers, body, &secrets, |_| true))
 }
 
 /// The same, and deduplicates with moka.
 pub fn by_hand_moka() -> App {
+    let (secrets, cache) = (Secrets::from(secret()), Cache::new(1_000_000));
+    with_body(move |headers, body| handle_by_hand(headers, body, &secrets, |id| is_new(&cache, id)))
+}
+
+/// Uses nothing of this project.
+pub fn without_kit() -> App {
     let cache = Cache::new(1_000_000);
-    handler(move |event: &Event| {
-        let is_new = !cache.contains_key(&event.id);
-        if is_new {
-            cache.insert(event.id, ());
+    with_body(move |headers, body| handle_without_kit(headers, body, &cache))
+}
+
+fn with_body(handle: impl Fn(&HeaderMap, &[u8]) -> StatusCode + Clone + Send + Sync + 'static) -> App {
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+        let handle = handle.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Ok(handle(&head.headers, &body))
         }
-        is_new
-    })
+    }))
+}
+
+/// Verifies, parses and deduplicates with this project's functions, without the layer.
+pub fn handle_by_hand(
+    headers: &HeaderMap,
+    body: &[u8],
+    secrets: &Secrets,
+    is_new: impl FnOnce(EventId) -> bool,
+) -> StatusCode {
+    let signature = headers.get(SIGNATURE_HEADER).map(|value| Signature::from_base64(value.as_bytes()));
+    let Some(Ok(signature)) = signature else { return StatusCode::UNAUTHORIZED };
+    if secrets.verify(body, &signature).is_err() {
+        return StatusCode::UNAUTHORIZED;
+    }
+    let Ok(event) = Event::parse(body) else { return StatusCode::BAD_REQUEST };
+    let is_new = is_new(event.id);
+    std::hint::black_box(event);
+    if is_new { StatusCode::OK } else { StatusCode::ALREADY_REPORTED }
 }
 
 /// Verifies, parses and deduplicates as a handler would without this project: with `hmac`, whose key is set
 /// up for each request, serde and moka.
-pub fn without_kit() -> App {
+pub fn handle_without_kit(headers: &HeaderMap, body: &[u8], cache: &Cache<EventId, ()>) -> StatusCode {
     #[derive(serde::Deserialize)]
     struct Event {
         id: Uuid,
@@ -116,46 +143,29 @@ pub fn without_kit() -> App {
         timestamp: String,
         data: serde_json::Value,
     }
-    let cache = Cache::new(1_000_000);
-    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
-        let cache = cache.clone();
-        async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let signature = STANDARD.decode(head.headers.get("roomz-signature").unwrap()).unwrap();
-            let mut mac = Hmac::<Sha512>::new_from_slice(b"the webhook secret").unwrap();
-            mac.update(&body);
-            if mac.verify_slice(&signature).is_err() {
-                return Ok(StatusCode::UNAUTHORIZED);
-            }
-            let Event { id, event_type, timestamp, data } = serde_json::from_slice(&body).unwrap();
-            let is_new = !cache.contains_key(&id);
-            if is_new {
-                cache.insert(id, ());
-            }
-            std::hint::black_box((event_type, timestamp.parse::<Timestamp>().unwrap(), data));
-            Ok(if is_new { StatusCode::OK } else { StatusCode::ALREADY_REPORTED })
-        }
-    }))
+    let signature = headers.get("roomz-signature").map(|value| STANDARD.decode(value));
+    let Some(Ok(signature)) = signature else { return StatusCode::UNAUTHORIZED };
+    let mut mac = Hmac::<Sha512>::new_from_slice(b"the webhook secret").unwrap();
+    mac.update(body);
+    if mac.verify_slice(&signature).is_err() {
+        return StatusCode::UNAUTHORIZED;
+    }
+    let Ok(Event { id, event_type, timestamp, data }) = serde_json::from_slice(body) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let Ok(timestamp) = timestamp.parse::<Timestamp>() else { return StatusCode::BAD_REQUEST };
+    let is_new = is_new(cache, id.into());
+    std::hint::black_box((event_type, timestamp, data));
+    if is_new { StatusCode::OK } else { StatusCode::ALREADY_REPORTED }
 }
 
-fn handler(is_new: impl Fn(&Event) -> bool + Clone + Send + Sync + 'static) -> App {
-    let secrets = Secrets::from(secret());
-    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
-        let (secrets, is_new) = (secrets.clone(), is_new.clone());
-        async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let signature = head.headers.get("roomz-signature").unwrap();
-            let verified = Signature::from_base64(signature.as_bytes())
-                .is_ok_and(|signature| secrets.verify(&body, &signature).is_ok());
-            Ok(match (verified, Event::parse(&body)) {
-                (true, Ok(event)) if is_new(&event) => StatusCode::OK,
-                (true, Ok(_)) => StatusCode::ALREADY_REPORTED,
-                _ => StatusCode::UNAUTHORIZED,
-            })
-        }
-    }))
+/// Remembers an id, and returns true if it is new.
+pub fn is_new(cache: &Cache<EventId, ()>, id: EventId) -> bool {
+    let is_new = !cache.contains_key(&id);
+    if is_new {
+        cache.insert(id, ());
+    }
+    is_new
 }
 
 /// The layer with its default store.

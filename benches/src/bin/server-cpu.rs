@@ -1,5 +1,5 @@
-//! The server's CPU time per new event, with the layer and with a handler that verifies by hand and
-//! deduplicates with moka.
+//! The server's CPU time per new event, with the layer and with handlers that verify and deduplicate by hand:
+//! with this project's functions and moka, and without anything of this project.
 //!
 //! `cargo run --release -p roomz-benches --bin server-cpu`. Needs Linux, `taskset` and two cores: one for the
 //! server, one for the sender.
@@ -18,15 +18,16 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
 use axum::routing::post;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use roomz_axum::WebhookEvent;
-use roomz_benches::{Deliveries, Goal, median, print_goal, secret};
-use roomz_protocol::{Event, EventId, Secrets, Signature};
+use roomz_benches::{
+    Deliveries, Goal, handle_by_hand, handle_without_kit, is_new, median, print_goal, secret,
+};
+use roomz_protocol::{EventId, Secrets};
 use roomz_webhook::WebhookLayer;
 use roomz_webhook::store::{
     ClaimKey, ClaimRequest, CompactStore, Fingerprint, IdempotencyStore, MokaStore, Owner,
@@ -48,10 +49,11 @@ fn main() {
         let servers = [
             Server::start(move || by_hand(full, EvictionPolicy::tiny_lfu())),
             Server::start(move || by_hand(full, EvictionPolicy::lru())),
+            Server::start(move || without_kit(full)),
             Server::start(move || layer(MokaStore::builder().with_capacity(capacity(full)).build(), full)),
             Server::start(move || layer(CompactStore::builder().with_capacity(capacity(full)).build(), full)),
         ];
-        let mut times = [const { Vec::new() }; 4];
+        let mut times = [const { Vec::new() }; 5];
         for round in 0..ROUNDS {
             for (server, times) in servers.iter().zip(&mut times) {
                 let requests: Vec<_> = (0..REQUESTS).map(|_| bytes(deliveries.next_event())).collect();
@@ -65,27 +67,43 @@ fn main() {
             }
         }
         let state = if full { "full" } else { "growing" };
-        let [mut by_hand, mut by_hand_lru, moka, compact] = times;
-        for (store, before, mut times) in [("MokaStore", 1.19, moka), ("CompactStore", 1.05, compact)] {
-            // The parts of a round run right after each other, so their ratio varies less than the times.
-            let mut ratios: Vec<_> = times.iter().zip(&by_hand).map(|(layer, hand)| layer / hand).collect();
+        let [by_hand, by_hand_lru, without_kit, moka, compact] = times;
+        let baselines =
+            [("by hand", &by_hand), ("by hand, LRU", &by_hand_lru), ("without this project", &without_kit)];
+        for (store, before, times) in [("MokaStore", 1.19, &moka), ("CompactStore", 1.05, &compact)] {
             let name = format!("server CPU per new event ÷ by hand with moka, {state}: {store}");
-            print_goal(&name, before, median(&mut ratios), Goal::AtMost(1.05));
-            println!("  {:.2} µs", median(&mut times) / 1e3);
+            print_goal(&name, before, ratio(times, &by_hand), Goal::AtMost(1.05));
+            println!("  {:.2} µs", median(&mut times.clone()) / 1e3);
+            for (name, baseline) in baselines {
+                let baseline_micros = median(&mut baseline.clone()) / 1e3;
+                println!("  {:.2} × {name} ({baseline_micros:.2} µs)", ratio(times, baseline));
+            }
         }
-        let (default, lru) = (median(&mut by_hand) / 1e3, median(&mut by_hand_lru) / 1e3);
-        println!(
-            "  by hand {default:.2} µs, with a cache that keeps new ids when it is full (LRU) {lru:.2} µs"
-        );
     }
+}
+
+/// The parts of a round run right after each other, so their ratio varies less than the times.
+fn ratio(times: &[f64], baseline: &[f64]) -> f64 {
+    median(&mut times.iter().zip(baseline).map(|(time, baseline)| time / baseline).collect::<Vec<_>>())
 }
 
 fn capacity(full: bool) -> u64 {
     if full { FULL.into() } else { 1_000_000 }
 }
 
-/// Verifies, parses, and deduplicates with moka.
+/// The handler verifies and parses with this project's functions, and deduplicates with moka.
 fn by_hand(full: bool, eviction_policy: EvictionPolicy) -> Router {
+    let (secrets, cache) = (Secrets::from(secret()), cache(full, eviction_policy));
+    handler(move |headers, body| handle_by_hand(headers, body, &secrets, |id| is_new(&cache, id)))
+}
+
+/// The same without anything of this project.
+fn without_kit(full: bool) -> Router {
+    let cache = cache(full, EvictionPolicy::tiny_lfu());
+    handler(move |headers, body| handle_without_kit(headers, body, &cache))
+}
+
+fn cache(full: bool, eviction_policy: EvictionPolicy) -> Cache<EventId, ()> {
     let cache = Cache::builder().max_capacity(capacity(full)).eviction_policy(eviction_policy).build();
     if full {
         for number in 0..FULL * 2 {
@@ -93,24 +111,11 @@ fn by_hand(full: bool, eviction_policy: EvictionPolicy) -> Router {
         }
         cache.run_pending_tasks();
     }
-    async fn handle(
-        State((secrets, cache)): State<(Secrets, Cache<EventId, ()>)>,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> StatusCode {
-        let signature = headers.get("roomz-signature").map(|value| Signature::from_base64(value.as_bytes()));
-        let Some(Ok(signature)) = signature else { return StatusCode::UNAUTHORIZED };
-        if secrets.verify(&body, &signature).is_err() {
-            return StatusCode::UNAUTHORIZED;
-        }
-        let Ok(event) = Event::parse(&body) else { return StatusCode::BAD_REQUEST };
-        if !cache.contains_key(&event.id) {
-            std::hint::black_box(&event);
-            cache.insert(event.id, ());
-        }
-        StatusCode::OK
-    }
-    Router::new().route("/", post(handle)).with_state((Secrets::from(secret()), cache))
+    cache
+}
+
+fn handler(handle: impl Fn(&HeaderMap, &[u8]) -> StatusCode + Clone + Send + Sync + 'static) -> Router {
+    Router::new().route("/", post(async move |headers: HeaderMap, body: Bytes| handle(&headers, &body)))
 }
 
 fn layer(store: impl IdempotencyStore, full: bool) -> Router {
