@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, ensure};
 use bytes::Bytes;
 use clap::{Args, ValueHint};
 use futures_util::stream::pending;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Version, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use reqwest::{Body, Url};
@@ -77,6 +77,8 @@ struct Check {
 
 struct Doctor {
     client: Client,
+    /// Offers HTTP/2 to the server. `None` for http://, where a client cannot ask.
+    http2: Option<Client>,
     headers: HeaderMap,
     checks: Vec<Check>,
 }
@@ -85,13 +87,16 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
     let url = parse_url(&args.url)?;
     let headers = event_headers(&args.connect.header)?;
     let secret = secret::load(&args.secret)?;
-    let client = Client::new(url.clone(), &args.connect, 0)?;
+    let client = |http2| Client::new(url.clone(), &args.connect, 0, http2);
+    // The authority of HTTP/2 is that of the URL, and servers refuse another host beside it.
+    let with_http2 = url.scheme() == "https" && !headers.contains_key(header::HOST);
+    let (client, http2) = (client(false)?, with_http2.then(|| client(true)).transpose()?);
     let ids = [(); 4].map(|()| Uuid::new_v4().to_string());
     if !args.json {
         let ids = ids.join(", ");
         output::print_line(&format!("sends signed events of the type {EVENT_TYPE} with the ids {ids}"))?;
     }
-    let mut doctor = Doctor { client, headers, checks: Vec::new() };
+    let mut doctor = Doctor { client, http2, headers, checks: Vec::new() };
     doctor.examine(&url, &secret, &bodies(&ids), args.slow).await?;
     let checks = doctor.checks;
     if args.json {
@@ -140,7 +145,16 @@ impl Doctor {
     }
 
     async fn request(&self, method: Method, headers: &HeaderMap, body: impl Into<Body>) -> Reply {
-        let response = self.client.request(method, headers, body, MAX_RESPONSE_BODY).await?;
+        Self::request_with(&self.client, method, headers, body).await
+    }
+
+    async fn request_with(
+        client: &Client,
+        method: Method,
+        headers: &HeaderMap,
+        body: impl Into<Body>,
+    ) -> Reply {
+        let response = client.request(method, headers, body, MAX_RESPONSE_BODY).await?;
         Ok(ReceiverResponse::new(response, SystemTime::now()))
     }
 
@@ -197,17 +211,44 @@ impl Doctor {
             ),
             Some((_, (text, false))) => self.add("duplicate", FAILED, text, "answer a duplicate 2xx"),
         }
+        self.check_http2(secret, plain, again.as_ref()).await;
         self.check_refusals(plain, slow).await
     }
 
-    /// TLS, protocol and clock. An untrusted certificate has ended the checks already.
+    /// Compares the answers to the same duplicate.
+    async fn check_http2(&mut self, secret: &Secret, body: &str, http1: Option<&Reply>) {
+        let (Some(client), Some(http1)) = (&self.http2, http1) else {
+            let reason = "needs https://, an accepted delivery, and no --header Host";
+            return self.add("HTTP/2", NOT_TESTED, reason, "");
+        };
+        let headers = self.signed(secret, body);
+        let reply = Self::request_with(client, Method::POST, &headers, body.to_owned()).await;
+        let ((text, _), (expected, _)) = (seen(&reply), seen(http1));
+        match reply {
+            Ok(answer) if answer.response.version() != Version::HTTP_2 => {
+                self.add(
+                    "HTTP/2",
+                    OK,
+                    "the server offers HTTP/1.1 only, and a sender uses what it offers",
+                    "",
+                );
+            }
+            _ if text == expected => self.add("HTTP/2", OK, format!("answers as over HTTP/1.1: {text}"), ""),
+            _ => {
+                let seen = format!("{text}, but {expected} over HTTP/1.1");
+                let remedy = "make both versions reach the same receiver, or turn HTTP/2 off at the proxy";
+                self.add("HTTP/2", FAILED, seen, remedy);
+            }
+        }
+    }
+
+    /// TLS and clock. An untrusted certificate has ended the checks already.
     fn check_connection(&mut self, url: &Url, ReceiverResponse { response, .. }: &ReceiverResponse) {
         match url.scheme() {
             "https" => self.add("TLS", OK, "trusted chain, valid now", ""),
             _ if is_loopback(url) => self.add("TLS", NOT_TESTED, "http:// on this machine", ""),
             _ => self.add("TLS", WARNING, "http://: others can read the deliveries", "use https://"),
         }
-        self.add("HTTP", OK, format!("{:?}; HTTP/2 was not tried", response.version()), "");
         let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
         let Some(date) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
             return self.add("clock", NOT_TESTED, "the answer has no Date", "");

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client for one receiver, with plain errors. `send`, `replay` and `listen --forward` use it.
+//! An HTTP client for one receiver, with plain errors.
 
 mod headers;
 mod proxy;
@@ -33,19 +33,22 @@ pub(crate) struct Client {
 
 impl Client {
     /// Reads the certificates of `--cacert`, also for a URL that does not need them, so that a wrong file is
-    /// noticed. Keeps up to `max_idle` connections open.
-    pub(crate) fn new(url: Url, args: &ConnectArgs, max_idle: usize) -> Result<Self> {
+    /// noticed. Keeps up to `max_idle` connections open. With `http2`, the server chooses the version of HTTP
+    /// during the TLS handshake; otherwise it is HTTP/1.1.
+    pub(crate) fn new(url: Url, args: &ConnectArgs, max_idle: usize, http2: bool) -> Result<Self> {
         let timeout = args.timeout;
         let certificates = match &args.cacert {
             Some(file) => read_certificates(file).with_context(|| in_file(file))?,
             None => Vec::new(),
         };
         let mut builder = reqwest::Client::builder()
-            .http1_only()
             .redirect(Policy::none())
             .timeout(timeout)
             .pool_idle_timeout(None)
             .pool_max_idle_per_host(max_idle);
+        if !http2 {
+            builder = builder.http1_only();
+        }
         builder = if url.scheme() == "https" {
             builder.tls_certs_merge(certificates)
         } else {

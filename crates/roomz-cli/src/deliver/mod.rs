@@ -68,7 +68,7 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     let started = Instant::now();
     let shared = Arc::new(Shared {
-        client: Client::new(url, &args.connect, usize::MAX)?,
+        client: Client::new(url, &args.connect, usize::MAX, false)?,
         deliveries: Mutex::new(deliveries),
         stats: Mutex::new(Stats::new(planned)?),
         max_retries: args.retry,

@@ -44,10 +44,11 @@ impl ReceiverResponse {
         }
     }
 
-    /// The status and the reason, such as `401 signature-mismatch`.
+    /// The status and the reason, such as `401 signature-mismatch` or `200 (duplicate)`.
     pub(crate) fn label(&self) -> String {
-        let status = self.status.as_u16();
-        self.reason.as_ref().map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
+        let skipped = self.skipped.as_ref().map(|skipped| format!("({skipped})"));
+        let parts = [Some(self.status.as_str().to_owned()), self.reason.clone(), skipped];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
     /// Whether the webhook accepted the delivery.

@@ -81,8 +81,7 @@ impl Stats {
                 return false;
             }
         };
-        let skipped = response.skipped.as_ref().map(|skipped| format!(" ({skipped})"));
-        self.last_answer = Some((response.label() + &skipped.unwrap_or_default(), elapsed));
+        self.last_answer = Some((response.label(), elapsed));
         if let Some(latency) = &mut self.latency {
             latency.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(MAX_LATENCY_MICROS));
         }

@@ -31,7 +31,7 @@ impl Forwarder {
         let own = || usage(format!("--forward {} is where this command listens: change it", url.authority()));
         ensure!(!leads_to(&url, own_address), own());
         let headers = parse_headers(&args.header)?;
-        Ok(Self { client: Client::new(url, args, 0)?, headers })
+        Ok(Self { client: Client::new(url, args, 0, false)?, headers })
     }
 
     /// Sends the body and the received headers, without those of the sender's connection. Returns the

@@ -58,6 +58,8 @@ fn healthy_receiver_passes_all_checks() {
     assert!(handled.iter().all(|(id, times)| ids.contains(&id.as_str()) && *times == 1), "{handled:?}");
     assert_eq!(receiver.requests()[0].json()["type"], "roomz.doctor");
 
+    // A client cannot ask for it without TLS.
+    assert_eq!(verdicts["HTTP/2"], "not tested");
     let text = run_with_secret(&["doctor", &receiver.url]).assert_succeeds().stdout.clone();
     assert!(text.starts_with("sends signed events of the type roomz.doctor with the ids "), "{text}");
     assert_eq!(

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use http::StatusCode;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::runtime::Runtime;
@@ -56,9 +57,15 @@ struct TlsServer {
 
 impl TlsServer {
     fn start(directory: &TestDir) -> Self {
+        Self::with_protocols(directory, &[], StatusCode::NO_CONTENT)
+    }
+
+    /// Offers these protocols (ALPN), and answers HTTP/2 with a status of its own.
+    fn with_protocols(directory: &TestDir, protocols: &[&[u8]], http2: StatusCode) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let port = runtime.block_on(serve(&directory.path("chain.pem"), &directory.path("key.pem")));
+        let (chain, key) = (directory.path("chain.pem"), directory.path("key.pem"));
+        let port = runtime.block_on(serve(&chain, &key, protocols, http2));
         Self { port, _runtime: runtime }
     }
 }
@@ -120,6 +127,40 @@ fn certificate_signed_by_authority_works() {
     assert!(run_shell(&directory, &create(&format!("-addext subjectAltName=DNS:localhost {LEAF}"))));
     let other = path_text(&directory.path("chain.pem"));
     send(&url, &["--cacert", &other]).assert_fails(1, &["from an unknown authority", "--cacert FILE"]);
+}
+
+#[test]
+fn doctor_compares_http_versions() {
+    let directory = TestDir::new();
+    if !run_shell(&directory, &readme_command()) {
+        return skip("https", "openssl is not installed");
+    }
+    let chain = path_text(&directory.path("chain.pem"));
+    for (protocols, status, line) in [
+        (
+            &[b"h2" as &[u8], b"http/1.1"][..],
+            StatusCode::NO_CONTENT,
+            "ok          answers as over HTTP/1.1: 204",
+        ),
+        (&[b"h2", b"http/1.1"], StatusCode::FORBIDDEN, "failed      403, but 204 over HTTP/1.1; make both"),
+        (&[b"http/1.1"], StatusCode::FORBIDDEN, "ok          the server offers HTTP/1.1 only"),
+        (&[], StatusCode::FORBIDDEN, "ok          the server offers HTTP/1.1 only"),
+    ] {
+        let server = TlsServer::with_protocols(&directory, protocols, status);
+        let url = format!("https://localhost:{}/hook", server.port);
+        let doctor = |options: &[&str]| {
+            let arguments = ["doctor", &url, "--cacert", &chain];
+            crate::support::run_with_secret(&[&arguments, options].concat())
+        };
+        let output = doctor(&[]);
+        assert!(output.stdout.contains(&format!("\nHTTP/2        {line}")), "{output:?}");
+        assert_eq!(output.stderr.contains("HTTP/2"), line.starts_with("failed"), "{output:?}");
+        let checks = doctor(&["--json"]).json()["checks"].clone();
+        let check = checks.as_array().unwrap().iter().find(|check| check["check"] == "HTTP/2").unwrap();
+        assert!(line.starts_with(check["verdict"].as_str().unwrap()), "{check}");
+        let output = doctor(&["--header", "Host: roomz.example"]);
+        assert!(output.stdout.contains("\nHTTP/2        not tested  needs https://"), "{output:?}");
+    }
 }
 
 #[test]
@@ -207,16 +248,17 @@ fn machine_without_authorities_is_explained() {
     send(&plain.url).assert_succeeds();
 }
 
-async fn serve(certificate: &Path, key: &Path) -> u16 {
+async fn serve(certificate: &Path, key: &Path, protocols: &[&[u8]], http2: StatusCode) -> u16 {
     let certificate = CertificateDer::from_pem_file(certificate).unwrap();
     let key = PrivateKeyDer::from_pem_file(key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -225,13 +267,14 @@ async fn serve(certificate: &Path, key: &Path) -> u16 {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = hyper::service::service_fn(async |_| {
+                let respond = move |request: http::Request<hyper::body::Incoming>| {
+                    let is_http2 = request.version() == http::Version::HTTP_2;
                     let mut response = http::Response::new(http_body_util::Empty::<bytes::Bytes>::new());
-                    *response.status_mut() = StatusCode::NO_CONTENT;
-                    Ok::<_, std::convert::Infallible>(response)
-                });
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
+                    *response.status_mut() = if is_http2 { http2 } else { StatusCode::NO_CONTENT };
+                    std::future::ready(Ok::<_, std::convert::Infallible>(response))
+                };
+                let _ = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), hyper::service::service_fn(respond))
                     .await;
             });
         }
