@@ -1,23 +1,20 @@
 //! An HTTP client for one receiver, with plain errors.
 
 mod headers;
-mod proxy;
 mod transport_error;
 mod url;
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Certificate, Request, Url};
 
 pub(crate) use self::headers::{event_headers, parse_headers, remove_connection_headers, user_agent};
-pub(crate) use self::proxy::PROXY_ADVICE;
-use self::proxy::find_proxy;
-pub(crate) use self::transport_error::TransportError;
+pub(crate) use self::transport_error::{PROXY_ADVICE, TransportError};
 pub(crate) use self::url::{is_loopback, leads_to, parse_url};
 use crate::args::ConnectArgs;
 use crate::input;
@@ -26,8 +23,6 @@ use crate::input;
 pub(crate) struct Client {
     http: reqwest::Client,
     url: Url,
-    /// Host and port of the proxy to the URL.
-    proxy: Option<String>,
     timeout: Duration,
 }
 
@@ -36,14 +31,10 @@ impl Client {
     /// noticed. Keeps up to `max_idle` connections open. With `http2`, the server chooses the version of HTTP
     /// during the TLS handshake; otherwise it is HTTP/1.1.
     pub(crate) fn new(url: Url, args: &ConnectArgs, max_idle: usize, http2: bool) -> Result<Self> {
-        let timeout = args.timeout;
-        let certificates = match &args.cacert {
-            Some(file) => read_certificates(file).with_context(|| in_file(file))?,
-            None => Vec::new(),
-        };
+        let certificates = args.cacert.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
         let mut builder = reqwest::Client::builder()
             .redirect(Policy::none())
-            .timeout(timeout)
+            .timeout(args.timeout)
             .pool_idle_timeout(None)
             .pool_max_idle_per_host(max_idle);
         if !http2 {
@@ -55,20 +46,16 @@ impl Client {
             // The certificates of the system, which may be missing, are not needed.
             builder.tls_certs_only(certificates)
         };
-        let mut proxy = None;
         if is_loopback(&url) {
             builder = builder.no_proxy();
-        } else {
-            proxy = find_proxy(&url)?;
         }
-        let http = builder.build().map_err(|error| match &args.cacert {
-            Some(file) => damaged(error).context(in_file(file)),
-            None => anyhow!(
-                "found no certificate authorities on this system: install ca-certificates, set SSL_CERT_FILE, or name the \
-                 receiver's authority with --cacert FILE"
-            ),
+        let http = builder.build().with_context(|| match &args.cacert {
+            Some(file) => format!("cannot use --cacert {}: a certificate is damaged", file.display()),
+            None => "found no certificate authorities on this system: install ca-certificates, set SSL_CERT_FILE, or name the \
+                     receiver's authority with --cacert FILE"
+                .to_owned(),
         })?;
-        Ok(Self { http, url, proxy, timeout })
+        Ok(Self { http, url, timeout: args.timeout })
     }
 
     /// Host and port of the receiver, for messages.
@@ -97,25 +84,19 @@ impl Client {
             }
             Ok(Response::from(received).map(|_| body.into()))
         };
-        exchange.await.map_err(|error| TransportError::new(&error, self.timeout, self.proxy.as_deref()))
+        exchange.await.map_err(|error| TransportError::new(&error, self.timeout))
     }
 }
 
-fn in_file(file: &Path) -> String {
-    format!("cannot use --cacert {}", file.display())
-}
-
 fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
-    let pem = input::read(Some(file))?;
-    ensure!(!input::is_utf_16(&pem), "it is UTF-16; save it as UTF-8");
-    // The parser does not find a line that begins with a byte order mark.
-    let pem = String::from_utf8_lossy(&pem).replace('\u{feff}', "");
-    let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(damaged)?;
-    ensure!(!certificates.is_empty(), "it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)");
+    let unusable = || format!("cannot use --cacert {}", file.display());
+    let pem = input::read(Some(file)).with_context(unusable)?;
+    let certificates =
+        Certificate::from_pem_bundle(&pem).context("a certificate is damaged").with_context(unusable)?;
+    ensure!(
+        !certificates.is_empty(),
+        "{}: it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)",
+        unusable()
+    );
     Ok(certificates)
-}
-
-fn damaged(error: reqwest::Error) -> anyhow::Error {
-    let cause = anyhow::Error::new(error);
-    anyhow!("a certificate is damaged ({}); copy the file again, unchanged", cause.root_cause())
 }

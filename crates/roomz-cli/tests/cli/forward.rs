@@ -118,8 +118,8 @@ fn unreachable_receiver_is_answered_502() {
     let output = listener.stop("-TERM");
     assert_eq!(output.code, 0);
     let line = format!(
-        "roomz: cannot forward a delivery to {closed}: Connection refused (os error 111); check that the receiver is running, and the \
-         scheme, host and port of the URL\n"
+        "roomz: cannot forward a delivery to {closed}: Connection refused (os error 111); check that the receiver is running, the \
+         scheme, host and port of the URL, and HTTPS_PROXY, HTTP_PROXY and ALL_PROXY if they are set\n"
     );
     assert_eq!(output.stderr, line.repeat(2));
     assert_eq!(output.stdout.matches(", not forwarded, answered 502").count(), 2, "{}", output.stdout);
