@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::args::{ConnectArgs, SecretArgs};
 use crate::client::{Client, TransportError, event_headers, is_loopback, parse_url};
 use crate::deliver::response::ReceiverResponse;
-use crate::escape::{escape, escape_json, escape_truncated};
+use crate::escape::{escape, escape_truncated};
 use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE};
 use crate::{secret, signature};
 
@@ -27,7 +27,7 @@ Examples:
   roomz doctor https://staging.example.com/webhooks/roomz --secret-file secret
   roomz doctor http://127.0.0.1:3000/webhooks/roomz --slow --json
 
-Sends up to three real signed events, with ids that it prints first. Their type is roomz.doctor, which no handler knows: typed \
+Sends two real signed events, with ids that it prints first. Their type is roomz.doctor, which no handler knows: typed \
 handlers ignore it, a handler of all events sees it, and an inbox keeps it as a dead letter. Also sends requests that a \
 receiver must refuse.
 
@@ -80,6 +80,7 @@ struct Doctor {
     /// Offers HTTP/2 to the server. `None` for http://, where a client cannot ask.
     http2: Option<Client>,
     headers: HeaderMap,
+    secret: Secret,
     checks: Vec<Check>,
 }
 
@@ -91,17 +92,16 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
     // The authority of HTTP/2 is that of the URL, and servers refuse another host beside it.
     let with_http2 = url.scheme() == "https" && !headers.contains_key(header::HOST);
     let (client, http2) = (client(false)?, with_http2.then(|| client(true)).transpose()?);
-    let ids = [(); 4].map(|()| Uuid::new_v4().to_string());
+    let ids = [(); 2].map(|()| Uuid::new_v4().to_string());
     if !args.json {
         let ids = ids.join(", ");
         output::print_line(&format!("sends signed events of the type {EVENT_TYPE} with the ids {ids}"))?;
     }
-    let mut doctor = Doctor { client, http2, headers, checks: Vec::new() };
-    doctor.examine(&url, &secret, &bodies(&ids), args.slow).await?;
+    let mut doctor = Doctor { client, http2, headers, secret, checks: Vec::new() };
+    doctor.examine(&url, &bodies(&ids), args.slow).await?;
     let checks = doctor.checks;
     if args.json {
-        let report = json!({ "type": EVENT_TYPE, "ids": ids, "checks": checks });
-        output::print_line(&escape_json(&report.to_string()))?;
+        output::print_values(&json!({ "type": EVENT_TYPE, "ids": ids, "checks": checks }), true)?;
     } else {
         for Check { check, verdict, seen, remedy } in &checks {
             let style = match *verdict {
@@ -119,17 +119,12 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
     Ok(())
 }
 
-/// The same event in four forms, with an id each. The first three are those that a program prints which
-/// parsed it: compact, with sorted keys, and with spaces. The last one survives no such program.
-fn bodies(ids: &[String; 4]) -> [String; 4] {
+/// The same event in two forms, with an id each: the form that most programs print after parsing it, and one
+/// that survives no such program.
+fn bodies([plain, odd]: &[String; 2]) -> [String; 2] {
     let (kind, time) = (EVENT_TYPE, format!("{:.3}", Timestamp::now()));
-    let [plain, sorted, spaced, odd] = ids;
     [
-        format!(r#"{{"id":"{plain}","type":"{kind}","timestamp":"{time}","apiVersion":"1.0","data":{{}}}}"#),
-        format!(r#"{{"apiVersion":"1.0","data":{{}},"id":"{sorted}","timestamp":"{time}","type":"{kind}"}}"#),
-        format!(
-            r#"{{"id": "{spaced}", "type": "{kind}", "timestamp": "{time}", "apiVersion": "1.0", "data": {{}}}}"#
-        ),
+        format!(r#"{{"apiVersion":"1.0","data":{{}},"id":"{plain}","timestamp":"{time}","type":"{kind}"}}"#),
         format!(
             " {{\"type\" :\"{kind}\", \"id\":\"{odd}\", \"timestamp\":\"{time}\",\r\n\"apiVersion\":\"1.0\", \
              \"data\":{{\"text\":\"\\u002b\\/é\\u00E9<&\", \"number\":1.50}} }}\r\n"
@@ -144,20 +139,6 @@ impl Doctor {
         self.checks.push(Check { check, verdict, seen: seen.into(), remedy });
     }
 
-    async fn request(&self, method: Method, headers: &HeaderMap, body: impl Into<Body>) -> Reply {
-        Self::request_with(&self.client, method, headers, body).await
-    }
-
-    async fn request_with(
-        client: &Client,
-        method: Method,
-        headers: &HeaderMap,
-        body: impl Into<Body>,
-    ) -> Reply {
-        let response = client.request(method, headers, body, MAX_RESPONSE_BODY).await?;
-        Ok(ReceiverResponse::new(response, SystemTime::now()))
-    }
-
     fn signed(&self, secret: &Secret, body: &str) -> HeaderMap {
         let mut headers = self.headers.clone();
         signature::sign(&mut headers, secret, body.as_bytes());
@@ -165,81 +146,27 @@ impl Doctor {
     }
 
     async fn post(&self, secret: &Secret, body: &str) -> Reply {
-        self.request(Method::POST, &self.signed(secret, body), body.to_owned()).await
+        request(&self.client, Method::POST, &self.signed(secret, body), body.to_owned()).await
     }
 
-    async fn examine(&mut self, url: &Url, secret: &Secret, bodies: &[String; 4], slow: bool) -> Result<()> {
-        let [plain, others @ .., odd] = bodies;
-        let first = self.post(secret, plain).await.map_err(|TransportError { cause, advice, .. }| {
-            anyhow!("cannot check {}: {cause}; {advice}", self.client.address())
-        })?;
+    async fn examine(&mut self, url: &Url, [plain, odd]: &[String; 2], slow: bool) -> Result<()> {
+        let first =
+            self.post(&self.secret, plain).await.map_err(|TransportError { cause, advice, .. }| {
+                anyhow!("cannot check {}: {cause}; {advice}", self.client.address())
+            })?;
         self.check_connection(url, &first);
-        let accepted = self.check_delivery(&first);
-        let mut rewritten = None;
-        if accepted {
-            let (seen, is_accepted) = seen(&self.post(secret, odd).await);
-            let text = || format!("spaces, escapes and line ends in the body: {seen}; without: accepted");
-            rewritten = (!is_accepted).then(text);
-        } else if first.status == 401 {
-            for other in others {
-                if self.post(secret, other).await.is_ok_and(|answer| answer.is_accepted()) {
-                    let text = "a body in another JSON layout was accepted, the plain one not";
-                    rewritten = Some(text.to_owned());
-                }
+        let location = first.response.headers().get(header::LOCATION);
+        let location = location.map(|to| format!(" to {}", String::from_utf8_lossy(to.as_bytes())));
+        let seen = first.label() + &escape_truncated(&location.unwrap_or_default(), 200);
+        self.add("delivery", if first.is_accepted() { OK } else { FAILED }, seen, first.advice());
+        if first.is_accepted() {
+            self.check_accepted(plain, odd).await;
+        } else {
+            for check in ["body", "duplicate", "HTTP/2"] {
+                self.add(check, NOT_TESTED, "no delivery was accepted", "");
             }
         }
-        let not_accepted = "no delivery was accepted";
-        match rewritten {
-            Some(seen) => {
-                let remedy = "a program on the way parses the JSON and prints it again: let it pass the body on as it is";
-                self.add("body", FAILED, seen, remedy);
-            }
-            None if accepted => self.add("body", OK, "spaces, escapes and line ends arrive unchanged", ""),
-            None => self.add("body", NOT_TESTED, not_accepted, ""),
-        }
-        let again = if accepted { Some(self.post(secret, plain).await) } else { None };
-        match again.as_ref().map(|again| (again, seen(again))) {
-            None => self.add("duplicate", NOT_TESTED, not_accepted, ""),
-            Some((Ok(answer), _)) if answer.is_duplicate() => {
-                self.add("duplicate", OK, "recognized: roomz-webhook-skipped: duplicate", "");
-            }
-            Some((_, (text, true))) => self.add(
-                "duplicate",
-                WARNING,
-                format!("{text} without roomz-webhook-skipped: duplicate"),
-                "check that the handler did not run twice, and that all instances share one store",
-            ),
-            Some((_, (text, false))) => self.add("duplicate", FAILED, text, "answer a duplicate 2xx"),
-        }
-        self.check_http2(secret, plain, again.as_ref()).await;
         self.check_refusals(plain, slow).await
-    }
-
-    /// Compares the answers to the same duplicate.
-    async fn check_http2(&mut self, secret: &Secret, body: &str, http1: Option<&Reply>) {
-        let (Some(client), Some(http1)) = (&self.http2, http1) else {
-            let reason = "needs https://, an accepted delivery, and no --header Host";
-            return self.add("HTTP/2", NOT_TESTED, reason, "");
-        };
-        let headers = self.signed(secret, body);
-        let reply = Self::request_with(client, Method::POST, &headers, body.to_owned()).await;
-        let ((text, _), (expected, _)) = (seen(&reply), seen(http1));
-        match reply {
-            Ok(answer) if answer.response.version() != Version::HTTP_2 => {
-                self.add(
-                    "HTTP/2",
-                    OK,
-                    "the server offers HTTP/1.1 only, and a sender uses what it offers",
-                    "",
-                );
-            }
-            _ if text == expected => self.add("HTTP/2", OK, format!("answers as over HTTP/1.1: {text}"), ""),
-            _ => {
-                let seen = format!("{text}, but {expected} over HTTP/1.1");
-                let remedy = "make both versions reach the same receiver, or turn HTTP/2 off at the proxy";
-                self.add("HTTP/2", FAILED, seen, remedy);
-            }
-        }
     }
 
     /// TLS and clock. An untrusted certificate has ended the checks already.
@@ -261,33 +188,52 @@ impl Doctor {
         self.add("clock", verdict, format!("{skew} s apart from this machine's"), remedy);
     }
 
-    /// Judges the answer to the first delivery. True when it was accepted.
-    fn check_delivery(&mut self, answer: &ReceiverResponse) -> bool {
-        let (failed, remedy) = match (answer.status.as_u16(), answer.reason.as_deref()) {
-            _ if answer.is_grpc => {
-                ("path", "a gRPC server answered: check the path, and answer unknown paths 404")
-            }
-            (300..=399, _) => ("path", "give ROOMZ the final URL: a redirect can turn a POST into a GET"),
-            (404 | 405, _) => ("path", "check the path of the URL, and that it takes POST"),
-            (401, Some("signature-missing" | "signature-repeated" | "signature-malformed")) => (
-                "signature",
-                "a proxy removes, repeats or changes Roomz-Signature: let it pass once, as it is",
-            ),
-            (401, _) => ("signature", "compare the secret with the receiver's; see also the line `body`"),
-            _ if answer.is_accepted() => ("", ""),
-            _ => ("delivery", "check the receiver's log: ROOMZ counts this as a failed delivery"),
-        };
-        let location = answer.response.headers().get(header::LOCATION);
-        let location = location.map(|to| format!(" to {}", String::from_utf8_lossy(to.as_bytes())));
-        let seen = answer.label() + &escape_truncated(&location.unwrap_or_default(), 200);
-        for check in ["path", "signature", "delivery"] {
-            match check {
-                _ if check == failed => self.add(check, FAILED, seen.clone(), remedy),
-                _ if check == "path" || failed.is_empty() => self.add(check, OK, seen.clone(), ""),
-                _ => self.add(check, NOT_TESTED, seen.clone(), ""),
+    /// What takes a receiver that accepts deliveries.
+    async fn check_accepted(&mut self, plain: &str, odd: &str) {
+        let remedy =
+            "a program on the way parses the JSON and prints it again: let it pass the body on as it is";
+        match seen(&self.post(&self.secret, odd).await) {
+            (_, true) => self.add("body", OK, "spaces, escapes and line ends arrive unchanged", ""),
+            (text, false) => {
+                self.add("body", FAILED, format!("{text} to spaces, escapes and line ends"), remedy)
             }
         }
-        failed.is_empty()
+        let again = self.post(&self.secret, plain).await;
+        let (text, is_accepted) = seen(&again);
+        match &again {
+            Ok(answer) if answer.is_duplicate() => self.add("duplicate", OK, text.as_str(), ""),
+            _ if is_accepted => self.add(
+                "duplicate",
+                WARNING,
+                format!("{text} without roomz-webhook-skipped: duplicate"),
+                "check that the handler did not run twice, and that all instances share one store",
+            ),
+            _ => self.add("duplicate", FAILED, text.as_str(), "answer a duplicate 2xx"),
+        }
+        let Some(http2) = &self.http2 else {
+            return self.add("HTTP/2", NOT_TESTED, "needs https:// and no --header Host", "");
+        };
+        let reply = request(http2, Method::POST, &self.signed(&self.secret, plain), plain.to_owned()).await;
+        let (over_http2, _) = seen(&reply);
+        match reply {
+            Ok(answer) if answer.response.version() != Version::HTTP_2 => {
+                self.add(
+                    "HTTP/2",
+                    OK,
+                    "the server offers HTTP/1.1 only, and a sender uses what it offers",
+                    "",
+                );
+            }
+            _ if over_http2 == text => {
+                self.add("HTTP/2", OK, format!("answers as over HTTP/1.1: {text}"), "")
+            }
+            _ => self.add(
+                "HTTP/2",
+                FAILED,
+                format!("{over_http2}, but {text} over HTTP/1.1"),
+                "make both versions reach the same receiver, or turn HTTP/2 off at the proxy",
+            ),
+        }
     }
 
     /// Requests that a receiver must refuse.
@@ -295,16 +241,15 @@ impl Doctor {
         let forger = Secret::new(Uuid::new_v4().to_string())?;
         let forged = self.post(&forger, plain).await;
         self.refusal("forged", &forged, 401, "verify each signature: anybody could send events");
-        let headers = self.headers.clone();
-        let unsigned = self.request(Method::POST, &headers, plain.to_owned()).await;
+        let unsigned = request(&self.client, Method::POST, &self.headers, plain.to_owned()).await;
         self.refusal("unsigned", &unsigned, 401, "require the signature: anybody could send events");
-        let get = self.request(Method::GET, &headers, "").await;
+        let get = request(&self.client, Method::GET, &self.headers, "").await;
         self.refusal("method GET", &get, 405, "answer other methods 405");
         let oversized = self.post(&forger, &" ".repeat(OVERSIZED)).await;
         self.refusal("oversized", &oversized, 413, "limit the size of a body, such as to 256 KiB");
         if slow {
-            let stalled = StreamBody::new(pending::<Result<Frame<Bytes>, io::Error>>());
-            let slow = self.request(Method::POST, &self.signed(&forger, ""), Body::wrap(stalled)).await;
+            let stalled = Body::wrap(StreamBody::new(pending::<Result<Frame<Bytes>, io::Error>>()));
+            let slow = request(&self.client, Method::POST, &self.signed(&forger, ""), stalled).await;
             self.refusal("slow", &slow, 408, "limit the time for a whole body, such as to 10 s");
         } else {
             self.add("slow", NOT_TESTED, "takes 10 s or longer", "add --slow to test it");
@@ -322,6 +267,10 @@ impl Doctor {
             _ => self.add(check, WARNING, format!("{text}, not {expected}"), remedy),
         }
     }
+}
+
+async fn request(client: &Client, method: Method, headers: &HeaderMap, body: impl Into<Body>) -> Reply {
+    client.request(method, headers, body, MAX_RESPONSE_BODY).await.map(ReceiverResponse::new)
 }
 
 /// What came back, and whether the webhook accepted the request.

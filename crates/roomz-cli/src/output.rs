@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Result, anyhow};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::escape::{escape, escape_json};
 
@@ -36,15 +35,13 @@ pub(crate) fn print_line(text: &str) -> Result<()> {
     print(format!("{text}\n").as_bytes())
 }
 
-/// Prints named values: as one JSON object, or one value per line, and those of an object after their sum.
-pub(crate) fn print_values(values: &[(&str, Value)], as_json: bool) -> Result<()> {
+/// Prints the members of an object: as JSON, or one value per line, and those of an object after their sum.
+pub(crate) fn print_values(values: &Value, as_json: bool) -> Result<()> {
     if as_json {
-        let object: Map<_, _> =
-            values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        return print_line(&escape_json(&Value::from(object).to_string()));
+        return print_line(&escape_json(&values.to_string()));
     }
     let mut text = String::new();
-    for (name, value) in values {
+    for (name, value) in values.as_object().into_iter().flatten() {
         let members: Vec<_> = value.as_object().into_iter().flatten().collect();
         let sum: Option<u64> = members.iter().map(|(_, number)| number.as_u64()).sum();
         let value = match value {
@@ -79,10 +76,4 @@ pub(crate) fn print_error(text: &str) {
     let text = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     // A failure to write to standard error cannot be reported anywhere.
     let _ = writeln!(anstream::stderr().lock(), "{ERROR_STYLE}roomz:{ERROR_STYLE:#} {text}");
-}
-
-/// In milliseconds, or from one second on in seconds.
-pub(crate) fn format_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 1.0 { format!("{:.2} ms", seconds * 1_000.0) } else { format!("{seconds:.2} s") }
 }

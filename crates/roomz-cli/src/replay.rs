@@ -67,7 +67,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<()> {
     );
     let planned = PlannedCounts {
         events: deliveries.len() as u64,
-        unverified: unverified as u64,
+        unverified_not_sent: unverified as u64,
         ..PlannedCounts::default()
     };
     let deliveries = deliveries.into_iter().map(move |SavedDelivery { mut headers, body, .. }| {

@@ -2,7 +2,6 @@ use std::iter::repeat_n;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bytes::Bytes;
 use clap::{Args, ValueHint};
 use roomz_protocol::{Secret, Timestamp, Uuid, WorkspaceId};
 use serde_json::json;
@@ -82,50 +81,45 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
     // Signs the forged deliveries.
     let wrong_secret = Secret::new(Uuid::new_v4().to_string())?;
     let file = args.body.as_deref().map(|file| input::read_body(Some(file))).transpose()?;
-    let ends = ends_of_events(&args);
+    let workspaces = match args.workspace {
+        workspaces if !workspaces.is_empty() => workspaces,
+        _ => (0..DEFAULT_WORKSPACES).map(|_| WorkspaceId::from_uuid(Uuid::new_v4())).collect(),
+    };
+    // All workspaces have the same status in one round, and the next status in the next round.
+    let statuses = args.status.map_or(vec!["Busy".to_owned(), "Free".to_owned()], |status| vec![status]);
+    let changes =
+        statuses.iter().flat_map(|status| workspaces.iter().map(|workspace| (*workspace, status.clone())));
+    let changes: Vec<_> = changes.collect();
     let planned = PlannedCounts {
         events: count,
         duplicates: fraction_of(count, args.duplicates),
         forged: fraction_of(count, args.forged),
-        unverified: 0,
+        unverified_not_sent: 0,
     };
-    let event_type = json!(args.event_type);
-    let deliveries = (0..count).zip(ends.into_iter().cycle()).flat_map(move |(index, end)| {
-        let delivery = |secret, forged| {
-            let id = Uuid::new_v4();
-            let time = args.timestamp.unwrap_or_else(Timestamp::now);
-            // A JSON library takes longer than the signature.
-            let event =
-                || format!(r#"{{"id":"{id}","type":{event_type},"timestamp":"{time:.3}",{end}"#).into();
-            let body: Bytes = file.clone().unwrap_or_else(event);
-            let mut headers = headers.clone();
-            signature::sign(&mut headers, secret, &body);
-            Delivery { headers, body, forged }
-        };
-        let is_one_of = |selected| is_selected(index, selected, count);
-        let times = if is_one_of(planned.duplicates) { 2 } else { 1 };
-        let forgery = is_one_of(planned.forged).then(|| delivery(&wrong_secret, true));
-        repeat_n(delivery(&secret, false), times).chain(forgery)
-    });
+    let deliveries =
+        (0..count).zip(changes.into_iter().cycle()).flat_map(move |(index, (workspace, status))| {
+            let delivery = |secret, forged| {
+                let event = || {
+                    let time = args.timestamp.unwrap_or_else(Timestamp::now);
+                    json!({
+                        "id": Uuid::new_v4().to_string(),
+                        "type": args.event_type,
+                        "timestamp": format!("{time:.3}"),
+                        "apiVersion": "1.0",
+                        "data": { "workspaceId": workspace.to_string(), "presenceStatus": status },
+                    })
+                };
+                let body = file.clone().unwrap_or_else(|| event().to_string().into());
+                let mut headers = headers.clone();
+                signature::sign(&mut headers, secret, &body);
+                Delivery { headers, body, forged }
+            };
+            let is_one_of = |selected| is_selected(index, selected, count);
+            let times = if is_one_of(planned.duplicates) { 2 } else { 1 };
+            let forgery = is_one_of(planned.forged).then(|| delivery(&wrong_secret, true));
+            repeat_n(delivery(&secret, false), times).chain(forgery)
+        });
     deliver::run(url, deliveries, planned, &args.deliver).await
-}
-
-/// The JSON of the events after their timestamps. All workspaces have the same status in one round, and the
-/// next status in the next round.
-fn ends_of_events(args: &SendArgs) -> Vec<String> {
-    let mut workspaces = args.workspace.clone();
-    if workspaces.is_empty() {
-        workspaces = (0..DEFAULT_WORKSPACES).map(|_| WorkspaceId::from_uuid(Uuid::new_v4())).collect();
-    }
-    let statuses = args.status.as_ref().map_or(vec!["Busy", "Free"], |status| vec![status]);
-    let ends = statuses.into_iter().map(|status| json!(status)).flat_map(|status| {
-        workspaces.iter().map(move |workspace| {
-            format!(
-                r#""apiVersion":"1.0","data":{{"workspaceId":"{workspace}","presenceStatus":{status}}}}}"#
-            )
-        })
-    });
-    ends.collect()
 }
 
 /// Returns the fraction of `count`, rounded to a whole number.

@@ -5,7 +5,6 @@ pub(crate) mod response;
 mod stats;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::pace::{Pace, delay_after, sleep_until};
+use self::pace::{Pace, delay_after};
 use self::response::ReceiverResponse;
 pub(crate) use self::stats::PlannedCounts;
 use self::stats::Stats;
@@ -60,7 +59,7 @@ pub(crate) async fn run(
     let total = planned.deliveries();
     let mut deliveries = deliveries.peekable();
     // One delivery needs no table.
-    let is_single = total == 1 && planned.unverified == 0 && args.retry.is_none();
+    let is_single = total == 1 && planned.unverified_not_sent == 0 && args.retry.is_none();
     let single = deliveries.peek().filter(|_| is_single).map(|delivery| {
         let event = Event::parse(&delivery.body);
         event.map_or("a delivery that is not an event".to_owned(), |event| format!("event {}", event.id))
@@ -72,7 +71,7 @@ pub(crate) async fn run(
         deliveries: Mutex::new(deliveries),
         stats: Mutex::new(Stats::new(planned)?),
         max_retries: args.retry,
-        pace: Pace::new(started, args.rate, total),
+        pace: Pace::new(args.rate),
         progress: progress_bar(total),
         stop: stop.clone(),
     });
@@ -98,8 +97,8 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
     /// Sends deliveries until there are no more. Ends the run with the error of the first worker when the
     /// receiver is unreachable from the start and nothing is retried.
     async fn run_worker(&self, is_first: bool) -> Option<TransportError> {
-        while let Some(started) = self.pace.wait_for_turn(&self.stop).await
-            && let Some(delivery) = self.next_delivery()
+        while let Some(delivery) = self.next_delivery()
+            && let Some(started) = self.stop.run_until_cancelled(self.pace.wait_for_turn()).await
         {
             if let Err(error) = self.deliver(&delivery, started).await
                 && is_first
@@ -125,7 +124,7 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
         for attempt in 1.. {
             let (headers, body) = (&delivery.headers, delivery.body.clone());
             let response = self.client.request(Method::POST, headers, body, MAX_RESPONSE_BODY).await;
-            let result = response.map(|response| ReceiverResponse::new(response, SystemTime::now()));
+            let result = response.map(ReceiverResponse::new);
             if self.stats().record_attempt(&result, started.elapsed(), delivery.forged) {
                 break;
             }
@@ -134,8 +133,9 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
             let is_accepted = response.is_some_and(ReceiverResponse::is_accepted);
             let retries = self.max_retries.filter(|_| !is_accepted).unwrap_or(0);
             let retry_after = response.and_then(|response| response.retry_after);
-            let is_retried = match delay_after(attempt, retries, retry_after, rand::random()) {
-                Some(delay) => sleep_until(Instant::now() + delay, &self.stop).await,
+            let delay = delay_after(attempt, retries, retry_after, rand::random()).map(tokio::time::sleep);
+            let is_retried = match delay {
+                Some(delay) => self.stop.run_until_cancelled(delay).await.is_some(),
                 None => false,
             };
             if !is_retried {

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use crate::args::ConnectArgs;
 use crate::client::{Client, TransportError, leads_to, parse_headers, parse_url, remove_connection_headers};
 use crate::error::usage;
-use crate::output::{self, ERROR_STYLE, format_duration};
+use crate::output::{self, ERROR_STYLE};
 use crate::saved_delivery::SavedDelivery;
 
 /// A longer response is not passed back to the sender.
@@ -40,8 +40,8 @@ impl Forwarder {
         let started = Instant::now();
         match self.request(delivery, headers).await {
             Ok(response) => {
-                let (status, time) = (response.status().as_u16(), format_duration(started.elapsed()));
-                (response, format!("the receiver answered {status} in {time}"))
+                let (status, time) = (response.status().as_u16(), started.elapsed());
+                (response, format!("the receiver answered {status} in {time:.2?}"))
             }
             Err(TransportError { cause, advice, .. }) => {
                 let address = self.client.address();
