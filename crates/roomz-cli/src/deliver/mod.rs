@@ -4,15 +4,15 @@ mod pace;
 pub(crate) mod response;
 mod stats;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::RefCell;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Url;
 use roomz_protocol::Event;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,14 +37,10 @@ pub(crate) struct Delivery {
 }
 
 /// What all connections share.
-struct Shared<I> {
+struct Deliverer {
     client: Client,
-    deliveries: Mutex<I>,
-    stats: Mutex<Stats>,
+    stats: RefCell<Stats>,
     max_retries: Option<u32>,
-    pace: Pace,
-    /// Counts the finished deliveries, also when it is hidden.
-    progress: ProgressBar,
     stop: CancellationToken,
 }
 
@@ -52,7 +48,7 @@ struct Shared<I> {
 /// the start.
 pub(crate) async fn run(
     url: Url,
-    deliveries: impl Iterator<Item = Delivery> + Send + 'static,
+    deliveries: impl Iterator<Item = Delivery>,
     planned: PlannedCounts,
     args: &DeliverArgs,
 ) -> Result<()> {
@@ -64,60 +60,46 @@ pub(crate) async fn run(
         let event = Event::parse(&delivery.body);
         event.map_or("a delivery that is not an event".to_owned(), |event| format!("event {}", event.id))
     });
-    let stop = CancellationToken::new();
-    let started = Instant::now();
-    let shared = Arc::new(Shared {
+    let deliverer = Deliverer {
         client: Client::new(url, &args.connect, usize::MAX, false)?,
-        deliveries: Mutex::new(deliveries),
-        stats: Mutex::new(Stats::new(planned)?),
+        stats: RefCell::new(Stats::new(planned)?),
         max_retries: args.retry,
-        pace: Pace::new(args.rate),
-        progress: progress_bar(total),
-        stop: stop.clone(),
+        stop: CancellationToken::new(),
+    };
+    let interrupt = tokio::spawn(stop_on_interrupt(deliverer.stop.clone()));
+    let (progress, started, unreachable) = (progress_bar(total), Instant::now(), RefCell::new(None));
+    let due = stream::unfold((deliveries, Pace::new(args.rate)), async |(mut deliveries, mut pace)| {
+        let delivery = deliveries.next()?;
+        Some(((delivery, pace.wait_for_turn().await), (deliveries, pace)))
     });
-    let interrupt = tokio::spawn(stop_on_interrupt(stop));
-
-    let mut workers = JoinSet::new();
-    for index in 0..u64::from(args.connections).min(total) {
-        let shared = Arc::clone(&shared);
-        workers.spawn(async move { shared.run_worker(index == 0).await });
-    }
-    let unreachable = workers.join_all().await.into_iter().flatten().next();
+    let due = due.take_until(deliverer.stop.cancelled()).enumerate();
+    due.for_each_concurrent(args.connections as usize, async |(index, (delivery, started))| match deliverer
+        .deliver(&delivery, started)
+        .await
+    {
+        Err(error)
+            if index == 0
+                && error.is_connect
+                && args.retry.is_none()
+                && deliverer.stats.borrow().last_answer.is_none() =>
+        {
+            deliverer.stop.cancel();
+            *unreachable.borrow_mut() = Some(error);
+        }
+        _ => progress.inc(1),
+    })
+    .await;
     let elapsed = started.elapsed();
     interrupt.abort();
-    shared.progress.finish_and_clear();
-    if let Some(TransportError { cause, advice, .. }) = unreachable {
-        bail!("cannot connect to {}: {cause}; {advice}", shared.client.address());
+    progress.finish_and_clear();
+    if let Some(TransportError { cause, advice, .. }) = unreachable.into_inner() {
+        bail!("cannot connect to {}: {cause}; {advice}", deliverer.client.address());
     }
-    let interrupted_after = shared.stop.is_cancelled().then(|| shared.progress.position());
-    shared.stats().report(single.as_deref(), elapsed, interrupted_after, args.json)
+    let interrupted_after = deliverer.stop.is_cancelled().then(|| progress.position());
+    deliverer.stats.borrow().report(single.as_deref(), elapsed, interrupted_after, args.json)
 }
 
-impl<I: Iterator<Item = Delivery>> Shared<I> {
-    /// Sends deliveries until there are no more. Ends the run with the error of the first worker when the
-    /// receiver is unreachable from the start and nothing is retried.
-    async fn run_worker(&self, is_first: bool) -> Option<TransportError> {
-        while let Some(delivery) = self.next_delivery()
-            && let Some(started) = self.stop.run_until_cancelled(self.pace.wait_for_turn()).await
-        {
-            if let Err(error) = self.deliver(&delivery, started).await
-                && is_first
-                && error.is_connect
-                && self.max_retries.is_none()
-                && self.stats().last_answer.is_none()
-            {
-                self.stop.cancel();
-                return Some(error);
-            }
-            self.progress.inc(1);
-        }
-        None
-    }
-
-    fn next_delivery(&self) -> Option<Delivery> {
-        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).next()
-    }
-
+impl Deliverer {
     /// The latency of the first attempt counts from `started`, that of a retry from its own start. Fails when
     /// the last attempt had no response.
     async fn deliver(&self, delivery: &Delivery, mut started: Instant) -> Result<(), TransportError> {
@@ -125,7 +107,7 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
             let (headers, body) = (&delivery.headers, delivery.body.clone());
             let response = self.client.request(Method::POST, headers, body, MAX_RESPONSE_BODY).await;
             let result = response.map(ReceiverResponse::new);
-            if self.stats().record_attempt(&result, started.elapsed(), delivery.forged) {
+            if self.stats.borrow_mut().record_attempt(&result, started.elapsed(), delivery.forged) {
                 break;
             }
             let response = result.as_ref().ok();
@@ -139,17 +121,13 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
                 None => false,
             };
             if !is_retried {
-                self.stats().record_failure(&result, delivery.forged);
+                self.stats.borrow_mut().record_failure(&result, delivery.forged);
                 return result.map(drop);
             }
-            self.stats().retries += 1;
+            self.stats.borrow_mut().retries += 1;
             started = Instant::now();
         }
         Ok(())
-    }
-
-    fn stats(&self) -> impl std::ops::DerefMut<Target = Stats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::{Instant, Interval, interval};
 
 /// The longest delay, even when a receiver asks for more with `Retry-After`.
@@ -12,14 +11,14 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 /// Limits the rate of all workers together.
-pub(super) struct Pace(Option<Mutex<Interval>>);
+pub(super) struct Pace(Option<Interval>);
 
 impl Pace {
     /// `rate` is in deliveries per second; `None` is unlimited.
     pub(super) fn new(rate: Option<f64>) -> Self {
         // At most a year, because a longer time could overflow.
         let period = |rate: f64| Duration::from_secs_f64((1.0 / rate).clamp(1e-9, 31_536_000.0));
-        Self(rate.map(|rate| Mutex::new(interval(period(rate)))))
+        Self(rate.map(|rate| interval(period(rate))))
     }
 
     /// Waits until the next delivery is due.
@@ -28,9 +27,8 @@ impl Pace {
     /// it is the scheduled time: otherwise a stalled receiver would delay the deliveries without appearing in
     /// their latencies (coordinated omission). When a connection waited for the scheduled time, it is the
     /// time of waking up, because the timer's delay is not the receiver's.
-    pub(super) async fn wait_for_turn(&self) -> Instant {
-        let Some(interval) = &self.0 else { return Instant::now() };
-        let mut interval = interval.lock().await;
+    pub(super) async fn wait_for_turn(&mut self) -> Instant {
+        let Some(interval) = &mut self.0 else { return Instant::now() };
         let free = Instant::now();
         let due = interval.tick().await;
         if due <= free { due } else { Instant::now() }
@@ -64,7 +62,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn late_delivery_counts_from_scheduled_time() {
-        let (started, pace) = (Instant::now(), Pace::new(Some(10.0)));
+        let (started, mut pace) = (Instant::now(), Pace::new(Some(10.0)));
         assert_eq!(pace.wait_for_turn().await, started);
         // The receiver stalls.
         tokio::time::advance(INTERVAL * 5 / 2).await;
