@@ -41,33 +41,25 @@ pub(crate) fn print_values(values: &Value, as_json: bool) -> Result<()> {
         return print_line(&escape_json(&values.to_string()));
     }
     let mut text = String::new();
-    for (name, value) in values.as_object().into_iter().flatten() {
-        let members: Vec<_> = value.as_object().into_iter().flatten().collect();
-        let sum: Option<u64> = members.iter().map(|(_, number)| number.as_u64()).sum();
-        let value = match value {
-            Value::Object(_) => sum.map_or(String::new(), |sum| sum.to_string()),
-            value => format_value(value),
-        };
-        let _ = writeln!(text, "{name:<26}{value}");
-        for (name, value) in members {
-            let _ = writeln!(text, "  {:<22}  {}", escape(name), format_value(value));
-        }
-    }
+    write_values(&mut text, values, 0);
     print(text.as_bytes())
 }
 
-/// Formats a value on one line.
-fn format_value(value: &Value) -> String {
-    match value {
-        Value::Object(members) => {
-            let members =
-                members.iter().map(|(name, value)| format!("{} {}", escape(name), format_value(value)));
-            members.collect::<Vec<_>>().join(", ")
-        }
-        Value::Null => "none".to_owned(),
-        Value::String(text) => escape(text),
-        Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
-        other => other.to_string(),
+fn write_values(text: &mut String, values: &Value, indent: usize) {
+    for (name, value) in values.as_object().into_iter().flatten() {
+        let shown = match value {
+            Value::Object(members) => {
+                let sum: Option<u64> = members.values().map(Value::as_u64).sum();
+                sum.map_or(String::new(), |sum| sum.to_string())
+            }
+            Value::Null => "none".to_owned(),
+            Value::String(text) => escape(text),
+            Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
+            other => other.to_string(),
+        };
+        let (name, width) = (escape(name), 26 - indent);
+        let _ = writeln!(text, "{:indent$}{name:<width$}{shown}", "");
+        write_values(text, value, indent + 2);
     }
 }
 

@@ -16,7 +16,8 @@ pub(super) async fn connect(database: Option<String>) -> Result<Inbox> {
     let builder = Inbox::builder(without_creating(&url)).with_migrations(false).with_max_connections(2);
     builder.with_response_timeout(RESPONSE_TIMEOUT).connect().await.map_err(|error| {
         let kind = error.kind();
-        let text = without_driver(&error.into());
+        // This program has both features.
+        let text = format!("{:#}", Error::new(error)).replace(" (feature `postgres`)", "").replace(" (feature `sqlite`)", "");
         match kind {
             // The error's own message advises to create the tables, which only a receiver may do.
             ConnectErrorKind::InvalidSchema => anyhow!(
@@ -27,22 +28,6 @@ pub(super) async fn connect(database: Option<String>) -> Result<Inbox> {
             _ => anyhow!("--database or DATABASE_URL: {text}"),
         }
     })
-}
-
-/// Joins an error with its causes, without the words with which the database driver introduces each cause,
-/// and without the names of cargo features.
-pub(super) fn without_driver(error: &Error) -> String {
-    let mut text = format!("{error:#}");
-    for noise in [
-        "error communicating with database: ",
-        "error returned from database: ",
-        "error with configuration: ",
-        " (feature `postgres`)",
-        " (feature `sqlite`)",
-    ] {
-        text = text.replace(noise, "");
-    }
-    text
 }
 
 /// Changes an SQLite URL so that a missing file is an error.

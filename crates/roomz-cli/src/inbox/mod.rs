@@ -3,13 +3,13 @@ mod connect;
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use roomz_inbox::{Inbox, InboxEntry, InboxState, InboxStats};
 use roomz_webhook::store::ClaimKey;
 use serde_json::{Value, json};
 
 use self::args::{ChangeArgs, InboxArgs, InboxCommand, ListArgs, ShowArgs};
-use self::connect::{connect, without_driver};
+use self::connect::connect;
 use crate::escape::{escape, escape_truncated};
 use crate::event_text::describe;
 use crate::output::{self, DIM_STYLE};
@@ -24,14 +24,13 @@ const MAX_ERROR_CHARS: usize = 100;
 
 pub(crate) async fn run(args: InboxArgs) -> Result<()> {
     let inbox = connect(args.database).await?;
-    let result = match args.command {
+    match args.command {
         InboxCommand::List(args) => list(&inbox, &args).await,
         InboxCommand::Show(args) => show(&inbox, &args).await,
         InboxCommand::Retry(args) => change(&inbox, &args, true).await,
         InboxCommand::Discard(args) => change(&inbox, &args, false).await,
         InboxCommand::Stats { json } => stats(&inbox, json).await,
-    };
-    result.map_err(|error| anyhow!(without_driver(&error)))
+    }
 }
 
 async fn list(inbox: &Inbox, args: &ListArgs) -> Result<()> {
