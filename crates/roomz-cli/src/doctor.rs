@@ -16,8 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::{ConnectArgs, SecretArgs};
-use crate::client::{Client, TransportError, event_headers, is_loopback, parse_url};
-use crate::deliver::response::ReceiverResponse;
+use crate::client::{Client, ReceiverResponse, TransportError, event_headers, is_loopback, parse_url};
 use crate::escape::{escape, escape_truncated};
 use crate::output::{self, DIM_STYLE, ERROR_STYLE, SUCCESS_STYLE};
 use crate::{secret, signature};
@@ -45,7 +44,6 @@ const NOT_TESTED: &str = "not tested";
 const EVENT_TYPE: &str = "roomz.doctor";
 /// A receiver refuses a body of this size: four times the default limit.
 const OVERSIZED: usize = 1024 * 1024;
-const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
 #[derive(Args)]
 #[command(after_help = DOCTOR_HELP)]
@@ -77,7 +75,7 @@ struct Check {
 
 struct Doctor {
     client: Client,
-    /// Offers HTTP/2 to the server. `None` for http://, where a client cannot ask.
+    /// Offers HTTP/2 to the server, which a client can only do with TLS.
     http2: Option<Client>,
     headers: HeaderMap,
     secret: Secret,
@@ -146,7 +144,7 @@ impl Doctor {
     }
 
     async fn post(&self, secret: &Secret, body: &str) -> Reply {
-        request(&self.client, Method::POST, &self.signed(secret, body), body.to_owned()).await
+        self.client.request(Method::POST, &self.signed(secret, body), body.to_owned()).await
     }
 
     async fn examine(&mut self, url: &Url, [plain, odd]: &[String; 2], slow: bool) -> Result<()> {
@@ -190,50 +188,35 @@ impl Doctor {
 
     /// What takes a receiver that accepts deliveries.
     async fn check_accepted(&mut self, plain: &str, odd: &str) {
+        let (seen_odd, is_accepted) = seen(&self.post(&self.secret, odd).await);
+        let verdict = if is_accepted { OK } else { FAILED };
         let remedy =
             "a program on the way parses the JSON and prints it again: let it pass the body on as it is";
-        match seen(&self.post(&self.secret, odd).await) {
-            (_, true) => self.add("body", OK, "spaces, escapes and line ends arrive unchanged", ""),
-            (text, false) => {
-                self.add("body", FAILED, format!("{text} to spaces, escapes and line ends"), remedy)
-            }
-        }
+        self.add("body", verdict, format!("{seen_odd} to spaces, escapes and line ends"), remedy);
+
         let again = self.post(&self.secret, plain).await;
-        let (text, is_accepted) = seen(&again);
-        match &again {
-            Ok(answer) if answer.is_duplicate() => self.add("duplicate", OK, text.as_str(), ""),
-            _ if is_accepted => self.add(
-                "duplicate",
-                WARNING,
-                format!("{text} without roomz-webhook-skipped: duplicate"),
-                "check that the handler did not run twice, and that all instances share one store",
-            ),
-            _ => self.add("duplicate", FAILED, text.as_str(), "answer a duplicate 2xx"),
-        }
+        let (seen_again, is_accepted) = seen(&again);
+        let verdict = match again {
+            Ok(answer) if answer.is_duplicate() => OK,
+            _ if is_accepted => WARNING,
+            _ => FAILED,
+        };
+        let remedy = "answer a duplicate 2xx with roomz-webhook-skipped: duplicate; check that the handler did not run \
+                      twice, and that all instances share one store";
+        self.add("duplicate", verdict, seen_again.as_str(), remedy);
+
         let Some(http2) = &self.http2 else {
             return self.add("HTTP/2", NOT_TESTED, "needs https:// and no --header Host", "");
         };
-        let reply = request(http2, Method::POST, &self.signed(&self.secret, plain), plain.to_owned()).await;
-        let (over_http2, _) = seen(&reply);
-        match reply {
-            Ok(answer) if answer.response.version() != Version::HTTP_2 => {
-                self.add(
-                    "HTTP/2",
-                    OK,
-                    "the server offers HTTP/1.1 only, and a sender uses what it offers",
-                    "",
-                );
-            }
-            _ if over_http2 == text => {
-                self.add("HTTP/2", OK, format!("answers as over HTTP/1.1: {text}"), "")
-            }
-            _ => self.add(
-                "HTTP/2",
-                FAILED,
-                format!("{over_http2}, but {text} over HTTP/1.1"),
-                "make both versions reach the same receiver, or turn HTTP/2 off at the proxy",
-            ),
+        let headers = self.signed(&self.secret, plain);
+        let reply = http2.request(Method::POST, &headers, plain.to_owned()).await;
+        if reply.as_ref().is_ok_and(|answer| answer.response.version() != Version::HTTP_2) {
+            return self.add("HTTP/2", OK, "not offered: a sender uses HTTP/1.1", "");
         }
+        let (over_http2, _) = seen(&reply);
+        let verdict = if over_http2 == seen_again { OK } else { FAILED };
+        let remedy = "make both versions reach the same receiver, or turn HTTP/2 off at the proxy";
+        self.add("HTTP/2", verdict, format!("{over_http2}; over HTTP/1.1 {seen_again}"), remedy);
     }
 
     /// Requests that a receiver must refuse.
@@ -241,15 +224,15 @@ impl Doctor {
         let forger = Secret::new(Uuid::new_v4().to_string())?;
         let forged = self.post(&forger, plain).await;
         self.refusal("forged", &forged, 401, "verify each signature: anybody could send events");
-        let unsigned = request(&self.client, Method::POST, &self.headers, plain.to_owned()).await;
+        let unsigned = self.client.request(Method::POST, &self.headers, plain.to_owned()).await;
         self.refusal("unsigned", &unsigned, 401, "require the signature: anybody could send events");
-        let get = request(&self.client, Method::GET, &self.headers, "").await;
+        let get = self.client.request(Method::GET, &self.headers, "").await;
         self.refusal("method GET", &get, 405, "answer other methods 405");
         let oversized = self.post(&forger, &" ".repeat(OVERSIZED)).await;
         self.refusal("oversized", &oversized, 413, "limit the size of a body, such as to 256 KiB");
         if slow {
             let stalled = Body::wrap(StreamBody::new(pending::<Result<Frame<Bytes>, io::Error>>()));
-            let slow = request(&self.client, Method::POST, &self.signed(&forger, ""), stalled).await;
+            let slow = self.client.request(Method::POST, &self.signed(&forger, ""), stalled).await;
             self.refusal("slow", &slow, 408, "limit the time for a whole body, such as to 10 s");
         } else {
             self.add("slow", NOT_TESTED, "takes 10 s or longer", "add --slow to test it");
@@ -260,17 +243,13 @@ impl Doctor {
     /// Accepting such a request is a failure; refusing it in another way is a warning.
     fn refusal(&mut self, check: Text, result: &Reply, expected: u16, remedy: Text) {
         let (text, is_accepted) = seen(result);
-        let is_expected = matches!(result, Ok(answer) if answer.status == expected);
-        match (is_expected, is_accepted) {
-            (true, _) => self.add(check, OK, format!("refused: {text}"), ""),
-            (_, true) => self.add(check, FAILED, text, remedy),
-            _ => self.add(check, WARNING, format!("{text}, not {expected}"), remedy),
-        }
+        let verdict = match result {
+            Ok(answer) if answer.status == expected => OK,
+            _ if is_accepted => FAILED,
+            _ => WARNING,
+        };
+        self.add(check, verdict, format!("{text}, expected {expected}"), remedy);
     }
-}
-
-async fn request(client: &Client, method: Method, headers: &HeaderMap, body: impl Into<Body>) -> Reply {
-    client.request(method, headers, body, MAX_RESPONSE_BODY).await.map(ReceiverResponse::new)
 }
 
 /// What came back, and whether the webhook accepted the request.

@@ -73,7 +73,6 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<()> {
     let deliveries = deliveries.into_iter().map(move |SavedDelivery { mut headers, body, .. }| {
         // These belong to the new connection. Saved values, possibly edited by hand, would break the request.
         remove_connection_headers(&mut headers);
-        headers.remove(header::HOST);
         headers.insert(header::USER_AGENT, user_agent());
         headers.extend(extra_headers.clone());
         if let Some(secret) = &secret {

@@ -1,6 +1,7 @@
 //! An HTTP client for one receiver, with plain errors.
 
 mod headers;
+mod response;
 mod transport_error;
 mod url;
 
@@ -8,16 +9,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Certificate, Request, Url};
 
 pub(crate) use self::headers::{event_headers, parse_headers, remove_connection_headers, user_agent};
+pub(crate) use self::response::ReceiverResponse;
 pub(crate) use self::transport_error::{PROXY_ADVICE, TransportError};
-pub(crate) use self::url::{is_loopback, leads_to, parse_url};
+pub(crate) use self::url::{is_loopback, parse_url};
 use crate::args::ConnectArgs;
 use crate::input;
+
+pub(crate) const MAX_RESPONSE_BODY: usize = 1024 * 1024;
+
+const DAMAGED: &str = "a certificate is damaged; copy the file again, unchanged";
 
 /// Sends requests to one receiver, over connections that are kept open.
 pub(crate) struct Client {
@@ -31,7 +36,11 @@ impl Client {
     /// noticed. Keeps up to `max_idle` connections open. With `http2`, the server chooses the version of HTTP
     /// during the TLS handshake; otherwise it is HTTP/1.1.
     pub(crate) fn new(url: Url, args: &ConnectArgs, max_idle: usize, http2: bool) -> Result<Self> {
-        let certificates = args.cacert.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
+        let unusable = |file: &Path| format!("cannot use --cacert {}", file.display());
+        let certificates = match &args.cacert {
+            Some(file) => read_certificates(file).with_context(|| unusable(file))?,
+            None => Vec::new(),
+        };
         let mut builder = reqwest::Client::builder()
             .redirect(Policy::none())
             .timeout(args.timeout)
@@ -50,7 +59,7 @@ impl Client {
             builder = builder.no_proxy();
         }
         let http = builder.build().with_context(|| match &args.cacert {
-            Some(file) => format!("cannot use --cacert {}: a certificate is damaged", file.display()),
+            Some(file) => format!("{}: {DAMAGED}", unusable(file)),
             None => "found no certificate authorities on this system: install ca-certificates, set SSL_CERT_FILE, or name the \
                      receiver's authority with --cacert FILE"
                 .to_owned(),
@@ -63,40 +72,32 @@ impl Client {
         self.url.authority()
     }
 
-    /// Makes one attempt. A body of more than `max_body` bytes is not read to its end.
+    /// Makes one attempt. A body of more than [`MAX_RESPONSE_BODY`] is not read to its end.
     pub(crate) async fn request(
         &self,
         method: Method,
         headers: &HeaderMap,
         body: impl Into<Body>,
-        max_body: usize,
-    ) -> Result<Response<Bytes>, TransportError> {
+    ) -> Result<ReceiverResponse, TransportError> {
         let mut request = Request::new(method, self.url.clone());
         *request.headers_mut() = headers.clone();
         *request.body_mut() = Some(body.into());
         let exchange = async {
             let mut received = self.http.execute(request).await?;
             let mut body = Vec::new();
-            while body.len() <= max_body
+            while body.len() <= MAX_RESPONSE_BODY
                 && let Some(chunk) = received.chunk().await?
             {
                 body.extend_from_slice(&chunk);
             }
-            Ok(Response::from(received).map(|_| body.into()))
+            Ok(ReceiverResponse::new(Response::from(received).map(|_| body.into())))
         };
         exchange.await.map_err(|error| TransportError::new(&error, self.timeout))
     }
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
-    let unusable = || format!("cannot use --cacert {}", file.display());
-    let pem = input::read(Some(file)).with_context(unusable)?;
-    let certificates =
-        Certificate::from_pem_bundle(&pem).context("a certificate is damaged").with_context(unusable)?;
-    ensure!(
-        !certificates.is_empty(),
-        "{}: it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)",
-        unusable()
-    );
+    let certificates = Certificate::from_pem_bundle(&input::read(Some(file))?).context(DAMAGED)?;
+    ensure!(!certificates.is_empty(), "it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)");
     Ok(certificates)
 }

@@ -1,7 +1,6 @@
 //! Sends deliveries over several connections, with a rate limit and retries, and reports the results.
 
 mod pace;
-pub(crate) mod response;
 mod stats;
 
 use std::cell::RefCell;
@@ -10,21 +9,16 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method};
-use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Url;
 use roomz_protocol::Event;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::pace::{Pace, delay_after};
-use self::response::ReceiverResponse;
 pub(crate) use self::stats::PlannedCounts;
 use self::stats::Stats;
 use crate::args::DeliverArgs;
-use crate::client::{Client, TransportError};
-
-/// A longer response body is not read to its end, and its connection is not reused.
-const MAX_RESPONSE_BODY: usize = 64 * 1024;
+use crate::client::{Client, ReceiverResponse, TransportError};
 
 /// One delivery, the same bytes in each attempt.
 #[derive(Clone)]
@@ -67,36 +61,30 @@ pub(crate) async fn run(
         stop: CancellationToken::new(),
     };
     let interrupt = tokio::spawn(stop_on_interrupt(deliverer.stop.clone()));
-    let (progress, started, unreachable) = (progress_bar(total), Instant::now(), RefCell::new(None));
+    let (started, unreachable) = (Instant::now(), RefCell::new(None));
     let due = stream::unfold((deliveries, Pace::new(args.rate)), async |(mut deliveries, mut pace)| {
         let delivery = deliveries.next()?;
         Some(((delivery, pace.wait_for_turn().await), (deliveries, pace)))
     });
     let due = due.take_until(deliverer.stop.cancelled()).enumerate();
-    due.for_each_concurrent(args.connections as usize, async |(index, (delivery, started))| match deliverer
-        .deliver(&delivery, started)
-        .await
-    {
-        Err(error)
-            if index == 0
-                && error.is_connect
-                && args.retry.is_none()
-                && deliverer.stats.borrow().last_answer.is_none() =>
+    let send = async |(index, (delivery, started))| {
+        if let Err(error) = deliverer.deliver(&delivery, started).await
+            && index == 0
+            && error.is_connect
+            && args.retry.is_none()
+            && deliverer.stats.borrow().last_answer.is_none()
         {
             deliverer.stop.cancel();
             *unreachable.borrow_mut() = Some(error);
         }
-        _ => progress.inc(1),
-    })
-    .await;
-    let elapsed = started.elapsed();
+    };
+    due.for_each_concurrent(args.connections as usize, send).await;
     interrupt.abort();
-    progress.finish_and_clear();
     if let Some(TransportError { cause, advice, .. }) = unreachable.into_inner() {
         bail!("cannot connect to {}: {cause}; {advice}", deliverer.client.address());
     }
-    let interrupted_after = deliverer.stop.is_cancelled().then(|| progress.position());
-    deliverer.stats.borrow().report(single.as_deref(), elapsed, interrupted_after, args.json)
+    let stats = deliverer.stats.into_inner();
+    stats.report(single.as_deref(), started.elapsed(), deliverer.stop.is_cancelled(), args.json)
 }
 
 impl Deliverer {
@@ -105,8 +93,7 @@ impl Deliverer {
     async fn deliver(&self, delivery: &Delivery, mut started: Instant) -> Result<(), TransportError> {
         for attempt in 1.. {
             let (headers, body) = (&delivery.headers, delivery.body.clone());
-            let response = self.client.request(Method::POST, headers, body, MAX_RESPONSE_BODY).await;
-            let result = response.map(ReceiverResponse::new);
+            let result = self.client.request(Method::POST, headers, body).await;
             if self.stats.borrow_mut().record_attempt(&result, started.elapsed(), delivery.forged) {
                 break;
             }
@@ -129,15 +116,6 @@ impl Deliverer {
         }
         Ok(())
     }
-}
-
-/// A progress bar on standard error, shown only on a terminal.
-fn progress_bar(total: u64) -> ProgressBar {
-    if total == 1 {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta} left");
-    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Stops new deliveries on the first Ctrl-C and lets those in flight finish; the second Ctrl-C exits at once.

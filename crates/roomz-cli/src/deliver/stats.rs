@@ -6,8 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::response::ReceiverResponse;
-use crate::client::TransportError;
+use crate::client::{ReceiverResponse, TransportError};
 use crate::output;
 
 /// Longer latencies are recorded as one hour.
@@ -48,7 +47,6 @@ pub(super) struct Stats {
     skipped: Counts,
     /// Other responses by status and reason.
     rejected: Counts,
-    forged_accepted: u64,
     connection_errors: Counts,
     /// Failed deliveries by the result of their last attempt.
     #[serde(skip)]
@@ -81,7 +79,7 @@ impl Stats {
         let response = match result {
             Ok(response) => response,
             Err(error) => {
-                count(&mut self.connection_errors, error.cause.clone());
+                *self.connection_errors.entry(error.cause.clone()).or_default() += 1;
                 return false;
             }
         };
@@ -91,11 +89,12 @@ impl Stats {
         }
         if response.is_accepted() {
             self.accepted += 1;
-            response.skipped.iter().for_each(|skipped| count(&mut self.skipped, skipped.clone()));
-            self.forged_accepted += u64::from(forged);
+            if let Some(skipped) = response.skipped.clone() {
+                *self.skipped.entry(skipped).or_default() += 1;
+            }
             return !forged;
         }
-        count(&mut self.rejected, response.label());
+        *self.rejected.entry(response.label()).or_default() += 1;
         forged && response.status == 401
     }
 
@@ -105,7 +104,7 @@ impl Stats {
         if forged {
             text += " to a forged delivery";
         }
-        count(&mut self.failed, text);
+        *self.failed.entry(text).or_default() += 1;
         self.advice.get_or_insert(match result {
             Err(error) => error.advice,
             Ok(_) if forged => "the receiver must answer 401 to a wrong signature",
@@ -114,28 +113,30 @@ impl Stats {
     }
 
     /// Prints the report: one line for a single delivery, which is named. Fails when a delivery failed, and
-    /// ends the program when the run was interrupted after so many deliveries.
+    /// ends the program when the run was interrupted.
     pub(super) fn report(
         &self,
         single: Option<&str>,
         elapsed: Duration,
-        interrupted_after: Option<u64>,
+        interrupted: bool,
         as_json: bool,
     ) -> Result<()> {
         let total = self.planned.deliveries();
         if let (Some(single), Some((answer, time)), false) = (single, &self.last_answer, as_json) {
             output::print_line(&format!("{single}: {answer} in {time:.2?}"))?;
         } else {
-            output::print_values(&self.values(elapsed, interrupted_after.is_some())?, as_json)?;
+            output::print_values(&self.values(elapsed, interrupted)?, as_json)?;
         }
-        if let Some(done) = interrupted_after {
+        if interrupted {
+            let done = self.sent - self.retries;
             output::print_error(&format!("interrupted after {done} of {total} deliveries"));
             // The convention of shells for SIGINT.
             std::process::exit(130);
         }
         if let Some(advice) = self.advice {
             let results = self.failed.iter().map(|(result, count)| format!("{count} × {result}"));
-            let (failed, results) = (sum(&self.failed), results.collect::<Vec<_>>().join(", "));
+            let (failed, results) =
+                (self.failed.values().sum::<u64>(), results.collect::<Vec<_>>().join(", "));
             bail!("{failed} of {total} deliveries failed ({results}): {advice}");
         }
         Ok(())
@@ -151,16 +152,8 @@ impl Stats {
         });
         values["seconds"] = seconds.into();
         values["rate"] = (self.sent as f64 / seconds.max(0.000_001)).into();
-        values["failed"] = sum(&self.failed).into();
+        values["failed"] = self.failed.values().sum::<u64>().into();
         values["interrupted"] = interrupted.into();
         Ok(values)
     }
-}
-
-fn count(counts: &mut Counts, text: String) {
-    *counts.entry(text).or_default() += 1;
-}
-
-fn sum(counts: &Counts) -> u64 {
-    counts.values().sum()
 }

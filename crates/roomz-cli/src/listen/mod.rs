@@ -2,7 +2,6 @@ mod forward;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use axum::extract::{DefaultBodyLimit, State};
@@ -14,7 +13,6 @@ use http::{HeaderMap, StatusCode, Uri};
 use roomz_protocol::{Secrets, Timestamp};
 use roomz_webhook::Rejection;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use self::forward::Forwarder;
 use crate::args::{ConnectArgs, SecretArgs};
@@ -68,8 +66,6 @@ pub(crate) struct ListenArgs {
 const MAX_BODY: usize = 1024 * 1024;
 /// A longer body is cut on the terminal.
 const MAX_BODY_CHARS: usize = 2_000;
-/// How long requests in flight may take after a shutdown signal.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     let secret = secret::load_optional(&args.secret)?;
@@ -83,31 +79,21 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     })?;
     let shutdown = roomz_webhook::shutdown_signal().context("cannot install signal handlers")?;
     let address = listener.local_addr().context("cannot read the listen address")?;
-    let forwarder =
-        args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect, address)).transpose()?;
+    let forwarder = args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect)).transpose()?;
     output::print_line(&format!("listening on http://{address} (every path)"))?;
 
-    let stop = CancellationToken::new();
     let receiver = Receiver {
         secrets: secret.map(Secrets::from),
         status: args.status,
         forwarder,
         save_file: save_file.map(Mutex::new),
-        stop: stop.clone(),
     };
     let app = post(receive).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(Arc::new(receiver));
-    let server =
-        axum::serve(listener, app.into_make_service()).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let timeout = async {
-        stop.run_until_cancelled(shutdown).await;
-        stop.cancel();
-        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
-    };
-    // Aborting the remaining requests loses nothing that was acknowledged: a delivery is saved before its
+    // Ending the requests in flight loses nothing that was acknowledged: a delivery is saved before its
     // response.
     tokio::select! {
-        served = server.into_future() => served.context("cannot serve requests"),
-        () = timeout => Ok(()),
+        served = axum::serve(listener, app.into_make_service()).into_future() => served.context("cannot serve requests"),
+        () = shutdown => Ok(()),
     }
 }
 
@@ -123,8 +109,6 @@ struct Receiver {
     /// Passes every delivery on; `None` answers it here.
     forwarder: Option<Forwarder>,
     save_file: Option<Mutex<SaveFile>>,
-    /// Cancelled when standard output is closed.
-    stop: CancellationToken,
 }
 
 async fn receive(
@@ -173,20 +157,17 @@ impl Receiver {
             Some(Ok(())) => format!("{SUCCESS_STYLE}verified{SUCCESS_STYLE:#}"),
             Some(Err(rejection)) => format!("{ERROR_STYLE}NOT VERIFIED{ERROR_STYLE:#}: {rejection}"),
         };
-        self.print(&format!(
+        let text = format!(
             "{} POST {} {check}, {answer}\n  {}\n  {DIM_STYLE}{}{DIM_STYLE:#}\n",
             delivery.received,
             escape_truncated(&delivery.path, 200),
             escape_truncated(&describe(&delivery.body), 500),
             escape_truncated(&String::from_utf8_lossy(&delivery.body), MAX_BODY_CHARS),
-        ));
-        response
-    }
-
-    /// Prints, and stops the server when standard output is closed.
-    fn print(&self, text: &str) {
+        );
         if output::try_print(text.as_bytes()).is_err() {
-            self.stop.cancel();
+            // Standard output is closed: nobody reads the deliveries any more.
+            std::process::exit(0);
         }
+        response
     }
 }

@@ -130,14 +130,10 @@ fn doctor_compares_http_versions() {
     }
     let chain = path_text(&directory.path("chain.pem"));
     for (protocols, status, line) in [
-        (
-            &[b"h2" as &[u8], b"http/1.1"][..],
-            StatusCode::NO_CONTENT,
-            "ok          answers as over HTTP/1.1: 204",
-        ),
-        (&[b"h2", b"http/1.1"], StatusCode::FORBIDDEN, "failed      403, but 204 over HTTP/1.1; make both"),
-        (&[b"http/1.1"], StatusCode::FORBIDDEN, "ok          the server offers HTTP/1.1 only"),
-        (&[], StatusCode::FORBIDDEN, "ok          the server offers HTTP/1.1 only"),
+        (&[b"h2" as &[u8], b"http/1.1"][..], StatusCode::NO_CONTENT, "ok          204; over HTTP/1.1 204"),
+        (&[b"h2", b"http/1.1"], StatusCode::FORBIDDEN, "failed      403; over HTTP/1.1 204; make both"),
+        (&[b"http/1.1"], StatusCode::FORBIDDEN, "ok          not offered: a sender uses HTTP/1.1"),
+        (&[], StatusCode::FORBIDDEN, "ok          not offered: a sender uses HTTP/1.1"),
     ] {
         let server = TlsServer::with_protocols(&directory, protocols, status);
         let url = format!("https://localhost:{}/hook", server.port);

@@ -5,7 +5,7 @@ use http::{HeaderName, Response, StatusCode, header};
 use roomz_webhook::Skipped;
 use serde_json::Value;
 
-use crate::client::PROXY_ADVICE;
+use super::PROXY_ADVICE;
 use crate::escape::escape_truncated;
 
 /// A longer reason is cut, because it becomes a row of the table.
@@ -29,7 +29,7 @@ pub(crate) struct ReceiverResponse {
 }
 
 impl ReceiverResponse {
-    pub(crate) fn new(response: Response<Bytes>) -> Self {
+    pub(super) fn new(response: Response<Bytes>) -> Self {
         let (status, headers) = (response.status(), response.headers());
         let text = |name: HeaderName| Some(String::from_utf8_lossy(headers.get(name)?.as_bytes()));
         let escaped = |name| text(name).map(|text| escape_truncated(&text, MAX_REASON_CHARS));
