@@ -20,6 +20,7 @@ pub(crate) use self::url::{is_loopback, parse_url};
 use crate::args::ConnectArgs;
 use crate::input;
 
+/// A longer body is not read to its end, and its connection is not reused.
 pub(crate) const MAX_RESPONSE_BODY: usize = 1024 * 1024;
 
 const DAMAGED: &str = "a certificate is damaged; copy the file again, unchanged";
@@ -72,7 +73,7 @@ impl Client {
         self.url.authority()
     }
 
-    /// Makes one attempt. A body of more than [`MAX_RESPONSE_BODY`] is not read to its end.
+    /// Makes one attempt.
     pub(crate) async fn request(
         &self,
         method: Method,
