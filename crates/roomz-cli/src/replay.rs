@@ -52,9 +52,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<()> {
     for (number, delivery) in lines {
         // Before anything is sent.
         deliveries.push(delivery.map_err(|problem| {
-            anyhow!(
-                "invalid line {number} of {name}: {problem}; correct or remove the line; nothing was sent"
-            )
+            anyhow!("invalid line {number} of {name}: {problem}; correct or remove it: nothing was sent")
         })?);
     }
     let all = deliveries.len();

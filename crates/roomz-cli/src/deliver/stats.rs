@@ -4,7 +4,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::client::{ReceiverResponse, TransportError};
 use crate::output;
@@ -125,7 +125,7 @@ impl Stats {
         if let (Some(single), Some((answer, time)), false) = (single, &self.last_answer, as_json) {
             output::print_line(&format!("{single}: {answer} in {time:.2?}"))?;
         } else {
-            output::print_values(&self.values(elapsed, interrupted)?, as_json)?;
+            output::print_values(&self.values(elapsed)?, as_json)?;
         }
         if interrupted {
             let done = self.sent - self.retries;
@@ -135,25 +135,25 @@ impl Stats {
         }
         if let Some(advice) = self.advice {
             let results = self.failed.iter().map(|(result, count)| format!("{count} × {result}"));
-            let (failed, results) =
-                (self.failed.values().sum::<u64>(), results.collect::<Vec<_>>().join(", "));
-            bail!("{failed} of {total} deliveries failed ({results}): {advice}");
+            let (results, failed) = (results.collect::<Vec<_>>(), self.failed.values().sum::<u64>());
+            bail!("{failed} of {total} deliveries failed ({}): {advice}", results.join(", "));
         }
         Ok(())
     }
 
-    fn values(&self, elapsed: Duration, interrupted: bool) -> Result<Value> {
-        let (mut values, seconds) = (serde_json::to_value(self)?, elapsed.as_secs_f64());
+    fn values(&self, elapsed: Duration) -> Result<Value> {
+        let (seconds, value) = (elapsed.as_secs_f64(), serde_json::to_value(self)?);
+        let mut values: Map<String, Value> = serde_json::from_value(value)?;
         let latency = self.latency.as_ref().filter(|latency| !latency.is_empty());
-        values["latency_ms"] = latency.map_or(Value::Null, |latency| {
+        let latency = latency.map_or(Value::Null, |latency| {
             let milliseconds = |quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0;
             let quantiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
             quantiles.map(|(name, quantile)| (name, milliseconds(quantile))).into_iter().collect()
         });
-        values["seconds"] = seconds.into();
-        values["rate"] = (self.sent as f64 / seconds.max(0.000_001)).into();
-        values["failed"] = self.failed.values().sum::<u64>().into();
-        values["interrupted"] = interrupted.into();
-        Ok(values)
+        values.insert("latency_ms".to_owned(), latency);
+        values.insert("seconds".to_owned(), seconds.into());
+        values.insert("rate".to_owned(), (self.sent as f64 / seconds.max(0.000_001)).into());
+        values.insert("failed".to_owned(), self.failed.values().sum::<u64>().into());
+        Ok(values.into())
     }
 }

@@ -120,7 +120,8 @@ async fn change(inbox: &Inbox, args: &ChangeArgs, is_retry: bool) -> Result<()> 
     };
     let (mut changed, mut failed) = (0, Vec::new());
     for key in &keys {
-        if if is_retry { inbox.retry(key).await? } else { inbox.discard(key).await? } {
+        let is_changed = if is_retry { inbox.retry(key).await? } else { inbox.discard(key).await? };
+        if is_changed {
             changed += 1;
         } else if !args.all {
             // With --all, another process may have changed it.
@@ -141,15 +142,15 @@ async fn change(inbox: &Inbox, args: &ChangeArgs, is_retry: bool) -> Result<()> 
 
 async fn stats(inbox: &Inbox, as_json: bool) -> Result<()> {
     let values = |stats: &InboxStats| {
-        json!({
-            "waiting": stats.waiting,
-            "running": stats.running,
-            "dead": stats.dead,
-            "oldest_seconds": stats.oldest.as_secs_f64(),
-        })
+        [
+            ("waiting", json!(stats.waiting)),
+            ("running", json!(stats.running)),
+            ("dead", json!(stats.dead)),
+            ("oldest_seconds", json!(stats.oldest.as_secs_f64())),
+        ]
     };
-    let mut all = values(&inbox.stats().await?);
     let namespaces = inbox.stats_by_namespace().await?;
-    all["namespaces"] = namespaces.iter().map(|(name, stats)| (name.as_str(), values(stats))).collect();
-    output::print_values(&all, as_json)
+    let each = namespaces.iter().map(|(name, stats)| (name.as_str(), Value::from_iter(values(stats))));
+    let all = values(&inbox.stats().await?).into_iter().chain([("namespaces", each.collect())]);
+    output::print_values(&all.collect(), as_json)
 }

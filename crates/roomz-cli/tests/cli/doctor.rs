@@ -97,7 +97,8 @@ fn changed_signature_header_is_named() {
 /// delivery survives.
 #[test]
 fn rewritten_body_is_detected() {
-    let reprints: [(fn(&str) -> String, &str, &str); 3] = [
+    type Reprint = fn(&str) -> String;
+    let reprints: [(Reprint, &str, &str); 3] = [
         (
             |body| serde_json::from_str::<Value>(body).unwrap().to_string(),
             "body",
