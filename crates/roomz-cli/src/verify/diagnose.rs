@@ -133,7 +133,8 @@ fn is_hmac<M: Mac + KeyInit>(key: &[u8], body: &[u8], given: &[u8]) -> bool {
 fn secret_variants(key: &[u8]) -> Vec<Variant> {
     let signer = |front: &str, behind: &str| {
         let used = [front, "…", behind].concat();
-        let text = format!("the signer used {used:?}, where … is this secret: correct it at the signer");
+        let text =
+            format!("the signer's secret is {used:?}, where … stands for this one: correct it at the signer");
         (text, [front.as_bytes(), key, behind.as_bytes()].concat().into())
     };
     let mut variants: Vec<Variant> = ["\n", "\r\n", " "].map(|end| signer("", end)).into();

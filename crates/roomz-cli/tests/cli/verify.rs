@@ -123,7 +123,7 @@ fn reports_white_space_after_secret() {
     for end in ["\n", "\r\n", " "] {
         let signature = STANDARD.encode(sha512(format!("{SECRET}{end}"), BODY));
         verify(BODY, &signature)
-            .assert_fails(1, &[&format!("the signer used {:?}, where", format!("…{end}"))]);
+            .assert_fails(1, &[&format!("the signer's secret is {:?}, where", format!("…{end}"))]);
     }
 }
 
@@ -158,7 +158,8 @@ fn reports_syntax_around_secret() {
     for (front, behind) in AROUND_SECRET {
         let wrapped = format!("{front}{SECRET}{behind}");
         let signature = STANDARD.encode(sha512(&wrapped, BODY));
-        let used = format!("the signer used {:?}, where … is this secret", format!("{front}…{behind}"));
+        let used =
+            format!("the signer's secret is {:?}, where … stands for this one", format!("{front}…{behind}"));
         verify(BODY, &signature).assert_fails(1, &[&used, "correct it at the signer"]);
         if wrapped.ends_with('\n') || wrapped.starts_with('\u{feff}') {
             continue; // Not a secret.
@@ -197,7 +198,7 @@ fn reports_invisible_characters_of_secret() {
     for invisible in ["\u{200b}", "\u{2060}", "\u{ad}", "\u{200e}"] {
         for secret in [format!("{SECRET}{invisible}"), format!("{invisible}{SECRET}")] {
             let signature = STANDARD.encode(sha512(secret, BODY));
-            verify(BODY, &signature).assert_fails(1, &["the signer used ", "\\u{"]);
+            verify(BODY, &signature).assert_fails(1, &["the signer's secret is ", "\\u{"]);
         }
     }
 }
