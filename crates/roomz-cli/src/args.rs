@@ -101,7 +101,7 @@ pub(crate) struct DeliverArgs {
     #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
     /// Retry an unexpected response or a connection error up to TIMES times [default without TIMES: 4]: after
-    /// 0.5 s, then twice as long each time, minus a random part of up to half; a Retry-After above 0
+    /// 0.5 s, then twice as long each time, minus a random part of up to half; a Retry-After of at least 1 s
     /// replaces the delay, up to 60 s
     #[arg(long, value_name = "TIMES", num_args = 0..=1, require_equals = true, default_missing_value = "4", value_parser = parse_number::<u32, 0, 1_000_000>)]
     pub(crate) retry: Option<u32>,

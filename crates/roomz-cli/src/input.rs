@@ -26,15 +26,7 @@ pub(crate) fn read(file: Option<&Path>) -> Result<Bytes> {
 /// Reads a body to send or sign, without a byte order mark. `verify` keeps it, because it may be signed.
 pub(crate) fn read_body(file: Option<&Path>) -> Result<Bytes> {
     let body = read(file)?;
-    if is_utf_16(&body) {
-        output::print_error("the body is UTF-16, which a receiver rejects: save it as UTF-8");
-    }
     let Some(rest) = body.strip_prefix(MARK) else { return Ok(body) };
     output::print_error("the body begins with a byte order mark, which is left out: remove it from the file");
     Ok(body.slice_ref(rest))
-}
-
-/// Whether a text file begins with the byte order mark of UTF-16, which PowerShell and Windows editors write.
-pub(crate) fn is_utf_16(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
 }

@@ -3,11 +3,10 @@
 //! A template has lines for some options only: those between `{{if WORDS}}` and `{{end}}`, where all words
 //! must hold. `!` negates a word.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum, ValueHint};
 
 use crate::error::usage;
@@ -19,7 +18,7 @@ Examples:
   roomz new floors --store sqlite --inbox --grpc
 
 Writes an axum service with a handler, its tests, metrics, probes, a Dockerfile, a systemd unit and Prometheus alerts to the \
-directory NAME, which must be empty or not exist. Its `cargo test` needs no server.";
+new directory NAME. Its `cargo test` needs no server.";
 
 #[derive(Args)]
 #[command(after_help = NEW_HELP)]
@@ -50,12 +49,10 @@ enum Store {
 
 pub(crate) fn run(args: &NewArgs) -> Result<()> {
     let name = args.name.as_str();
-    // Cargo refuses some names of programs.
-    let is_reserved = ["build", "deps", "examples", "incremental"].contains(&name);
-    let is_valid = !is_reserved
+    let is_valid = name.len() <= 64
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
-    if !is_valid || name.len() > 64 {
+    if !is_valid {
         return Err(usage(format!(
             "invalid package name {name:?}: use up to 64 lower-case letters, digits, - and _, and a letter first"
         )));
@@ -66,30 +63,13 @@ pub(crate) fn run(args: &NewArgs) -> Result<()> {
     }
     let path = args.path.as_deref().map(clone_of_kit).transpose()?;
     let files = render(args, store, path.as_deref());
-    let mut manifest =
-        files.first().map_or("", |(_, text)| text).lines().skip_while(|line| *line != "[dependencies]");
-    if manifest.any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(" = "))) {
-        return Err(usage(format!(
-            "invalid package name {name:?}: the package depends on a crate of this name"
-        )));
-    }
-
     let directory = Path::new(name);
+    fs::create_dir(directory)
+        .with_context(|| format!("cannot create the directory {name:?}: choose another name"))?;
     let cannot_write = || format!("cannot write the directory {name:?}: check its permissions");
-    match fs::read_dir(directory).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Ok(false) => {
-            return Err(anyhow!("the directory {name:?} is not empty: choose another name, or empty it"));
-        }
-        Err(error) => {
-            return Err(anyhow!("cannot use {name:?} as a directory ({error}): choose another name"));
-        }
-    }
-    fs::create_dir_all(directory.join("src")).with_context(cannot_write)?;
+    fs::create_dir(directory.join("src")).with_context(cannot_write)?;
     for (file, text) in &files {
-        let mut file = File::create_new(directory.join(file)).with_context(cannot_write)?;
-        file.write_all(text.as_bytes()).with_context(cannot_write)?;
+        fs::write(directory.join(file), text).with_context(cannot_write)?;
     }
     output::print_line(&format!("created {name}; next: cd {name} && cargo test"))
 }
@@ -104,7 +84,7 @@ fn clone_of_kit(path: &Path) -> Result<String> {
     })
 }
 
-/// Returns the paths and the contents of the files. The first is the manifest.
+/// Returns the paths and the contents of the files.
 fn render(args: &NewArgs, store: Store, path: Option<&str>) -> Vec<(String, String)> {
     let (store, url) = match store {
         Store::Memory => ("memory", String::new()),

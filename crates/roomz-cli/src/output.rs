@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Result, anyhow};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::escape::{escape, escape_json};
 
@@ -36,41 +35,31 @@ pub(crate) fn print_line(text: &str) -> Result<()> {
     print(format!("{text}\n").as_bytes())
 }
 
-/// Prints named values: as one JSON object, or one value per line, and those of an object after their sum.
-pub(crate) fn print_values(values: &[(&str, Value)], as_json: bool) -> Result<()> {
+/// Prints the members of an object: as JSON, or one value per line, and those of an object after their sum.
+pub(crate) fn print_values(values: &Value, as_json: bool) -> Result<()> {
     if as_json {
-        let object: Map<_, _> =
-            values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        return print_line(&escape_json(&Value::from(object).to_string()));
+        return print_line(&escape_json(&values.to_string()));
     }
     let mut text = String::new();
-    for (name, value) in values {
-        let members: Vec<_> = value.as_object().into_iter().flatten().collect();
-        let sum: Option<u64> = members.iter().map(|(_, number)| number.as_u64()).sum();
-        let value = match value {
-            Value::Object(_) => sum.map_or(String::new(), |sum| sum.to_string()),
-            value => format_value(value),
-        };
-        let _ = writeln!(text, "{name:<26}{value}");
-        for (name, value) in members {
-            let _ = writeln!(text, "  {:<22}  {}", escape(name), format_value(value));
-        }
-    }
+    write_values(&mut text, values, 0);
     print(text.as_bytes())
 }
 
-/// Formats a value on one line.
-fn format_value(value: &Value) -> String {
-    match value {
-        Value::Object(members) => {
-            let members =
-                members.iter().map(|(name, value)| format!("{} {}", escape(name), format_value(value)));
-            members.collect::<Vec<_>>().join(", ")
-        }
-        Value::Null => "none".to_owned(),
-        Value::String(text) => escape(text),
-        Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
-        other => other.to_string(),
+fn write_values(text: &mut String, values: &Value, indent: usize) {
+    for (name, value) in values.as_object().into_iter().flatten() {
+        let shown = match value {
+            Value::Object(members) => {
+                let sum: Option<u64> = members.values().map(Value::as_u64).sum();
+                sum.map_or(String::new(), |sum| sum.to_string())
+            }
+            Value::Null => "none".to_owned(),
+            Value::String(text) => escape(text),
+            Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
+            other => other.to_string(),
+        };
+        let (name, width) = (escape(name), 26 - indent);
+        let _ = writeln!(text, "{:indent$}{name:<width$}{shown}", "");
+        write_values(text, value, indent + 2);
     }
 }
 
@@ -79,10 +68,4 @@ pub(crate) fn print_error(text: &str) {
     let text = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     // A failure to write to standard error cannot be reported anywhere.
     let _ = writeln!(anstream::stderr().lock(), "{ERROR_STYLE}roomz:{ERROR_STYLE:#} {text}");
-}
-
-/// In milliseconds, or from one second on in seconds.
-pub(crate) fn format_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 1.0 { format!("{:.2} ms", seconds * 1_000.0) } else { format!("{seconds:.2} s") }
 }

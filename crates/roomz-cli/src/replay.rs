@@ -52,9 +52,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<()> {
     for (number, delivery) in lines {
         // Before anything is sent.
         deliveries.push(delivery.map_err(|problem| {
-            anyhow!(
-                "invalid line {number} of {name}: {problem}; correct or remove the line; nothing was sent"
-            )
+            anyhow!("invalid line {number} of {name}: {problem}; correct or remove it: nothing was sent")
         })?);
     }
     let all = deliveries.len();
@@ -67,13 +65,12 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<()> {
     );
     let planned = PlannedCounts {
         events: deliveries.len() as u64,
-        unverified: unverified as u64,
+        unverified_not_sent: unverified as u64,
         ..PlannedCounts::default()
     };
     let deliveries = deliveries.into_iter().map(move |SavedDelivery { mut headers, body, .. }| {
         // These belong to the new connection. Saved values, possibly edited by hand, would break the request.
         remove_connection_headers(&mut headers);
-        headers.remove(header::HOST);
         headers.insert(header::USER_AGENT, user_agent());
         headers.extend(extra_headers.clone());
         if let Some(secret) = &secret {

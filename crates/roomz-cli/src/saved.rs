@@ -24,7 +24,6 @@ impl SavedFile {
         let is_stdin = file == Path::new("-");
         let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
         let bytes = input::read(Some(file))?;
-        ensure!(!input::is_utf_16(&bytes), "{name} is UTF-16: save it as UTF-8");
         let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
         // Files that were joined may contain several byte order marks.
         let lines = lines.map(|(line, number)| (number, line.strip_prefix(input::MARK).unwrap_or(line)));

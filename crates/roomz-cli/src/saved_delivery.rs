@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::error::Category;
 
 /// The headers that are saved: those that a receiver reads, and the sender's name.
 const SAVED_HEADERS: [&str; 5] =
@@ -59,14 +58,10 @@ impl SavedDelivery {
     /// Parses one line. The error describes the problem without quoting the line, which may contain a
     /// signature.
     pub(crate) fn from_line(line: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(line).map_err(|error| {
-            let text = error.to_string();
-            match error.classify() {
-                Category::Eof => "not JSON: the line ends too early, as after a full disk".to_owned(),
-                Category::Data if text.starts_with("missing field") => text,
-                Category::Data => "not a saved delivery, or a member has a wrong value".to_owned(),
-                Category::Syntax | Category::Io => format!("not JSON (column {})", error.column()),
-            }
+        serde_json::from_slice(line).map_err(|error| match error.to_string() {
+            text if text.starts_with("missing field") => text,
+            _ if error.is_data() => "not a saved delivery, or a member has a wrong value".to_owned(),
+            _ => format!("not JSON (column {}): the line may be cut, as after a full disk", error.column()),
         })
     }
 }

@@ -38,13 +38,13 @@ pub(crate) fn event_headers(texts: &[String]) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// Removes the headers that belong to one connection, also those that `Connection` names, and
-/// `Content-Length`, which is set again from the body.
+/// Removes the headers that belong to one connection, also those that `Connection` names, and `Host` and
+/// `Content-Length`, which are set again.
 pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named = named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
     let own = headers.keys().filter(|name| is_of_connection(name)).cloned();
-    for name in named.chain(own).collect::<Vec<HeaderName>>() {
+    for name in named.chain(own).chain([header::HOST]).collect::<Vec<HeaderName>>() {
         headers.remove(name);
     }
 }

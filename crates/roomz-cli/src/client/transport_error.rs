@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustls::{CertificateError as Problem, OtherError};
 
-use super::proxy::PROXY_ADVICE;
+pub(crate) const PROXY_ADVICE: &str = "check the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, such as \
+                                       http://USER:PASSWORD@HOST:PORT; NO_PROXY=HOST sends without";
 
 /// An attempt without a response.
 #[derive(Clone, Debug)]
@@ -19,24 +20,25 @@ pub(crate) struct TransportError {
 }
 
 impl TransportError {
-    pub(super) fn new(error: &reqwest::Error, timeout: Duration, proxy: Option<&str>) -> Self {
+    pub(super) fn new(error: &reqwest::Error, timeout: Duration) -> Self {
         let is_connect = error.is_connect();
         let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
         let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
-        let (cause, advice) = match (tls, proxy) {
+        let (cause, advice) = match tls {
             _ if error.is_timeout() => (
                 format!("no response within {} s", timeout.as_secs_f64()),
                 "check that the receiver is running; raise --timeout if it is slow",
             ),
-            (Some(tls), _) => describe_tls(tls),
-            _ if last.contains("Too many open files") => (last, "raise `ulimit -n`, or lower --connections"),
-            (None, Some(proxy)) if is_connect => {
-                (format!("{last} (through the proxy {proxy})"), PROXY_ADVICE)
+            Some(tls) => (tls.to_string(), tls_advice(tls)),
+            None if last.contains("Too many open files") => {
+                (last, "raise `ulimit -n`, or lower --connections")
             }
-            _ if is_connect => {
-                (last, "check that the receiver is running, and the scheme, host and port of the URL")
-            }
-            _ => (last, "check the receiver's log, and use https:// if this port expects TLS"),
+            None if is_connect => (
+                last,
+                "check that the receiver is running, the scheme, host and port of the URL, and HTTPS_PROXY, HTTP_PROXY and \
+                 ALL_PROXY if they are set",
+            ),
+            None => (last, "check the receiver's log, and use https:// if this port expects TLS"),
         };
         Self { cause, advice, is_connect }
     }
@@ -52,36 +54,27 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     })
 }
 
-fn describe_tls(error: &rustls::Error) -> (String, &'static str) {
-    const TRUST_IT: &str = "to trust it, name the certificate of its authority, or its own if it is self-signed, with --cacert FILE";
-    let (cause, advice) = match error {
-        rustls::Error::InvalidCertificate(problem) => {
-            let invalid = format!("certificate is invalid: {problem}");
-            match problem {
-                Problem::UnknownIssuer => ("certificate is from an unknown authority".to_owned(), TRUST_IT),
-                // rustls has no variant for this error of WebPKI.
-                Problem::Other(OtherError(other)) if other.to_string() == "CaUsedAsEndEntity" => {
-                    let advice = "create it with `-addext basicConstraints=critical,CA:FALSE`";
-                    ("certificate is that of an authority".to_owned(), advice)
-                }
-                Problem::NotValidForName | Problem::NotValidForNameContext { .. } => (
-                    invalid,
-                    "use a host of the certificate in the URL, or issue a certificate for this host",
-                ),
-                Problem::Expired
-                | Problem::ExpiredContext { .. }
-                | Problem::NotValidYet
-                | Problem::NotValidYetContext { .. } => {
-                    (invalid, "renew it, or correct the clock of this machine")
-                }
-                // The system may trust another certificate with the same name.
-                _ => (invalid, TRUST_IT),
+fn tls_advice(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(problem) => match problem {
+            // rustls has no variant for this error of WebPKI.
+            Problem::Other(OtherError(other)) if other.to_string() == "CaUsedAsEndEntity" => {
+                "this is the certificate of an authority: create it with `-addext basicConstraints=critical,CA:FALSE`"
             }
-        }
+            Problem::NotValidForName | Problem::NotValidForNameContext { .. } => {
+                "use a host of the certificate in the URL, or issue a certificate for this host"
+            }
+            Problem::Expired
+            | Problem::ExpiredContext { .. }
+            | Problem::NotValidYet
+            | Problem::NotValidYetContext { .. } => "renew it, or correct the clock of this machine",
+            _ => {
+                "to trust it, name the certificate of its authority, or its own if it is self-signed, with --cacert FILE"
+            }
+        },
         rustls::Error::InvalidMessage(_) => {
-            ("port does not speak TLS".to_owned(), "use http:// in the URL, or the port that expects TLS")
+            "the port does not speak TLS: use http:// in the URL, or the port that expects TLS"
         }
-        _ => (format!("TLS handshake failed: {error}"), "check the TLS settings and the log of the server"),
-    };
-    (format!("the server's {cause}"), advice)
+        _ => "check the TLS settings and the log of the server",
+    }
 }

@@ -1,31 +1,24 @@
 //! Sends deliveries over several connections, with a rate limit and retries, and reports the results.
 
 mod pace;
-pub(crate) mod response;
 mod stats;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::cell::RefCell;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method};
-use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Url;
 use roomz_protocol::Event;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::pace::{Pace, delay_after, sleep_until};
-use self::response::ReceiverResponse;
+use self::pace::{Pace, delay_after};
 pub(crate) use self::stats::PlannedCounts;
 use self::stats::Stats;
 use crate::args::DeliverArgs;
-use crate::client::{Client, TransportError};
-
-/// A longer response body is not read to its end, and its connection is not reused.
-const MAX_RESPONSE_BODY: usize = 64 * 1024;
+use crate::client::{Client, ReceiverResponse, TransportError};
 
 /// One delivery, the same bytes in each attempt.
 #[derive(Clone)]
@@ -38,14 +31,10 @@ pub(crate) struct Delivery {
 }
 
 /// What all connections share.
-struct Shared<I> {
+struct Deliverer {
     client: Client,
-    deliveries: Mutex<I>,
-    stats: Mutex<Stats>,
+    stats: RefCell<Stats>,
     max_retries: Option<u32>,
-    pace: Pace,
-    /// Counts the finished deliveries, also when it is hidden.
-    progress: ProgressBar,
     stop: CancellationToken,
 }
 
@@ -53,80 +42,59 @@ struct Shared<I> {
 /// the start.
 pub(crate) async fn run(
     url: Url,
-    deliveries: impl Iterator<Item = Delivery> + Send + 'static,
+    deliveries: impl Iterator<Item = Delivery>,
     planned: PlannedCounts,
     args: &DeliverArgs,
 ) -> Result<()> {
     let total = planned.deliveries();
     let mut deliveries = deliveries.peekable();
     // One delivery needs no table.
-    let is_single = total == 1 && planned.unverified == 0 && args.retry.is_none();
+    let is_single = total == 1 && planned.unverified_not_sent == 0 && args.retry.is_none();
     let single = deliveries.peek().filter(|_| is_single).map(|delivery| {
         let event = Event::parse(&delivery.body);
         event.map_or("a delivery that is not an event".to_owned(), |event| format!("event {}", event.id))
     });
-    let stop = CancellationToken::new();
-    let started = Instant::now();
-    let shared = Arc::new(Shared {
-        client: Client::new(url, &args.connect, usize::MAX)?,
-        deliveries: Mutex::new(deliveries),
-        stats: Mutex::new(Stats::new(planned)?),
+    let deliverer = Deliverer {
+        client: Client::new(url, &args.connect, usize::MAX, false)?,
+        stats: RefCell::new(Stats::new(planned)?),
         max_retries: args.retry,
-        pace: Pace::new(started, args.rate, total),
-        progress: progress_bar(total),
-        stop: stop.clone(),
+        stop: CancellationToken::new(),
+    };
+    let interrupt = tokio::spawn(stop_on_interrupt(deliverer.stop.clone()));
+    let (started, unreachable) = (Instant::now(), RefCell::new(None));
+    let due = stream::unfold((deliveries, Pace::new(args.rate)), async |(mut deliveries, mut pace)| {
+        let delivery = deliveries.next()?;
+        Some(((delivery, pace.wait_for_turn().await), (deliveries, pace)))
     });
-    let interrupt = tokio::spawn(stop_on_interrupt(stop));
-
-    let mut workers = JoinSet::new();
-    for index in 0..u64::from(args.connections).min(total) {
-        let shared = Arc::clone(&shared);
-        workers.spawn(async move { shared.run_worker(index == 0).await });
-    }
-    let unreachable = workers.join_all().await.into_iter().flatten().next();
-    let elapsed = started.elapsed();
+    let due = due.take_until(deliverer.stop.cancelled()).enumerate();
+    let send = async |(index, (delivery, started))| {
+        if let Err(error) = deliverer.deliver(&delivery, started).await
+            && index == 0
+            && error.is_connect
+            && args.retry.is_none()
+            && deliverer.stats.borrow().last_answer.is_none()
+        {
+            deliverer.stop.cancel();
+            *unreachable.borrow_mut() = Some(error);
+        }
+    };
+    due.for_each_concurrent(args.connections as usize, send).await;
     interrupt.abort();
-    shared.progress.finish_and_clear();
-    if let Some(TransportError { cause, advice, .. }) = unreachable {
-        bail!("cannot connect to {}: {cause}; {advice}", shared.client.address());
+    if let Some(TransportError { cause, advice, .. }) = unreachable.into_inner() {
+        bail!("cannot connect to {}: {cause}; {advice}", deliverer.client.address());
     }
-    let interrupted_after = shared.stop.is_cancelled().then(|| shared.progress.position());
-    shared.stats().report(single.as_deref(), elapsed, interrupted_after, args.json)
+    let stats = deliverer.stats.into_inner();
+    stats.report(single.as_deref(), started.elapsed(), deliverer.stop.is_cancelled(), args.json)
 }
 
-impl<I: Iterator<Item = Delivery>> Shared<I> {
-    /// Sends deliveries until there are no more. Ends the run with the error of the first worker when the
-    /// receiver is unreachable from the start and nothing is retried.
-    async fn run_worker(&self, is_first: bool) -> Option<TransportError> {
-        while let Some(started) = self.pace.wait_for_turn(&self.stop).await
-            && let Some(delivery) = self.next_delivery()
-        {
-            if let Err(error) = self.deliver(&delivery, started).await
-                && is_first
-                && error.is_connect
-                && self.max_retries.is_none()
-                && self.stats().last_answer.is_none()
-            {
-                self.stop.cancel();
-                return Some(error);
-            }
-            self.progress.inc(1);
-        }
-        None
-    }
-
-    fn next_delivery(&self) -> Option<Delivery> {
-        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).next()
-    }
-
+impl Deliverer {
     /// The latency of the first attempt counts from `started`, that of a retry from its own start. Fails when
     /// the last attempt had no response.
     async fn deliver(&self, delivery: &Delivery, mut started: Instant) -> Result<(), TransportError> {
         for attempt in 1.. {
             let (headers, body) = (&delivery.headers, delivery.body.clone());
-            let response = self.client.request(Method::POST, headers, body, MAX_RESPONSE_BODY).await;
-            let result = response.map(|response| ReceiverResponse::new(response, SystemTime::now()));
-            if self.stats().record_attempt(&result, started.elapsed(), delivery.forged) {
+            let result = self.client.request(Method::POST, headers, body).await;
+            if self.stats.borrow_mut().record_attempt(&result, started.elapsed(), delivery.forged) {
                 break;
             }
             let response = result.as_ref().ok();
@@ -134,32 +102,20 @@ impl<I: Iterator<Item = Delivery>> Shared<I> {
             let is_accepted = response.is_some_and(ReceiverResponse::is_accepted);
             let retries = self.max_retries.filter(|_| !is_accepted).unwrap_or(0);
             let retry_after = response.and_then(|response| response.retry_after);
-            let is_retried = match delay_after(attempt, retries, retry_after, rand::random()) {
-                Some(delay) => sleep_until(Instant::now() + delay, &self.stop).await,
+            let delay = delay_after(attempt, retries, retry_after, rand::random()).map(tokio::time::sleep);
+            let is_retried = match delay {
+                Some(delay) => self.stop.run_until_cancelled(delay).await.is_some(),
                 None => false,
             };
             if !is_retried {
-                self.stats().record_failure(&result, delivery.forged);
+                self.stats.borrow_mut().record_failure(&result, delivery.forged);
                 return result.map(drop);
             }
-            self.stats().retries += 1;
+            self.stats.borrow_mut().retries += 1;
             started = Instant::now();
         }
         Ok(())
     }
-
-    fn stats(&self) -> impl std::ops::DerefMut<Target = Stats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A progress bar on standard error, shown only on a terminal.
-fn progress_bar(total: u64) -> ProgressBar {
-    if total == 1 {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta} left");
-    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Stops new deliveries on the first Ctrl-C and lets those in flight finish; the second Ctrl-C exits at once.

@@ -1,10 +1,8 @@
 //! When deliveries and retries are sent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Interval, interval};
 
 /// The longest delay, even when a receiver asks for more with `Retry-After`.
 const MAX_DELAY: Duration = Duration::from_secs(60);
@@ -13,43 +11,28 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 /// Limits the rate of all workers together.
-pub(super) struct Pace {
-    started: Instant,
-    /// Deliveries per second; `None` is unlimited.
-    rate: Option<f64>,
-    total: u64,
-    next: AtomicU64,
-}
+pub(super) struct Pace(Option<Interval>);
 
 impl Pace {
-    pub(super) fn new(started: Instant, rate: Option<f64>, total: u64) -> Self {
-        Self { started, rate, total, next: AtomicU64::new(0) }
+    /// `rate` is in deliveries per second; `None` is unlimited.
+    pub(super) fn new(rate: Option<f64>) -> Self {
+        // At most a year, because a longer time could overflow.
+        let period = |rate: f64| Duration::from_secs_f64((1.0 / rate).clamp(1e-9, 31_536_000.0));
+        Self(rate.map(|rate| interval(period(rate))))
     }
 
-    /// Waits until the next delivery is due. `None` when all are sent or the run was stopped.
+    /// Waits until the next delivery is due.
     ///
     /// Returns the time from which its latency counts. When all connections were busy at the scheduled time,
     /// it is the scheduled time: otherwise a stalled receiver would delay the deliveries without appearing in
     /// their latencies (coordinated omission). When a connection waited for the scheduled time, it is the
     /// time of waking up, because the timer's delay is not the receiver's.
-    pub(super) async fn wait_for_turn(&self, stop: &CancellationToken) -> Option<Instant> {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        if index >= self.total || stop.is_cancelled() {
-            return None;
-        }
-        let Some(rate) = self.rate else { return Some(Instant::now()) };
-        // At a very low rate, a year: a longer time could overflow.
-        let due = self.started + Duration::from_secs_f64((index as f64 / rate).min(31_536_000.0));
-        if due <= Instant::now() {
-            return Some(due);
-        }
-        sleep_until(due, stop).await.then(Instant::now)
+    pub(super) async fn wait_for_turn(&mut self) -> Instant {
+        let Some(interval) = &mut self.0 else { return Instant::now() };
+        let free = Instant::now();
+        let due = interval.tick().await;
+        if due <= free { due } else { Instant::now() }
     }
-}
-
-/// Sleeps until the deadline. False when the run was stopped before.
-pub(super) async fn sleep_until(deadline: Instant, stop: &CancellationToken) -> bool {
-    stop.run_until_cancelled(tokio::time::sleep_until(deadline)).await.is_some()
 }
 
 /// Returns the delay after a failed attempt, counted from 1. `None` when no retry is left.
@@ -79,26 +62,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn late_delivery_counts_from_scheduled_time() {
-        let (started, stop) = (Instant::now(), CancellationToken::new());
-        let pace = Pace::new(started, Some(10.0), 4);
-        assert_eq!(pace.wait_for_turn(&stop).await, Some(started));
+        let (started, mut pace) = (Instant::now(), Pace::new(Some(10.0)));
+        assert_eq!(pace.wait_for_turn().await, started);
         // The receiver stalls.
         tokio::time::advance(INTERVAL * 5 / 2).await;
-        assert_eq!(pace.wait_for_turn(&stop).await, Some(started + INTERVAL));
-        assert_eq!(pace.wait_for_turn(&stop).await, Some(started + INTERVAL * 2));
-        let on_time = pace.wait_for_turn(&stop).await.unwrap();
+        assert_eq!(pace.wait_for_turn().await, started + INTERVAL);
+        assert_eq!(pace.wait_for_turn().await, started + INTERVAL * 2);
+        let on_time = pace.wait_for_turn().await;
         assert_eq!(on_time, Instant::now());
         assert!(on_time >= started + INTERVAL * 3);
-        assert_eq!(pace.wait_for_turn(&stop).await, None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stopped_run_has_no_next_delivery() {
-        let stop = CancellationToken::new();
-        let pace = Pace::new(Instant::now(), Some(0.001), 3);
-        assert!(pace.wait_for_turn(&stop).await.is_some());
-        stop.cancel();
-        assert_eq!(pace.wait_for_turn(&stop).await, None);
+    async fn any_rate_is_a_period() {
+        for rate in [f64::MIN_POSITIVE, 0.001, 1e9, f64::MAX] {
+            Pace::new(Some(rate)).wait_for_turn().await;
+        }
     }
 
     #[test]

@@ -3,14 +3,12 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::response::{ReceiverResponse, advice};
-use crate::client::TransportError;
-use crate::output::{self, format_duration};
+use crate::client::{ReceiverResponse, TransportError};
+use crate::output;
 
-/// The most keys of one map: a receiver that returns a new reason each time must not exhaust the memory.
-const MAX_KEYS: usize = 100;
 /// Longer latencies are recorded as one hour.
 const MAX_LATENCY_MICROS: u64 = 3_600_000_000;
 
@@ -18,15 +16,15 @@ const MAX_LATENCY_MICROS: u64 = 3_600_000_000;
 type Counts = BTreeMap<String, u64>;
 
 /// What was planned to be sent.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct PlannedCounts {
     /// Distinct events, or saved deliveries.
     pub(crate) events: u64,
     /// Events sent twice.
     pub(crate) duplicates: u64,
     pub(crate) forged: u64,
-    /// Saved deliveries that are not sent, because their signature was wrong.
-    pub(crate) unverified: u64,
+    /// Saved deliveries whose signature was wrong.
+    pub(crate) unverified_not_sent: u64,
 }
 
 impl PlannedCounts {
@@ -35,9 +33,10 @@ impl PlannedCounts {
     }
 }
 
-/// The results of the attempts.
-#[derive(Debug, Default)]
+/// The results of the attempts. The names of the members are those of the report.
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Stats {
+    #[serde(flatten)]
     planned: PlannedCounts,
     /// All attempts, with retries.
     sent: u64,
@@ -48,15 +47,18 @@ pub(super) struct Stats {
     skipped: Counts,
     /// Other responses by status and reason.
     rejected: Counts,
-    transport_errors: Counts,
-    forged_accepted: u64,
+    connection_errors: Counts,
     /// Failed deliveries by the result of their last attempt.
+    #[serde(skip)]
     failed: Counts,
     /// What the user can do about the first failed delivery.
+    #[serde(skip)]
     advice: Option<&'static str>,
     /// The last response, such as `200 (duplicate)`, and its latency.
+    #[serde(skip)]
     pub(super) last_answer: Option<(String, Duration)>,
     /// Microseconds from sending to the end of the response. [`Stats::new`] sets it.
+    #[serde(skip)]
     latency: Option<Histogram<u64>>,
 }
 
@@ -77,22 +79,22 @@ impl Stats {
         let response = match result {
             Ok(response) => response,
             Err(error) => {
-                count(&mut self.transport_errors, error.cause.clone());
+                *self.connection_errors.entry(error.cause.clone()).or_default() += 1;
                 return false;
             }
         };
-        let skipped = response.skipped.as_ref().map(|skipped| format!(" ({skipped})"));
-        self.last_answer = Some((response.label() + &skipped.unwrap_or_default(), elapsed));
+        self.last_answer = Some((response.label(), elapsed));
         if let Some(latency) = &mut self.latency {
             latency.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(MAX_LATENCY_MICROS));
         }
         if response.is_accepted() {
             self.accepted += 1;
-            response.skipped.iter().for_each(|skipped| count(&mut self.skipped, skipped.clone()));
-            self.forged_accepted += u64::from(forged);
+            if let Some(skipped) = response.skipped.clone() {
+                *self.skipped.entry(skipped).or_default() += 1;
+            }
             return !forged;
         }
-        count(&mut self.rejected, response.label());
+        *self.rejected.entry(response.label()).or_default() += 1;
         forged && response.status == 401
     }
 
@@ -102,93 +104,56 @@ impl Stats {
         if forged {
             text += " to a forged delivery";
         }
-        count(&mut self.failed, text);
-        self.advice.get_or_insert_with(|| advice(result, forged));
+        *self.failed.entry(text).or_default() += 1;
+        self.advice.get_or_insert(match result {
+            Err(error) => error.advice,
+            Ok(_) if forged => "the receiver must answer 401 to a wrong signature",
+            Ok(response) => response.advice(),
+        });
     }
 
     /// Prints the report: one line for a single delivery, which is named. Fails when a delivery failed, and
-    /// ends the program when the run was interrupted after so many deliveries.
+    /// ends the program when the run was interrupted.
     pub(super) fn report(
         &self,
         single: Option<&str>,
         elapsed: Duration,
-        interrupted_after: Option<u64>,
+        interrupted: bool,
         as_json: bool,
     ) -> Result<()> {
         let total = self.planned.deliveries();
         if let (Some(single), Some((answer, time)), false) = (single, &self.last_answer, as_json) {
-            output::print_line(&format!("{single}: {answer} in {}", format_duration(*time)))?;
+            output::print_line(&format!("{single}: {answer} in {time:.2?}"))?;
         } else {
-            output::print_values(&self.values(elapsed, interrupted_after.is_some()), as_json)?;
+            output::print_values(&self.values(elapsed)?, as_json)?;
         }
-        if self.planned.unverified > 0 && !as_json {
-            output::print_line("add --include-unverified to send the unverified deliveries too")?;
-        }
-        if let Some(done) = interrupted_after {
+        if interrupted {
+            let done = self.sent - self.retries;
             output::print_error(&format!("interrupted after {done} of {total} deliveries"));
             // The convention of shells for SIGINT.
             std::process::exit(130);
         }
         if let Some(advice) = self.advice {
             let results = self.failed.iter().map(|(result, count)| format!("{count} × {result}"));
-            let (failed, results) = (sum(&self.failed), results.collect::<Vec<_>>().join(", "));
-            bail!("{failed} of {total} deliveries failed ({results}): {advice}");
+            let (results, failed) = (results.collect::<Vec<_>>(), self.failed.values().sum::<u64>());
+            bail!("{failed} of {total} deliveries failed ({}): {advice}", results.join(", "));
         }
         Ok(())
     }
 
-    fn values(&self, elapsed: Duration, interrupted: bool) -> [(&'static str, Value); 16] {
-        let (planned, seconds) = (self.planned, elapsed.as_secs_f64());
-        let rate = self.sent as f64 / seconds.max(0.000_001);
-        let quantiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
-        let latency = self.latency.as_ref().filter(|latency| !latency.is_empty()).map(|latency| {
-            quantiles.into_iter().map(|(name, quantile)| {
-                let micros = u32::try_from(latency.value_at_quantile(quantile)).unwrap_or(u32::MAX);
-                (name.to_owned(), json!(f64::from(micros) / 1_000.0))
-            })
+    fn values(&self, elapsed: Duration) -> Result<Value> {
+        let (seconds, value) = (elapsed.as_secs_f64(), serde_json::to_value(self)?);
+        let mut values: Map<String, Value> = serde_json::from_value(value)?;
+        let latency = self.latency.as_ref().filter(|latency| !latency.is_empty());
+        let latency = latency.map_or(Value::Null, |latency| {
+            let milliseconds = |quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0;
+            let quantiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
+            quantiles.map(|(name, quantile)| (name, milliseconds(quantile))).into_iter().collect()
         });
-        [
-            ("events", planned.events.into()),
-            ("duplicates", planned.duplicates.into()),
-            ("forged", planned.forged.into()),
-            ("unverified_not_sent", planned.unverified.into()),
-            ("sent", self.sent.into()),
-            ("retries", self.retries.into()),
-            ("accepted", self.accepted.into()),
-            ("skipped", json!(self.skipped)),
-            ("rejected", json!(self.rejected)),
-            ("forged_accepted", self.forged_accepted.into()),
-            ("connection_errors", json!(self.transport_errors)),
-            ("latency_ms", latency.map(Map::from_iter).into()),
-            ("seconds", seconds.into()),
-            ("rate", rate.into()),
-            ("failed", sum(&self.failed).into()),
-            ("interrupted", interrupted.into()),
-        ]
-    }
-}
-
-/// A text that is new to a full map counts as `(others)`.
-fn count(counts: &mut Counts, text: String) {
-    let is_counted = counts.len() < MAX_KEYS || counts.contains_key(&text);
-    *counts.entry(if is_counted { text } else { "(others)".to_owned() }).or_default() += 1;
-}
-
-fn sum(counts: &Counts) -> u64 {
-    counts.values().sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn number_of_reasons_is_bounded() {
-        let mut counts = Counts::new();
-        for number in 0..50_000 {
-            count(&mut counts, format!("401 reason {number}"));
-        }
-        assert_eq!(counts.len(), MAX_KEYS + 1);
-        assert_eq!(counts.values().sum::<u64>(), 50_000);
+        values.insert("latency_ms".to_owned(), latency);
+        values.insert("seconds".to_owned(), seconds.into());
+        values.insert("rate".to_owned(), (self.sent as f64 / seconds.max(0.000_001)).into());
+        values.insert("failed".to_owned(), self.failed.values().sum::<u64>().into());
+        Ok(values.into())
     }
 }

@@ -2,14 +2,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
 use roomz_inbox::{EventId, InboxState};
 
-use super::state_name;
+use super::{DEFAULT_NAMESPACE, state_name};
 use crate::values::parse_number;
 
 const INBOX_HELP: &str = "\
 Examples:
   roomz inbox list --database sqlite://inbox.db
   roomz inbox show e6ae112e-2af3-4d72-894b-03435d7afde4
-  roomz inbox retry --all --all-namespaces
+  roomz inbox retry --all
   roomz inbox stats --json
 
 Use the environment variable for a URL with a password, because options are visible in the process list. The commands \
@@ -17,7 +17,7 @@ create neither a file nor a table.";
 
 const LIST_HELP: &str = "\
 Examples:
-  roomz inbox list --state waiting --limit 10 --all-namespaces
+  roomz inbox list --state waiting --limit 10 --namespace tenant-a
   roomz inbox list --json --limit 1000 > dead.jsonl
 
 The order is that of the column due: the next attempt of a waiting event, the end of the lease of a running one, the \
@@ -77,27 +77,11 @@ pub(super) enum InboxCommand {
 }
 
 #[derive(Args)]
-pub(super) struct NamespacesArgs {
-    /// Namespace of the events: that of the layer or of the tenant
-    #[arg(long, value_name = "TEXT", default_value = "roomz")]
-    pub(super) namespace: String,
-    /// Events of all namespaces
-    #[arg(long, conflicts_with = "namespace")]
-    pub(super) all_namespaces: bool,
-}
-
-impl NamespacesArgs {
-    /// The namespace, or `None` for all.
-    pub(super) fn namespace(&self) -> Option<&str> {
-        (!self.all_namespaces).then_some(self.namespace.as_str())
-    }
-}
-
-#[derive(Args)]
 #[command(after_help = LIST_HELP)]
 pub(super) struct ListArgs {
-    #[command(flatten)]
-    pub(super) namespaces: NamespacesArgs,
+    /// Only events of this namespace: that of the layer or of the tenant
+    #[arg(long, value_name = "TEXT")]
+    pub(super) namespace: Option<String>,
     /// State of the events; waiting: for the next attempt, done: handled or discarded, dead: dead letters
     #[arg(long, default_value = "dead", value_parser = state_parser())]
     pub(super) state: InboxState,
@@ -114,8 +98,8 @@ pub(super) struct ListArgs {
 pub(super) struct ShowArgs {
     /// Id of the event
     pub(super) id: EventId,
-    /// Namespace of the events: that of the layer or of the tenant
-    #[arg(long, value_name = "TEXT", default_value = "roomz")]
+    /// Namespace of the event: that of the layer or of the tenant
+    #[arg(long, value_name = "TEXT", default_value = DEFAULT_NAMESPACE)]
     pub(super) namespace: String,
     /// Print one JSON object
     #[arg(long)]
@@ -125,13 +109,15 @@ pub(super) struct ShowArgs {
 #[derive(Args)]
 pub(super) struct ChangeArgs {
     /// Ids of dead letters in the namespace
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all_namespaces")]
+    #[arg(value_name = "ID", required_unless_present = "all")]
     pub(super) ids: Vec<EventId>,
-    /// All dead letters of the namespace, or of all namespaces
+    /// All dead letters
     #[arg(long, conflicts_with = "ids")]
     pub(super) all: bool,
-    #[command(flatten)]
-    pub(super) namespaces: NamespacesArgs,
+    /// Namespace of the dead letters: that of the layer or of the tenant [default: roomz for ids, every one
+    /// for --all]
+    #[arg(long, value_name = "TEXT")]
+    pub(super) namespace: Option<String>,
 }
 
 fn state_parser() -> impl TypedValueParser<Value = InboxState> {

@@ -1,21 +1,18 @@
 //! Passes deliveries on to a receiver.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::args::ConnectArgs;
-use crate::client::{Client, TransportError, leads_to, parse_headers, parse_url, remove_connection_headers};
-use crate::error::usage;
-use crate::output::{self, ERROR_STYLE, format_duration};
+use crate::client::{
+    Client, MAX_RESPONSE_BODY, TransportError, parse_headers, parse_url, remove_connection_headers,
+};
+use crate::output::{self, ERROR_STYLE};
 use crate::saved_delivery::SavedDelivery;
-
-/// A longer response is not passed back to the sender.
-const MAX_RESPONSE_BODY: usize = 1024 * 1024;
 
 /// Sends deliveries to one receiver, each on a new connection: the receiver may close an idle one at the
 /// moment of the next delivery, which would then be lost or sent twice.
@@ -25,13 +22,9 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    /// `own_address` is that of this command, to which it must not forward.
-    pub(super) fn new(url: &str, args: &ConnectArgs, own_address: SocketAddr) -> Result<Self> {
-        let url = parse_url(url)?;
-        let own = || usage(format!("--forward {} is where this command listens: change it", url.authority()));
-        ensure!(!leads_to(&url, own_address), own());
-        let headers = parse_headers(&args.header)?;
-        Ok(Self { client: Client::new(url, args, 0)?, headers })
+    pub(super) fn new(url: &str, args: &ConnectArgs) -> Result<Self> {
+        let (url, headers) = (parse_url(url)?, parse_headers(&args.header)?);
+        Ok(Self { client: Client::new(url, args, 0, false)?, headers })
     }
 
     /// Sends the body and the received headers, without those of the sender's connection. Returns the
@@ -40,8 +33,8 @@ impl Forwarder {
         let started = Instant::now();
         match self.request(delivery, headers).await {
             Ok(response) => {
-                let (status, time) = (response.status().as_u16(), format_duration(started.elapsed()));
-                (response, format!("the receiver answered {status} in {time}"))
+                let (status, time) = (response.status().as_u16(), started.elapsed());
+                (response, format!("the receiver answered {status} in {time:.2?}"))
             }
             Err(TransportError { cause, advice, .. }) => {
                 let address = self.client.address();
@@ -59,10 +52,9 @@ impl Forwarder {
         mut headers: HeaderMap,
     ) -> Result<Response, TransportError> {
         remove_connection_headers(&mut headers);
-        headers.remove(header::HOST);
         headers.extend(self.headers.clone());
         let body = delivery.body.clone();
-        let mut response = self.client.request(Method::POST, &headers, body, MAX_RESPONSE_BODY).await?;
+        let mut response = self.client.request(Method::POST, &headers, body).await?.response;
         if response.body().len() > MAX_RESPONSE_BODY {
             return Err(TransportError {
                 cause: "the response is larger than 1 MiB".to_owned(),

@@ -2,22 +2,17 @@ mod forward;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::handler::Handler as _;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
 use bytes::Bytes;
 use clap::{Args, ValueHint};
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::{HeaderMap, StatusCode, Uri};
 use roomz_protocol::{Secrets, Timestamp};
-use roomz_webhook::{Rejection, RejectionKind};
+use roomz_webhook::Rejection;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use self::forward::Forwarder;
 use crate::args::{ConnectArgs, SecretArgs};
@@ -69,12 +64,8 @@ pub(crate) struct ListenArgs {
 
 /// Larger than the limit of a receiver (256 KiB by default), so that a body that it rejects can be saved.
 const MAX_BODY: usize = 1024 * 1024;
-/// The timeout for a complete body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A longer body is cut on the terminal.
 const MAX_BODY_CHARS: usize = 2_000;
-/// How long requests in flight may take after a shutdown signal.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     let secret = secret::load_optional(&args.secret)?;
@@ -88,30 +79,21 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     })?;
     let shutdown = roomz_webhook::shutdown_signal().context("cannot install signal handlers")?;
     let address = listener.local_addr().context("cannot read the listen address")?;
-    let forwarder =
-        args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect, address)).transpose()?;
+    let forwarder = args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect)).transpose()?;
     output::print_line(&format!("listening on http://{address} (every path)"))?;
 
-    let stop = CancellationToken::new();
     let receiver = Receiver {
         secrets: secret.map(Secrets::from),
         status: args.status,
         forwarder,
         save_file: save_file.map(Mutex::new),
-        stop: stop.clone(),
     };
-    let server = axum::serve(listener, receive.with_state(Arc::new(receiver)).into_make_service())
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let timeout = async {
-        stop.run_until_cancelled(shutdown).await;
-        stop.cancel();
-        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
-    };
-    // Aborting the remaining requests loses nothing that was acknowledged: a delivery is saved before its
+    let app = post(receive).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(Arc::new(receiver));
+    // Ending the requests in flight loses nothing that was acknowledged: a delivery is saved before its
     // response.
     tokio::select! {
-        served = server.into_future() => served.context("cannot serve requests"),
-        () = timeout => Ok(()),
+        served = axum::serve(listener, app.into_make_service()).into_future() => served.context("cannot serve requests"),
+        () = shutdown => Ok(()),
     }
 }
 
@@ -127,34 +109,25 @@ struct Receiver {
     /// Passes every delivery on; `None` answers it here.
     forwarder: Option<Forwarder>,
     save_file: Option<Mutex<SaveFile>>,
-    /// Cancelled when standard output is closed.
-    stop: CancellationToken,
 }
 
-async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let body = match read_body(&head, body).await {
-        Ok(body) => body,
-        Err(kind) => {
-            // It was rejected before its signature was verified.
-            let response: Response = Rejection::new(kind).into_response();
-            let (status, reason) = (response.status().as_u16(), kind.as_str());
-            let line = format!("{} {} answered {status} ({reason})", head.method, head.uri);
-            receiver.print(&format!("{}\n", escape_truncated(&line, 300)));
-            return response;
-        }
-    };
+async fn receive(
+    State(receiver): State<Arc<Receiver>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let secrets = receiver.secrets.as_ref();
-    let check = secrets.map(|secrets| signature::verify(secrets, &head.headers, &body));
+    let check = secrets.map(|secrets| signature::verify(secrets, &headers, &body));
     let delivery = SavedDelivery {
         received: format!("{:.3}", Timestamp::now()),
         verified: check.as_ref().map(Result::is_ok),
-        headers: SavedDelivery::select_headers(&head.headers),
-        path: head.uri.to_string(),
+        headers: SavedDelivery::select_headers(&headers),
+        path: uri.to_string(),
         body,
     };
     // A task of its own, so that a delivery is forwarded and printed also when the sender disconnects.
-    let task = async move { receiver.handle_delivery(&delivery, &check, head.headers).await };
+    let task = async move { receiver.handle_delivery(&delivery, &check, headers).await };
     tokio::spawn(task).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
@@ -170,7 +143,10 @@ impl Receiver {
         }
         let (response, answer) = match &self.forwarder {
             None => {
-                let response = self.own_answer(check);
+                let response: Response = match (self.status, check) {
+                    (None, Some(Err(rejection))) => rejection.clone().into_response(),
+                    (status, _) => status.unwrap_or_default().into_response(),
+                };
                 let answer = format!("answered {}", response.status().as_u16());
                 (response, answer)
             }
@@ -181,41 +157,17 @@ impl Receiver {
             Some(Ok(())) => format!("{SUCCESS_STYLE}verified{SUCCESS_STYLE:#}"),
             Some(Err(rejection)) => format!("{ERROR_STYLE}NOT VERIFIED{ERROR_STYLE:#}: {rejection}"),
         };
-        self.print(&format!(
+        let text = format!(
             "{} POST {} {check}, {answer}\n  {}\n  {DIM_STYLE}{}{DIM_STYLE:#}\n",
             delivery.received,
             escape_truncated(&delivery.path, 200),
             escape_truncated(&describe(&delivery.body), 500),
             escape_truncated(&String::from_utf8_lossy(&delivery.body), MAX_BODY_CHARS),
-        ));
-        response
-    }
-
-    /// The answer without `--forward`.
-    fn own_answer(&self, check: &Check) -> Response {
-        match (self.status, check) {
-            (None, Some(Err(rejection))) => rejection.clone().into_response(),
-            (None, _) => StatusCode::OK.into_response(),
-            (Some(status), _) => status.into_response(),
-        }
-    }
-
-    /// Prints, and stops the server when standard output is closed.
-    fn print(&self, text: &str) {
+        );
         if output::try_print(text.as_bytes()).is_err() {
-            self.stop.cancel();
+            // Standard output is closed: nobody reads the deliveries any more.
+            std::process::exit(0);
         }
-    }
-}
-
-async fn read_body(head: &Parts, body: Body) -> Result<Bytes, RejectionKind> {
-    if head.method != Method::POST {
-        return Err(RejectionKind::MethodNotAllowed);
-    }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RejectionKind::BodyTooLarge),
-        Ok(Err(_)) => Err(RejectionKind::BodyBroken),
-        Err(_) => Err(RejectionKind::BodyTimeout),
+        response
     }
 }

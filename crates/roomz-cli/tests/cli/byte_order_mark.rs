@@ -1,4 +1,4 @@
-//! Files that Windows editors and PowerShell wrote.
+//! Files that Windows editors wrote.
 
 use http::StatusCode;
 
@@ -6,10 +6,6 @@ use crate::support::{
     ListenProcess, RunOutput, TestDir, TestReceiver, command_with_secret, path_text, run_command,
     run_with_secret,
 };
-
-pub(crate) fn utf_16(text: &str) -> Vec<u8> {
-    "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
-}
 
 /// Two deliveries, as `listen --save` wrote them.
 fn saved_lines(directory: &TestDir) -> String {
@@ -30,9 +26,6 @@ fn saved_deliveries_are_read_without_mark() {
     assert!(verified.assert_succeeds().stdout.ends_with("4 of 4 deliveries verified\n"), "{verified:?}");
     let receiver = TestReceiver::with_layer();
     assert_eq!(run_with_secret(&["replay", &marked, &receiver.url]).assert_succeeds().row("accepted"), 4);
-    let wide = directory.write("wide.jsonl", utf_16(&lines));
-    run_with_secret(&["verify", &wide]).assert_fails(1, &["wide.jsonl is UTF-16: save it as UTF-8"]);
-    run_with_secret(&["replay", &wide, &receiver.url]).assert_fails(1, &["is UTF-16: save it as UTF-8"]);
 }
 
 fn has_notice(output: &RunOutput, notice: &str) -> bool {
@@ -52,6 +45,4 @@ fn bodies_are_read_without_mark() {
     assert_eq!(signed.stdout, run_with_secret(&["sign", &plain]).assert_succeeds().stdout);
     let from_stdin = run_command(command_with_secret().arg("sign"), "\u{feff}{}".as_bytes());
     assert_eq!(from_stdin.stdout, signed.stdout);
-    let wide = directory.write("wide", utf_16("{}"));
-    assert!(has_notice(&run_with_secret(&["sign", &wide]), "the body is UTF-16"));
 }

@@ -118,8 +118,8 @@ fn unreachable_receiver_is_answered_502() {
     let output = listener.stop("-TERM");
     assert_eq!(output.code, 0);
     let line = format!(
-        "roomz: cannot forward a delivery to {closed}: Connection refused (os error 111); check that the receiver is running, and the \
-         scheme, host and port of the URL\n"
+        "roomz: cannot forward a delivery to {closed}: Connection refused (os error 111); check that the receiver is running, the \
+         scheme, host and port of the URL, and HTTPS_PROXY, HTTP_PROXY and ALL_PROXY if they are set\n"
     );
     assert_eq!(output.stderr, line.repeat(2));
     assert_eq!(output.stdout.matches(", not forwarded, answered 502").count(), 2, "{}", output.stdout);
@@ -147,10 +147,8 @@ fn silent_and_endless_receivers_are_answered_502() {
 fn wrong_forward_options_are_rejected() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");
-    let own = format!("http://localhost:{port}/hook");
     for (options, part) in [
         (&["--forward", "localhost:3000"][..], "does not begin with http:// or https://"),
-        (&["--forward", &own], "is where this command listens"),
         (&["--forward", "http://h/", "--status", "200"], "cannot be used with '--status"),
         (&["--forward", "http://h/", "--header", "x"], "no colon"),
         (&["--header", "A: b"], "--forward <URL>"),

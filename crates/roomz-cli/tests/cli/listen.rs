@@ -91,10 +91,10 @@ fn answers_curl_like_a_receiver() {
             .output();
         output.map(|output| String::from_utf8(output.stdout).unwrap())
     };
-    let Ok(response) = curl(&[]) else {
+    let Ok(response) = curl(&["-o", "/dev/null"]) else {
         return skip("responses to curl", "curl is not installed");
     };
-    assert!(response.contains("method-not-allowed") && response.ends_with(" 405"), "{response}");
+    assert_eq!(response, " 405");
     assert!(curl(&["-d", "{}"]).unwrap().contains("signature-missing"));
     assert!(curl(&["-d", "{}", "-H", "Roomz-Signature: x"]).unwrap().contains("signature-malformed"));
     assert!(
@@ -104,7 +104,7 @@ fn answers_curl_like_a_receiver() {
     );
     let directory = TestDir::new();
     let large = directory.write("large", vec![b'x'; 1024 * 1024 + 1]);
-    assert!(curl(&["--data-binary", &format!("@{large}")]).unwrap().contains("body-too-large"));
+    assert!(curl(&["--data-binary", &format!("@{large}")]).unwrap().ends_with(" 413"));
     let output = listener.stop("-TERM");
     assert!(output.stdout.contains("NOT VERIFIED: the signature is not 88 characters"), "{}", output.stdout);
 }

@@ -96,10 +96,8 @@ fn https_goes_through_tunnel() {
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         let proxy = format!("http://roomz:canary@{address}");
         let output = send(url, &[(variable, &proxy)]);
-        output.assert_fails(
-            1,
-            &["receiver.invalid", &address, "HTTPS_PROXY", "http://USER:PASSWORD@HOST:PORT"],
-        );
+        output
+            .assert_fails(1, &["receiver.invalid", "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY if they are set"]);
         assert!(!output.stderr.contains("canary"), "{output:?}");
         let head = heads.recv().unwrap();
         assert!(head.starts_with("CONNECT receiver.invalid:443 HTTP/1.1\r\n"), "{head}");
@@ -108,28 +106,16 @@ fn https_goes_through_tunnel() {
     }
     // A SOCKS proxy gets a greeting of version 5.
     let output = send(url, &[("ALL_PROXY", &format!("socks5h://{address}"))]);
-    output.assert_fails(1, &[&address, "HTTPS_PROXY"]);
+    output.assert_fails(1, &["receiver.invalid", "HTTPS_PROXY"]);
     assert!(heads.recv().unwrap().starts_with('\u{5}'));
 }
 
 #[test]
-fn unreachable_proxy_is_named() {
+fn unreachable_proxy_gets_advice() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for url in ["http://receiver.invalid/hook", "https://receiver.invalid/hook"] {
         let output = send(url, &[("ALL_PROXY", &format!("http://u:canary@{closed}"))]);
-        output.assert_fails(1, &[&format!("through the proxy {closed}"), "Connection refused", "NO_PROXY"]);
-        assert!(!output.stderr.contains("canary"), "{output:?}");
-    }
-}
-
-/// It would be ignored, and the receiver could not be reached.
-#[test]
-fn unusable_proxy_is_rejected() {
-    for (variable, value) in
-        [("HTTPS_PROXY", "ftp://canary@h"), ("ALL_PROXY", "a canary"), ("all_proxy", "http://canary@")]
-    {
-        let output = send("https://receiver.invalid/hook", &[(variable, value)]);
-        output.assert_fails(1, &[variable, "is not the URL of a proxy", "http://USER:PASSWORD@HOST:PORT"]);
+        output.assert_fails(1, &["Connection refused", "ALL_PROXY if they are set"]);
         assert!(!output.stderr.contains("canary"), "{output:?}");
     }
 }

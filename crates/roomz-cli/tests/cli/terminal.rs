@@ -1,4 +1,4 @@
-//! Interactive use: colours, the progress bar, Ctrl-C.
+//! Interactive use: colours, Ctrl-C.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -33,17 +33,6 @@ fn colours_only_on_terminal_without_no_color() {
     assert!(!plain.contains('\u{1b}') && plain.contains("cannot read the file"), "{plain:?}");
     assert!(!run_with_secret(&["sign", "/no/such/file"]).stderr.contains('\u{1b}'));
     assert!(run_on_terminal("send --help", false).unwrap().contains("\u{1b}["));
-}
-
-#[test]
-fn long_runs_show_progress_on_terminal_only() {
-    let receiver = TestReceiver::responding(|_, _| StatusCode::OK);
-    let (url, many) = (&receiver.url, ["--count", "2000", "--connections", "4"]);
-    let Some(output) = run_on_terminal(&format!("send {url} {}", many.join(" ")), false) else { return };
-    assert!(output.contains("/2,000") && output.contains("accepted                  2000"), "{output:?}");
-    let short = run_on_terminal(&format!("send {url}"), false).unwrap();
-    assert!(!short.contains("/1 ") && short.contains(": 200 in "), "{short:?}");
-    run_with_secret(&[&["send", url.as_str()], &many[..]].concat()).assert_succeeds();
 }
 
 #[test]

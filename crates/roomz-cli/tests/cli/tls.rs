@@ -5,12 +5,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use http::StatusCode;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::runtime::Runtime;
 
-use crate::byte_order_mark::utf_16;
 use crate::support::{RunOutput, TestDir, command_with_secret, path_text, run_command, skip};
 
 const EXAMPLE_README: &str = include_str!("../../../../examples/https/README.md");
@@ -56,9 +56,15 @@ struct TlsServer {
 
 impl TlsServer {
     fn start(directory: &TestDir) -> Self {
+        Self::with_protocols(directory, &[], StatusCode::NO_CONTENT)
+    }
+
+    /// Offers these protocols (ALPN), and answers HTTP/2 with a status of its own.
+    fn with_protocols(directory: &TestDir, protocols: &[&[u8]], http2: StatusCode) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let port = runtime.block_on(serve(&directory.path("chain.pem"), &directory.path("key.pem")));
+        let (chain, key) = (directory.path("chain.pem"), directory.path("key.pem"));
+        let port = runtime.block_on(serve(&chain, &key, protocols, http2));
         Self { port, _runtime: runtime }
     }
 }
@@ -77,15 +83,9 @@ fn certificate_of_example_works() {
     }
     let server = TlsServer::start(&directory);
     let chain = path_text(&directory.path("chain.pem"));
-    let pem = std::fs::read_to_string(&chain).unwrap();
-    let marked = directory.write("marked.pem", format!("\u{feff}{pem}"));
-    let wide = directory.write("wide.pem", utf_16(&pem));
     for host in ["localhost", "127.0.0.1"] {
         let url = format!("https://{host}:{}/hook", server.port);
-        for file in [&chain, &marked] {
-            assert_eq!(send(&url, &["--cacert", file]).assert_succeeds().row("accepted"), 20);
-        }
-        send(&url, &["--cacert", &wide]).assert_fails(1, &["wide.pem: it is UTF-16; save it as UTF-8"]);
+        assert_eq!(send(&url, &["--cacert", &chain]).assert_succeeds().row("accepted"), 20);
         let untrusted = send(&url, &[]);
         // On a machine without authorities, the message is another one, which also names the option.
         untrusted.assert_fails(1, &["--cacert FILE"]);
@@ -110,7 +110,7 @@ fn certificate_signed_by_authority_works() {
     let line = "TLS           ok          trusted chain, valid now\n";
     assert!(checked.stdout.contains(line), "{checked:?}");
     send(&url, &["--cacert", &path_text(&directory.path("chain.pem"))])
-        .assert_fails(1, &["from an unknown authority", "--cacert FILE"]);
+        .assert_fails(1, &["UnknownIssuer", "--cacert FILE"]);
     if cfg!(target_os = "linux") {
         // The variable of OpenSSL replaces the authorities of the system.
         let mut program = command_with_secret();
@@ -119,7 +119,37 @@ fn certificate_signed_by_authority_works() {
     }
     assert!(run_shell(&directory, &create(&format!("-addext subjectAltName=DNS:localhost {LEAF}"))));
     let other = path_text(&directory.path("chain.pem"));
-    send(&url, &["--cacert", &other]).assert_fails(1, &["from an unknown authority", "--cacert FILE"]);
+    send(&url, &["--cacert", &other]).assert_fails(1, &["UnknownIssuer", "--cacert FILE"]);
+}
+
+#[test]
+fn doctor_compares_http_versions() {
+    let directory = TestDir::new();
+    if !run_shell(&directory, &readme_command()) {
+        return skip("https", "openssl is not installed");
+    }
+    let chain = path_text(&directory.path("chain.pem"));
+    for (protocols, status, line) in [
+        (&[b"h2" as &[u8], b"http/1.1"][..], StatusCode::NO_CONTENT, "ok          204; over HTTP/1.1 204"),
+        (&[b"h2", b"http/1.1"], StatusCode::FORBIDDEN, "failed      403; over HTTP/1.1 204; make both"),
+        (&[b"http/1.1"], StatusCode::FORBIDDEN, "ok          not offered: a sender uses HTTP/1.1"),
+        (&[], StatusCode::FORBIDDEN, "ok          not offered: a sender uses HTTP/1.1"),
+    ] {
+        let server = TlsServer::with_protocols(&directory, protocols, status);
+        let url = format!("https://localhost:{}/hook", server.port);
+        let doctor = |options: &[&str]| {
+            let arguments = ["doctor", &url, "--cacert", &chain];
+            crate::support::run_with_secret(&[&arguments, options].concat())
+        };
+        let output = doctor(&[]);
+        assert!(output.stdout.contains(&format!("\nHTTP/2        {line}")), "{output:?}");
+        assert_eq!(output.stderr.contains("HTTP/2"), line.starts_with("failed"), "{output:?}");
+        let checks = doctor(&["--json"]).json()["checks"].clone();
+        let check = checks.as_array().unwrap().iter().find(|check| check["check"] == "HTTP/2").unwrap();
+        assert!(line.starts_with(check["verdict"].as_str().unwrap()), "{check}");
+        let output = doctor(&["--header", "Host: roomz.example"]);
+        assert!(output.stdout.contains("\nHTTP/2        not tested  needs https://"), "{output:?}");
+    }
 }
 
 #[test]
@@ -133,7 +163,7 @@ fn rejected_certificate_is_explained() {
         // What `openssl req -x509` makes by default.
         (
             &create("-addext subjectAltName=DNS:localhost"),
-            &["is that of an authority", "-addext basicConstraints=critical,CA:FALSE"],
+            &["the certificate of an authority", "-addext basicConstraints=critical,CA:FALSE"],
         ),
     ] {
         let directory = TestDir::new();
@@ -160,7 +190,7 @@ fn wrong_scheme_is_explained() {
         .assert_fails(1, &["20 × invalid HTTP version", "use https://"]);
     let plain = crate::support::TestReceiver::responding(|_, _| StatusCode::OK);
     send(&plain.url.replace("http://", "https://"), &["--cacert", &chain])
-        .assert_fails(1, &["the server's port does not speak TLS", "use http://"]);
+        .assert_fails(1, &["the port does not speak TLS", "use http://"]);
     send(&plain.url, &["--cacert", &chain]).assert_succeeds();
 }
 
@@ -207,16 +237,17 @@ fn machine_without_authorities_is_explained() {
     send(&plain.url).assert_succeeds();
 }
 
-async fn serve(certificate: &Path, key: &Path) -> u16 {
+async fn serve(certificate: &Path, key: &Path, protocols: &[&[u8]], http2: StatusCode) -> u16 {
     let certificate = CertificateDer::from_pem_file(certificate).unwrap();
     let key = PrivateKeyDer::from_pem_file(key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -225,13 +256,14 @@ async fn serve(certificate: &Path, key: &Path) -> u16 {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = hyper::service::service_fn(async |_| {
+                let respond = move |request: http::Request<hyper::body::Incoming>| {
+                    let is_http2 = request.version() == http::Version::HTTP_2;
                     let mut response = http::Response::new(http_body_util::Empty::<bytes::Bytes>::new());
-                    *response.status_mut() = StatusCode::NO_CONTENT;
-                    Ok::<_, std::convert::Infallible>(response)
-                });
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
+                    *response.status_mut() = if is_http2 { http2 } else { StatusCode::NO_CONTENT };
+                    std::future::ready(Ok::<_, std::convert::Infallible>(response))
+                };
+                let _ = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), hyper::service::service_fn(respond))
                     .await;
             });
         }

@@ -82,7 +82,7 @@ fn explains_each_line() {
         ("line 5, event", "NOT VERIFIED: the signature header is missing: a proxy"),
         ("line 6, event", "NOT VERIFIED: there is more than one signature header"),
         ("line 7, not an event", "verified"),
-        ("line 8, not a saved delivery", "NOT VERIFIED: not JSON: the line ends too early"),
+        ("line 8, not a saved delivery", "NOT VERIFIED: not JSON (column 19): the line may be cut"),
         ("2 of 7 deliveries verified", ""),
     ]) {
         assert!(found.starts_with(start) && found.contains(part), "{found}");
