@@ -101,7 +101,11 @@ async fn main() -> Result<(), BoxError> {
     let worker = inbox.worker(tower::service_fn(presence)).start();
     let app = app::app(webhook.clone(), metrics, &inbox);
 {{end}}
-    let listener = TcpListener::bind(setting("LISTEN", "127.0.0.1:3000")).await?;
+    let address = setting("LISTEN", "127.0.0.1:3000");
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| format!("cannot listen at LISTEN={address}: {error}"))?;
+    tracing::info!(%address, "listening");
 {{if !grpc}}
     let served = roomz_axum::serve(listener, app, webhook).await;
 {{end}}
@@ -118,6 +122,7 @@ async fn main() -> Result<(), BoxError> {
     worker.shutdown(Duration::from_secs(5)).await;
 {{end}}
     served?;
+    tracing::info!("stopped");
     Ok(())
 }
 

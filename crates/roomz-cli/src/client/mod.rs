@@ -98,7 +98,9 @@ impl Client {
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
-    let certificates = Certificate::from_pem_bundle(&input::read(Some(file))?).context(DAMAGED)?;
+    let pem = input::read(Some(file))?;
+    let pem = pem.strip_prefix(input::MARK).unwrap_or(&pem);
+    let certificates = Certificate::from_pem_bundle(pem).context(DAMAGED)?;
     ensure!(!certificates.is_empty(), "it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)");
     Ok(certificates)
 }

@@ -2,15 +2,17 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::args::ConnectArgs;
 use crate::client::{
-    Client, MAX_RESPONSE_BODY, TransportError, parse_headers, parse_url, remove_connection_headers,
+    Client, MAX_RESPONSE_BODY, TransportError, is_loopback, parse_headers, parse_url,
+    remove_connection_headers,
 };
+use crate::error::usage;
 use crate::output::{self, ERROR_STYLE};
 use crate::saved_delivery::SavedDelivery;
 
@@ -22,8 +24,12 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn new(url: &str, args: &ConnectArgs) -> Result<Self> {
+    /// `own_port` is that of this command, to which it must not forward.
+    pub(super) fn new(url: &str, args: &ConnectArgs, own_port: u16) -> Result<Self> {
         let (url, headers) = (parse_url(url)?, parse_headers(&args.header)?);
+        let is_own = is_loopback(&url) && url.port_or_known_default() == Some(own_port);
+        let own = || usage(format!("--forward {} is where this command listens: change it", url.authority()));
+        ensure!(!is_own, own());
         Ok(Self { client: Client::new(url, args, 0, false)?, headers })
     }
 

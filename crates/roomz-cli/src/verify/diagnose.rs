@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use hmac::{Hmac, KeyInit, Mac};
 use roomz_protocol::{Secret, Secrets, Signature};
 use sha2::{Digest as _, Sha256, Sha512};
+use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use super::json_print::{describe_change, print_in_all_ways};
@@ -182,15 +183,38 @@ fn find_body(body: &[u8], is_signed: impl Fn(&[u8]) -> bool) -> Option<String> {
     if let Some((text, _)) = whole_bodies(body).into_iter().find(|(_, body)| is_signed(body)) {
         return Some(text.to_owned());
     }
-    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_REWRITTEN)?;
+    let body = Some(body).filter(|body| body.len() <= MAX_REWRITTEN)?;
+    let text = std::str::from_utf8(body).unwrap_or_default();
     let mut forms = print_in_all_ways(text).into_iter();
-    let is_signed = |form: &str| is_signed(form.as_bytes()) || is_signed([form, "\n"].concat().as_bytes());
-    let (form, is_sorted) = forms.find(|(form, _)| is_signed(form))?;
-    let change = match is_sorted {
-        true => "the keys of the body were in another order when it was signed".to_owned(),
-        false => format!("the body was reformatted after it was signed{}", describe_change(text, &form)),
-    };
-    Some(format!("body-reformatted: {change}; verify the raw bytes, before any JSON parser"))
+    let is_form = |form: &str| is_signed(form.as_bytes()) || is_signed([form, "\n"].concat().as_bytes());
+    if let Some((form, is_sorted)) = forms.find(|(form, _)| is_form(form)) {
+        let change = match is_sorted {
+            true => "the keys of the body were in another order when it was signed".to_owned(),
+            false => format!("the body was reformatted after it was signed{}", describe_change(text, &form)),
+        };
+        return Some(format!("body-reformatted: {change}; verify the raw bytes, before any JSON parser"));
+    }
+    let (what, _) = other_characters(body, text).into_iter().find(|(_, body)| is_signed(body))?;
+    Some(format!("body-charset: {what} after it was signed; verify the raw bytes, as received"))
+}
+
+/// The body in other character sets, and with other characters in place of those that were lost.
+fn other_characters(body: &[u8], text: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let (latin, form) =
+        ("the body was converted between UTF-8 and Latin-1", "the Unicode normalization changed");
+    let lost = "characters of the body were replaced by `?` or U+FFFD";
+    let mut variants = vec![
+        (latin, body.iter().copied().map(char::from).collect::<String>().into_bytes()),
+        (latin, text.chars().map_while(|c| u8::try_from(c).ok()).collect()),
+        (form, text.nfc().collect::<String>().into_bytes()),
+        (form, text.nfd().collect::<String>().into_bytes()),
+    ];
+    // The replaced character is not known: each of Latin-1 is tried, for all marks.
+    for mark in ["??", "?", "\u{fffd}\u{fffd}", "\u{fffd}"].into_iter().filter(|mark| text.contains(mark)) {
+        let of_latin_1 = ('\u{a0}'..='\u{ff}').map(|c| text.replace(mark, &c.to_string()));
+        variants.extend(of_latin_1.map(|text| (lost, text.into_bytes())));
+    }
+    variants
 }
 
 /// Changes outside the tokens of JSON.

@@ -147,8 +147,10 @@ fn silent_and_endless_receivers_are_answered_502() {
 fn wrong_forward_options_are_rejected() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");
+    let own = format!("http://localhost:{port}/hook");
     for (options, part) in [
         (&["--forward", "localhost:3000"][..], "does not begin with http:// or https://"),
+        (&["--forward", &own], "is where this command listens"),
         (&["--forward", "http://h/", "--status", "200"], "cannot be used with '--status"),
         (&["--forward", "http://h/", "--header", "x"], "no colon"),
         (&["--header", "A: b"], "--forward <URL>"),

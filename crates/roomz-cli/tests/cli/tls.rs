@@ -83,9 +83,11 @@ fn certificate_of_example_works() {
     }
     let server = TlsServer::start(&directory);
     let chain = path_text(&directory.path("chain.pem"));
-    for host in ["localhost", "127.0.0.1"] {
+    let pem = std::fs::read_to_string(&chain).unwrap();
+    let marked = directory.write("marked.pem", format!("\u{feff}{pem}"));
+    for (host, file) in [("localhost", chain), ("127.0.0.1", marked)] {
         let url = format!("https://{host}:{}/hook", server.port);
-        assert_eq!(send(&url, &["--cacert", &chain]).assert_succeeds().row("accepted"), 20);
+        assert_eq!(send(&url, &["--cacert", &file]).assert_succeeds().row("accepted"), 20);
         let untrusted = send(&url, &[]);
         // On a machine without authorities, the message is another one, which also names the option.
         untrusted.assert_fails(1, &["--cacert FILE"]);

@@ -236,6 +236,27 @@ fn reports_changed_escapes() {
 }
 
 #[test]
+fn reports_changed_character_set() {
+    let body = r#"{"n":"Zürich"}"#;
+    let latin_1: Vec<u8> = body.chars().map(|c| c as u8).collect();
+    let both_ways: [(&[u8], &str); 3] = [
+        (&latin_1, "Latin-1"),
+        (r#"{"n":"ZÃ¼rich"}"#.as_bytes(), "Latin-1"),
+        ("{\"n\":\"Zu\u{308}rich\"}".as_bytes(), "Unicode normalization"),
+    ];
+    for (other, problem) in both_ways {
+        for (signed, given) in [(body.as_bytes(), other), (other, body.as_bytes())] {
+            verify(given, &STANDARD.encode(sha512(SECRET, signed)))
+                .assert_fails(1, &["body-charset: ", problem]);
+        }
+    }
+    for mark in ["?", "??", "\u{fffd}"] {
+        verify(body.replace('ü', mark), &STANDARD.encode(sha512(SECRET, body)))
+            .assert_fails(1, &["body-charset: ", "replaced by"]);
+    }
+}
+
+#[test]
 fn reports_white_space_around_body() {
     let signed = STANDARD.encode(sha512(SECRET, BODY));
     verify(format!("{BODY}\n"), &signed).assert_fails(1, &["white space around it that was not signed"]);
