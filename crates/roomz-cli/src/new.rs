@@ -71,6 +71,9 @@ pub(crate) fn run(args: &NewArgs) -> Result<()> {
     for (file, text) in &files {
         fs::write(directory.join(file), text).with_context(cannot_write)?;
     }
+    if path.is_none() {
+        output::print_error("the roomz crates are not on crates.io yet: until then, create it with --path");
+    }
     output::print_line(&format!("created {name}; next: cd {name} && cargo test"))
 }
 

@@ -58,6 +58,11 @@ impl ReceiverResponse {
         self.status.is_success() && !self.is_grpc
     }
 
+    /// Whether something else than the webhook answered.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.is_grpc || matches!(self.status.as_u16(), 300..=399 | 404 | 405)
+    }
+
     /// What to do about a correctly signed delivery that was not accepted.
     pub(crate) fn advice(&self) -> &'static str {
         match (self.status.as_u16(), self.reason.as_deref()) {
@@ -74,6 +79,7 @@ impl ReceiverResponse {
             }
             (404 | 405, _) => "check the path of the URL, and that it takes POST",
             (407, _) => PROXY_ADVICE,
+            (413, _) => "raise the limit of the receiver (`with_body_limit`) or of the proxy before it",
             (503, _) => "check the receiver's log, and try again, such as with `roomz send --retry`",
             (500.., _) => "check the receiver's log",
             _ => "look up the reason in the receiver's documentation",
