@@ -10,7 +10,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check advanced-alchemy==1.12.0 sqlalchemy==2.1.9 fastapi==0.165.0 starlette==1.10.0 aiosqlite==0.22.1 httpx==0.28.1 uvicorn==0.54.0
+venv/bin/pip install --quiet --disable-pip-version-check advanced-alchemy==1.12.0 sqlalchemy==2.1.9 \
+  fastapi==0.165.0 starlette==1.10.0 aiosqlite==0.22.1 httpx==0.28.1 uvicorn==0.54.0
 cat > run.py <<'PY'
 import asyncio, logging, typing
 
@@ -96,7 +97,8 @@ async def main():
         await serving
         async with engine.begin() as connection:
             stored = list(await connection.scalars(text("SELECT id FROM event")))
-        print(f"{name}: known room {statuses[0]}, unknown room {statuses[1]}; stored: {', '.join(stored)}; {errors.count} errors logged")
+        rows = ", ".join(stored)
+        print(f"{name}: known room {statuses[0]}, unknown room {statuses[1]}; stored: {rows}; {errors.count} errors logged")
 
 
 asyncio.run(main())

