@@ -115,7 +115,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
 fn ends_of_events(args: &SendArgs) -> Vec<String> {
     let mut workspaces = args.workspace.clone();
     if workspaces.is_empty() {
-        workspaces = (0..DEFAULT_WORKSPACES).map(|_| WorkspaceId::from_uuid(Uuid::new_v4())).collect();
+        workspaces = (0..DEFAULT_WORKSPACES).map(|_| WorkspaceId::from(Uuid::new_v4())).collect();
     }
     let statuses = args.status.as_ref().map_or(vec!["Busy", "Free"], |status| vec![status]);
     let ends = statuses.into_iter().map(|status| json!(status)).flat_map(|status| {
