@@ -171,6 +171,9 @@ where
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(HEAD_BYTES);
 
+        let is_gone = |error: &io::Error| {
+            matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+        };
         let mut stop = pin!(stop);
         loop {
             let stream = tokio::select! {
@@ -178,7 +181,7 @@ where
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     // The client is gone already.
-                    Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
+                    Err(error) if is_gone(&error) => continue,
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(ACCEPT_PAUSE).await;

@@ -197,7 +197,7 @@ pub(crate) fn store_error(operation: &'static str, error: &dyn Error) {
     tracing::error!(
         target: TARGET, operation, error = %error_chain(error), "store operation failed",
     );
-    count_store_error(operation);
+    count_by("roomz_webhook_store_errors_total", "operation", operation);
 }
 
 /// A failed retry in the background. The first failure was logged as an error.
@@ -205,7 +205,7 @@ pub(crate) fn store_retry_failed(operation: &'static str, error: &dyn Error) {
     tracing::debug!(
         target: TARGET, operation, error = %error_chain(error), "store retry failed",
     );
-    count_store_error(operation);
+    count_by("roomz_webhook_store_errors_total", "operation", operation);
 }
 
 /// At most once a minute, because each probe during an outage can cause it.
@@ -230,10 +230,6 @@ pub(crate) fn settlement_abandoned(operation: &'static str, error: Option<&dyn E
 pub(crate) fn unconfirmed_claim_abandoned() {
     tracing::debug!(target: TARGET, hint = "its lease ends it", "unconfirmed claim not released");
     count_by("roomz_webhook_settlements_abandoned_total", "operation", "release");
-}
-
-fn count_store_error(operation: &'static str) {
-    count_by("roomz_webhook_store_errors_total", "operation", operation);
 }
 
 /// Counts a settlement in the background until the guard is dropped.
