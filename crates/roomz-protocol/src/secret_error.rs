@@ -38,8 +38,8 @@ pub enum SecretErrorKind {
     NotSet,
     /// The file cannot be read. The error's `source()` is the I/O error.
     Unreadable,
-    /// The text cannot be a secret: it is empty, blank, not UTF-8, UTF-16 or longer than 64 KiB, contains a NUL
-    /// byte or an invisible character, or begins or ends with white space. Or the list of secrets is empty.
+    /// The text cannot be a secret. It is empty, blank, not UTF-8, UTF-16 or longer than 64 KiB, contains a
+    /// NUL byte or an invisible character, or begins or ends with white space. Or the list of secrets is empty.
     Invalid,
 }
 
