@@ -39,7 +39,8 @@ pub enum SecretErrorKind {
     /// The file cannot be read. The error's `source()` is the I/O error.
     Unreadable,
     /// The text cannot be a secret. It is empty, blank, not UTF-8, UTF-16 or longer than 64 KiB, contains a
-    /// NUL byte or an invisible character, or begins or ends with white space. Or the list of secrets is empty.
+    /// NUL byte or an invisible character, or begins or ends with white space. Or the list of secrets is
+    /// empty.
     Invalid,
 }
 
