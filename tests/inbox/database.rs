@@ -156,7 +156,7 @@ pub(crate) async fn entries(url: &str) -> Vec<(String, Entry)> {
                 3 => State::Dead,
                 _ => State::Open,
             };
-            let id = EventId::from_uuid(Uuid::from_slice(&id).unwrap());
+            let id = EventId::from(Uuid::from_slice(&id).unwrap());
             (id.to_string(), Entry { state, attempts: attempts.try_into().unwrap(), error })
         })
         .collect()

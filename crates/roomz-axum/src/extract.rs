@@ -1,9 +1,8 @@
 use axum_core::extract::FromRequestParts;
+use axum_core::response::Response;
 use http::request::Parts;
 use roomz_webhook::roomz_protocol::Payload;
-use roomz_webhook::{Delivery, Event, EventData};
-
-use crate::rejection::WebhookRejection;
+use roomz_webhook::{Delivery, Event, EventData, Rejection, RejectionKind, Skipped};
 
 /// Extractor for the event of a verified delivery.
 ///
@@ -26,11 +25,12 @@ use crate::rejection::WebhookRejection;
 pub struct WebhookEvent<T: Payload = EventData>(pub Event<T>);
 
 impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
-    type Rejection = WebhookRejection;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebhookRejection> {
-        let event = delivery(parts)?.event();
-        event.typed().map(Self).ok_or(WebhookRejection::OtherEvent)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let delivery: &Delivery = parts.extensions.get().ok_or_else(missing_layer)?;
+        // Anything but a 2xx would be a failed delivery for ROOMZ.
+        delivery.event().typed().map(Self).ok_or_else(|| Skipped::Ignored.into_response())
     }
 }
 
@@ -49,13 +49,15 @@ impl<T: Payload, S: Send + Sync> FromRequestParts<S> for WebhookEvent<T> {
 pub struct WebhookDelivery(pub Delivery);
 
 impl<S: Send + Sync> FromRequestParts<S> for WebhookDelivery {
-    type Rejection = WebhookRejection;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebhookRejection> {
-        delivery(parts).cloned().map(Self)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        parts.extensions.get().cloned().map(Self).ok_or_else(missing_layer)
     }
 }
 
-fn delivery(parts: &Parts) -> Result<&Delivery, WebhookRejection> {
-    parts.extensions.get().ok_or(WebhookRejection::MissingLayer)
+fn missing_layer() -> Response {
+    let rejection = Rejection::new(RejectionKind::MissingLayer);
+    tracing::error!(detail = %rejection, "webhook layer missing");
+    rejection.into_response()
 }

@@ -44,7 +44,8 @@
 //! | [`WebhookDelivery`] | the event with its raw bytes, the attempt, and the position of the secret that matched |
 //!
 //! They do not consume the body: combine them, and take `axum::body::Bytes` or `axum::Json` last. Without the
-//! layer they answer 500 and name the missing layer.
+//! layer they answer 500 and name the missing layer. Their rejection is the response, with the [`Skipped`] or
+//! the [`Rejection`] in its extensions.
 //!
 //! # Mounting, and other middleware
 //!
@@ -162,13 +163,11 @@
 
 mod close;
 mod extract;
-mod rejection;
 #[cfg(feature = "serve")]
 mod serve;
 
 pub use self::close::close_unrouted;
 pub use self::extract::{WebhookDelivery, WebhookEvent};
-pub use self::rejection::WebhookRejection;
 
 #[cfg(feature = "serve")]
 pub use self::serve::{Serve, serve};

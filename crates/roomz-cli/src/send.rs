@@ -81,7 +81,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
     let file = args.body.as_deref().map(|file| input::read_body(Some(file))).transpose()?;
     let workspaces = match args.workspace {
         workspaces if !workspaces.is_empty() => workspaces,
-        _ => (0..DEFAULT_WORKSPACES).map(|_| WorkspaceId::from_uuid(Uuid::new_v4())).collect(),
+        _ => (0..DEFAULT_WORKSPACES).map(|_| WorkspaceId::from(Uuid::new_v4())).collect(),
     };
     // All workspaces have the same status in one round, and the next status in the next round.
     let statuses = args.status.map_or(vec!["Busy".to_owned(), "Free".to_owned()], |status| vec![status]);

@@ -33,35 +33,24 @@ pub trait Payload: Clone + Send + Sync + sealed::Sealed + 'static {
     /// because an unknown event may have no readable timestamp, and [`Timestamp`] for one event type.
     type Timestamp: Clone + fmt::Debug + PartialEq + Eq + Send + Sync + 'static;
 
-    /// Returns the data as this type, or `None` if the event carries other data.
-    fn from_data(data: &EventData) -> Option<&Self>;
-
-    /// Returns the timestamp as the type for this data, or `None` if it must be readable and is not.
-    fn from_timestamp(timestamp: Option<Timestamp>) -> Option<Self::Timestamp>;
+    /// Returns the timestamp and the data of an event as these types, or `None` if it carries others.
+    fn of(timestamp: Option<Timestamp>, data: &EventData) -> Option<(Self::Timestamp, &Self)>;
 }
 
 impl Payload for EventData {
     type Timestamp = Option<Timestamp>;
 
-    fn from_data(data: &EventData) -> Option<&Self> {
-        Some(data)
-    }
-
-    fn from_timestamp(timestamp: Option<Timestamp>) -> Option<Option<Timestamp>> {
-        Some(timestamp)
+    fn of(timestamp: Option<Timestamp>, data: &EventData) -> Option<(Option<Timestamp>, &Self)> {
+        Some((timestamp, data))
     }
 }
 
 impl Payload for WorkspacePresenceChanged {
     type Timestamp = Timestamp;
 
-    fn from_timestamp(timestamp: Option<Timestamp>) -> Option<Timestamp> {
-        timestamp
-    }
-
-    fn from_data(data: &EventData) -> Option<&Self> {
+    fn of(timestamp: Option<Timestamp>, data: &EventData) -> Option<(Timestamp, &Self)> {
         match data {
-            EventData::WorkspacePresenceChanged(data) => Some(data),
+            EventData::WorkspacePresenceChanged(data) => Some((timestamp?, data)),
             EventData::Unknown(_) => None,
         }
     }

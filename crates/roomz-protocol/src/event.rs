@@ -46,12 +46,13 @@ impl Event {
     /// ```
     #[must_use]
     pub fn typed<T: Payload>(&self) -> Option<Event<T>> {
+        let (timestamp, data) = T::of(self.timestamp, &self.data)?;
         Some(Event {
             id: self.id,
             event_type: self.event_type.clone(),
-            timestamp: T::from_timestamp(self.timestamp)?,
+            timestamp,
             api_version: self.api_version.clone(),
-            data: T::from_data(&self.data)?.clone(),
+            data: data.clone(),
         })
     }
 }

@@ -11,19 +11,6 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Creates the id from a UUID.
-            ///
-            /// ```
-            #[doc = concat!("use roomz_protocol::{", stringify!($name), ", Uuid};")]
-            ///
-            #[doc = concat!("let id = ", stringify!($name), "::from_uuid(Uuid::from_u128(7));")]
-            /// assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000007");
-            /// ```
-            #[must_use]
-            pub const fn from_uuid(uuid: Uuid) -> Self {
-                Self(uuid)
-            }
-
             /// Returns the UUID.
             #[must_use]
             pub const fn as_uuid(&self) -> &Uuid {
@@ -41,6 +28,12 @@ macro_rules! id {
             }
         }
 
+        /// ```
+        #[doc = concat!("use roomz_protocol::{", stringify!($name), ", Uuid};")]
+        ///
+        #[doc = concat!("let id = ", stringify!($name), "::from(Uuid::from_u128(7));")]
+        /// assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000007");
+        /// ```
         impl From<Uuid> for $name {
             fn from(uuid: Uuid) -> Self {
                 Self(uuid)

@@ -95,7 +95,7 @@ impl<T> Latest<T> {
     /// ```
     /// use roomz_protocol::{EventId, Latest, LatestOutcome, Timestamp, Uuid};
     ///
-    /// let [first, second] = [1, 2].map(|id| EventId::from_uuid(Uuid::from_u128(id)));
+    /// let [first, second] = [1, 2].map(|id| EventId::from(Uuid::from_u128(id)));
     /// let [eight, nine] = [8, 9].map(|hour| Timestamp::from_second(hour * 60 * 60).unwrap());
     ///
     /// let mut desk = Latest::new();

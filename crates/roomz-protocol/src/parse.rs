@@ -117,7 +117,11 @@ fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     // A string without escapes is the text between the quotes, so it needs neither decoding nor a copy.
     match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        // Without an early end, so that the compiler compares many bytes at once: `contains` takes 600 of the
+        // 35 500 instructions of a new event more.
+        Some(plain) if !plain.bytes().fold(false, |found, byte| found | (byte == b'\\')) => {
+            Some(Cow::Borrowed(plain))
+        }
         Some(_) => serde_json::from_str(json).ok().map(Cow::Owned),
         None => None,
     }

@@ -1,3 +1,4 @@
+use std::env::VarError;
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
@@ -15,6 +16,7 @@ pub(crate) type HmacSha512 = Hmac<Sha512>;
 
 /// The maximum length of a secret. A longer file is not a secret file.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
+const TOO_LONG: &str = "is longer than 64 KiB: use the webhook secret from ROOMZ";
 
 /// One webhook secret: the key of the HMAC.
 ///
@@ -50,7 +52,7 @@ impl Secret {
     /// [`SecretError`] if the secret is empty, blank, longer than 64 KiB, UTF-16, contains a NUL byte or an
     /// invisible character, or begins or ends with white space.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, SecretError> {
-        Self::prepare(secret.as_ref()).map_err(|kind| SecretError::new(kind, "the secret".to_owned()))
+        Self::checked(secret.as_ref(), "the secret")
     }
 
     /// Reads a secret from an environment variable.
@@ -69,12 +71,17 @@ impl Secret {
     /// );
     /// ```
     pub fn from_env(variable: &str) -> Result<Self, SecretError> {
-        match std::env::var(variable) {
-            Ok(value) => Self::prepare(Zeroizing::new(value).as_bytes()),
-            Err(std::env::VarError::NotPresent) => Err(SecretErrorKind::NotSet),
-            Err(std::env::VarError::NotUnicode(_)) => Err(SecretErrorKind::NotUtf8),
-        }
-        .map_err(|kind| SecretError::new(kind, format!("the environment variable {variable}")))
+        let subject = format!("the environment variable {variable}");
+        let (kind, problem) = match std::env::var(variable) {
+            Ok(value) => return Self::checked(Zeroizing::new(value).as_bytes(), &subject),
+            Err(VarError::NotPresent) => {
+                (SecretErrorKind::NotSet, "is not set: set it to the webhook secret from ROOMZ")
+            }
+            Err(VarError::NotUnicode(_)) => {
+                (SecretErrorKind::Invalid, "is not UTF-8: use the webhook secret from ROOMZ, which is text")
+            }
+        };
+        Err(SecretError::new(kind, &subject, problem))
     }
 
     /// Reads a secret from a file that contains only the secret.
@@ -100,9 +107,11 @@ impl Secret {
             .and_then(|file| file.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut content));
         let subject = format!("the secret file {}", path.display());
         match read {
-            Ok(_) => Self::prepare(&content).map_err(|kind| SecretError::new(kind, subject)),
+            Ok(_) => Self::checked(&content, &subject),
             Err(error) => {
-                Err(SecretError { kind: SecretErrorKind::Unreadable, subject, source: Some(error) })
+                let problem = "cannot be read: check that it exists and that this user may read it";
+                let unreadable = SecretError::new(SecretErrorKind::Unreadable, &subject, problem);
+                Err(SecretError { source: Some(error), ..unreadable })
             }
         }
     }
@@ -128,9 +137,9 @@ impl Secret {
         HmacSha512::clone(&self.mac)
     }
 
-    fn prepare(secret: &[u8]) -> Result<Self, SecretErrorKind> {
-        check(secret)?;
-        Self::unchecked(secret)
+    fn checked(secret: &[u8], subject: &str) -> Result<Self, SecretError> {
+        let secret = check(secret).and_then(|()| Self::unchecked(secret));
+        secret.map_err(|problem| SecretError::new(SecretErrorKind::Invalid, subject, problem))
     }
 
     /// Returns whether the secret looks copied with the syntax of a file: a quotation mark, `NAME=` in front,
@@ -151,38 +160,40 @@ impl Secret {
     }
 
     /// Creates a secret without the checks of [`new`](Self::new). Published test vectors have random keys.
-    pub(crate) fn unchecked(key: &[u8]) -> Result<Self, SecretErrorKind> {
+    pub(crate) fn unchecked(key: &[u8]) -> Result<Self, &'static str> {
         // This cannot fail, because HMAC accepts keys of any length.
-        let mac = HmacSha512::new_from_slice(key).map_err(|_| SecretErrorKind::TooLong)?;
+        let mac = HmacSha512::new_from_slice(key).map_err(|_| TOO_LONG)?;
         Ok(Self { mac: Arc::new(mac), has_copied_syntax: has_copied_syntax(key) })
     }
 }
 
-fn check(secret: &[u8]) -> Result<(), SecretErrorKind> {
+/// Returns what is wrong with a secret, and what to do.
+fn check(secret: &[u8]) -> Result<(), &'static str> {
     // Bytes that are not UTF-8 are only checked for ASCII white space.
     let (trimmed_start, trimmed_end) = match std::str::from_utf8(secret) {
         Ok(text) => (text.trim_start().len(), text.trim_end().len()),
         Err(_) => (secret.trim_ascii_start().len(), secret.trim_ascii_end().len()),
     };
-    if secret.is_empty() {
-        Err(SecretErrorKind::Empty)
+    Err(if secret.is_empty() {
+        "is empty: use the webhook secret from ROOMZ"
     } else if secret.len() > MAX_SECRET_BYTES {
-        Err(SecretErrorKind::TooLong)
+        TOO_LONG
     } else if is_utf16(secret) {
-        Err(SecretErrorKind::Utf16)
+        "is UTF-16: save it as UTF-8 without a byte order mark"
     } else if secret.contains(&0) {
-        Err(SecretErrorKind::Nul)
+        "contains a NUL byte: remove it, because HMAC treats `k` and `k` followed by NUL as the same key"
     } else if trimmed_start == 0 {
-        Err(SecretErrorKind::Blank)
+        "is only white space: use the webhook secret from ROOMZ"
     } else if secret.ends_with(b"\n") {
-        Err(SecretErrorKind::TrailingNewline)
+        "ends with a newline, which would be part of the key: write it with `printf %s` instead of `echo`"
     } else if trimmed_start != secret.len() || trimmed_end != secret.len() {
-        Err(SecretErrorKind::SurroundingWhitespace)
+        "begins or ends with white space, which would be part of the key: remove it"
     } else if std::str::from_utf8(secret).is_ok_and(|text| text.contains(is_invisible)) {
-        Err(SecretErrorKind::Invisible)
+        "contains an invisible character, such as a byte order mark (U+FEFF) or U+200B, which would be part of \
+         the key: type the secret again, or save the file as UTF-8 without a byte order mark"
     } else {
-        Ok(())
-    }
+        return Ok(());
+    })
 }
 
 fn has_copied_syntax(secret: &[u8]) -> bool {

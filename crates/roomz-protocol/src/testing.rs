@@ -10,7 +10,7 @@
 //! # Ok::<(), roomz_protocol::SecretError>(())
 //! ```
 
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{Request, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ use crate::signature::SIGNATURE_HEADER;
 /// use roomz_protocol::testing::TestEvent;
 /// use roomz_protocol::{Event, EventId, Uuid};
 ///
-/// let id = EventId::from_uuid(Uuid::from_u128(7));
+/// let id = EventId::from(Uuid::from_u128(7));
 /// let event = TestEvent::busy().with_id(id).with_timestamp("2024-05-21T08:22:32Z".parse()?);
 /// assert_eq!(Event::parse(&event.body())?.id, id);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -103,7 +103,7 @@ impl TestEvent {
     /// use roomz_protocol::testing::TestEvent;
     /// use roomz_protocol::{Event, Uuid, WorkspaceId, WorkspacePresenceChanged};
     ///
-    /// let desk = WorkspaceId::from_uuid(Uuid::from_u128(7));
+    /// let desk = WorkspaceId::from(Uuid::from_u128(7));
     /// let event = Event::parse(&TestEvent::busy().with_workspace_id(desk).body())?;
     /// assert_eq!(event.typed::<WorkspacePresenceChanged>().unwrap().data.workspace_id, desk);
     /// # Ok::<(), roomz_protocol::ParseError>(())
@@ -180,19 +180,9 @@ impl TestEvent {
 /// If `uri` is not a valid URI.
 #[must_use]
 pub fn signed_request<B: From<Vec<u8>>>(uri: &str, body: Vec<u8>, secret: &Secret) -> Request<B> {
-    let signature = secret.sign(&body).to_base64();
-    let mut request = Request::new(B::from(body));
-    *request.method_mut() = Method::POST;
-    #[expect(
-        clippy::expect_used,
-        reason = "the panic is documented, and a test should fail at an invalid URI"
-    )]
-    let uri: Uri = uri.parse().expect("`uri` must be a URI, such as /webhooks/roomz");
-    *request.uri_mut() = uri;
-    let headers = request.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    #[expect(clippy::expect_used, reason = "a header value may contain every base64 character")]
-    let signature = HeaderValue::try_from(signature).expect("base64 is a header value");
-    headers.insert(SIGNATURE_HEADER, signature);
-    request
+    let request = Request::post(uri)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(SIGNATURE_HEADER, secret.sign(&body).to_base64());
+    #[expect(clippy::expect_used, reason = "the panic is documented: a test should fail at an invalid URI")]
+    request.body(B::from(body)).expect("`uri` must be a URI, such as /webhooks/roomz")
 }

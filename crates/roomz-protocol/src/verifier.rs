@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use hmac::Mac as _;
 
@@ -21,10 +22,7 @@ use crate::signature::Signature;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Secrets {
-    first: Secret,
-    others: Vec<Secret>,
-}
+pub struct Secrets(Arc<[Secret]>);
 
 impl Secrets {
     /// Creates a set of secrets. [`verify`](Self::verify) returns positions in this order.
@@ -33,10 +31,12 @@ impl Secrets {
     ///
     /// [`SecretError`] if `secrets` is empty.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Result<Self, SecretError> {
-        let mut secrets = secrets.into_iter();
-        let no_secret = || SecretError::new(SecretErrorKind::NoSecret, "the list of secrets".to_owned());
-        let first = secrets.next().ok_or_else(no_secret)?;
-        Ok(Self { first, others: secrets.collect() })
+        let secrets: Arc<[Secret]> = secrets.into_iter().collect();
+        if secrets.is_empty() {
+            let problem = "is empty: give at least one webhook secret from ROOMZ";
+            return Err(SecretError::new(SecretErrorKind::Invalid, "the list of secrets", problem));
+        }
+        Ok(Self(secrets))
     }
 
     /// Returns the number of secrets, at least 1.
@@ -50,13 +50,13 @@ impl Secrets {
     /// ```
     #[must_use]
     pub fn count(&self) -> usize {
-        1 + self.others.len()
+        self.0.len()
     }
 
     /// Returns whether one of them [looks copied with the syntax of a file](Secret::has_copied_syntax).
     #[must_use]
     pub fn has_copied_syntax(&self) -> bool {
-        self.first.has_copied_syntax() || self.others.iter().any(Secret::has_copied_syntax)
+        self.0.iter().any(Secret::has_copied_syntax)
     }
 
     /// Verifies the signature of a body and returns the position, from 0, of the secret that matches.
@@ -68,9 +68,11 @@ impl Secrets {
     ///
     /// [`SignatureMismatch`] if no secret matches.
     pub fn verify(&self, body: &[u8], signature: &Signature) -> Result<usize, SignatureMismatch> {
-        let mut verifier = self.verifier();
-        verifier.update(body);
-        verifier.verify(signature)
+        position(self.0.iter().map(|secret| {
+            let mut mac = secret.mac();
+            mac.update(body);
+            matches(&mac, signature)
+        }))
     }
 
     /// Creates a verifier for a body that arrives in chunks.
@@ -88,37 +90,32 @@ impl Secrets {
     /// # Ok::<(), roomz_protocol::SecretError>(())
     /// ```
     pub fn verifier(&self) -> Verifier {
-        Verifier { first: self.first.mac(), others: self.others.iter().map(Secret::mac).collect() }
+        Verifier(self.0.iter().map(Secret::mac).collect())
     }
 }
 
 /// Adds secrets at the end. [`verify`](Secrets::verify) returns their positions after those before them.
 impl Extend<Secret> for Secrets {
     fn extend<I: IntoIterator<Item = Secret>>(&mut self, secrets: I) {
-        self.others.extend(secrets);
+        self.0 = self.0.iter().cloned().chain(secrets).collect();
     }
 }
 
 impl From<Secret> for Secrets {
     fn from(secret: Secret) -> Self {
-        Self { first: secret, others: Vec::new() }
+        Self(Arc::new([secret]))
     }
 }
 
 /// Verifies the signature of a body that arrives in chunks. Created by [`Secrets::verifier`].
 #[derive(Clone)]
 #[must_use = "nothing is verified until `verify` is called"]
-pub struct Verifier {
-    // A separate field avoids an allocation in the usual case of one secret.
-    first: HmacSha512,
-    others: Vec<HmacSha512>,
-}
+pub struct Verifier(Vec<HmacSha512>);
 
 impl Verifier {
     /// Adds the next chunk of the body.
     pub fn update(&mut self, chunk: &[u8]) {
-        self.first.update(chunk);
-        for mac in &mut self.others {
+        for mac in &mut self.0 {
             mac.update(chunk);
         }
     }
@@ -129,17 +126,21 @@ impl Verifier {
     ///
     /// [`SignatureMismatch`] if no secret matches.
     pub fn verify(&self, signature: &Signature) -> Result<usize, SignatureMismatch> {
-        // Every secret is tried even after a match, so that the time does not depend on the position.
-        // Copies, because a state that is moved out of its memory is not zeroized there.
-        let mut found = self.first.clone().verify_slice(&signature.0).is_ok().then_some(0);
-        for (position, mac) in (1..).zip(&self.others) {
-            let matches = mac.clone().verify_slice(&signature.0).is_ok();
-            if matches && found.is_none() {
-                found = Some(position);
-            }
-        }
-        found.ok_or(SignatureMismatch(()))
+        position(self.0.iter().map(|mac| matches(mac, signature)))
     }
+}
+
+/// Verifies a copy, because a state that is moved out of its memory is not zeroized there.
+fn matches(mac: &HmacSha512, signature: &Signature) -> bool {
+    mac.clone().verify_slice(&signature.0).is_ok()
+}
+
+/// Returns the first position that matches. Every secret is tried even after a match, so that the time does
+/// not depend on the position.
+fn position(matches: impl Iterator<Item = bool>) -> Result<usize, SignatureMismatch> {
+    let first =
+        |found: Option<usize>, (position, matches): (usize, bool)| found.or(matches.then_some(position));
+    matches.enumerate().fold(None, first).ok_or(SignatureMismatch(()))
 }
 
 impl fmt::Debug for Verifier {

@@ -13,13 +13,7 @@ const MAX_NAMESPACE_BYTES: usize = 255;
 /// The message names the setting and its value, and says what to do. `Debug` prints it too, because an error
 /// that `main` returns is printed with `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct BuildError(String);
-
-impl BuildError {
-    pub(crate) const fn new(message: String) -> Self {
-        Self(message)
-    }
-}
+pub struct BuildError(pub(crate) String);
 
 /// Returns an error if no request can have this path.
 pub(crate) fn check_path(path: &str) -> Result<(), BuildError> {

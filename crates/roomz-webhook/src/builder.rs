@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, IdReusePolicy, StalePolicy};
 use crate::layer::WebhookLayer;
 use crate::secrets::{SecretSource, SecretsHandle, TenantLookup};
-use crate::store::IdempotencyStore;
+use crate::store::{IdempotencyStore, TimedStore};
 
 impl WebhookLayer {
     /// Creates a builder with the default settings.
@@ -92,7 +92,7 @@ impl WebhookLayerBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_store(mut self, store: impl IdempotencyStore) -> Self {
-        self.config.store.store = Arc::new(store);
+        self.config.store = TimedStore::new(store, self.config.store.timeout);
         self
     }
 
@@ -352,7 +352,7 @@ impl WebhookLayerBuilder {
     /// ```
     /// # use roomz_webhook::{Secret, SystemClock, WebhookLayer};
     /// # let secret = Secret::new("the webhook secret")?;
-    /// let layer = WebhookLayer::builder(secret).with_clock(SystemClock::new()).build()?;
+    /// let layer = WebhookLayer::builder(secret).with_clock(SystemClock).build()?;
     /// # drop(layer);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use roomz_protocol::Timestamp;
@@ -9,11 +10,10 @@ use roomz_protocol::Timestamp;
 /// deadline, the store timeout, the duplicate wait) uses tokio's timers, which `tokio::time::pause` controls.
 ///
 /// ```
-/// use std::time::Duration;
 /// use roomz_webhook::{Clock, SystemClock};
 ///
-/// let clock = SystemClock::new();
-/// assert!(clock.monotonic() < Duration::from_secs(1));
+/// let first = SystemClock.monotonic();
+/// assert!(SystemClock.monotonic() >= first);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a clock",
@@ -29,24 +29,12 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The operating system's clocks. The default.
+#[allow(clippy::exhaustive_structs, reason = "there is one clock of the system, and it has no settings")]
 #[derive(Clone, Copy, Debug)]
-pub struct SystemClock {
-    start: Instant,
-}
+pub struct SystemClock;
 
-impl SystemClock {
-    /// Creates a clock whose monotonic time starts at zero.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { start: Instant::now() }
-    }
-}
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+/// When the monotonic time of this process was first read.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -54,6 +42,6 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        START.elapsed()
     }
 }

@@ -40,8 +40,8 @@ impl Config {
     pub(crate) fn new(secrets: SecretSource) -> Self {
         Self {
             secrets,
-            store: TimedStore { store: Arc::new(MokaStore::new()), timeout: Duration::from_secs(2) },
-            clock: Arc::new(SystemClock::new()),
+            store: TimedStore::new(MokaStore::new(), Duration::from_secs(2)),
+            clock: Arc::new(SystemClock),
             path: None,
             namespace: Arc::from(Self::NAMESPACE),
             signature_header: HeaderName::from_static(roomz_protocol::SIGNATURE_HEADER),
@@ -83,17 +83,17 @@ impl Config {
             } else {
                 continue;
             };
-            return Err(BuildError::new(problem));
+            return Err(BuildError(problem));
         }
         if self.body_limit == 0 {
-            return Err(BuildError::new("`with_body_limit` is zero; set a value above zero".to_owned()));
+            return Err(BuildError("`with_body_limit` is zero; set a value above zero".to_owned()));
         }
         if let Some(path) = &self.path {
             check_path(path)?;
         }
         check_namespace(&self.namespace)?;
         if self.secrets.has_tenants() && *self.namespace != *Self::NAMESPACE {
-            return Err(BuildError::new(
+            return Err(BuildError(
                 "`with_namespace` cannot be used with `builder_for_tenants`: each tenant has its own namespace; remove it"
                     .to_owned(),
             ));

@@ -158,8 +158,8 @@ impl WebhookLayer {
 impl<S> Layer<S> for WebhookLayer {
     type Service = Webhook<S>;
 
-    fn layer(&self, service: S) -> Webhook<S> {
-        Webhook::new(Arc::clone(&self.0), service)
+    fn layer(&self, inner: S) -> Webhook<S> {
+        Webhook { shared: Arc::clone(&self.0), inner }
     }
 }
 

@@ -6,7 +6,7 @@ use roomz_protocol::{EventId, Uuid};
 use tokio::sync::Mutex;
 
 use crate::config::Config;
-use crate::store::{ClaimKey, Owner, StoreError};
+use crate::store::{ClaimKey, Owner, OwnerUpdate, StoreError};
 use crate::telemetry::{self, LogInterval};
 
 /// The result of a check of the store is used for this long, so that frequent probes do not load the store.
@@ -58,7 +58,7 @@ impl Readiness {
 /// Renews a claim that does not exist: it changes nothing, and fails where a claim would fail, also on a
 /// read-only server.
 async fn check_store(config: &Config) -> Result<(), StoreError> {
-    let key =
-        ClaimKey::new(Arc::clone(&config.namespace), EventId::from_uuid(Uuid::from_u128(rand::random())));
-    config.store.renew(&key, Owner::random(), config.lease).await.map(drop)
+    let key = ClaimKey::new(Arc::clone(&config.namespace), EventId::from(Uuid::from_u128(rand::random())));
+    let renewal = OwnerUpdate::Renew { lease: config.lease };
+    config.store.update(&key, Owner::random(), renewal).await.map(drop)
 }

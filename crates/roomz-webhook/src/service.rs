@@ -13,12 +13,13 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use crate::body::{BoxError, WebhookBody};
-use crate::claim::{self, Settlement};
+use crate::claim;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::finish::{self, FinishOnDrop};
 use crate::response::{EarlyResponse, Rejection, RejectionKind, ResponseBody};
 use crate::state::Shared;
+use crate::store::OwnerUpdate;
 use crate::telemetry;
 use crate::verify::{body, freshness, head, secrets};
 
@@ -32,15 +33,11 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 #[derive(Clone)]
 #[must_use = "a service does nothing until it is called"]
 pub struct Webhook<S> {
-    shared: Arc<Shared>,
-    inner: S,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inner: S,
 }
 
 impl<S> Webhook<S> {
-    pub(crate) const fn new(shared: Arc<Shared>, inner: S) -> Self {
-        Self { shared, inner }
-    }
-
     /// Returns the inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
@@ -191,25 +188,25 @@ where
 fn settlement<ResBody, E>(
     outcome: Result<Result<Response<ResBody>, E>, RejectionKind>,
     delivery: &Delivery,
-) -> (Settlement, Result<Response<ResponseBody<ResBody>>, E>) {
+) -> (OwnerUpdate, Result<Response<ResponseBody<ResBody>>, E>) {
     match outcome {
         Ok(Ok(response)) if response.status().is_success() => {
             telemetry::completed(&response);
-            (Settlement::Complete, Ok(response.map(ResponseBody::from_service)))
+            (delivery.held().completion(), Ok(response.map(ResponseBody::from_service)))
         }
         Ok(Ok(response)) => {
             telemetry::released("handler returned a status other than 2xx", Some(response.status()));
-            (Settlement::Release, Ok(response.map(ResponseBody::from_service)))
+            (OwnerUpdate::Release, Ok(response.map(ResponseBody::from_service)))
         }
         Ok(Err(error)) => {
             telemetry::released("handler failed", None);
-            (Settlement::Release, Err(error))
+            (OwnerUpdate::Release, Err(error))
         }
         Err(kind) => {
             if kind == RejectionKind::HandlerPanicked {
                 telemetry::released("handler panicked", None);
             }
-            (Settlement::Release, Ok(respond_to(delivery, kind)))
+            (OwnerUpdate::Release, Ok(respond_to(delivery, kind)))
         }
     }
 }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -30,9 +30,9 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     /// Duplicates that wait for a delivery. One of another process does not notify them, so they also poll
     /// the store.
-    pub(crate) waiters: KeyMap<Arc<Notify>>,
+    pub(crate) waiters: Arc<KeyMap<Arc<Notify>>>,
     /// Events that were handled, and whose completion the store has not recorded yet.
-    pub(crate) unrecorded: KeyMap<Fingerprint>,
+    pub(crate) unrecorded: Arc<KeyMap<Fingerprint>>,
     pub(crate) pending_permits: Arc<Semaphore>,
     pub(crate) unconfirmed_permits: Arc<Semaphore>,
     pub(crate) retry_permits: Semaphore,
@@ -51,25 +51,26 @@ pub(crate) struct Shared {
 const OTHERS_BEFORE_WARNING: u32 = 10;
 
 /// Notices a path that no request has, for example because a router removes a prefix of it.
+///
+/// It counts the other requests. The first match, too, ends the count.
 #[derive(Debug, Default)]
-pub(crate) struct PathCheck {
-    has_matched: AtomicBool,
-    others: AtomicU32,
-}
+pub(crate) struct PathCheck(AtomicU32);
 
 impl PathCheck {
     pub(crate) fn matched(&self) {
         // Read first, because a write by each request would be shared between all cores.
-        if !self.has_matched.load(Ordering::Relaxed) {
-            self.has_matched.store(true, Ordering::Relaxed);
+        if self.is_counting() {
+            self.0.store(OTHERS_BEFORE_WARNING, Ordering::Relaxed);
         }
     }
 
     /// Counts a request with a signature header and another path. Returns true once, if the warning is due.
     pub(crate) fn is_warning_due(&self) -> bool {
-        !self.has_matched.load(Ordering::Relaxed)
-            && self.others.load(Ordering::Relaxed) < OTHERS_BEFORE_WARNING
-            && self.others.fetch_add(1, Ordering::Relaxed) + 1 == OTHERS_BEFORE_WARNING
+        self.is_counting() && self.0.fetch_add(1, Ordering::Relaxed) + 1 == OTHERS_BEFORE_WARNING
+    }
+
+    fn is_counting(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < OTHERS_BEFORE_WARNING
     }
 }
 
@@ -79,8 +80,8 @@ impl Shared {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             config,
-            waiters: KeyMap::new(MAX_WAITERS_PER_EVENT, MAX_WAITERS),
-            unrecorded: KeyMap::new(usize::MAX, usize::MAX),
+            waiters: Arc::new(KeyMap::new(MAX_WAITERS_PER_EVENT, MAX_WAITERS)),
+            unrecorded: Arc::new(KeyMap::new(usize::MAX, usize::MAX)),
             pending_permits: Arc::new(Semaphore::new(MAX_PENDING)),
             unconfirmed_permits: Arc::new(Semaphore::new(MAX_UNCONFIRMED)),
             retry_permits: Semaphore::new(MAX_CONCURRENT_RETRIES),

@@ -42,7 +42,7 @@ impl RedbStore {
     ///
     /// If the file cannot be opened, is not a redb file, or is open in another process.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, redb::Error> {
-        let store = Self { database: Arc::new(Database::create(path)?), clock: Arc::new(SystemClock::new()) };
+        let store = Self { database: Arc::new(Database::create(path)?), clock: Arc::new(SystemClock) };
         let now = store.now();
         let transaction = store.database.begin_write()?;
         transaction.open_table(CLAIMS)?.retain(|_, (.., expiry)| expiry > now)?;

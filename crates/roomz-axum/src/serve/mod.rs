@@ -3,12 +3,10 @@ mod stream;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{
-    self,
-    ErrorKind::{ConnectionAborted, ConnectionReset},
-};
+use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum_core::body::Body;
@@ -24,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
-use self::stream::{Requests, TimedStream};
+use self::stream::{HANDLING, IDLE, TimedStream};
 use crate::close_unrouted;
 
 /// Longer than proxies and senders keep idle connections: .NET 60 s, many load balancers 60 s.
@@ -115,11 +113,7 @@ impl<S> Serve<S> {
 
 impl<S> fmt::Debug for Serve<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listener, shutdown_delay, .. } = self;
-        f.debug_struct("Serve")
-            .field("listener", listener)
-            .field("shutdown_delay", shutdown_delay)
-            .finish_non_exhaustive()
+        f.debug_struct("Serve").field("listener", &self.listener).finish_non_exhaustive()
     }
 }
 
@@ -131,28 +125,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(run(self))
-    }
-}
-
-async fn run<S>(server: Serve<S>) -> io::Result<()>
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
-{
-    let Serve { listener, app, webhook, shutdown, shutdown_delay } = server;
-    let announced = webhook.clone();
-    let shutdown = shutdown?;
-    let stop = async move {
-        shutdown.await;
-        announced.begin_shutdown();
-        sleep(shutdown_delay).await;
-    };
-    tokio::select! {
-        result = serve_until(stop, listener, app, webhook) => result,
-        second = second_signal() => {
-            second?;
-            Err(io::Error::new(io::ErrorKind::Interrupted, "a second signal ended the shutdown"))
-        }
+        Box::pin(self.run())
     }
 }
 
@@ -162,72 +135,83 @@ async fn second_signal() -> io::Result<()> {
     Ok(())
 }
 
-async fn serve_until<S>(
-    stop: impl Future<Output = ()>,
-    listener: TcpListener,
-    app: S,
-    webhook: WebhookLayer,
-) -> io::Result<()>
+impl<S> Serve<S>
 where
     S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    let graceful = GracefulShutdown::new();
-    // Dropping it closes the connections.
-    let mut connections = JoinSet::new();
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(HEAD_BYTES);
-
-    let mut stop = pin!(stop);
-    loop {
-        let stream = tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                // The client is gone already.
-                Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset) => continue,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+    async fn run(self) -> io::Result<()> {
+        let Self { listener, app, webhook, shutdown, shutdown_delay } = self;
+        let shutdown = shutdown?;
+        let stop = async {
+            shutdown.await;
+            webhook.begin_shutdown();
+            sleep(shutdown_delay).await;
         };
-        // Answers are small.
-        let _ = stream.set_nodelay(true);
-        let requests = Arc::default();
-        let stream = TokioIo::new(TimedStream::new(stream, Arc::clone(&requests)));
-        let connection = builder.serve_connection(stream, service(app.clone(), requests));
-        // An error affects only this connection, and its client notices it.
-        connections.spawn(graceful.watch(connection));
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
-    if timeout(REQUEST_TIMEOUT, graceful.shutdown()).await.is_err() {
-        // Their handlers go on, and `drain` waits for them.
-        tracing::warn!("connections closed that were still in use at shutdown");
-        connections.shutdown().await;
-    }
-    timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(|_| {
-        let message =
-            "handlers were still running at shutdown; redelivered events run again once their leases end";
-        io::Error::new(io::ErrorKind::TimedOut, message)
-    })
-}
-
-fn service<S>(
-    app: S,
-    requests: Arc<Requests>,
-) -> impl hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Send
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
-{
-    hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (running, mut app) = (Requests::start(&requests), app.clone());
-        async move {
-            poll_fn(|cx| app.poll_ready(cx)).await?;
-            let response = app.call(request.map(Body::new)).await;
-            drop(running);
-            response.map(close_unrouted)
+        let served = async {
+            Self::serve_until(stop, listener, app).await;
+            timeout(DRAIN_TIMEOUT, webhook.drain()).await.map_err(|_| {
+                let message =
+                    "handlers were still running at shutdown; redelivered events run again once their leases end";
+                io::Error::new(ErrorKind::TimedOut, message)
+            })
+        };
+        tokio::select! {
+            result = served => result,
+            second = second_signal() => {
+                second?;
+                Err(io::Error::new(ErrorKind::Interrupted, "a second signal ended the shutdown"))
+            }
         }
-    })
+    }
+
+    async fn serve_until(stop: impl Future<Output = ()>, listener: TcpListener, app: S) {
+        let graceful = GracefulShutdown::new();
+        // Dropping it closes the connections.
+        let mut connections = JoinSet::new();
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(HEAD_BYTES);
+
+        let is_gone = |error: &io::Error| {
+            matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+        };
+        let mut stop = pin!(stop);
+        loop {
+            let stream = tokio::select! {
+                () = &mut stop => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    // The client is gone already.
+                    Err(error) if is_gone(&error) => continue,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            // Answers are small.
+            let _ = stream.set_nodelay(true);
+            let (app, phase) = (app.clone(), Arc::default());
+            let stream = TokioIo::new(TimedStream::new(stream, Arc::clone(&phase)));
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                phase.store(HANDLING, Ordering::Relaxed);
+                let (mut app, phase) = (app.clone(), Arc::clone(&phase));
+                async move {
+                    poll_fn(|cx| app.poll_ready(cx)).await?;
+                    let response = app.call(request.map(Body::new)).await;
+                    phase.store(IDLE, Ordering::Relaxed);
+                    response.map(close_unrouted)
+                }
+            });
+            // An error affects only this connection, and its client notices it.
+            connections.spawn(graceful.watch(builder.serve_connection(stream, service)));
+            while connections.try_join_next().is_some() {}
+        }
+        drop(listener);
+        if timeout(REQUEST_TIMEOUT, graceful.shutdown()).await.is_err() {
+            // Their handlers go on, and `drain` waits for them.
+            tracing::warn!("connections closed that were still in use at shutdown");
+            connections.shutdown().await;
+        }
+    }
 }

@@ -135,8 +135,8 @@ fn rejects_timestamp_before_year_zero() {
 fn parts_have_plain_form() {
     let uuid = Uuid::from_u128(0xe6ae_112e_2af3_4d72_894b_0343_5d7a_fde4);
     let text = "e6ae112e-2af3-4d72-894b-03435d7afde4";
-    assert_json(&EventId::from_uuid(uuid), &json!(text));
-    assert_json(&WorkspaceId::from_uuid(uuid), &json!(text));
+    assert_json(&EventId::from(uuid), &json!(text));
+    assert_json(&WorkspaceId::from(uuid), &json!(text));
     assert_json(&EventType::WORKSPACE_PRESENCE_CHANGED, &json!("workspace.presence.changed"));
     assert_json(&EventType::new("evil\u{1b}\""), &json!("evil\u{1b}\""));
     assert_json(&PresenceStatus::Free, &json!("Free"));
@@ -180,8 +180,8 @@ proptest! {
     ) {
         let nanosecond = if second == 253_402_207_200 { 0 } else { nanosecond };
         let event = TestEvent::presence(&status)
-            .with_id(EventId::from_uuid(Uuid::from_u128(id)))
-            .with_workspace_id(WorkspaceId::from_uuid(Uuid::from_u128(workspace_id)))
+            .with_id(EventId::from(Uuid::from_u128(id)))
+            .with_workspace_id(WorkspaceId::from(Uuid::from_u128(workspace_id)))
             .with_timestamp(Timestamp::new(second, nanosecond).unwrap())
             .with_type(&event_type)
             .with("apiVersion", version);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use roomz_protocol::{EventId, Latest, LatestOutcome, Timestamp, Uuid};
 
 fn id(number: u128) -> EventId {
-    EventId::from_uuid(Uuid::from_u128(number))
+    EventId::from(Uuid::from_u128(number))
 }
 
 fn at(second: i64) -> Timestamp {

@@ -8,40 +8,42 @@ use roomz_protocol::{Secret, SecretErrorKind, Secrets};
 #[test]
 fn rejects_unusable_secrets() {
     let too_long = "k".repeat(64 * 1024 + 1);
-    for (secret, kind) in [
-        ("", SecretErrorKind::Empty),
-        (" ", SecretErrorKind::Blank),
-        ("\n", SecretErrorKind::Blank),
-        ("\u{a0}\u{2003}", SecretErrorKind::Blank),
-        ("k\0", SecretErrorKind::Nul),
-        ("\0", SecretErrorKind::Nul),
-        ("\0\0\0\0", SecretErrorKind::Nul),
-        ("secr\0et", SecretErrorKind::Nul),
-        ("k\0e\0y\0", SecretErrorKind::Utf16),
-        ("\0k\0e\0y\0\n", SecretErrorKind::Utf16),
-        ("key\n", SecretErrorKind::TrailingNewline),
-        ("key\r\n", SecretErrorKind::TrailingNewline),
-        ("key ", SecretErrorKind::SurroundingWhitespace),
-        ("\tkey", SecretErrorKind::SurroundingWhitespace),
-        ("key\u{a0}", SecretErrorKind::SurroundingWhitespace),
-        ("\u{feff}key", SecretErrorKind::Invisible),
-        ("key\u{feff}", SecretErrorKind::Invisible),
-        ("ke\u{200b}y", SecretErrorKind::Invisible),
-        ("key\u{2060}", SecretErrorKind::Invisible),
-        ("ke\u{ad}y", SecretErrorKind::Invisible),
-        ("\u{202a}key\u{202c}", SecretErrorKind::Invisible),
-        ("key\u{e0001}", SecretErrorKind::Invisible),
-        ("\u{feff}", SecretErrorKind::Invisible),
-        (&too_long, SecretErrorKind::TooLong),
+    for (secret, problem) in [
+        ("", "is empty"),
+        (" ", "is only white space"),
+        ("\n", "is only white space"),
+        ("\u{a0}\u{2003}", "is only white space"),
+        ("k\0", "contains a NUL byte"),
+        ("\0", "contains a NUL byte"),
+        ("\0\0\0\0", "contains a NUL byte"),
+        ("secr\0et", "contains a NUL byte"),
+        ("k\0e\0y\0", "is UTF-16"),
+        ("\0k\0e\0y\0\n", "is UTF-16"),
+        ("key\n", "ends with a newline"),
+        ("key\r\n", "ends with a newline"),
+        ("key ", "begins or ends with white space"),
+        ("\tkey", "begins or ends with white space"),
+        ("key\u{a0}", "begins or ends with white space"),
+        ("\u{feff}key", "contains an invisible character"),
+        ("key\u{feff}", "contains an invisible character"),
+        ("ke\u{200b}y", "contains an invisible character"),
+        ("key\u{2060}", "contains an invisible character"),
+        ("ke\u{ad}y", "contains an invisible character"),
+        ("\u{202a}key\u{202c}", "contains an invisible character"),
+        ("key\u{e0001}", "contains an invisible character"),
+        ("\u{feff}", "contains an invisible character"),
+        (&too_long, "is longer than 64 KiB"),
     ] {
-        assert_eq!(Secret::new(secret).unwrap_err().kind(), kind, "{secret:.20?}");
+        let error = Secret::new(secret).unwrap_err();
+        assert_eq!(error.kind(), SecretErrorKind::Invalid);
+        assert!(error.to_string().starts_with(&format!("the secret {problem}")), "{secret:.20?}: {error}");
     }
     for secret in ["k", "two words", "clé", "鍵🔑", "\u{301}", &too_long[1..]] {
         assert!(Secret::new(secret).is_ok(), "{secret:.20?}");
     }
     assert!(Secret::new([0xaa; 131]).is_ok(), "bytes need not be UTF-8");
     assert!(Secret::new(b"\xff\xfe\x01").is_ok(), "no UTF-16 has three bytes");
-    assert_eq!(Secret::new(b"\xaa ").unwrap_err().kind(), SecretErrorKind::SurroundingWhitespace);
+    assert!(Secret::new(b"\xaa ").unwrap_err().to_string().contains("ends with white space"));
 }
 
 /// Accepts a file with only the secret. Rejects a final newline, a large file and a directory.
@@ -57,8 +59,8 @@ fn reads_secret_file() {
 
     fs::write(&file, "from a file\n").unwrap();
     let error = Secret::from_file(&file).unwrap_err();
-    assert_eq!(error.kind(), SecretErrorKind::TrailingNewline);
-    assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    let subject = format!("the secret file {}", file.display());
+    assert!(error.to_string().starts_with(&format!("{subject} ends with a newline")), "{error}");
 
     for (mark, to_bytes) in [
         ("\u{feff}", u16::to_le_bytes as fn(u16) -> [u8; 2]),
@@ -68,7 +70,6 @@ fn reads_secret_file() {
         let text = format!("{mark}from a file\r\n");
         fs::write(&file, text.encode_utf16().flat_map(to_bytes).collect::<Vec<_>>()).unwrap();
         let error = Secret::from_file(&file).unwrap_err();
-        assert_eq!(error.kind(), SecretErrorKind::Utf16);
         assert!(
             error.to_string().ends_with("is UTF-16: save it as UTF-8 without a byte order mark"),
             "{error}"
@@ -76,7 +77,7 @@ fn reads_secret_file() {
     }
 
     fs::write(&file, vec![b'k'; 1_000_000]).unwrap();
-    assert_eq!(Secret::from_file(&file).unwrap_err().kind(), SecretErrorKind::TooLong);
+    assert!(Secret::from_file(&file).unwrap_err().to_string().contains("is longer than 64 KiB"));
 
     let error = Secret::from_file(&directory).unwrap_err();
     assert_eq!(error.kind(), SecretErrorKind::Unreadable);
@@ -92,10 +93,7 @@ fn output_never_contains_secret() {
     let secrets = Secrets::from(Secret::new("canary-3f1").unwrap());
     let output =
         format!("{secrets:?} {:?} {:?}", secrets.verifier(), Secret::new("canary-3f1").unwrap().sign(b""));
-    assert_eq!(
-        output,
-        "Secrets { first: Secret([redacted]), others: [] } Verifier([redacted]) Signature([redacted])"
-    );
+    assert_eq!(output, "Secrets([Secret([redacted])]) Verifier([redacted]) Signature([redacted])");
 }
 
 #[test]

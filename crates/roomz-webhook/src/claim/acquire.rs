@@ -1,17 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::held::HeldClaim;
-use super::settle::{self, Settlement};
+use super::settle::{release_unconfirmed, settle};
 use crate::config::IdReusePolicy;
 use crate::finish::caller_gone;
 use crate::response::{EarlyResponse, RejectionKind, Skipped};
 use crate::state::Shared;
-use crate::store::{Claim, ClaimKey, ClaimState, StoreError, StoreErrorKind};
-use crate::telemetry::{self, Operation};
+use crate::store::{Claim, ClaimState, OwnerUpdate, StoreError, StoreErrorKind};
+use crate::telemetry;
 
 /// The first interval at which a waiting duplicate polls the store.
 const POLL_MIN: Duration = Duration::from_millis(50);
@@ -27,15 +26,15 @@ pub(crate) async fn acquire(shared: &Arc<Shared>, held: &HeldClaim) -> Result<In
         shared,
         held,
         called_at: Instant::now(),
-        is_claimed: Some(false),
+        may_be_claimed: false,
         mismatch_reported: false,
     };
     let Err(early) = attempt.claim().await else { return Ok(attempt.called_at) };
-    match attempt.is_claimed {
-        Some(false) => {}
-        Some(true) => Box::pin(settle::settle(shared, held, Settlement::Release)).await,
+    if !held.is_unconfirmed() {
+        Box::pin(settle(shared, held, OwnerUpdate::Release)).await;
+    } else if attempt.may_be_claimed {
         // Otherwise nobody could claim the event before the lease ends.
-        None => settle::release_unconfirmed(shared, held),
+        release_unconfirmed(shared, held);
     }
     Err(early)
 }
@@ -44,8 +43,8 @@ struct ClaimAttempt<'a> {
     shared: &'a Arc<Shared>,
     held: &'a HeldClaim,
     called_at: Instant,
-    /// `None` if the store may have written the claim without replying.
-    is_claimed: Option<bool>,
+    /// The store may have written the last claim without replying.
+    may_be_claimed: bool,
     mismatch_reported: bool,
 }
 
@@ -60,7 +59,7 @@ impl ClaimAttempt<'_> {
             // A full store replied, so it does not fail open: without a claim, duplicates would run
             // concurrently.
             Err(error) if self.shared.config.fails_open && error.kind() != StoreErrorKind::Full => {
-                telemetry::store_error(Operation::Claim, &error);
+                telemetry::store_error("claim", &error);
                 return Ok(());
             }
             Err(error) => return Err(self.store_failed(&error)),
@@ -78,7 +77,7 @@ impl ClaimAttempt<'_> {
     async fn wait(&mut self, deadline: Instant) -> Result<(), EarlyResponse> {
         let shared = self.shared;
         // Registered before the store is called, so that no settlement is missed.
-        let Some(waiter) = Waiter::register(shared, &self.held.key) else {
+        let Some(waiter) = shared.waiters.hold(&self.held.key, Arc::default()) else {
             return Err(RejectionKind::InFlight.into());
         };
         let mut interval = POLL_MIN;
@@ -88,14 +87,14 @@ impl ClaimAttempt<'_> {
             }
             // Created before the store is called, so that a settlement between the call and the wait is not
             // missed.
-            let notified = waiter.notify.notified();
+            let notified = waiter.value.notified();
             self.called_at = Instant::now();
             let claim = tokio::select! {
                 // A store that was not called has no claim to release.
                 biased;
                 claim = self.call_store() => claim.map_err(|error| self.store_failed(&error))?,
                 () = shared.draining.started() => {
-                    self.is_claimed = None;
+                    self.may_be_claimed = true;
                     return Err(RejectionKind::ShuttingDown.into());
                 }
             };
@@ -124,7 +123,6 @@ impl ClaimAttempt<'_> {
     /// Returns whether the event is claimed, and `false` while another delivery is in flight.
     fn interpret(&mut self, claim: Claim) -> Result<bool, EarlyResponse> {
         if let ClaimState::Claimed { attempt } = claim.state {
-            self.is_claimed = Some(true);
             self.held.confirm(attempt);
         }
         if !claim.fingerprint_matches {
@@ -146,29 +144,8 @@ impl ClaimAttempt<'_> {
 
     /// Rejects the delivery. A full store replied, so it has no claim to release.
     fn store_failed(&mut self, error: &StoreError) -> EarlyResponse {
-        telemetry::store_error(Operation::Claim, error);
-        self.is_claimed = (error.kind() == StoreErrorKind::Full).then_some(false);
+        telemetry::store_error("claim", error);
+        self.may_be_claimed = error.kind() != StoreErrorKind::Full;
         RejectionKind::StoreUnavailable.into()
-    }
-}
-
-/// A duplicate that waits. Dropping it unregisters it.
-struct Waiter<'a> {
-    shared: &'a Shared,
-    key: &'a ClaimKey,
-    notify: Arc<Notify>,
-}
-
-impl<'a> Waiter<'a> {
-    /// Returns `None` when too many duplicates wait.
-    fn register(shared: &'a Shared, key: &'a ClaimKey) -> Option<Self> {
-        let notify = shared.waiters.hold(key, Arc::default())?;
-        Some(Self { shared, key, notify })
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.shared.waiters.release(self.key);
     }
 }

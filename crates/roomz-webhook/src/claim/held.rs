@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::config::{Config, IdReusePolicy};
-use crate::store::{ClaimKey, ClaimRequest, Fingerprint, Owner};
+use crate::store::{ClaimKey, ClaimRequest, Fingerprint, Owner, OwnerUpdate};
 
 /// A claim that this process holds, or tries to get. It must be completed or released. The
 /// [`Delivery`](crate::Delivery) contains it.
@@ -34,6 +34,10 @@ impl HeldClaim {
         let attempt = self.attempt.load(Ordering::SeqCst).into();
         let (unconfirmed, lost) = (self.is_unconfirmed().into(), self.is_lost().into());
         Self { key: self.key.clone(), request: self.request, attempt, unconfirmed, lost }
+    }
+
+    pub(crate) fn completion(&self) -> OwnerUpdate {
+        OwnerUpdate::Complete { retention: self.request.retention }
     }
 
     /// The store has replied to the claim.

@@ -1,7 +1,6 @@
 use std::collections::HashMap;
-use std::collections::hash_map;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::store::ClaimKey;
 
@@ -29,9 +28,8 @@ impl<T: Clone> KeyMap<T> {
         self.lock().get(key).map(|(value, _)| value.clone())
     }
 
-    /// Adds a holder, and returns the value: that of the first holder. Returns `None` when there are too many
-    /// holders.
-    pub(crate) fn hold(&self, key: &ClaimKey, value: T) -> Option<T> {
+    /// Adds a holder with the value of the first holder. Returns `None` when there are too many holders.
+    pub(crate) fn hold(self: &Arc<Self>, key: &ClaimKey, value: T) -> Option<Holder<T>> {
         let mut entries = self.lock();
         let of_key = entries.get(key).map_or(0, |(_, holders)| *holders);
         if of_key >= self.max_per_key || self.holders.load(Ordering::SeqCst) >= self.max {
@@ -40,23 +38,34 @@ impl<T: Clone> KeyMap<T> {
         self.holders.fetch_add(1, Ordering::SeqCst);
         let (value, holders) = entries.entry(key.clone()).or_insert((value, 0));
         *holders += 1;
-        Some(value.clone())
+        Some(Holder { map: Arc::clone(self), key: key.clone(), value: value.clone() })
     }
+}
 
-    /// Removes a holder.
-    pub(crate) fn release(&self, key: &ClaimKey) {
-        let mut entries = self.lock();
-        if let hash_map::Entry::Occupied(mut entry) = entries.entry(key.clone()) {
-            entry.get_mut().1 -= 1;
-            if entry.get().1 == 0 {
-                entry.remove();
-            }
-        }
-        self.holders.fetch_sub(1, Ordering::SeqCst);
-    }
-
+impl<T> KeyMap<T> {
     fn lock(&self) -> MutexGuard<'_, HashMap<ClaimKey, (T, usize)>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A holder of a value, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Holder<T> {
+    map: Arc<KeyMap<T>>,
+    key: ClaimKey,
+    pub(crate) value: T,
+}
+
+impl<T> Drop for Holder<T> {
+    fn drop(&mut self) {
+        let mut entries = self.map.lock();
+        if let Some((_, holders)) = entries.get_mut(&self.key) {
+            *holders -= 1;
+            if *holders == 0 {
+                entries.remove(&self.key);
+            }
+        }
+        self.map.holders.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -67,28 +76,23 @@ mod tests {
     /// Two deliveries of one event can be handled, for example after failing open.
     #[test]
     fn keeps_value_until_last_holder_ends() {
-        let map = KeyMap::new(2, 3);
-        let [key, other] = [
-            ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap()),
-            ClaimKey::new("other".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap()),
-        ];
-        assert_eq!((map.hold(&key, "first"), map.hold(&key, "second")), (Some("first"), Some("first")));
-        assert_eq!(map.hold(&key, "third"), None, "two for one event");
-        assert_eq!(
-            (map.hold(&other, "other"), map.hold(&other, "fourth")),
-            (Some("other"), None),
-            "three in all"
-        );
-        map.release(&key);
+        let map = Arc::new(KeyMap::new(2, 3));
+        let [key, other] = ["roomz", "other"].map(|namespace| {
+            ClaimKey::new(namespace.into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap())
+        });
+        let (first, second) = (map.hold(&key, "first").unwrap(), map.hold(&key, "second").unwrap());
+        assert_eq!((first.value, second.value), ("first", "first"));
+        assert!(map.hold(&key, "third").is_none(), "two for one event");
+        let third = map.hold(&other, "other").unwrap();
+        assert!(map.hold(&other, "fourth").is_none(), "three in all");
+        drop(second);
         assert_eq!(map.get(&key), Some("first"));
-        map.release(&key);
+        drop(first);
         assert_eq!((map.get(&key), map.get(&other)), (None, Some("other")));
-        map.release(&other);
+        drop(third);
         assert_eq!(map.get(&other), None);
-        assert_eq!(
-            [&key, &other].map(|key| map.hold(key, "again")),
-            [Some("again"); 2],
-            "nobody holds any more"
-        );
+        for key in [&key, &other] {
+            assert_eq!(map.hold(key, "again").unwrap().value, "again", "nobody holds any more");
+        }
     }
 }

@@ -10,4 +10,4 @@ mod settle;
 pub(crate) use self::acquire::acquire;
 pub(crate) use self::held::HeldClaim;
 pub(crate) use self::run::{call_when_ready, run};
-pub(crate) use self::settle::{Settlement, settle};
+pub(crate) use self::settle::settle;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::held::HeldClaim;
 use crate::config::IdReusePolicy;
 use crate::state::Shared;
-use crate::store::{ClaimRequest, ClaimState, Settled, StoreError};
+use crate::store::{ClaimRequest, ClaimState, OwnerUpdate, Settled, StoreError};
 
 /// Whether this process holds the claim after [`reclaim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) async fn reclaim(
     held: &HeldClaim,
     lease: Duration,
 ) -> Result<Reclaimed, StoreError> {
-    let config = &shared.config;
+    let (config, owner) = (&shared.config, held.request.owner);
     let was_unconfirmed = held.is_unconfirmed();
     held.set_unconfirmed(true);
     let request = ClaimRequest { lease, ..held.request };
@@ -40,7 +40,7 @@ pub(crate) async fn reclaim(
         ClaimState::InFlight { .. } => (Reclaimed::InFlight, was_unconfirmed),
         ClaimState::Done => {
             // Only the owner that completed the event can complete it again, which changes nothing.
-            match config.store.complete(&held.key, &held.request).await? {
+            match config.store.update(&held.key, owner, held.completion()).await? {
                 Settled::Applied => (Reclaimed::Completed, false),
                 Settled::Lost => (Reclaimed::Done, was_unconfirmed),
             }
@@ -48,7 +48,7 @@ pub(crate) async fn reclaim(
         ClaimState::Claimed { .. }
             if !claim.fingerprint_matches && config.id_reuse_policy == IdReusePolicy::Reject =>
         {
-            let _ = config.store.release(&held.key, held.request.owner).await?;
+            let _ = config.store.update(&held.key, owner, OwnerUpdate::Release).await?;
             (Reclaimed::OtherBody, was_unconfirmed)
         }
         ClaimState::Claimed { attempt } => (Reclaimed::Held { attempt }, false),

@@ -14,8 +14,8 @@ use crate::call::{Panicked, catch_panic};
 use crate::delivery::Delivery;
 use crate::response::RejectionKind;
 use crate::state::Shared;
-use crate::store::{Settled, StoreError};
-use crate::telemetry::{self, Operation};
+use crate::store::{OwnerUpdate, Settled, StoreError};
+use crate::telemetry;
 
 /// Check 10: runs the inner service, and renews the claim's lease while it waits to start and while it runs.
 ///
@@ -121,7 +121,7 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim, claimed_at: Instant) -> 
                 return std::future::pending().await;
             }
             Err(error) => {
-                telemetry::store_error(Operation::Renew, &error);
+                telemetry::store_error("renew", &error);
                 Instant::now() + retry_interval
             }
         };
@@ -131,8 +131,9 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim, claimed_at: Instant) -> 
 /// Renews the lease, or claims the event again if the store lost the claim.
 async fn renew(shared: &Shared, held: &HeldClaim, lease: Duration) -> Result<Reclaimed, StoreError> {
     let config = &shared.config;
+    let renewal = OwnerUpdate::Renew { lease };
     if !held.is_unconfirmed()
-        && config.store.renew(&held.key, held.request.owner, lease).await? == Settled::Applied
+        && config.store.update(&held.key, held.request.owner, renewal).await? == Settled::Applied
     {
         return Ok(Reclaimed::Held { attempt: held.attempt() });
     }

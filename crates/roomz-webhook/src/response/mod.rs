@@ -34,14 +34,8 @@ impl EarlyResponse {
     }
 }
 
-impl From<Rejection> for EarlyResponse {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
-}
-
-impl From<RejectionKind> for EarlyResponse {
-    fn from(kind: RejectionKind) -> Self {
-        Self::Rejected(kind.into())
+impl<T: Into<Rejection>> From<T> for EarlyResponse {
+    fn from(rejection: T) -> Self {
+        Self::Rejected(rejection.into())
     }
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
@@ -21,8 +22,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 #[derive(Clone, Debug)]
 pub struct Rejection {
     kind: RejectionKind,
-    /// Replaces the text of the kind.
-    detail: Option<String>,
+    /// The text of the kind, or one of its own.
+    detail: Cow<'static, str>,
 }
 
 /// Anybody can cause the rejection without knowing a secret.
@@ -138,11 +139,11 @@ impl Rejection {
     /// ```
     #[must_use]
     pub const fn new(kind: RejectionKind) -> Self {
-        Self { kind, detail: None }
+        Self { kind, detail: Cow::Borrowed(kind.row().3) }
     }
 
     pub(crate) const fn with_detail(kind: RejectionKind, detail: String) -> Self {
-        Self { kind, detail: Some(detail) }
+        Self { kind, detail: Cow::Owned(detail) }
     }
 
     /// Returns the kind.
@@ -164,15 +165,11 @@ impl Rejection {
         // RFC 9457: `about:blank` means that the status tells the type of the problem.
         format!(
             r#"{{"detail":{},"reason":"{}","status":{},"title":"{}","type":"about:blank"}}"#,
-            serde_json::Value::from(self.text()),
+            serde_json::Value::from(&*self.detail),
             self.kind.as_str(),
             status.as_u16(),
             status.canonical_reason().unwrap_or_default(),
         )
-    }
-
-    fn text(&self) -> &str {
-        self.detail.as_deref().unwrap_or(self.kind.row().3)
     }
 
     /// Converts this into its response, with this value in the extensions. A 503 has `Retry-After: 5`.
@@ -239,7 +236,7 @@ impl From<RejectionKind> for Rejection {
 /// What was wrong and what to do. It never holds a secret, a signature or a part of the body.
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
+        f.write_str(&self.detail)
     }
 }
 

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 
@@ -54,11 +52,5 @@ impl Skipped {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -4,7 +4,7 @@ mod tenant;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use roomz_protocol::{Secret, Secrets};
+use roomz_protocol::Secrets;
 
 pub use self::tenant::{Tenant, TenantLookup, TenantMap};
 use crate::telemetry::{self, LogInterval};
@@ -64,7 +64,7 @@ impl SecretSource {
 pub struct SecretsHandle(Arc<RwLock<Secrets>>);
 
 impl SecretsHandle {
-    /// Creates a handle for one [`Secret`] or several [`Secrets`].
+    /// Creates a handle for one [`Secret`](crate::Secret) or several [`Secrets`].
     #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
         let secrets = secrets.into();
@@ -88,14 +88,8 @@ impl SecretsHandle {
     }
 }
 
-impl From<Secret> for SecretsHandle {
-    fn from(secret: Secret) -> Self {
-        Self::new(secret)
-    }
-}
-
-impl From<Secrets> for SecretsHandle {
-    fn from(secrets: Secrets) -> Self {
+impl<T: Into<Secrets>> From<T> for SecretsHandle {
+    fn from(secrets: T) -> Self {
         Self::new(secrets)
     }
 }

@@ -5,7 +5,6 @@ use async_trait::async_trait;
 
 use super::error::StoreError;
 use super::key::{ClaimKey, Fingerprint, Owner};
-use super::memory::InMemory;
 
 /// A store of claims: which events are in flight and which are done, for one process or for many.
 ///
@@ -121,12 +120,6 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     ///
     /// [`StoreError`] when the outcome is unknown.
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError>;
-
-    /// The operations of a store of this crate without their futures.
-    #[doc(hidden)]
-    fn in_memory(&self) -> Option<&dyn InMemory> {
-        None
-    }
 }
 
 #[async_trait]
@@ -151,9 +144,28 @@ impl<T: IdempotencyStore + ?Sized> IdempotencyStore for Arc<T> {
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
         T::release(self, key, owner).await
     }
+}
 
-    fn in_memory(&self) -> Option<&dyn InMemory> {
-        T::in_memory(self)
+/// What the owner of a claim does to it: the operations that return [`Settled`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OwnerUpdate {
+    Renew { lease: Duration },
+    Complete { retention: Duration },
+    Release,
+}
+
+impl OwnerUpdate {
+    /// The name of the operation in logs and metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Renew { .. } => "renew",
+            Self::Complete { .. } => "complete",
+            Self::Release => "release",
+        }
+    }
+
+    pub(crate) const fn is_completion(self) -> bool {
+        matches!(self, Self::Complete { .. })
     }
 }
 

@@ -22,24 +22,21 @@
 //! arrive; the sweep of one shard of some 130 000 ids blocks a thread for some ten milliseconds.
 
 mod call;
-#[cfg(feature = "compact")]
-mod compact;
 mod connect_error;
 mod error;
 mod idempotency;
 mod key;
 mod memory;
-mod moka;
 
 /// The macro with which [`IdempotencyStore`] is implemented.
 pub use async_trait::async_trait;
 
 pub(crate) use self::call::TimedStore;
-#[cfg(feature = "compact")]
-pub use self::compact::CompactStore;
 pub use self::connect_error::{ConnectError, ConnectErrorKind};
 pub use self::error::{StoreError, StoreErrorKind};
+pub(crate) use self::idempotency::OwnerUpdate;
 pub use self::idempotency::{Claim, ClaimRequest, ClaimState, IdempotencyStore, Settled};
 pub use self::key::{ClaimKey, Fingerprint, Owner};
-pub use self::memory::InMemoryBuilder;
-pub use self::moka::MokaStore;
+#[cfg(feature = "compact")]
+pub use self::memory::CompactStore;
+pub use self::memory::{InMemoryBuilder, MokaStore};

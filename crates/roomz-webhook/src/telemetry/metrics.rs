@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use super::Operation;
 use crate::response::{RejectionKind, Skipped};
 
-const OPERATIONS: [Operation; 4] =
-    [Operation::Claim, Operation::Renew, Operation::Complete, Operation::Release];
+const OPERATIONS: [&str; 4] = ["claim", "renew", "complete", "release"];
 
 /// Counters without labels.
 const PLAIN_COUNTERS: [(&str, &str); 11] = [
@@ -91,15 +89,15 @@ pub(crate) fn register() {
     for skipped in [Skipped::Duplicate, Skipped::Stale, Skipped::Ignored] {
         counter!("roomz_webhook_skipped_total", "reason" => skipped.as_str()).increment(0);
     }
-    for operation in [Operation::Complete, Operation::Release] {
-        counter!("roomz_webhook_settlements_abandoned_total", "operation" => operation.as_str()).increment(0);
+    for operation in ["complete", "release"] {
+        counter!("roomz_webhook_settlements_abandoned_total", "operation" => operation).increment(0);
     }
     // A histogram exists without a value once it has a handle.
     drop(histogram!("roomz_webhook_event_age_seconds"));
     drop(histogram!("roomz_webhook_handling_seconds"));
     for operation in OPERATIONS {
-        counter!("roomz_webhook_store_errors_total", "operation" => operation.as_str()).increment(0);
-        drop(histogram!("roomz_webhook_store_seconds", "operation" => operation.as_str()));
+        counter!("roomz_webhook_store_errors_total", "operation" => operation).increment(0);
+        drop(histogram!("roomz_webhook_store_seconds", "operation" => operation));
     }
 }
 
@@ -136,9 +134,9 @@ pub(super) fn add_to_gauge(name: &'static str, value: f64) {
     gauge!(name).increment(value);
 }
 
-pub(super) fn record(name: &'static str, operation: Option<Operation>, time: Duration) {
+pub(super) fn record(name: &'static str, operation: Option<&'static str>, time: Duration) {
     match operation {
-        Some(operation) => histogram!(name, "operation" => operation.as_str()),
+        Some(operation) => histogram!(name, "operation" => operation),
         None => histogram!(name),
     }
     .record(time.as_secs_f64());

@@ -28,26 +28,6 @@ const TARGET: &str = "roomz_webhook";
 /// Without metrics, a time that only they record is not measured.
 pub(crate) const METRICS_ENABLED: bool = cfg!(feature = "metrics");
 
-/// A store operation, for logs and metric labels.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Operation {
-    Claim,
-    Renew,
-    Complete,
-    Release,
-}
-
-impl Operation {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Claim => "claim",
-            Self::Renew => "renew",
-            Self::Complete => "complete",
-            Self::Release => "release",
-        }
-    }
-}
-
 /// The span of everything from the claim on. `tenant` is the tenant's namespace, for a layer with tenants.
 pub(crate) fn delivery_span(event: &Event, tenant: Option<&str>) -> tracing::Span {
     tracing::info_span!(
@@ -213,19 +193,19 @@ pub(crate) fn evicted_early(is_first: bool, capacity: u64) {
     count("roomz_webhook_evicted_early_total");
 }
 
-pub(crate) fn store_error(operation: Operation, error: &dyn Error) {
+pub(crate) fn store_error(operation: &'static str, error: &dyn Error) {
     tracing::error!(
-        target: TARGET, operation = operation.as_str(), error = %error_chain(error), "store operation failed",
+        target: TARGET, operation, error = %error_chain(error), "store operation failed",
     );
-    count_store_error(operation);
+    count_by("roomz_webhook_store_errors_total", "operation", operation);
 }
 
 /// A failed retry in the background. The first failure was logged as an error.
-pub(crate) fn store_retry_failed(operation: Operation, error: &dyn Error) {
+pub(crate) fn store_retry_failed(operation: &'static str, error: &dyn Error) {
     tracing::debug!(
-        target: TARGET, operation = operation.as_str(), error = %error_chain(error), "store retry failed",
+        target: TARGET, operation, error = %error_chain(error), "store retry failed",
     );
-    count_store_error(operation);
+    count_by("roomz_webhook_store_errors_total", "operation", operation);
 }
 
 /// At most once a minute, because each probe during an outage can cause it.
@@ -234,26 +214,22 @@ pub(crate) fn readiness_check_failed(count: u64, error: &dyn Error) {
 }
 
 /// `error` is `None` if the settlement could not be tried, because too many were pending.
-pub(crate) fn settlement_abandoned(operation: Operation, error: Option<&dyn Error>) {
+pub(crate) fn settlement_abandoned(operation: &'static str, error: Option<&dyn Error>) {
     let consequence = match operation {
-        Operation::Complete => "the event was handled; a redelivery runs the handler again",
+        "complete" => "the event was handled; a redelivery runs the handler again",
         _ => "the event was not released; a redelivery runs when its lease ends",
     };
     let error = error.map_or("too many settlements are pending".into(), error_chain);
     tracing::error!(
-        target: TARGET, operation = operation.as_str(), error, consequence, "settlement abandoned",
+        target: TARGET, operation, error, consequence, "settlement abandoned",
     );
-    count_by("roomz_webhook_settlements_abandoned_total", "operation", operation.as_str());
+    count_by("roomz_webhook_settlements_abandoned_total", "operation", operation);
 }
 
 /// Each delivery during an outage can cause it, and the outage itself is logged as an error.
 pub(crate) fn unconfirmed_claim_abandoned() {
     tracing::debug!(target: TARGET, hint = "its lease ends it", "unconfirmed claim not released");
-    count_by("roomz_webhook_settlements_abandoned_total", "operation", Operation::Release.as_str());
-}
-
-fn count_store_error(operation: Operation) {
-    count_by("roomz_webhook_store_errors_total", "operation", operation.as_str());
+    count_by("roomz_webhook_settlements_abandoned_total", "operation", "release");
 }
 
 /// Counts a settlement in the background until the guard is dropped.
@@ -262,7 +238,7 @@ pub(crate) fn settlement_pending() -> GaugeGuard {
 }
 
 /// Measures a store operation until the guard is dropped.
-pub(crate) fn store_called(operation: Operation) -> TimeGuard {
+pub(crate) fn store_called(operation: &'static str) -> TimeGuard {
     TimeGuard::new("roomz_webhook_store_seconds", Some(operation))
 }
 
@@ -290,12 +266,12 @@ impl Drop for GaugeGuard {
 /// Records the time until it is dropped.
 pub(crate) struct TimeGuard {
     histogram: &'static str,
-    operation: Option<Operation>,
+    operation: Option<&'static str>,
     start: Option<Instant>,
 }
 
 impl TimeGuard {
-    fn new(histogram: &'static str, operation: Option<Operation>) -> Self {
+    fn new(histogram: &'static str, operation: Option<&'static str>) -> Self {
         Self { histogram, operation, start: METRICS_ENABLED.then(Instant::now) }
     }
 }

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::Operation;
-
 pub(crate) const fn register() {}
 pub(crate) const fn register_secrets(_: usize) {}
 pub(super) const fn count(_: &str) {}
 pub(super) const fn count_by(_: &str, _: &str, _: &str) {}
 pub(super) const fn count_verified(_: usize, _: Option<&str>) {}
 pub(super) const fn add_to_gauge(_: &str, _: f64) {}
-pub(super) const fn record(_: &str, _: Option<Operation>, _: Duration) {}
+pub(super) const fn record(_: &str, _: Option<&str>, _: Duration) {}

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError};
-use roomz_protocol::{Secrets, Signature, SignatureMismatch};
+use roomz_protocol::{Secrets, Signature, SignatureMismatch, Verifier};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -54,45 +54,36 @@ async fn read(
     config: &Config,
 ) -> Result<(Bytes, usize), Rejection> {
     check_length(body.size_hint().lower(), config)?;
-    let first = next_data(body.as_mut()).await?;
+    let mut first = Bytes::new();
+    // For the few bodies of several frames.
+    let mut all: Option<(Verifier, BytesMut)> = None;
+    let mut length = 0;
     // A body may panic if it is polled after its end.
-    let has_ended = first.is_none() || body.is_end_stream();
-    let first = first.unwrap_or_default();
-    check_length(first.len() as u64, config)?;
-    let second = if has_ended { None } else { next_data(body.as_mut()).await? };
-    if let Some(second) = second {
-        // Boxed, because few deliveries arrive in several frames, and the state of the HMAC is large.
-        return Box::pin(read_and_verify_frames([first, second], body, signature, secrets, config)).await;
+    while !body.is_end_stream()
+        && let Some(data) = next_data(body.as_mut()).await?
+    {
+        length += data.len();
+        check_length(length as u64, config)?;
+        if length == data.len() {
+            first = data;
+            continue;
+        }
+        let (verifier, bytes) = all.get_or_insert_with(|| {
+            let first = std::mem::take(&mut first);
+            let mut verifier = secrets.verifier();
+            verifier.update(&first);
+            (verifier, BytesMut::from(&*first))
+        });
+        // As frames arrive, so that the end of the body causes no long computation.
+        verifier.update(&data);
+        bytes.extend_from_slice(&data);
     }
-    let secret_position = secrets.verify(&first, signature).map_err(mismatch)?;
-    Ok((first, secret_position))
-}
-
-/// Updates the HMAC as frames arrive, so that the end of the body causes no long computation.
-async fn read_and_verify_frames(
-    frames: [Bytes; 2],
-    mut body: Pin<&mut impl Body<Data = Bytes, Error: Into<BoxError>>>,
-    signature: &Signature,
-    secrets: &Secrets,
-    config: &Config,
-) -> Result<(Bytes, usize), Rejection> {
-    let mut verifier = secrets.verifier();
-    let mut bytes = BytesMut::new();
-    let mut append = |data: &[u8]| {
-        check_length((bytes.len() + data.len()) as u64, config)?;
-        verifier.update(data);
-        bytes.extend_from_slice(data);
-        Ok::<_, Rejection>(())
+    let verified = match &all {
+        None => secrets.verify(&first, signature),
+        Some((verifier, _)) => verifier.verify(signature),
     };
-    for data in &frames {
-        append(data)?;
-    }
-    drop(frames);
-    while let Some(data) = next_data(body.as_mut()).await? {
-        append(&data)?;
-    }
-    let secret_position = verifier.verify(signature).map_err(mismatch)?;
-    Ok((bytes.freeze(), secret_position))
+    let secret_position = verified.map_err(|_: SignatureMismatch| RejectionKind::SignatureMismatch)?;
+    Ok((all.map_or(first, |(_, bytes)| bytes.freeze()), secret_position))
 }
 
 /// Returns the data of the next frame that has any, or `None` at the end of the body.
@@ -131,10 +122,6 @@ where
     };
     // After a timeout, the body is dropped as well.
     let _ = timeout(time_limit, read).await;
-}
-
-fn mismatch(_: SignatureMismatch) -> Rejection {
-    RejectionKind::SignatureMismatch.into()
 }
 
 /// A body limit in front of the layer, such as that of tower-http, ends the body with `LengthLimitError`, and

@@ -215,7 +215,7 @@ async fn timestamps_from_the_future_are_counted() {
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let receiver =
-        TestReceiver::with(|builder| builder.with_clock(SystemClock::new()), async |_| Ok(StatusCode::OK));
+        TestReceiver::with(|builder| builder.with_clock(SystemClock), async |_| Ok(StatusCode::OK));
     let minutes = |minutes: u64| Timestamp::now() + Duration::from_secs(60 * minutes);
     receiver.deliver(&TestEvent::busy().with_timestamp(minutes(0))).await;
     receiver.deliver(&TestEvent::busy().with_timestamp(minutes(3))).await;

@@ -20,7 +20,7 @@ async fn stalled_reader_delays_shutdown_six_seconds() {
     let board = Board::new(Names::default());
     // A snapshot that is larger than the socket buffers.
     for number in 0..60_000_u128 {
-        let workspace = WorkspaceId::from_uuid(Uuid::from_u128(number));
+        let workspace = WorkspaceId::from(Uuid::from_u128(number));
         let event = TestEvent::presence(&"x".repeat(64)).with_workspace_id(workspace);
         board.apply(&Event::parse(&event.body()).unwrap());
     }

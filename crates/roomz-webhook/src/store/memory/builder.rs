@@ -6,7 +6,7 @@ const DEFAULT_CAPACITY: u64 = 1_000_000;
 const DEFAULT_MAX_IN_FLIGHT: usize = 100_000;
 
 #[derive(Clone, Debug)]
-pub(in crate::store) struct Settings {
+pub(super) struct Settings {
     pub(super) capacity: u64,
     pub(super) max_in_flight: usize,
     pub(super) clock: Arc<dyn Clock>,
@@ -28,8 +28,8 @@ pub struct InMemoryBuilder<S> {
 }
 
 impl<S> InMemoryBuilder<S> {
-    pub(in crate::store) fn new(build: fn(Settings) -> S) -> Self {
-        let clock = Arc::new(SystemClock::new());
+    pub(super) fn new(build: fn(Settings) -> S) -> Self {
+        let clock = Arc::new(SystemClock);
         let settings = Settings { capacity: DEFAULT_CAPACITY, max_in_flight: DEFAULT_MAX_IN_FLIGHT, clock };
         Self { settings, build }
     }
@@ -67,7 +67,7 @@ impl<S> InMemoryBuilder<S> {
     ///
     /// ```
     /// # use roomz_webhook::{SystemClock, store::MokaStore};
-    /// let store = MokaStore::builder().with_clock(SystemClock::new()).build();
+    /// let store = MokaStore::builder().with_clock(SystemClock).build();
     /// ```
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);

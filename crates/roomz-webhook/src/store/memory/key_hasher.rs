@@ -5,7 +5,7 @@ use crate::store::key::{ClaimKey, Fingerprint, Owner};
 
 /// A record's key in memory: see [`KeyHasher::key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::store) struct Key(pub(in crate::store) [u64; 2]);
+pub(super) struct Key(pub(super) [u64; 2]);
 
 /// Makes the short forms that a store in memory keeps, with random keys of its own.
 #[derive(Debug, Default)]

@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 /// What a store in memory remembers of an id. With its key it takes 40 bytes; a million of them are kept.
 ///
 /// Times are milliseconds of the store's clock.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Record {
+pub(super) struct Record {
     /// A hash of the owner. 0 after a release.
     pub(super) owner: u64,
     /// A hash of the fingerprint.
@@ -16,7 +18,7 @@ impl Record {
     const ATTEMPT_MAX: u32 = (1 << Self::ATTEMPT_BITS) - 1;
 
     /// An attempt above a million counts as a million.
-    pub(in crate::store) fn new(owner: u64, fingerprint: u64, expiry: u64, attempt: u32) -> Self {
+    pub(super) fn new(owner: u64, fingerprint: u64, expiry: u64, attempt: u32) -> Self {
         let expiry = expiry.min(u64::MAX >> Self::ATTEMPT_BITS);
         let attempt = u64::from(attempt.min(Self::ATTEMPT_MAX));
         Self { owner, fingerprint, expiry_and_attempt: expiry << Self::ATTEMPT_BITS | attempt }
@@ -30,7 +32,7 @@ impl Record {
         Self { owner: 0, ..self }
     }
 
-    pub(in crate::store) const fn expiry(self) -> u64 {
+    pub(super) const fn expiry(self) -> u64 {
         self.expiry_and_attempt >> Self::ATTEMPT_BITS
     }
 
@@ -41,6 +43,11 @@ impl Record {
     pub(super) const fn is_done(self) -> bool {
         self.attempt() == 0
     }
+}
+
+/// Adds a duration to a time in milliseconds.
+pub(super) fn after(millis: u64, duration: Duration) -> u64 {
+    millis.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 
 use super::key_hasher::Key;
-use super::record::Record;
+use super::record::{Record, after};
 use super::totals::Totals;
-use crate::store::idempotency::{Claim, ClaimState, Settled};
+use crate::store::idempotency::{Claim, ClaimState, OwnerUpdate, Settled};
 
 /// The ids of a shard that are not in flight: done, released, or with an ended lease.
-pub(in crate::store) trait IdleIds: Send + 'static {
+pub(super) trait IdleIds: Send + 'static {
     fn with_capacity(capacity: u64) -> Self;
 
     fn get(&self, key: &Key) -> Option<Record>;
@@ -73,37 +73,31 @@ impl<I: IdleIds> Shard<I> {
         self.insert_claim(key, new, self.totals.max_in_flight).then(|| Claim::new(state, matches))
     }
 
-    pub(super) fn renew(&mut self, key: Key, owner: u64, lease_end: u64, now: u64) -> Settled {
-        match self.known(&key, now) {
-            (Some(InFlight { record, .. }), is_new) if record.owner == owner && !record.is_done() => {
-                let expiry = record.expiry().max(lease_end);
-                let record = Record::new(owner, record.fingerprint, expiry, record.attempt());
-                // No limit: if the lease had ended and the claim was evicted, its owner is still alive.
-                self.insert_claim(key, InFlight { record, lease_end, is_new }, usize::MAX);
-                Settled::Applied
-            }
-            _ => Settled::Lost,
-        }
-    }
-
-    /// Completes the claim, to be remembered until `done_until`, or releases it.
-    pub(super) fn settle(&mut self, key: Key, owner: u64, done_until: Option<u64>, now: u64) -> Settled {
+    pub(super) fn update(&mut self, key: Key, owner: u64, update: OwnerUpdate, now: u64) -> Settled {
         let (known, is_new) = self.known(&key, now);
         let Some(InFlight { record, .. }) = known.filter(|known| known.record.owner == owner) else {
             return Settled::Lost;
         };
-        let record = match done_until {
+        let record = match update {
             // The owner repeats a completion whose reply was lost.
-            Some(_) if record.is_done() => return Settled::Applied,
-            None if record.is_done() => return Settled::Lost,
-            Some(expiry) => record.done(expiry),
-            None => record.released(),
+            OwnerUpdate::Complete { .. } if record.is_done() => return Settled::Applied,
+            _ if record.is_done() => return Settled::Lost,
+            OwnerUpdate::Renew { lease } => {
+                let lease_end = after(now, lease);
+                let expiry = record.expiry().max(lease_end);
+                let record = Record::new(owner, record.fingerprint, expiry, record.attempt());
+                // No limit: if the lease had ended and the claim was evicted, its owner is still alive.
+                self.insert_claim(key, InFlight { record, lease_end, is_new }, usize::MAX);
+                return Settled::Applied;
+            }
+            OwnerUpdate::Complete { retention } => record.done(after(now, retention)),
+            OwnerUpdate::Release => record.released(),
         };
         if self.claims.remove(&key).is_some() {
             self.totals.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         let evicted_early = self.idle.insert(key, record, is_new, now);
-        self.totals.count_early_evictions(evicted_early.into());
+        self.totals.count_early_eviction(evicted_early);
         Settled::Applied
     }
 
@@ -115,11 +109,10 @@ impl<I: IdleIds> Shard<I> {
         let ended: Vec<_> = self.claims.extract_if(|_, claim| claim.lease_end <= now).collect();
         self.first_lease_end = self.claims.values().map(|claim| claim.lease_end).min().unwrap_or(u64::MAX);
         self.totals.in_flight.fetch_sub(ended.len(), Ordering::Relaxed);
-        let mut evicted_early = 0;
         for (key, claim) in ended {
-            evicted_early += u64::from(self.idle.insert(key, claim.record, claim.is_new, now));
+            let evicted_early = self.idle.insert(key, claim.record, claim.is_new, now);
+            self.totals.count_early_eviction(evicted_early);
         }
-        self.totals.count_early_evictions(evicted_early);
     }
 
     /// Returns what is known of an id, and whether the idle ids have no record of it. The lease of an idle id

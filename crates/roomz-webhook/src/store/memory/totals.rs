@@ -18,8 +18,8 @@ impl Totals {
         Self { capacity, max_in_flight, in_flight: AtomicUsize::new(0), evicted_early: AtomicU64::new(0) }
     }
 
-    pub(super) fn count_early_evictions(&self, count: u64) {
-        for _ in 0..count {
+    pub(super) fn count_early_eviction(&self, evicted_early: bool) {
+        if evicted_early {
             let is_first = self.evicted_early.fetch_add(1, Ordering::Relaxed) == 0;
             telemetry::evicted_early(is_first, self.capacity);
         }

@@ -44,16 +44,13 @@ impl Case {
     /// Returns the next instance.
     pub(super) fn store(&self) -> &dyn IdempotencyStore {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.stores.len();
-        match self.stores.get(turn) {
-            Some(store) => store,
-            None => panic!("no store was given"),
-        }
+        &*self.stores[turn]
     }
 
-    /// A case whose event a new owner has claimed with this lease, as attempt 1.
-    pub(super) async fn claimed(subject: &StoreUnderTest, lease: Duration) -> (Self, Owner) {
+    /// A case whose event a new owner has claimed with this lease and retention, as attempt 1.
+    pub(super) async fn claimed(subject: &StoreUnderTest, times: (Duration, Duration)) -> (Self, Owner) {
         let (case, owner) = (Self::new(subject), Owner::random());
-        assert_eq!(case.claim_for(owner, lease).await, claimed(1));
+        assert_eq!(case.claim(owner, times).await, claimed(1));
         (case, owner)
     }
 
@@ -70,23 +67,15 @@ impl Case {
         (claim.state, claim.fingerprint_matches)
     }
 
-    pub(super) async fn claim_kept(&self, owner: Owner, lease: Duration, retention: Duration) -> ClaimState {
-        let (state, matches) = self.claim_body(owner, BODY, (lease, retention)).await;
+    pub(super) async fn claim(&self, owner: Owner, times: (Duration, Duration)) -> ClaimState {
+        let (state, matches) = self.claim_body(owner, BODY, times).await;
         assert!(matches, "the fingerprint is the same, but was reported as a mismatch");
         state
     }
 
-    pub(super) async fn claim_for(&self, owner: Owner, lease: Duration) -> ClaimState {
-        self.claim_kept(owner, lease, LONG).await
-    }
-
-    pub(super) async fn claim(&self, owner: Owner) -> ClaimState {
-        self.claim_for(owner, LONG).await
-    }
-
     /// Claims for a new owner.
     pub(super) async fn state(&self) -> ClaimState {
-        self.claim(Owner::random()).await
+        self.claim(Owner::random(), KEPT).await
     }
 
     /// Claims a new event. Returns false if the store has no room for another live claim.
@@ -107,16 +96,19 @@ impl Case {
         expect_reply("renew", self.store().renew(&self.key, owner, lease)).await
     }
 
-    pub(super) async fn complete(&self, owner: Owner) -> Settled {
-        self.complete_kept(owner, LONG).await
-    }
-
-    pub(super) async fn complete_kept(&self, owner: Owner, retention: Duration) -> Settled {
+    pub(super) async fn complete(&self, owner: Owner, retention: Duration) -> Settled {
         expect_reply("complete", self.store().complete(&self.key, owner, retention)).await
     }
 
     pub(super) async fn release(&self, owner: Owner) -> Settled {
         expect_reply("release", self.store().release(&self.key, owner)).await
+    }
+
+    /// Tries each operation of an owner.
+    pub(super) async fn assert_not_owner(&self, owner: Owner) {
+        assert_eq!(self.renew(owner, LONG).await, Settled::Lost, "renewed");
+        assert_eq!(self.complete(owner, LONG).await, Settled::Lost, "completed");
+        assert_eq!(self.release(owner).await, Settled::Lost, "released");
     }
 
     pub(super) async fn assert_in_flight(&self) {
@@ -129,7 +121,7 @@ pub(super) fn assert_in_flight(state: ClaimState) {
 }
 
 pub(super) fn random_id() -> EventId {
-    EventId::from_uuid(Uuid::from_bytes(Owner::random().to_bytes()))
+    EventId::from(Uuid::from_bytes(Owner::random().to_bytes()))
 }
 
 /// Returns the store's reply. Panics when the operation fails or takes longer than any store should.

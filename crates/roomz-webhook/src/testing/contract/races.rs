@@ -57,7 +57,7 @@ pub async fn one_takeover_when_lease_ends(store: &StoreUnderTest) {
 
 pub async fn one_takeover_after_release(store: &StoreUnderTest) {
     for _ in 0..store.rounds {
-        let (case, owner) = Case::claimed(store, LONG).await;
+        let (case, owner) = Case::claimed(store, KEPT).await;
         assert_eq!(case.release(owner).await, Settled::Applied);
         assert_one_claim_wins(&case, 2).await;
     }
@@ -67,10 +67,9 @@ pub async fn one_claim_of_expired_event(store: &StoreUnderTest) {
     let unit = store.short();
     let mut cases = Vec::new();
     for round in 0..store.rounds {
-        let (case, owner) = (Case::new(store), Owner::random());
-        assert_eq!(case.claim_kept(owner, unit, unit).await, claimed(1));
+        let (case, owner) = Case::claimed(store, (unit, unit)).await;
         if round % 2 == 0 {
-            assert_eq!(case.complete_kept(owner, unit).await, Settled::Applied);
+            assert_eq!(case.complete(owner, unit).await, Settled::Applied);
         }
         cases.push(case);
     }
@@ -93,7 +92,7 @@ pub async fn release_excludes_takeover(store: &StoreUnderTest) {
 
 pub async fn completion_excludes_takeover(store: &StoreUnderTest) {
     for (case, owner) in abandoned(store).await {
-        let (settled, states) = race(&case, RIVALS, case.complete(owner)).await;
+        let (settled, states) = race(&case, RIVALS, case.complete(owner, LONG)).await;
         assert_applied_or_taken_over(settled, &states);
         assert_eq!(case.state().await == ClaimState::Done, settled == Settled::Applied);
     }
@@ -122,7 +121,7 @@ pub async fn dropped_operation_is_atomic(store: &StoreUnderTest) {
 
     for round in 0..rounds {
         let (case, owner) = (Case::new(store), Owner::random());
-        drop_after(case.claim(owner), after(round)).await;
+        drop_after(case.claim(owner, KEPT), after(round)).await;
         // Another owner sees the whole claim or none. If none, it claims the event itself, even if the first
         // claim arrives late.
         let holder = match case.claim_body(Owner::random(), BODY, KEPT).await {
@@ -135,10 +134,10 @@ pub async fn dropped_operation_is_atomic(store: &StoreUnderTest) {
         case.assert_in_flight().await;
 
         if round % 2 == 0 {
-            drop_after(case.complete(holder), after(round + 13)).await;
+            drop_after(case.complete(holder, LONG), after(round + 13)).await;
             let state = case.state().await;
             assert!(matches!(state, ClaimState::Done | ClaimState::InFlight { .. }), "{state:?}");
-            assert_eq!(case.complete(holder).await, Settled::Applied);
+            assert_eq!(case.complete(holder, LONG).await, Settled::Applied);
             assert_eq!(case.state().await, ClaimState::Done);
         } else {
             drop_after(case.release(holder), after(round + 13)).await;
@@ -183,7 +182,7 @@ async fn abandoned(store: &StoreUnderTest) -> Vec<(Case, Owner)> {
     let lease = store.short();
     let mut cases = Vec::with_capacity(store.rounds);
     for _ in 0..store.rounds {
-        cases.push(Case::claimed(store, lease).await);
+        cases.push(Case::claimed(store, (lease, LONG)).await);
     }
     store.end(lease).await;
     cases

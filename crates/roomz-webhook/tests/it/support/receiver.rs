@@ -188,7 +188,7 @@ impl TestResponse {
 
     /// The status, and why the event was rejected or skipped: empty if it was handled.
     pub(crate) fn outcome(&self) -> (u16, String) {
-        let reason = self.reason().or_else(|| Some(self.skipped?.to_string())).unwrap_or_default();
+        let reason = self.reason().or_else(|| Some(self.skipped?.as_str().to_owned())).unwrap_or_default();
         (self.status.as_u16(), reason)
     }
 }

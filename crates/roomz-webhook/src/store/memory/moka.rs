@@ -1,31 +1,14 @@
-use std::sync::Arc;
-use std::time::Duration;
-
-use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::error::StoreError;
-use super::idempotency::{Claim, ClaimRequest, IdempotencyStore, Settled};
-use super::key::{ClaimKey, Owner};
-use super::memory::{IdleIds, InMemory, InMemoryBuilder, Key, Record, Shards, memory_store};
-
-memory_store! {
-    /// The default store, in memory: forgotten on restart, and not shared with other processes.
-    ///
-    /// It remembers 1 000 000 handled ids by default, in a moka cache. One id takes about 340 bytes once it
-    /// arrives, so a full store takes 373 MB. When the store is full, the oldest id leaves. Claims in flight
-    /// are outside the cache and never evicted: above 100 000 of them, a new event is answered 503. A clone
-    /// shares the claims.
-    ///
-    /// [Which store in memory](crate::store#which-store-in-memory) compares it with `CompactStore`.
-    MokaStore(MokaIds)
-}
+use super::key_hasher::Key;
+use super::record::Record;
+use super::shard::IdleIds;
 
 /// A shard's ids in a moka cache. Only the owner of the shard's lock calls it, so `ids` is exact.
 #[derive(Debug)]
-struct MokaIds {
+pub(super) struct MokaIds {
     /// Created with the first id, because an empty cache takes memory and time too, and a store has many.
     cache: Option<Cache<Key, Record, RandomState>>,
     capacity: u64,
