@@ -118,17 +118,19 @@ impl Queue {
         Ok(age(&rows)?)
     }
 
-    /// Completes the event in the transaction of its handler.
-    pub(crate) async fn complete_in(
+    /// Completes the event in the transaction of its handler, and commits. Returns the age of the event.
+    /// Fails if this owner does not hold it.
+    pub(crate) async fn commit(
         &self,
-        transaction: &mut dyn Transaction,
+        transaction: Box<dyn Transaction>,
         key: &ClaimKey,
         owner: Owner,
         attempts: u32,
         retention: Duration,
-    ) -> Result<Option<Duration>, Error> {
+    ) -> Result<Duration, Error> {
         let values = OwnerUpdate::Complete { retention }.values(key, owner, attempts);
-        age(&transaction.fetch(&self.statements.update, &values).await?)
+        let rows = transaction.commit(&self.statements.update, &values).await?;
+        age(&rows)?.ok_or(Error::RowNotFound)
     }
 
     /// Returns the events in this state that are due first, of one or of all namespaces.
@@ -288,7 +290,10 @@ mod tests {
 
         let third = take().await;
         for _ in 0..2 {
+            let log_len = || std::fs::metadata(directory.path().join("inbox.db-wal")).unwrap().len();
+            let before = log_len();
             assert!(update(third, 3, done).await);
+            assert!(log_len() > before, "nothing was written, so nothing was synced");
         }
         assert!(!update(third, 3, dead).await);
         assert!(!update(second, 2, done).await);
@@ -352,6 +357,40 @@ mod tests {
                 };
                 assert_eq!(found, expected, "{number}");
             }
+        }
+    }
+
+    /// An event with a 202 is durable, whatever a handler did on the connection of SQLite before.
+    #[tokio::test]
+    async fn handlers_leave_commits_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/inbox.db", directory.path().display());
+        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
+        let (workers, pool) = connect(url.into(), &settings).await.unwrap();
+        let queue = Queue::new(workers, pool);
+        let level = Box::new(Statement::single(Dialect::Sqlite, "PRAGMA synchronous", &[]));
+        let level: &'static Statement = Box::leak(level);
+        for end in ["commit", "commit of a stale attempt", "rollback", "drop", "error"] {
+            let mut transaction = queue.pool.begin().await.unwrap();
+            let connection: &mut sqlx::SqliteConnection =
+                transaction.connection().unwrap().downcast_mut().unwrap();
+            let of_handler: i64 =
+                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(of_handler, 1, "{end}");
+            match end {
+                "commit" => drop(transaction.commit(level, &[]).await.unwrap()),
+                "commit of a stale attempt" => {
+                    transaction.commit(&queue.statements.get, &["a".into(), "b".into()]).await.unwrap_err();
+                }
+                "rollback" => transaction.rollback().await.unwrap(),
+                "drop" => drop(transaction),
+                _ => {
+                    sqlx::raw_sql("SELECT 1; fail").execute(&mut *connection).await.unwrap_err();
+                    transaction.rollback().await.unwrap();
+                }
+            }
+            let rows = queue.execute(level, Vec::new()).await.unwrap();
+            assert_eq!(rows.first().unwrap().number(0).unwrap(), 2, "{end}");
         }
     }
 

@@ -100,6 +100,26 @@ pub trait Driver: Database {
         }
     }
 
+    /// Executes the last statement of a transaction, and commits. Without a row, it fails and nothing is
+    /// committed.
+    fn commit(
+        connection: &mut Self::Connection,
+        statement: &'static Statement,
+        values: &[Value],
+    ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send {
+        async move {
+            let rows = Self::fetch(connection, &Protocol::InTransaction, statement, &[values]).await?;
+            if rows.is_empty() {
+                return Err(Error::RowNotFound);
+            }
+            // Also a savepoint that the handler forgot.
+            while Self::TransactionManager::get_transaction_depth(connection) > 0 {
+                Self::TransactionManager::commit(connection).await?;
+            }
+            Ok(rows)
+        }
+    }
+
     /// Returns whether the database closes the connection after this error, whatever its code is.
     fn is_fatal(_error: &dyn DatabaseError) -> bool {
         false

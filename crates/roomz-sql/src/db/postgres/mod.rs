@@ -6,6 +6,7 @@ use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{AssertSqlSafe, Error, PgConnection, Postgres, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx_core::transaction::TransactionManager as _;
 
 use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Failure, Protocol, first_row};
@@ -101,6 +102,24 @@ impl Driver for Postgres {
             Self::script(connection, commit).await?;
         }
         rows.iter().map(decode).collect()
+    }
+
+    /// One message. Without a row, the division by zero fails. The next message of sqlx, which returns the
+    /// connection to its pool, ends the empty transaction: so sqlx knows that none is open.
+    async fn commit(
+        connection: &mut PgConnection,
+        statement: &'static Statement,
+        values: &[Value],
+    ) -> Result<Vec<Row>, Error> {
+        let columns: Vec<_> = values.iter().map(|value| vec![value]).collect();
+        let text = format!(
+            "WITH completed (namespace, event_id, number) AS ({}) SELECT 1 / count(*), 1, min(number) FROM completed; \
+             COMMIT; BEGIN",
+            text::inline(&statement.one, &columns)
+        );
+        let rows = Self::script(connection, &text).await?;
+        Self::TransactionManager::start_rollback(connection);
+        Ok(rows)
     }
 
     async fn settings(connection: &mut PgConnection) -> Result<String, Error> {
