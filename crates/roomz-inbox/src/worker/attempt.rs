@@ -8,6 +8,7 @@ use roomz_sql::db::queue::Failed;
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::store::{ClaimKey, Owner};
 use roomz_webhook::{Event, EventData};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::BoxError;
 use crate::error_text::{ErrorText, bounded, panic_text};
 use crate::events::Events;
-use crate::job::{Job, JobContext, Returned, ReturnedTransaction};
+use crate::job::{Job, JobContext};
 use crate::queue::OwnerUpdate;
 use crate::queue::row::TakenEvent;
 use crate::telemetry;
@@ -154,8 +155,8 @@ impl Attempt {
         S: Handler<T>,
         T: Payload,
     {
-        let returned = Arc::new(Returned::default());
-        let job = Job::new(event, self.context.clone(), Arc::clone(&returned));
+        let (worker, mut returned) = oneshot::channel();
+        let job = Job::new(event, self.context.clone(), Some(worker));
         // A task, so that a panic ends the attempt and not the worker.
         let mut handler = AbortOnDropHandle::new(tokio::spawn(async move {
             poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
@@ -170,10 +171,10 @@ impl Attempt {
                 return HandlerOutcome::Failed(format!("the handler did not end within {:?}", self.settings.handler_timeout));
             }
         };
-        let (error, returned) = match (result, returned.take()) {
-            (Ok(Ok(())), ReturnedTransaction::Open(transaction)) => return self.commit(transaction).await,
-            (Ok(Ok(())), ReturnedTransaction::NotBegun) => return HandlerOutcome::Handled,
-            (Ok(Ok(())), ReturnedTransaction::Held) => {
+        let (error, returned) = match (result, returned.try_recv()) {
+            (Ok(Ok(())), Ok(Some(transaction))) => return self.commit(transaction).await,
+            (Ok(Ok(())), Ok(None)) => return HandlerOutcome::Handled,
+            (Ok(Ok(())), Err(_)) => {
                 return HandlerOutcome::Failed(
                     "the handler returned but a task still has its `Job`; drop the `Job` before the handler returns".to_owned(),
                 );
@@ -184,7 +185,7 @@ impl Attempt {
             }
             (Err(error), returned) => (panic_text(error), returned),
         };
-        if let ReturnedTransaction::Open(transaction) = returned {
+        if let Ok(Some(transaction)) = returned {
             // Keeps the connection. If this fails, the connection is closed.
             let _ = transaction.rollback().await;
         }
