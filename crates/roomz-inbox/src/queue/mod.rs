@@ -378,9 +378,15 @@ mod tests {
                 sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
             assert_eq!(of_handler, 1, "{end}");
             match end {
-                "commit" => drop(transaction.commit(level, &[]).await.unwrap()),
+                "commit" => {
+                    let values =
+                        ["roomz".into(), Value::Bytes(vec![0; 16]), Value::Bytes(vec![]), Value::Null];
+                    transaction.commit(&queue.statements.insert, &values).await.unwrap();
+                }
                 "commit of a stale attempt" => {
-                    transaction.commit(&queue.statements.get, &["a".into(), "b".into()]).await.unwrap_err();
+                    let key =
+                        ClaimKey::new("stale".into(), roomz_webhook::roomz_protocol::Uuid::nil().into());
+                    queue.commit(transaction, &key, Owner::random(), 1, HOUR).await.unwrap_err();
                 }
                 "rollback" => transaction.rollback().await.unwrap(),
                 "drop" => drop(transaction),

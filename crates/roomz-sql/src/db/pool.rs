@@ -10,7 +10,7 @@ use sqlx::{Connection as _, Error};
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::time::{Instant, timeout};
 
-use crate::db::driver::Driver;
+use crate::db::driver::{Driver, Protocol};
 use crate::db::error::no_reply;
 use crate::db::pooled::Pooled;
 use crate::db::statement::Statement;
@@ -124,7 +124,13 @@ impl<D: Driver> Transaction for Pooled<D> {
         statement: &'static Statement,
         values: &[Value],
     ) -> Result<Vec<Row>, Error> {
-        let rows = D::commit(Self::connection(&mut self)?, statement, values).await?;
+        let connection = Self::connection(&mut self)?;
+        // A savepoint that the handler forgot.
+        while D::TransactionManager::get_transaction_depth(connection) > 1 {
+            D::TransactionManager::commit(connection).await?;
+        }
+        let rows = D::fetch(connection, &Protocol::Commit, statement, &[values]).await?;
+        D::TransactionManager::start_rollback(connection);
         self.release();
         Ok(rows)
     }

@@ -6,7 +6,6 @@ use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{AssertSqlSafe, Error, PgConnection, Postgres, Row as _, TypeInfo as _, ValueRef as _};
-use sqlx_core::transaction::TransactionManager as _;
 
 use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Failure, Protocol, first_row};
@@ -47,6 +46,11 @@ impl Driver for Postgres {
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                                  SELECT 1 WHERE 1 / CAST(now() = statement_timestamp() AS INTEGER) = 0";
     const REQUIRE_WRITABLE: &'static str = "; SELECT 1 FROM roomz_inbox WHERE false FOR UPDATE";
+    /// Without a row, the division by zero fails.
+    const COMMIT: (&'static str, &'static str) = (
+        "WITH completed (namespace, event_id, number) AS (",
+        ") SELECT 1 / count(*), 1, min(number) FROM completed; COMMIT; BEGIN",
+    );
     /// Isolation level after a query, transaction aborted, division by zero, read-only transaction.
     const LEFT: &'static [&'static str] = &["25001", "25P02", "22012", "25006"];
 
@@ -71,7 +75,8 @@ impl Driver for Postgres {
         let columns: Vec<Vec<&Value>> = (0..statement.columns.len())
             .map(|column| rows.iter().filter_map(|row| row.get(column)).collect())
             .collect();
-        let ((begin, commit), is_prepared) = (protocol.frame(), matches!(protocol, Protocol::Prepared));
+        let ((begin, commit), is_prepared) =
+            (protocol.frame::<Self>(), matches!(protocol, Protocol::Prepared));
         if !is_prepared && !statement.is_confidential {
             // One message, and thus one round trip.
             let text = format!("{begin}{}{commit}", text::inline(sql, &columns));
@@ -102,24 +107,6 @@ impl Driver for Postgres {
             Self::script(connection, commit).await?;
         }
         rows.iter().map(decode).collect()
-    }
-
-    /// One message. Without a row, the division by zero fails. The next message of sqlx, which returns the
-    /// connection to its pool, ends the empty transaction: so sqlx knows that none is open.
-    async fn commit(
-        connection: &mut PgConnection,
-        statement: &'static Statement,
-        values: &[Value],
-    ) -> Result<Vec<Row>, Error> {
-        let columns: Vec<_> = values.iter().map(|value| vec![value]).collect();
-        let text = format!(
-            "WITH completed (namespace, event_id, number) AS ({}) SELECT 1 / count(*), 1, min(number) FROM completed; \
-             COMMIT; BEGIN",
-            text::inline(&statement.one, &columns)
-        );
-        let rows = Self::script(connection, &text).await?;
-        Self::TransactionManager::start_rollback(connection);
-        Ok(rows)
     }
 
     async fn settings(connection: &mut PgConnection) -> Result<String, Error> {
