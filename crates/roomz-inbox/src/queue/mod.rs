@@ -14,12 +14,11 @@ use roomz_sql::db::value::{Row, Value};
 use roomz_sql::db::worker::Workers;
 use roomz_webhook::store::{ClaimKey, Owner};
 use sqlx::Error;
-use tokio::time::sleep;
 
 use crate::entry::{InboxEntry, InboxStats};
-use crate::queue::row::{NOW, TakenEvent, duration, millis};
+use crate::queue::row::{TakenEvent, duration, millis};
 use crate::queue::scan::{Scan, last, timed_out};
-use crate::queue::statements::{DONE, PURGE_LIMIT, RUNNING, Statements, WAITING};
+use crate::queue::statements::{DONE, RUNNING, Statements, WAITING};
 
 pub(crate) use crate::queue::update::OwnerUpdate;
 
@@ -65,7 +64,10 @@ impl Queue {
         limit: usize,
         scan: &mut Scan,
     ) -> Result<(Vec<Result<TakenEvent, Error>>, bool), Failed> {
-        self.begin(scan).await?;
+        if scan.needs_time() {
+            let rows = self.execute(&self.statements.now, Vec::new()).await?;
+            scan.begin_at(rows.first().map_or(Ok(0), |row| row.number(0))?);
+        }
         let range = scan.range();
         let max = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut values = vec![Value::from(&owner.to_bytes()), millis(lease).into(), max.into()];
@@ -75,22 +77,13 @@ impl Queue {
         let rows = self.workers.finish(operation).await;
         let rows = rows.inspect_err(|failed| scan.failed(range, timed_out(failed)))?;
         let is_full = rows.len() >= limit;
-        scan.found(range, last(&rows, NOW), is_full);
+        scan.found(range, last(&rows), is_full);
         let has_more = is_full || !range.covers_now();
         let read = |row: Row| {
             let name = row::name(&row);
             TakenEvent::try_from(row).map_err(|error| Error::Decode(format!("{name}: {error}").into()))
         };
         Ok((rows.into_iter().map(read).collect(), has_more))
-    }
-
-    /// Begins at the time of the database if nothing better is known.
-    async fn begin(&self, scan: &mut Scan) -> Result<(), Failed> {
-        if scan.needs_time() {
-            let rows = self.execute(&self.statements.now, Vec::new()).await?;
-            scan.begin_at(rows.first().map_or(Ok(0), |row| row.number(0))?);
-        }
-        Ok(())
     }
 
     /// Makes all events available that this owner took after this time, as if it had not taken them.
@@ -210,25 +203,10 @@ impl Queue {
     }
 
     /// Deletes a few rows whose retention is over. Returns 0 if there are no more.
-    pub(crate) async fn purge(&self, scans: &mut [Scan; 2]) -> Result<usize, Failed> {
+    pub(crate) async fn purge(&self) -> Result<usize, Failed> {
         let mut deleted = 0;
-        for (statement, scan) in self.statements.purge.iter().zip(&mut *scans) {
-            loop {
-                self.begin(scan).await?;
-                let range = scan.range();
-                let rows = self.execute(statement, range.values().to_vec()).await;
-                let rows = rows.inspect_err(|failed| scan.failed(range, timed_out(failed)))?;
-                scan.found(range, last(&rows, 0), rows.len() >= PURGE_LIMIT);
-                deleted += rows.len();
-                if range.covers_now() {
-                    break;
-                }
-            }
-        }
-        // Another step of a sweep follows.
-        if let Some(pause) = scans.iter().map(Scan::pause).min().filter(|pause| *pause < Duration::MAX) {
-            sleep(pause).await;
-            deleted = deleted.max(1);
+        for statement in &self.statements.purge {
+            deleted += self.execute(statement, Vec::new()).await?.len();
         }
         Ok(deleted)
     }
