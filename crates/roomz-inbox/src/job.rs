@@ -1,11 +1,12 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use roomz_sql::db::dialect::Dialect;
 use roomz_sql::db::pool::{Pool, Transaction};
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::{Event, EventData, Timestamp};
+use tokio::sync::oneshot;
 
 use crate::error::{InboxError, InboxErrorKind};
 
@@ -42,30 +43,12 @@ pub struct Job<T: Payload = EventData> {
     event: Event<T>,
     context: JobContext,
     transaction: Option<Box<dyn Transaction>>,
-    /// Where `Drop` puts the transaction, for the worker.
-    returned: Arc<Returned>,
+    /// Gets the transaction when the job is dropped.
+    worker: Option<oneshot::Sender<ReturnedTransaction>>,
 }
 
-/// Where a job puts its transaction when it is dropped.
-#[derive(Debug, Default)]
-pub(crate) struct Returned(Mutex<ReturnedTransaction>);
-
-/// The transaction of a job, after its handler.
-#[derive(Debug, Default)]
-pub(crate) enum ReturnedTransaction {
-    /// A task of the handler still has the job.
-    #[default]
-    Held,
-    /// The handler did not use a transaction.
-    NotBegun,
-    Open(Box<dyn Transaction>),
-}
-
-impl Returned {
-    pub(crate) fn take(&self) -> ReturnedTransaction {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+/// The transaction of a job, after its handler. `None` if it did not use one.
+pub(crate) type ReturnedTransaction = Option<Box<dyn Transaction>>;
 
 /// What the worker knows of an event beside its data.
 #[derive(Clone, Debug)]
@@ -81,8 +64,12 @@ pub(crate) struct JobContext {
 }
 
 impl<T: Payload> Job<T> {
-    pub(crate) fn new(event: Event<T>, context: JobContext, returned: Arc<Returned>) -> Self {
-        Self { event, context, transaction: None, returned }
+    pub(crate) fn new(
+        event: Event<T>,
+        context: JobContext,
+        worker: Option<oneshot::Sender<ReturnedTransaction>>,
+    ) -> Self {
+        Self { event, context, transaction: None, worker }
     }
 
     /// Creates a job for a unit test of a handler, without a database: attempt 1, received now.
@@ -123,7 +110,7 @@ impl<T: Payload> Job<T> {
             dialect,
             pool: None,
         };
-        Self::new(event, context, Arc::default())
+        Self::new(event, context, None)
     }
 
     /// Returns the event.
@@ -226,9 +213,10 @@ impl<T: Payload> Job<T> {
 /// Returns the transaction to the worker.
 impl<T: Payload> Drop for Job<T> {
     fn drop(&mut self) {
-        let transaction = self.transaction.take();
-        *self.returned.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            transaction.map_or(ReturnedTransaction::NotBegun, ReturnedTransaction::Open);
+        if let Some(worker) = self.worker.take() {
+            // A worker that does not wait any more drops the transaction, which rolls it back.
+            let _ = worker.send(self.transaction.take());
+        }
     }
 }
 

@@ -111,6 +111,11 @@
 //! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no
 //!   event is admitted (after 2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a
 //!   second.
+//! - **SQLite syncs the transactions of several handlers at once.** The commit of a handler waits for no sync
+//!   to disk. A second commit confirms the completions that wait, and syncs all of them: then the events count
+//!   as done in the log and the metrics. If the power fails between the two, the effect is undone with its
+//!   completion, and the event runs again. A process that dies loses nothing. An existing pool keeps its own
+//!   `synchronous`, and its commits are not confirmed.
 //! - **PostgreSQL: a connection for each open transaction.** Set
 //!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least two more than the concurrency.
 //!   Default: 13.
@@ -174,7 +179,8 @@
 //! `count`: the open events could not be counted, so the inbox accepts more than its maximum.
 //!
 //! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and
-//! counts as `done`. `unrecorded`: the database failed until the lease ended, so another attempt follows.
+//! counts as `done`. `unrecorded`: the database failed until the lease ended. Another attempt follows, unless
+//! the outcome was stored without a reply.
 //!
 //! # Log
 //!

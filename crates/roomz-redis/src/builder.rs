@@ -1,8 +1,6 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check::check_server;
-use crate::connection::Connection;
 use crate::errors::{is_full, self_test_error};
 use crate::server::{Server, Source};
 use crate::store::{Backend, RedisStore};
@@ -12,8 +10,7 @@ use roomz_webhook::store::ConnectError;
 impl RedisStore {
     /// Connects to a server with the default settings.
     ///
-    /// Accepts everything that names a server: a URL, a [`redis::Client`], or a
-    /// [`redis::aio::ConnectionManager`] (see [`Server`]).
+    /// Accepts everything that names a server: a URL, or a [`redis::Client`] (see [`Server`]).
     ///
     /// ```no_run
     /// use roomz_redis::RedisStore;
@@ -95,8 +92,7 @@ impl RedisStoreBuilder {
 
     /// Sets the timeout for an attempt to connect, and for one reply of the server. Default: 1.5 s.
     ///
-    /// Keep it below the layer's store timeout (2 s by default). No effect on an existing
-    /// `ConnectionManager`.
+    /// Keep it below the layer's store timeout (2 s by default).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -128,7 +124,7 @@ impl RedisStoreBuilder {
     /// Sets the root certificates in PEM format, for servers with a certificate of a private authority.
     /// Default: the certificates of the operating system.
     ///
-    /// Needs a URL with TLS, such as `rediss://`. No effect on an existing client or connection.
+    /// Needs a URL with TLS, such as `rediss://`. No effect on an existing client.
     ///
     /// ```no_run
     /// # use roomz_redis::RedisStore;
@@ -174,9 +170,6 @@ impl RedisStoreBuilder {
         let backend = match source {
             Source::Url(url) => url::connect(&url, root_certificate.as_deref(), self.timeout).await?,
             Source::Client(client) => Backend::server(*client, self.timeout),
-            Source::ConnectionManager(manager) => {
-                Backend::Server(Arc::new(Connection::from_manager(manager)))
-            }
         };
         let is_cluster = matches!(backend, Backend::Cluster(_));
         let store = RedisStore::new(backend, &self.prefix);

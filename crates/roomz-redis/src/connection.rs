@@ -1,9 +1,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use redis::aio::{ConnectionLike, ConnectionManager, MultiplexedConnection};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
 
 use crate::endpoint::Endpoint;
@@ -28,12 +28,10 @@ pub(crate) struct Call {
 }
 
 struct Current {
-    /// Role and address, for messages.
-    server: Arc<str>,
-    /// Where the link is opened again. `None` for a connection that the application passed, which is never
-    /// replaced.
-    endpoint: Option<Endpoint>,
+    /// Where the link is opened again.
+    endpoint: Endpoint,
     link: Link,
+    opened: Instant,
     /// When the connection was created, or the last attempt to replace it began.
     since: Instant,
     /// When the first of the operations began that failed since the last reply.
@@ -41,14 +39,9 @@ struct Current {
     is_demoted: bool,
 }
 
-#[derive(Clone)]
-enum Link {
-    /// Opened by the operations that need it. A `ConnectionManager` can only verify the host that it connects
-    /// to, and never retries a rejected login.
-    Own { connection: Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>, opened: Instant },
-    /// Of the application.
-    Manager(ConnectionManager),
-}
+/// A connection that is opened by the operations that need it. A `ConnectionManager` of redis can only verify
+/// the host that it connects to, and never retries a rejected login.
+type Link = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
 
 /// What an operation shows about its server.
 #[derive(Clone, Copy, Debug)]
@@ -71,15 +64,9 @@ impl Connection {
         Ok(Self { sentinels: Some(sentinels), current })
     }
 
-    /// Uses a connection that the application passed.
-    pub(crate) fn from_manager(manager: ConnectionManager) -> Self {
-        let current = Current::new("the Redis server".into(), None, Link::Manager(manager));
-        Self { sentinels: None, current: Mutex::new(current) }
-    }
-
     /// Role and address of the server.
     pub(crate) fn server(&self) -> Arc<str> {
-        Arc::clone(&self.current().server)
+        Arc::clone(&self.current().endpoint.name)
     }
 
     /// Whether the server did not serve the last operation.
@@ -92,7 +79,7 @@ impl Connection {
         self.replace_if_stale().await?;
         let (server, since) = {
             let current = self.current();
-            (Arc::clone(&current.server), current.since)
+            (Arc::clone(&current.endpoint.name), current.since)
         };
         // The caller has its own timeout and may drop this future before the reply arrives.
         let mut operation =
@@ -106,40 +93,36 @@ impl Connection {
     /// idle is what shows that it is closed. The server may have executed the call: a repetition by the same
     /// owner changes nothing.
     pub(crate) async fn send<T: FromRedisValue>(&self, call: &Call) -> Result<T, RedisError> {
-        let mut link = self.link(None);
-        let reply = link.send(call).await;
-        if reply.as_ref().is_err_and(is_broken) { self.link(Some(&link)).send(call).await } else { reply }
+        let link = self.link(None);
+        let reply = call.send(&link).await;
+        if reply.as_ref().is_err_and(is_broken) { call.send(&self.link(Some(&link))).await } else { reply }
     }
 
     /// Returns the link. Opens it again if it is the broken one, or could not be opened in time.
     fn link(&self, broken: Option<&Link>) -> Link {
         let mut current = self.current();
-        if let (Some(endpoint), Link::Own { connection, opened }) = (&current.endpoint, &current.link) {
-            let is_broken =
-                matches!(broken, Some(Link::Own { connection: broken, .. }) if broken.ptr_eq(connection));
-            let could_not_open = match connection.peek() {
-                Some(opened) => opened.is_err(),
-                // The callers that opened it may be gone, and its timeout is over.
-                None => opened.elapsed() >= endpoint.timeout,
-            };
-            if is_broken || could_not_open {
-                current.link = Link::open(endpoint.clone());
-            }
+        let Current { endpoint, link, opened, .. } = &mut *current;
+        let could_not_open = match link.peek() {
+            Some(opened) => opened.is_err(),
+            // The callers that opened it may be gone, and its timeout is over.
+            None => opened.elapsed() >= endpoint.timeout,
+        };
+        if could_not_open || broken.is_some_and(|broken| broken.ptr_eq(link)) {
+            (*link, *opened) = (open(endpoint.clone()), Instant::now());
         }
-        current.link.clone()
+        link.clone()
     }
 
     async fn replace_if_stale(&self) -> Result<(), ServerError> {
         let endpoint = {
             let mut current = self.current();
-            let Some(endpoint) = current.endpoint.as_ref().filter(|to| current.is_stale(to.timeout)) else {
+            if !current.is_stale() {
                 return Ok(());
-            };
-            let endpoint = endpoint.clone();
+            }
             // The other operations use the old connection in the meantime. If this is the only server, or the
             // sentinels do not know another one, every operation would reconnect otherwise.
             (current.since, current.failing_since, current.is_demoted) = (Instant::now(), None, false);
-            endpoint
+            current.endpoint.clone()
         };
         let endpoint = match &self.sentinels {
             Some(sentinels) => sentinels.find_master().await?,
@@ -154,18 +137,8 @@ impl Connection {
     }
 }
 
-impl Link {
-    fn open(endpoint: Endpoint) -> Self {
-        let connection = async move { endpoint.connect().await }.boxed().shared();
-        Self::Own { connection, opened: Instant::now() }
-    }
-
-    async fn send<T: FromRedisValue>(&mut self, call: &Call) -> Result<T, RedisError> {
-        match self {
-            Self::Own { connection, .. } => call.send(&mut connection.clone().await?).await,
-            Self::Manager(manager) => call.send(manager).await,
-        }
-    }
+fn open(endpoint: Endpoint) -> Link {
+    async move { endpoint.connect().await }.boxed().shared()
 }
 
 impl Call {
@@ -183,7 +156,8 @@ impl Call {
     }
 
     /// Loads the script if the server does not have it.
-    async fn send<T: FromRedisValue>(&self, connection: &mut impl ConnectionLike) -> Result<T, RedisError> {
+    async fn send<T: FromRedisValue>(&self, link: &Link) -> Result<T, RedisError> {
+        let connection = &mut link.clone().await?;
         match (self.send_command(connection).await, self.script) {
             (Err(error), Some(script)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 script.load_async(connection).await?;
@@ -209,18 +183,15 @@ impl Call {
 }
 
 impl Current {
-    fn new(server: Arc<str>, endpoint: Option<Endpoint>, link: Link) -> Self {
-        Self { server, endpoint, link, since: Instant::now(), failing_since: None, is_demoted: false }
-    }
-
     fn open(endpoint: Endpoint) -> Self {
-        Self::new(Arc::clone(&endpoint.name), Some(endpoint.clone()), Link::open(endpoint))
+        let (link, now) = (open(endpoint.clone()), Instant::now());
+        Self { endpoint, link, opened: now, since: now, failing_since: None, is_demoted: false }
     }
 
     /// Whether to replace the connection. It gets enough time to connect and to receive a reply. With less, a
     /// slow server would never get to reply.
-    fn is_stale(&self, timeout: Duration) -> bool {
-        let is_over = |since: Instant| since.elapsed() >= timeout.saturating_mul(2);
+    fn is_stale(&self) -> bool {
+        let is_over = |since: Instant| since.elapsed() >= self.endpoint.timeout.saturating_mul(2);
         is_over(self.since) && (self.is_demoted || self.failing_since.is_some_and(is_over))
     }
 }

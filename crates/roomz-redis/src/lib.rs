@@ -67,9 +67,6 @@
 //! (3 s by default). With sentinels, it then asks them for the master. If an operation still fails, the layer
 //! answers 503 with `Retry-After`.
 //!
-//! With a `redis::aio::ConnectionManager` of your application, timeouts and reconnecting are yours: see
-//! [`Server`].
-//!
 //! # Which claims the server can lose
 //!
 //! | setting | effect |
@@ -89,8 +86,8 @@
 //! an earlier version only. RDB files go from Redis 7.0 to Valkey, not back, and not from Redis 7.4.
 //! `connect` rejects servers older than Redis 6.0.
 //!
-//! redis 1.x is part of the public API (`redis::Client` and `redis::aio::ConnectionManager` convert into
-//! [`Server`]), so a new major version of redis is a breaking change of this crate.
+//! redis 1.x is part of the public API (`redis::Client` converts into [`Server`]), so a new major version of
+//! redis is a breaking change of this crate.
 //!
 //! Feature `tls` (off by default): `rediss` URLs, with rustls and the certificates of the operating system.
 //! For servers with a certificate of a private authority, call

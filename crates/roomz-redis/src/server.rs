@@ -1,43 +1,30 @@
 use std::fmt;
 
 use redis::Client;
-use redis::aio::ConnectionManager;
 
-/// A Redis or Valkey server, a cluster, or the master of sentinels: a URL, an existing client, or an existing
-/// connection.
+/// A Redis or Valkey server, a cluster, or the master of sentinels: a URL, or an existing client.
 ///
-/// | created from | who sets timeouts and reconnects |
+/// | created from | |
 /// |---|---|
-/// | URL: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, where only the host is required | the store |
-/// | URL of a cluster: `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` | the store |
-/// | URL of a master with sentinels: `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE` | the store |
-/// | [`redis::Client`] of one server | the store: it opens its own connection |
-/// | [`redis::aio::ConnectionManager`] | you: the store shares the connection and never replaces it |
+/// | URL | `redis://USER:PASSWORD@HOST:PORT/DATABASE`, where only the host is required |
+/// | URL of a cluster | `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` |
+/// | URL of a master with sentinels | `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE` |
+/// | [`redis::Client`] of one server | its address and login |
+///
+/// The store opens connections of its own. An existing connection is not accepted: the store could not replace
+/// it when it stops replying, or when its server is demoted.
 ///
 /// With the feature `tls`, the schemes `rediss`, `rediss+cluster` and `rediss+sentinel` encrypt the
 /// connections. Sentinels that have a login of their own: see the [crate's
 /// documentation](crate#one-server-redis-cluster-or-redis-sentinel).
-///
-/// For a `ConnectionManager`:
-///
-/// - Give it a response timeout below the layer's store timeout (2 s by default).
-///   [`with_timeout`](crate::RedisStoreBuilder::with_timeout) has no effect.
-/// - A connection that stops replying stays in use until the operating system closes it.
-/// - After a failover, the manager stays connected to a demoted server until that connection breaks.
-/// - The manager may not retry a rejected login.
-///
-/// A `redis::aio::MultiplexedConnection` is not accepted, because it does not reconnect.
 ///
 /// ```no_run
 /// use roomz_redis::RedisStore;
 ///
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = redis::Client::open("redis://127.0.0.1:6379")?;
-/// let store = RedisStore::connect(client.clone()).await?;
-///
-/// let connection = client.get_connection_manager().await?;
-/// let sharing_a_connection = RedisStore::connect(connection).await?;
-/// # drop((store, sharing_a_connection));
+/// let store = RedisStore::connect(client).await?;
+/// # drop(store);
 /// # Ok(())
 /// # }
 /// ```
@@ -50,7 +37,6 @@ pub struct Server {
 pub(crate) enum Source {
     Url(String),
     Client(Box<Client>),
-    ConnectionManager(ConnectionManager),
 }
 
 impl From<Source> for Server {
@@ -80,12 +66,6 @@ impl From<String> for Server {
 impl From<Client> for Server {
     fn from(client: Client) -> Self {
         Source::Client(Box::new(client)).into()
-    }
-}
-
-impl From<ConnectionManager> for Server {
-    fn from(connection: ConnectionManager) -> Self {
-        Source::ConnectionManager(connection).into()
     }
 }
 

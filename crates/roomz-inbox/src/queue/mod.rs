@@ -14,12 +14,11 @@ use roomz_sql::db::value::{Row, Value};
 use roomz_sql::db::worker::Workers;
 use roomz_webhook::store::{ClaimKey, Owner};
 use sqlx::Error;
-use tokio::time::sleep;
 
 use crate::entry::{InboxEntry, InboxStats};
-use crate::queue::row::{NOW, TakenEvent, duration, millis};
+use crate::queue::row::{TakenEvent, duration, millis};
 use crate::queue::scan::{Scan, last, timed_out};
-use crate::queue::statements::{DONE, PURGE_LIMIT, RUNNING, Statements, WAITING};
+use crate::queue::statements::{DONE, RUNNING, Statements, WAITING};
 
 pub(crate) use crate::queue::update::OwnerUpdate;
 
@@ -65,7 +64,10 @@ impl Queue {
         limit: usize,
         scan: &mut Scan,
     ) -> Result<(Vec<Result<TakenEvent, Error>>, bool), Failed> {
-        self.begin(scan).await?;
+        if scan.needs_time() {
+            let rows = self.execute(&self.statements.now, Vec::new()).await?;
+            scan.begin_at(rows.first().map_or(Ok(0), |row| row.number(0))?);
+        }
         let range = scan.range();
         let max = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut values = vec![Value::from(&owner.to_bytes()), millis(lease).into(), max.into()];
@@ -75,22 +77,13 @@ impl Queue {
         let rows = self.workers.finish(operation).await;
         let rows = rows.inspect_err(|failed| scan.failed(range, timed_out(failed)))?;
         let is_full = rows.len() >= limit;
-        scan.found(range, last(&rows, NOW), is_full);
+        scan.found(range, last(&rows), is_full);
         let has_more = is_full || !range.covers_now();
         let read = |row: Row| {
             let name = row::name(&row);
             TakenEvent::try_from(row).map_err(|error| Error::Decode(format!("{name}: {error}").into()))
         };
         Ok((rows.into_iter().map(read).collect(), has_more))
-    }
-
-    /// Begins at the time of the database if nothing better is known.
-    async fn begin(&self, scan: &mut Scan) -> Result<(), Failed> {
-        if scan.needs_time() {
-            let rows = self.execute(&self.statements.now, Vec::new()).await?;
-            scan.begin_at(rows.first().map_or(Ok(0), |row| row.number(0))?);
-        }
-        Ok(())
     }
 
     /// Makes all events available that this owner took after this time, as if it had not taken them.
@@ -118,17 +111,19 @@ impl Queue {
         Ok(age(&rows)?)
     }
 
-    /// Completes the event in the transaction of its handler.
-    pub(crate) async fn complete_in(
+    /// Completes the event in the transaction of its handler, and commits. Returns the age of the event.
+    /// Fails if this owner does not hold it.
+    pub(crate) async fn commit(
         &self,
-        transaction: &mut dyn Transaction,
+        transaction: Box<dyn Transaction>,
         key: &ClaimKey,
         owner: Owner,
         attempts: u32,
         retention: Duration,
-    ) -> Result<Option<Duration>, Error> {
+    ) -> Result<Duration, Error> {
         let values = OwnerUpdate::Complete { retention }.values(key, owner, attempts);
-        age(&transaction.fetch(&self.statements.update, &values).await?)
+        let rows = transaction.commit(&self.statements.update, &values).await?;
+        age(&rows)?.ok_or(Error::RowNotFound)
     }
 
     /// Returns the events in this state that are due first, of one or of all namespaces.
@@ -208,25 +203,10 @@ impl Queue {
     }
 
     /// Deletes a few rows whose retention is over. Returns 0 if there are no more.
-    pub(crate) async fn purge(&self, scans: &mut [Scan; 2]) -> Result<usize, Failed> {
+    pub(crate) async fn purge(&self) -> Result<usize, Failed> {
         let mut deleted = 0;
-        for (statement, scan) in self.statements.purge.iter().zip(&mut *scans) {
-            loop {
-                self.begin(scan).await?;
-                let range = scan.range();
-                let rows = self.execute(statement, range.values().to_vec()).await;
-                let rows = rows.inspect_err(|failed| scan.failed(range, timed_out(failed)))?;
-                scan.found(range, last(&rows, 0), rows.len() >= PURGE_LIMIT);
-                deleted += rows.len();
-                if range.covers_now() {
-                    break;
-                }
-            }
-        }
-        // Another step of a sweep follows.
-        if let Some(pause) = scans.iter().map(Scan::pause).min().filter(|pause| *pause < Duration::MAX) {
-            sleep(pause).await;
-            deleted = deleted.max(1);
+        for statement in &self.statements.purge {
+            deleted += self.execute(statement, Vec::new()).await?.len();
         }
         Ok(deleted)
     }
@@ -288,7 +268,10 @@ mod tests {
 
         let third = take().await;
         for _ in 0..2 {
+            let log_len = || std::fs::metadata(directory.path().join("inbox.db-wal")).unwrap().len();
+            let before = log_len();
             assert!(update(third, 3, done).await);
+            assert!(log_len() > before, "nothing was written, so nothing was synced");
         }
         assert!(!update(third, 3, dead).await);
         assert!(!update(second, 2, done).await);
@@ -352,6 +335,46 @@ mod tests {
                 };
                 assert_eq!(found, expected, "{number}");
             }
+        }
+    }
+
+    /// An event with a 202 is durable, whatever a handler did on the connection of SQLite before.
+    #[tokio::test]
+    async fn handlers_leave_commits_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/inbox.db", directory.path().display());
+        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
+        let (workers, pool) = connect(url.into(), &settings).await.unwrap();
+        let queue = Queue::new(workers, pool);
+        let level = Box::new(Statement::single(Dialect::Sqlite, "PRAGMA synchronous", &[]));
+        let level: &'static Statement = Box::leak(level);
+        for end in ["commit", "commit of a stale attempt", "rollback", "drop", "error"] {
+            let mut transaction = queue.pool.begin().await.unwrap();
+            let connection: &mut sqlx::SqliteConnection =
+                transaction.connection().unwrap().downcast_mut().unwrap();
+            let of_handler: i64 =
+                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(of_handler, 1, "{end}");
+            match end {
+                "commit" => {
+                    let values =
+                        ["roomz".into(), Value::Bytes(vec![0; 16]), Value::Bytes(vec![]), Value::Null];
+                    transaction.commit(&queue.statements.insert, &values).await.unwrap();
+                }
+                "commit of a stale attempt" => {
+                    let key =
+                        ClaimKey::new("stale".into(), roomz_webhook::roomz_protocol::Uuid::nil().into());
+                    queue.commit(transaction, &key, Owner::random(), 1, HOUR).await.unwrap_err();
+                }
+                "rollback" => transaction.rollback().await.unwrap(),
+                "drop" => drop(transaction),
+                _ => {
+                    sqlx::raw_sql("SELECT 1; fail").execute(&mut *connection).await.unwrap_err();
+                    transaction.rollback().await.unwrap();
+                }
+            }
+            let rows = queue.execute(level, Vec::new()).await.unwrap();
+            assert_eq!(rows.first().unwrap().number(0).unwrap(), 2, "{end}");
         }
     }
 

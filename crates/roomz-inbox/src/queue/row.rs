@@ -24,9 +24,6 @@ pub(crate) struct TakenEvent {
     pub(crate) traceparent: Option<String>,
 }
 
-/// Columns of a take: the time of the database, and when the event was due.
-pub(crate) const NOW: usize = 9;
-
 impl TryFrom<Row> for TakenEvent {
     type Error = Error;
 

@@ -182,9 +182,9 @@ impl Range {
     }
 }
 
-/// The time of the database, and when the last of the rows was due.
-pub(super) fn last(rows: &[Row], now: usize) -> Option<(i64, i64)> {
-    let times = rows.iter().filter_map(|row| Some((row.number(now).ok()?, row.number(now + 1).ok()?)));
+/// The time of the database, and when the last of the rows of a take was due: the columns 9 and 10.
+pub(super) fn last(rows: &[Row]) -> Option<(i64, i64)> {
+    let times = rows.iter().filter_map(|row| Some((row.number(9).ok()?, row.number(10).ok()?)));
     times.max_by_key(|(_, due)| *due)
 }
 

@@ -31,7 +31,7 @@ const INSERT: &str = "INSERT INTO roomz_inbox \
 /// events that ran with it are not taken together again, because their leases end at different times: up to a
 /// half later. Otherwise all of them would reach the maximum.
 const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id AS next_id, due AS next_due \
-         FROM roomz_inbox WHERE state < 2 AND due <= {now} AND {in_range} \
+         FROM roomz_inbox WHERE state < 2 AND due <= {now} AND due >= {start} AND due < {end} \
          ORDER BY due LIMIT {limit} {skip_locked}) \
      UPDATE roomz_inbox SET state = 1, owner = {owner}, attempt = attempt + 1, \
        due = {now} + {lease} + {lease} * {per_mille} / 2000 \
@@ -39,24 +39,23 @@ const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id A
      RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error, \
        traceparent, {now}, {was_due}";
 
-/// The rows of a [`Range`](crate::queue::scan::Range).
-const IN_RANGE: &str = "due >= {start} AND due < {end}";
-
 /// Undoes a take whose reply was lost, that long ago at most. No handler ran.
 const GIVE_BACK_ALL: &str = "UPDATE roomz_inbox SET state = 0, due = {now}, attempt = attempt - 1 \
      WHERE state < 2 AND state = 1 AND owner = {owner} AND due >= {now} - {behind} RETURNING due";
 
 /// Changes an event that its owner runs. If the reply was lost and the owner records the same again, this
-/// confirms it.
+/// confirms it. Then `due` stays, but a column that a finished event does not need changes: SQLite syncs
+/// nothing to disk for a row that stays as it is.
 const UPDATE: Update<'_> = Update {
     table: "roomz_inbox",
     set: &[
         ("state", "{state}"),
-        ("due", "{now} + {delay}"),
+        ("due", "CASE WHEN c.state = 2 THEN c.due ELSE {now} + {delay} END"),
         ("attempt", "{attempt}"),
+        ("earlier", "CASE WHEN c.state = 2 THEN {attempt} ELSE c.earlier END"),
         ("error", "CASE WHEN {state} = 2 THEN NULL ELSE coalesce({error}, c.error) END"),
     ],
-    kept: &[("received", "c.received"), ("owner", "c.owner"), ("earlier", "c.earlier"), ("body", "x''")],
+    kept: &[("received", "c.received"), ("owner", "c.owner"), ("body", "x''")],
     condition: "c.owner = {owner} AND c.state IN (1, {state})",
     returning: "{now} - received",
 };
@@ -98,13 +97,10 @@ const DEAD_ROWS: &str = "SELECT n_dead_tup, (SELECT holder FROM \
        ) AS holders WHERE age > 1000 ORDER BY age DESC, start LIMIT 1) \
      FROM pg_stat_user_tables WHERE relid = CAST('roomz_inbox' AS regclass) AND n_dead_tup > 50000";
 
-/// The most rows that one statement deletes.
-pub(crate) const PURGE_LIMIT: usize = 100;
-
 /// The state and the limit are literals: with parameters, PostgreSQL could plan a scan of the whole table.
 const PURGE: &str = "DELETE FROM roomz_inbox WHERE (namespace, event_id) IN \
-     (SELECT namespace, event_id FROM roomz_inbox WHERE state = {number} AND due <= {now} AND {in_range} \
-      ORDER BY due LIMIT 100 {skip_locked}) RETURNING {now}, due";
+     (SELECT namespace, event_id FROM roomz_inbox WHERE state = {number} AND due <= {now} \
+      ORDER BY due LIMIT 100 {skip_locked}) RETURNING due";
 
 /// The statements of the table `roomz_inbox`.
 #[derive(Debug)]
@@ -146,10 +142,7 @@ impl Statements {
         let key = ["namespace", "event_id"];
         // SQLite returns no column of another table. It has no need to know when an event was due.
         let was_due = if dialect == Dialect::Postgres { "next_due" } else { "due" };
-        let single = |text: &str, columns: &[&str]| {
-            let text = text.replace("{in_range}", IN_RANGE).replace("{was_due}", was_due);
-            Statement::single(dialect, &text, columns)
-        };
+        let single = |text: &str, columns: &[&str]| Statement::single(dialect, text, columns);
         let list = |state: i64| {
             let open = if state < DONE { " AND state < 2" } else { "" };
             let list = LIST.replace("{number}", &state.to_string()).replace("{open}", open);
@@ -157,9 +150,10 @@ impl Statements {
         };
         let purge = |state: i64| {
             let purge = PURGE.replace("{number}", &state.to_string());
-            single(&purge, &["start", "end"]).in_lane(Lane::Background)
+            single(&purge, &[]).in_lane(Lane::Background)
         };
-        let take = || single(TAKE, &["owner", "lease", "limit", "start", "end"]);
+        let take =
+            || single(&TAKE.replace("{was_due}", was_due), &["owner", "lease", "limit", "start", "end"]);
         let updated = ["namespace", "event_id", "owner", "state", "delay", "attempt", "error"];
         let update = || Statement::update(dialect, &UPDATE, &updated).in_lane(Lane::First);
         Self {

@@ -8,6 +8,7 @@ use roomz_sql::db::queue::Failed;
 use roomz_webhook::roomz_protocol::Payload;
 use roomz_webhook::store::{ClaimKey, Owner};
 use roomz_webhook::{Event, EventData};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::BoxError;
 use crate::error_text::{ErrorText, bounded, panic_text};
 use crate::events::Events;
-use crate::job::{Job, JobContext, Returned, ReturnedTransaction};
+use crate::job::{Job, JobContext};
 use crate::queue::OwnerUpdate;
 use crate::queue::row::TakenEvent;
 use crate::telemetry;
@@ -58,8 +59,10 @@ pub(crate) struct Attempt {
 
 /// How a handler ended.
 enum HandlerOutcome {
-    /// It returned `Ok`. The transaction, if it used one.
-    Handled(Option<Box<dyn Transaction>>),
+    /// It returned `Ok`, and the completion is to be recorded.
+    Handled,
+    /// Its transaction is durable, and so is the completion. The age of the event.
+    Done(Duration),
     Failed(String),
     /// Another worker has the event.
     LeaseLost,
@@ -103,14 +106,14 @@ impl Attempt {
             }
         };
         let outcome = self.handle(service, event, &abort).await;
-        let slot = Some(slot).filter(|_| matches!(outcome, HandlerOutcome::Handled(Some(_))));
+        drop(slot);
         match outcome {
-            HandlerOutcome::Handled(transaction) => self.complete(transaction).await,
+            HandlerOutcome::Handled => self.complete().await,
+            HandlerOutcome::Done(age) => telemetry::done(&self.key, age),
             HandlerOutcome::Failed(error) => self.fail(error).await,
             HandlerOutcome::LeaseLost => telemetry::attempt_ended(&self.key, telemetry::LOST),
             HandlerOutcome::ShutDown => self.give_back().await,
         }
-        drop(slot);
     }
 
     /// Whether an earlier attempt did not end with success: its process may have died, and may die again.
@@ -146,14 +149,14 @@ impl Attempt {
         })
     }
 
-    /// Runs the handler under a lease that is renewed.
+    /// Runs the handler under a lease that is renewed, and commits its transaction.
     async fn handle<S, T>(&self, mut service: S, event: Event<T>, abort: &CancellationToken) -> HandlerOutcome
     where
         S: Handler<T>,
         T: Payload,
     {
-        let returned = Arc::new(Returned::default());
-        let job = Job::new(event, self.context.clone(), Arc::clone(&returned));
+        let (worker, mut returned) = oneshot::channel();
+        let job = Job::new(event, self.context.clone(), Some(worker));
         // A task, so that a panic ends the attempt and not the worker.
         let mut handler = AbortOnDropHandle::new(tokio::spawn(async move {
             poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
@@ -168,12 +171,10 @@ impl Attempt {
                 return HandlerOutcome::Failed(format!("the handler did not end within {:?}", self.settings.handler_timeout));
             }
         };
-        let (error, returned) = match (result, returned.take()) {
-            (Ok(Ok(())), ReturnedTransaction::Open(transaction)) => {
-                return HandlerOutcome::Handled(Some(transaction));
-            }
-            (Ok(Ok(())), ReturnedTransaction::NotBegun) => return HandlerOutcome::Handled(None),
-            (Ok(Ok(())), ReturnedTransaction::Held) => {
+        let (error, returned) = match (result, returned.try_recv()) {
+            (Ok(Ok(())), Ok(Some(transaction))) => return self.commit(transaction).await,
+            (Ok(Ok(())), Ok(None)) => return HandlerOutcome::Handled,
+            (Ok(Ok(())), Err(_)) => {
                 return HandlerOutcome::Failed(
                     "the handler returned but a task still has its `Job`; drop the `Job` before the handler returns".to_owned(),
                 );
@@ -184,7 +185,7 @@ impl Attempt {
             }
             (Err(error), returned) => (panic_text(error), returned),
         };
-        if let ReturnedTransaction::Open(transaction) = returned {
+        if let Ok(Some(transaction)) = returned {
             // Keeps the connection. If this fails, the connection is closed.
             let _ = transaction.rollback().await;
         }
@@ -212,43 +213,32 @@ impl Attempt {
         self.events.queue.update(&self.key, self.owner, self.attempt, update).await
     }
 
-    /// Completes the event, in the transaction of the handler if there is one.
-    async fn complete(self, transaction: Option<Box<dyn Transaction>>) {
+    /// Completes the event, or confirms a completion that may not be durable yet.
+    async fn complete(self) {
         let complete = OwnerUpdate::Complete { retention: self.events.retention };
-        let Some(transaction) = transaction else {
-            let completed = self.record("complete", complete).await;
-            return self.ended(completed, |age| telemetry::done(&self.key, age)).await;
-        };
-        match self.commit(transaction).await {
-            Ok(completed) => self.ended(Some(completed), |age| telemetry::done(&self.key, age)).await,
-            Err(error) => {
-                let text = format!("the transaction of the handler failed: {}", ErrorText(&error));
-                self.fail(text).await;
-            }
-        }
+        let completed = self.record("complete", complete).await;
+        self.ended(completed, |age| telemetry::done(&self.key, age)).await;
     }
 
-    /// Completes the event in the transaction of the handler. Returns its age, or `None` if this attempt lost
-    /// the event.
-    async fn commit(&self, mut transaction: Box<dyn Transaction>) -> Result<Option<Duration>, sqlx::Error> {
+    /// Completes the event in the transaction of the handler. Fails if this attempt lost the event.
+    async fn commit(&self, transaction: Box<dyn Transaction>) -> HandlerOutcome {
         let Events { queue, retention, .. } = &self.events;
         let since = tokio::time::Instant::now();
-        let completed = async {
-            let age =
-                queue.complete_in(&mut *transaction, &self.key, self.owner, self.attempt, *retention).await?;
-            match age {
-                Some(_) => transaction.commit().await?,
-                None => transaction.rollback().await?,
-            }
-            Ok(age)
-        };
+        let completed = queue.commit(transaction, &self.key, self.owner, self.attempt, *retention);
         // The lease is not renewed any more, and the database may never reply.
         let completed =
             timeout(self.settings.lease, completed).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         if let Err(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) = completed {
             queue.pool.suspect(since);
         }
-        completed
+        match completed {
+            Ok(age) if queue.pool.is_durable => HandlerOutcome::Done(age),
+            Ok(_) => HandlerOutcome::Handled,
+            Err(error) => HandlerOutcome::Failed(format!(
+                "the transaction of the handler failed: {}",
+                ErrorText(&error)
+            )),
+        }
     }
 
     /// Records a failed attempt.

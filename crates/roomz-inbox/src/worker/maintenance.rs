@@ -2,12 +2,10 @@ use std::time::{Duration, Instant};
 
 use roomz_sql::db::purge::purge;
 use roomz_sql::db::queue::Failed;
-use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Events;
-use crate::queue::scan::Scan;
 use crate::telemetry;
 
 /// The interval of the gauges.
@@ -22,8 +20,6 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Records the gauges and deletes rows whose retention is over.
 pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
     let (mut next_purge, mut next_report) = (Instant::now(), Instant::now());
-    let dialect = events.queue.dialect();
-    let scans = Mutex::new([Scan::new(dialect), Scan::new(dialect)]);
     while !stop.is_cancelled() {
         let report = |failed: &Failed| telemetry::database_failed("stats", failed.clone());
         let start = Instant::now();
@@ -35,7 +31,7 @@ pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
                 telemetry::dead_rows(count, holder.as_deref());
             }
         }
-        if Instant::now() >= next_purge && purge_all(&events, &scans, &stop).await {
+        if Instant::now() >= next_purge && purge_all(&events, &stop).await {
             next_purge = Instant::now() + PURGE_INTERVAL;
         }
         tokio::select! {
@@ -46,10 +42,10 @@ pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
 }
 
 /// Deletes rows whose retention is over. Returns false if the database failed.
-async fn purge_all(events: &Events, scans: &Mutex<[Scan; 2]>, stop: &CancellationToken) -> bool {
+async fn purge_all(events: &Events, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = stop.cancelled() => true,
-        deleted = purge(async || events.queue.purge(&mut *scans.lock().await).await) => {
+        deleted = purge(|| events.queue.purge()) => {
             deleted.map_err(|error| telemetry::database_failed("purge", error)).is_ok()
         }
     }

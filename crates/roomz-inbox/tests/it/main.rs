@@ -9,6 +9,7 @@
 )]
 
 mod attempts;
+mod commit;
 mod connect;
 mod dead_letters;
 mod dead_rows;

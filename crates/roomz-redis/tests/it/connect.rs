@@ -129,12 +129,8 @@ async fn rejects_other_topology() {
     only_node.add_cluster_slots(0..=16_383);
     poll("the cluster", || only_node.redis_text("CLUSTER INFO").contains("cluster_state:ok"));
     let client = redis::Client::open(format!("redis://{}", only_node.address())).unwrap();
-    for error in [
-        RedisStore::connect(client.clone()).await.unwrap_err(),
-        RedisStore::connect(client.get_connection_manager().await.unwrap()).await.unwrap_err(),
-    ] {
-        assert_eq!(error.kind(), ConnectErrorKind::Unsupported, "{error:?}");
-    }
+    let error = RedisStore::connect(client).await.unwrap_err();
+    assert_eq!(error.kind(), ConnectErrorKind::Unsupported, "{error:?}");
     for url in [
         format!("redis+cluster://127.0.0.1:1,{node}"),
         format!("redis+sentinel://127.0.0.1:1,{sentinel}/claims/2"),
@@ -300,13 +296,11 @@ async fn debug_prints_message_and_cause() {
 async fn accepts_everything_that_names_a_server() {
     let Some(url) = redis_url_or_skip() else { return };
     let client = redis::Client::open(url.as_str()).unwrap();
-    let connection = client.get_connection_manager().await.unwrap();
     let stores = [
         RedisStore::connect(url.as_str()).await,
         RedisStore::connect(&url).await,
         RedisStore::connect(url).await,
         RedisStore::connect(client).await,
-        RedisStore::connect(connection).await,
     ];
     let (id, owner) = (Owner::random().to_bytes(), Owner::random());
     let id = format!("{:032x}", u128::from_be_bytes(id)).parse().unwrap();

@@ -107,7 +107,7 @@ async fn use_pool<D: Driver>(pool: sqlx::Pool<D>, settings: Settings) -> Connect
     pooled.is_left = is_left;
     pooled.release();
     let suspects = Arc::default();
-    let handler_pool = Pool::new(pool.clone(), &found, Arc::clone(&suspects));
+    let handler_pool = Pool::new(pool.clone(), &format!("{}{found}", D::BEGIN), Arc::clone(&suspects));
     let origin = Origin::Pool(pool);
     let connections = Connections { origin, protocol, max, suspects, abandoned: Mutex::default() };
     Ok((Workers::spawn(connections, &settings), handler_pool))

@@ -31,6 +31,8 @@ pub struct Pool {
     /// Begins a transaction, on either database.
     begin: Arc<dyn Fn() -> Beginning + Send + Sync>,
     suspects: Arc<Suspects>,
+    /// Whether a commit waits until it is durable.
+    pub is_durable: bool,
 }
 
 type Beginning = Pin<Box<dyn Future<Output = Result<Box<dyn Transaction>, Error>> + Send>>;
@@ -39,10 +41,12 @@ type Beginning = Pin<Box<dyn Future<Output = Result<Box<dyn Transaction>, Error>
 /// transaction back.
 #[async_trait]
 pub trait Transaction: fmt::Debug + Send {
-    /// Executes a statement with one row of parameters.
-    async fn fetch(&mut self, statement: &'static Statement, values: &[Value]) -> Result<Vec<Row>, Error>;
-
-    async fn commit(self: Box<Self>) -> Result<(), Error>;
+    /// Executes the last statement, and commits. Without a row, it fails and nothing is committed.
+    async fn commit(
+        self: Box<Self>,
+        statement: &'static Statement,
+        values: &[Value],
+    ) -> Result<Vec<Row>, Error>;
 
     /// Rolls back and returns the connection to its pool.
     async fn rollback(self: Box<Self>) -> Result<(), Error>;
@@ -52,11 +56,11 @@ pub trait Transaction: fmt::Debug + Send {
 }
 
 impl Pool {
-    /// Transactions have these [`settings`](Driver::settings).
-    pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, settings: &str, suspects: Arc<Suspects>) -> Self {
-        let text: Arc<str> = format!("{}{settings}{}", D::BEGIN, D::REQUIRE_WRITABLE).into();
+    /// Transactions begin with this text.
+    pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, text: &str, suspects: Arc<Suspects>) -> Self {
+        let text: Arc<str> = format!("{text}{}", D::REQUIRE_WRITABLE).into();
         let begin = move || begin(pool.clone(), Arc::clone(&text));
-        Self { begin: Arc::new(begin), suspects }
+        Self { begin: Arc::new(begin), suspects, is_durable: true }
     }
 
     /// Begins a transaction.
@@ -115,14 +119,20 @@ fn begin<D: Driver>(pool: sqlx::Pool<D>, text: Arc<str>) -> Beginning {
 
 #[async_trait]
 impl<D: Driver> Transaction for Pooled<D> {
-    async fn fetch(&mut self, statement: &'static Statement, values: &[Value]) -> Result<Vec<Row>, Error> {
-        D::fetch(Self::connection(self)?, &Protocol::InTransaction, statement, &[values]).await
-    }
-
-    async fn commit(mut self: Box<Self>) -> Result<(), Error> {
-        D::TransactionManager::commit(Self::connection(&mut self)?).await?;
+    async fn commit(
+        mut self: Box<Self>,
+        statement: &'static Statement,
+        values: &[Value],
+    ) -> Result<Vec<Row>, Error> {
+        let connection = Self::connection(&mut self)?;
+        // A savepoint that the handler forgot.
+        while D::TransactionManager::get_transaction_depth(connection) > 1 {
+            D::TransactionManager::commit(connection).await?;
+        }
+        let rows = D::fetch(connection, &Protocol::Commit, statement, &[values]).await?;
+        D::TransactionManager::start_rollback(connection);
         self.release();
-        Ok(())
+        Ok(rows)
     }
 
     async fn rollback(mut self: Box<Self>) -> Result<(), Error> {

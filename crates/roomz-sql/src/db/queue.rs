@@ -59,15 +59,13 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Adds an operation, and returns the receiver of its outcome. A caller that drops the receiver gives up:
-    /// an operation that no worker took is then not executed. Without a worker, the receiver fails at once.
+    /// an operation that no worker took is then not executed.
     pub(crate) fn push(&self, operation: Operation) -> oneshot::Receiver<Outcome> {
         let (reply, outcome) = oneshot::channel();
         let lane = operation.statement.lane;
         let entry = Entry { operation, lane, reply, retries: 0, max_batch: MAX_BATCH, times_locked: 0 };
         let mut waiting = self.waiting();
-        if waiting.workers > 0 {
-            waiting.lane(lane).push_back(entry);
-        }
+        waiting.lane(lane).push_back(entry);
         drop(waiting);
         self.wake_worker();
         outcome
@@ -142,19 +140,6 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.waiting().is_closed = true;
         self.notify.notify_waiters();
-    }
-
-    pub(crate) fn add_worker(&self) {
-        self.waiting().workers += 1;
-    }
-
-    /// Call this when a worker ends, for whatever reason. The callers of the last one fail.
-    pub(crate) fn remove_worker(&self) {
-        let mut waiting = self.waiting();
-        waiting.workers -= 1;
-        if waiting.workers == 0 {
-            drop(waiting.take_all());
-        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -265,7 +250,6 @@ mod tests {
                 }
             };
             let (queue, callers, background) = (Queue::default(), Cell::new(CALLERS), Cell::new(0));
-            (0..WORKERS).for_each(|_| queue.add_worker());
             let worker = async || {
                 while queue.wait().await {
                     step().await;
@@ -285,7 +269,6 @@ mod tests {
                         queue.end_background();
                     }
                 }
-                queue.remove_worker();
             };
             let caller = async |number: usize| {
                 step().await;

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sqlx::Error;
@@ -31,7 +31,8 @@ const CONNECT_BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: 
 /// While the connections are busy, operations accumulate, and the next free worker executes them in one
 /// statement.
 pub struct Workers {
-    queue: Arc<Queue>,
+    /// Of the workers. When the last one has ended, for whatever reason, the callers that wait fail.
+    queue: Weak<Queue>,
     dialect: Dialect,
     timeout: Duration,
 }
@@ -40,24 +41,20 @@ impl Workers {
     /// Spawns the workers. They end when this is dropped, after the operations that wait.
     pub(crate) fn spawn<D: Driver>(connections: Connections<D>, settings: &Settings) -> Self {
         let (queue, count) = (Arc::new(Queue::default()), connections.max);
+        let weak = Arc::downgrade(&queue);
         let shared = Arc::new(Shared {
             connections,
-            queue: Arc::clone(&queue),
+            queue,
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
             open: AtomicUsize::new(0),
             reconnect: Mutex::new((0, Instant::now())),
         });
         for _ in 0..count {
-            queue.add_worker();
-            let guard = WorkerGuard(Arc::clone(&queue));
             let worker = Worker { shared: Arc::clone(&shared), current: None };
-            drop(tokio::spawn(async move {
-                worker.run().await;
-                drop(guard);
-            }));
+            drop(tokio::spawn(worker.run()));
         }
-        Self { queue, dialect: D::DIALECT, timeout: settings.response_timeout * 5 / 4 }
+        Self { queue: weak, dialect: D::DIALECT, timeout: settings.response_timeout * 5 / 4 }
     }
 
     pub const fn dialect(&self) -> Dialect {
@@ -72,28 +69,22 @@ impl Workers {
 
     /// The same without a timeout for the operations before it: after an error, it is not executed later.
     pub async fn finish(&self, operation: Operation) -> Result<Vec<Row>, Failed> {
-        self.queue.push(operation).await.unwrap_or(Err(Failed::RuntimeEnded))
+        let outcome = self.queue.upgrade().map(|queue| queue.push(operation)).ok_or(Failed::RuntimeEnded)?;
+        outcome.await.unwrap_or(Err(Failed::RuntimeEnded))
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.queue.close();
+        if let Some(queue) = self.queue.upgrade() {
+            queue.close();
+        }
     }
 }
 
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Workers").field("dialect", &self.dialect).finish_non_exhaustive()
-    }
-}
-
-/// Counts a worker until it is dropped: also when its runtime shuts down, and when it panics.
-struct WorkerGuard(Arc<Queue>);
-
-impl Drop for WorkerGuard {
-    fn drop(&mut self) {
-        self.0.remove_worker();
     }
 }
 

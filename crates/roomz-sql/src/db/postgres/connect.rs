@@ -58,7 +58,8 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<(Workers, 
     let suspects = Arc::default();
     let pool =
         pool_options::<Postgres>(settings.handler_connections.max(1), &suspects).connect_lazy_with(options);
-    let pool = Pool::new(pool, &handler_settings, Arc::clone(&suspects));
+    let begin = format!("{}{handler_settings}", Postgres::BEGIN);
+    let pool = Pool::new(pool, &begin, Arc::clone(&suspects));
     let (origin, max) = (Origin::<Postgres>::Url(Box::new(with_settings)), settings.worker_connections);
     let connections = Connections { origin, protocol, max, suspects, abandoned: Mutex::default() };
     Ok((Workers::spawn(connections, settings), pool))

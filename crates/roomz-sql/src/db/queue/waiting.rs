@@ -6,7 +6,7 @@ use crate::db::statement::Lane;
 /// While other operations wait, one batch in this many is from the background lane.
 const BACKGROUND_ONE_IN: usize = 8;
 
-/// The operations that wait, in lanes, and what is known of the workers.
+/// The operations that wait, in lanes, and whether a worker has one of the background lane.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     first: VecDeque<Entry>,
@@ -16,7 +16,6 @@ pub(super) struct Waiting {
     /// A worker executes a batch of the background lane. Only one does, so that locked rows leave the others
     /// free.
     pub(super) is_background_taken: bool,
-    pub(super) workers: usize,
     pub(super) is_closed: bool,
 }
 

@@ -51,11 +51,17 @@ pub fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, ConnectError> {
 pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<(Workers, Pool), ConnectError> {
     let options = prepare(url, settings).await?;
     let suspects = Arc::default();
-    // SQLite has one writer, and a pool serves those who wait in order.
-    let pool = pool_options::<Sqlite>(1, &suspects).connect_lazy_with(options.clone());
+    // SQLite has one writer, and a pool serves those who wait in order. The commit of a handler waits for no
+    // sync to disk; the next one of another statement syncs it, too.
+    let pool = pool_options::<Sqlite>(1, &suspects).after_release(|connection, _| {
+        Box::pin(async { Sqlite::script(connection, "PRAGMA synchronous = FULL").await.map(|_| true) })
+    });
+    let pool = pool.connect_lazy_with(options.clone());
     let has_handlers = settings.handler_connections > 0;
     let origin = if has_handlers { Origin::Pool(pool.clone()) } else { Origin::Url(Box::new(options)) };
-    let pool = Pool::new(pool, "", Arc::clone(&suspects));
+    let begin = format!("PRAGMA synchronous = NORMAL; {}", Sqlite::BEGIN);
+    let mut pool = Pool::new(pool, &begin, Arc::clone(&suspects));
+    pool.is_durable = false;
     let protocol = Protocol::Prepared;
     let connections = Connections { origin, protocol, max: 1, suspects, abandoned: Mutex::default() };
     Ok((Workers::spawn(connections, settings), pool))

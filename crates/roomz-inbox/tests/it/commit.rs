@@ -1,0 +1,219 @@
+//! The commit of a handler's transaction, which completes its event.
+
+use std::sync::Arc;
+
+use crate::pool::Log;
+use crate::support::{
+    POLL, TestDatabase, WAIT, deliver, deliver_new, gated_worker, on_both, wait_for, write_effect,
+};
+use roomz_inbox::{BoxError, Inbox, InboxState, Job, WorkspacePresenceChanged};
+use roomz_webhook::testing::TestEvent;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::Semaphore;
+use tower::service_fn;
+
+on_both! {
+    deferred_error_fails_alone
+    slow_transaction_delays_no_completion
+    next_handler_gets_clean_connection
+    forgotten_savepoint_is_committed
+}
+
+const EVENTS: usize = 10;
+
+/// What one handler wrote cannot be committed.
+async fn deferred_error_fails_alone(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    database
+        .execute(
+            "CREATE TABLE desks (id TEXT PRIMARY KEY); \
+             CREATE TABLE visits (desk TEXT REFERENCES desks (id) DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .await;
+    let bad = TestEvent::presence("bad");
+    assert_eq!(deliver(&inbox, &bad).await, 202);
+    let mut events = Vec::new();
+    for _ in 0..EVENTS {
+        events.push(deliver_new(&inbox).await);
+    }
+    let handler = service_fn(async |mut job: Job<WorkspacePresenceChanged>| {
+        write_effect(&mut job).await?;
+        if job.event().data.presence_status.as_str() == "bad" {
+            let insert = "INSERT INTO visits VALUES ('missing')";
+            if job.is_postgres() {
+                sqlx::query(insert).execute(job.postgres().await?).await?;
+            } else {
+                sqlx::query(insert).execute(job.sqlite().await?).await?;
+            }
+        }
+        Ok::<_, BoxError>(())
+    });
+    let worker = inbox.worker(handler).with_max_attempts(2).with_backoff(POLL, POLL).start();
+    for event in &events {
+        assert_eq!(wait_for(&inbox, event, InboxState::Done).await.attempts, 1);
+    }
+    let dead = wait_for(&inbox, &bad, InboxState::Dead).await;
+    assert!(dead.error.unwrap().starts_with("the transaction of the handler failed: "));
+    assert_eq!(database.effects().await.len(), EVENTS);
+    worker.shutdown(WAIT).await;
+}
+
+/// A handler waits to write until another one ends, and then keeps its own transaction open.
+async fn slow_transaction_delays_no_completion(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let (slow, fast) = (TestEvent::presence("slow"), TestEvent::presence("fast"));
+    for event in [&slow, &fast] {
+        assert_eq!(deliver(&inbox, event).await, 202);
+    }
+    let (begin, end) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let written = Arc::new(Semaphore::new(0));
+    let state = (begin, Arc::clone(&written), Arc::clone(&end));
+    let handler = service_fn(move |mut job: Job<WorkspacePresenceChanged>| {
+        let (begin, written, end) = state.clone();
+        async move {
+            if job.event().data.presence_status.as_str() == "fast" {
+                write_effect(&mut job).await?;
+                begin.add_permits(1);
+            } else {
+                begin.acquire().await?.forget();
+                write_effect(&mut job).await?;
+                written.add_permits(1);
+                end.acquire().await?.forget();
+            }
+            Ok::<_, BoxError>(())
+        }
+    });
+    let worker = inbox.worker(handler).start();
+    written.acquire().await.unwrap().forget();
+    let start = std::time::Instant::now();
+    while database.number("SELECT count(*) FROM roomz_inbox WHERE state = 2").await == 0 {
+        assert!(start.elapsed() < WAIT, "the completion waits for the slow handler");
+        tokio::time::sleep(POLL).await;
+    }
+    assert_eq!(database.effects().await.len(), 1);
+    end.add_permits(1);
+    wait_for(&inbox, &slow, InboxState::Done).await;
+    worker.shutdown(WAIT).await;
+}
+
+/// The state of sqlx is that of the server: `begin` is a savepoint in the transaction of the handler.
+async fn next_handler_gets_clean_connection(database: TestDatabase) {
+    let inbox = Inbox::builder(&database.url).with_max_connections(3).connect().await.unwrap();
+    database.create_effects().await;
+    let handler = service_fn(async |mut job: Job| {
+        write_effect(&mut job).await?;
+        let update = "UPDATE effects SET attempt = 100";
+        if job.is_postgres() {
+            let mut savepoint = job.postgres().await?.begin().await?;
+            sqlx::query(update).execute(&mut *savepoint).await?;
+        } else {
+            let mut savepoint = job.sqlite().await?.begin().await?;
+            sqlx::query(update).execute(&mut *savepoint).await?;
+        }
+        Ok::<_, BoxError>(())
+    });
+    let worker = inbox.worker(handler).with_poll_interval(POLL).start();
+    for _ in 0..3 {
+        let event = deliver_new(&inbox).await;
+        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 1);
+    }
+    worker.shutdown(WAIT).await;
+    assert_eq!(database.effects().await, [1, 1, 1]);
+    if !database.is_sqlite() {
+        let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
+        while database.number(open).await > 0 {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// The event is not done without what its handler wrote.
+async fn forgotten_savepoint_is_committed(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let handler = service_fn(async |mut job: Job| {
+        if job.is_postgres() {
+            std::mem::forget(job.postgres().await?.begin().await?);
+        } else {
+            std::mem::forget(job.sqlite().await?.begin().await?);
+        }
+        write_effect(&mut job).await
+    });
+    let worker = inbox.worker(handler).with_poll_interval(POLL).start();
+    for _ in 0..2 {
+        let event = deliver_new(&inbox).await;
+        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 1);
+    }
+    assert_eq!(database.effects().await, [1, 1]);
+    worker.shutdown(WAIT).await;
+}
+
+/// SQLite. The commit of a handler waits for no sync to disk, so a failure of the power can undo the last
+/// ones: each with its completion, and no event is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn power_failure_undoes_effect_with_completion() {
+    let database = TestDatabase::sqlite();
+    let file = database.url.strip_prefix("sqlite://").unwrap();
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let mut events = Vec::new();
+    for _ in 0..EVENTS {
+        events.push(deliver_new(&inbox).await);
+    }
+    let log_len = || std::fs::metadata(format!("{file}-wal")).unwrap().len();
+    let admitted = log_len();
+    let handler = service_fn(async |mut job: Job| write_effect(&mut job).await);
+    let worker = inbox.worker(handler).start();
+    for event in &events {
+        wait_for(&inbox, event, InboxState::Done).await;
+    }
+    worker.shutdown(WAIT).await;
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("inbox.db").display().to_string();
+    let mut found = Vec::new();
+    // A frame of the log is a page and 24 bytes.
+    for len in (admitted..=log_len()).step_by(4_096 + 24) {
+        let _ = std::fs::remove_file(format!("{copy}-shm"));
+        std::fs::copy(file, &copy).unwrap();
+        std::fs::copy(format!("{file}-wal"), format!("{copy}-wal")).unwrap();
+        std::fs::File::options().write(true).open(format!("{copy}-wal")).unwrap().set_len(len).unwrap();
+        let mut connection = SqliteConnection::connect(&copy).await.unwrap();
+        let counts = "SELECT (SELECT count(*) FROM roomz_inbox), \
+                      (SELECT count(*) FROM roomz_inbox WHERE state = 2), (SELECT count(*) FROM effects)";
+        let (all, done, effects): (i64, i64, i64) =
+            sqlx::query_as(counts).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        assert_eq!((all, done), (EVENTS as i64, effects), "{found:?}");
+        found.push(done);
+    }
+    found.dedup();
+    assert!(found.len() > 1 && found.last() == Some(&(EVENTS as i64)), "{found:?}");
+}
+
+/// SQLite. Until another commit synced that of the handler, the event does not count as done.
+#[tokio::test]
+async fn event_is_done_when_it_is_durable() {
+    let database = TestDatabase::sqlite();
+    let (log, inbox) = (Log::default(), Inbox::connect(&database.url).await.unwrap());
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    database.create_effects().await;
+    database
+        .execute(
+            "CREATE TRIGGER reject BEFORE UPDATE ON roomz_inbox WHEN OLD.state = 2 BEGIN SELECT RAISE(ABORT, ''); END",
+        )
+        .await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    let event = deliver_new(&inbox).await;
+    calls.next().await.succeed();
+    wait_for(&inbox, &event, InboxState::Done).await;
+    log.wait_for("inbox database failed").await;
+    assert_eq!(log.count("event done"), 0);
+    database.execute("DROP TRIGGER reject").await;
+    log.wait_for("event done").await;
+    worker.shutdown(WAIT).await;
+}
