@@ -84,16 +84,13 @@ impl RedisCluster {
         let mut moved = 0;
         for slot in slots {
             let set = |node: &Server, state: &str| {
-                assert_eq!(node.redis_text(&format!("CLUSTER SETSLOT {slot} {state}")), "OK\n");
+                assert_eq!(node.redis_command(&format!("CLUSTER SETSLOT {slot} {state}")), "+OK");
             };
             set(target, &format!("IMPORTING {source_id}"));
             set(source, &format!("MIGRATING {target_id}"));
-            loop {
+            while source.redis_command(&format!("CLUSTER COUNTKEYSINSLOT {slot}")) != ":0" {
                 let keys = source.redis_text(&format!("CLUSTER GETKEYSINSLOT {slot} 100"));
                 let keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).collect();
-                if keys.is_empty() {
-                    break;
-                }
                 moved += keys.len();
                 let port = target.port().to_string();
                 let arguments = [&["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"], keys.as_slice()];
