@@ -8,7 +8,7 @@ const SLOTS: u16 = 16_384;
 const MASTERS: usize = 3;
 /// A failed master is replaced after this time and an election.
 const NODE_TIMEOUT: &str = "1000";
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A Redis Cluster of three masters, with one replica each.
 #[derive(Debug)]

@@ -26,8 +26,10 @@ const POSTGRES: Program = Program {
 const NOBODY: u32 = 65_534;
 
 impl Server {
-    /// Starts a PostgreSQL server with these additional settings (`name=value`). User and database are
-    /// `postgres`, without password. Returns `None` if no `postgres` is on the PATH or in Debian's directory.
+    /// Starts a PostgreSQL server with these additional settings (`name=value`). Without `fsync=on`, it does
+    /// not wait for the disk: what it wrote survives its death, but not that of the machine. User and
+    /// database are `postgres`, without password. Returns `None` if no `postgres` is on the PATH or in
+    /// Debian's directory.
     pub fn postgres(settings: &[&str]) -> Option<Self> {
         let (initdb, port) = (command("initdb")?, free_port());
         let directory = directory("postgres", port);
@@ -40,7 +42,8 @@ impl Server {
         let data = directory.to_str().unwrap().to_owned();
         let mut arguments: Vec<_> =
             ["-p", &port.to_string(), "-h", "127.0.0.1", "-D", &data].map(str::to_owned).into();
-        for setting in [&["unix_socket_directories=", "max_connections=200"], settings].concat() {
+        for setting in [&["unix_socket_directories=", "max_connections=200", "fsync=off"], settings].concat()
+        {
             arguments.extend(["-c".to_owned(), setting.to_owned()]);
         }
         let mut server = Self::spawn(POSTGRES, directory, port, arguments)?;
@@ -114,7 +117,7 @@ pub fn postgres_url_or_skip() -> Option<String> {
         if let Ok(url) = std::env::var("ROOMZ_TEST_POSTGRES") {
             return Some(url);
         }
-        let Some(server) = Server::postgres(&[]) else {
+        let Some(server) = Server::postgres(&["fsync=on"]) else {
             skipped(
                 "tests with PostgreSQL",
                 "there is no `postgres` on the PATH and ROOMZ_TEST_POSTGRES is not set",
