@@ -18,6 +18,7 @@ mod transaction;
 use std::time::Duration;
 
 use roomz_tests::proxy::Network::*;
+use roomz_tests::rounds;
 
 use crate::faults::backend::ServerFault::*;
 use crate::faults::backend::{Postgres, Redis, Sessions, Sqlite, Transactions};
@@ -40,8 +41,8 @@ macro_rules! receivers {
         tests! { $backend:
             two_receivers_without_fault: receivers::run_without_fault(2);
             three_receivers_without_fault: receivers::run_without_fault(3);
-            one_of_two_receivers_is_killed: receivers::kill_repeatedly((2, 100));
-            only_receiver_is_killed: receivers::kill_repeatedly((1, 40));
+            one_of_two_receivers_is_killed: receivers::kill_repeatedly((2, rounds(30, 100)));
+            only_receiver_is_killed: receivers::kill_repeatedly((1, rounds(20, 40)));
             receiver_pauses_longer_than_lease: receivers::pause_longer_than_lease();
             server_stalls_clients: server::fail(StallsClients);
         }

@@ -6,9 +6,9 @@ use roomz_tests::fleet::Settings;
 use tokio::time::sleep;
 
 use crate::faults::backend::Backend;
-use crate::faults::evidence::{Evidence, History};
+use crate::faults::evidence::Evidence;
 use crate::faults::outcome::Reruns;
-use crate::faults::scenario::{Scenario, settings};
+use crate::faults::scenario::{FAULTS_MAX, Scenario, settings};
 
 /// A lease that is short enough to notice a missing renewal and to be taken over soon, and longer than a busy
 /// machine may delay a receiver.
@@ -18,10 +18,6 @@ fn short_lease() -> Settings {
 
 /// The maximum time between two kills.
 const KILL_INTERVAL_MAX: Duration = Duration::from_millis(80);
-
-/// The receiver pauses until a claim was taken over and a late settlement rejected. A receiver that pauses
-/// while it writes to an SQLite file blocks the other one, and no claim is taken over.
-const PAUSES_MAX: usize = 8;
 
 /// Nothing fails, and some handlers run longer than a lease.
 pub(crate) async fn run_without_fault<B: Backend>(name: &'static str, receivers: usize) {
@@ -45,8 +41,9 @@ pub(crate) async fn kill_repeatedly<B: Backend>(name: &'static str, (receivers, 
     scenario.finish(Reruns::OfKilled, &[Evidence::Takeover]).await;
 }
 
-/// The first receiver pauses, several times, and then continues with events that another one has taken over.
-/// Nothing can prevent that.
+/// The first receiver pauses, and then continues with events that another one has taken over. Nothing can
+/// prevent that. A receiver that pauses while it writes to an SQLite file blocks the other one, and no claim
+/// is taken over.
 ///
 /// The handlers take long enough for some to run when it pauses. The sender closes its connections to it, and
 /// sends the events to the other receiver, which waits until the lease ends.
@@ -60,13 +57,12 @@ pub(crate) async fn pause_longer_than_lease<B: Backend>(name: &'static str) {
     };
     let mut scenario = Scenario::start((name, B::NAME), &backend.url(None), 2, settings).await;
     let expected = [Evidence::Takeover, Evidence::LostSettlement];
-    for _ in 0..PAUSES_MAX {
+    for _ in 0..FAULTS_MAX {
         scenario.fleet.signal(0, "STOP");
         sleep(settings.lease * 2).await;
         scenario.fleet.signal(0, "CONT");
         scenario.sender.wait_for_accepted(100).await;
-        let history = History::of(&scenario.fleet, settings);
-        if expected.iter().all(|evidence| history.count(*evidence) > 0) {
+        if scenario.shows(&expected) {
             break;
         }
     }

@@ -7,17 +7,19 @@ use roomz_tests::sender::{self, REQUEST_TIMEOUT, Sender};
 use roomz_tests::{few_at_a_time, rounds};
 use tokio::sync::SemaphorePermit;
 
-use crate::faults::evidence::Evidence;
+use crate::faults::evidence::{Evidence, History};
 use crate::faults::outcome::{Outcome, Reruns};
 
 /// The duration of a fault. The lease is so much longer that a completion is recorded in time, although it is
 /// retried with backoff.
 pub(crate) const FAULT_DURATION: Duration = Duration::from_millis(800);
 const LEASE: Duration = Duration::from_secs(3);
+/// A fault is repeated until it left its evidence: on a busy machine, it may begin when no handler runs.
+pub(crate) const FAULTS_MAX: usize = 8;
 
 /// The number of events accepted before the fault, and again after it.
 fn events_per_phase() -> usize {
-    rounds(300, 3_000)
+    rounds(150, 3_000)
 }
 /// Enough to keep two or three receivers busy.
 pub(crate) const CONNECTIONS: usize = 24;
@@ -65,6 +67,12 @@ impl Scenario {
     pub(crate) async fn recover(&mut self) {
         self.fault_ended = Some(sender::now());
         self.sender.wait_for_accepted(events_per_phase()).await;
+    }
+
+    /// Whether the receivers have logged each evidence.
+    pub(crate) fn shows(&self, expected: &[Evidence]) -> bool {
+        let history = History::of(&self.fleet, self.settings);
+        expected.iter().all(|evidence| history.count(*evidence) > 0)
     }
 
     /// Stops sending, prints the report, and checks the outcome and each expected evidence.

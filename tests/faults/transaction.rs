@@ -18,9 +18,8 @@ use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 use tokio::task::JoinSet;
 
 use crate::faults::backend::Backend;
-use roomz_tests::few_at_a_time;
+use roomz_tests::{few_at_a_time, rounds};
 
-const RANDOM_KILLS: usize = 60;
 /// How many kills run at once, each with a receiver of its own.
 const LANES: usize = 4;
 /// How many events each receiver handles concurrently when it is killed.
@@ -49,7 +48,14 @@ pub(crate) async fn kill_before_each_step<B: Backend>(name: &'static str) {
     for at in Step::ALL {
         let (event, fault) = (Event::new(), Fault::Kill { at, after: 0, delay: Duration::ZERO });
         let mut receiver = database.receiver(fault);
-        assert_eq!(receiver.deliver(&event).await, None, "{at:?}");
+        // A busy machine can exceed the store timeout.
+        let status = loop {
+            match receiver.deliver(&event).await {
+                Some(StatusCode::SERVICE_UNAVAILABLE) => {}
+                status => break status,
+            }
+        };
+        assert_eq!(status, None, "{at:?}");
         receiver.wait_until_killed().await;
         let expected = if at == Step::Respond { EVERYTHING } else { NOTHING };
         assert_eq!(database.kept(&event).await, expected, "killed before {at:?}");
@@ -65,11 +71,11 @@ pub(crate) async fn kill_during_commit<B: Backend>(name: &'static str) {
     let Some(backend) = B::start() else { return };
     let database = Database::create(backend.url(None)).await;
     let (undone, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let mut lanes = JoinSet::new();
+    let (kills, mut lanes) = (rounds(20, 60), JoinSet::new());
     for _ in 0..LANES {
         let (database, undone, done) = (database.clone(), Arc::clone(&undone), Arc::clone(&done));
         lanes.spawn(async move {
-            for _ in 0..RANDOM_KILLS / LANES {
+            for _ in 0..kills / LANES {
                 let delay = COMMIT_TIME.mul_f64(rand::random());
                 let fault = Fault::Kill { at: Step::Commit, after: rand::random_range(0..EVENTS), delay };
                 for kept in database.kill_under_load(fault).await {
@@ -82,7 +88,7 @@ pub(crate) async fn kill_during_commit<B: Backend>(name: &'static str) {
         lane.unwrap();
     }
     let (undone, done) = (undone.load(Ordering::SeqCst), done.load(Ordering::SeqCst));
-    let counts = format_args!("{RANDOM_KILLS} kills, {done} events done and {undone} not done after them");
+    let counts = format_args!("{kills} kills, {done} events done and {undone} not done after them");
     report::<B>(name, counts);
     assert!(undone > 0 && done > 0, "no kill between the first commit and the last");
 }

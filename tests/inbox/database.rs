@@ -40,7 +40,7 @@ impl Database for Postgres {
     const NAME: &'static str = "postgres";
 
     fn start() -> Option<Self> {
-        Some(Self(Server::postgres_or_skip(&[])?))
+        Some(Self(Server::postgres_or_skip(&["fsync=on"])?))
     }
 
     fn url(&self) -> String {

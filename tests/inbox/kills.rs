@@ -19,7 +19,7 @@ struct Size {
 
 impl Size {
     fn new() -> Self {
-        Self { events: rounds(1_500, 20_000), kills: rounds(8, 100) }
+        Self { events: rounds(800, 20_000), kills: rounds(8, 100) }
     }
 
     /// The number of events that kill their process.

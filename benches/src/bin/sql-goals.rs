@@ -30,7 +30,7 @@ async fn main() {
 }
 
 async fn postgres(directory: &Path) {
-    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let Some(server) = Server::postgres_or_skip(&["fsync=on"]) else { return };
     let url = server.postgres_url();
     let store = SqlStore::connect(url.as_str()).await.unwrap();
     let (mut at_1, mut at_32, mut at_128) = (Vec::new(), Vec::new(), Vec::new());

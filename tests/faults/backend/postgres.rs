@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 
 use super::{Backend, ServerFault};
 
-/// A PostgreSQL server with default settings.
+/// A PostgreSQL server that waits for the disk, as by default.
 pub(crate) struct Postgres {
     server: Server,
     /// Holds a lock on the table of claims.
@@ -42,7 +42,7 @@ impl Backend for Postgres {
     const NAME: &'static str = "postgres";
 
     fn start() -> Option<Self> {
-        Some(Self { server: Server::postgres_or_skip(&[])?, lock: None })
+        Some(Self { server: Server::postgres_or_skip(&["fsync=on"])?, lock: None })
     }
 
     fn url(&self, address: Option<SocketAddr>) -> String {

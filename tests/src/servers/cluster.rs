@@ -8,7 +8,7 @@ const SLOTS: u16 = 16_384;
 const MASTERS: usize = 3;
 /// A failed master is replaced after this time and an election.
 const NODE_TIMEOUT: &str = "1000";
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A Redis Cluster of three masters, with one replica each.
 #[derive(Debug)]
@@ -84,16 +84,13 @@ impl RedisCluster {
         let mut moved = 0;
         for slot in slots {
             let set = |node: &Server, state: &str| {
-                assert_eq!(node.redis_text(&format!("CLUSTER SETSLOT {slot} {state}")), "OK\n");
+                assert_eq!(node.redis_command(&format!("CLUSTER SETSLOT {slot} {state}")), "+OK");
             };
             set(target, &format!("IMPORTING {source_id}"));
             set(source, &format!("MIGRATING {target_id}"));
-            loop {
+            while source.redis_command(&format!("CLUSTER COUNTKEYSINSLOT {slot}")) != ":0" {
                 let keys = source.redis_text(&format!("CLUSTER GETKEYSINSLOT {slot} 100"));
                 let keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).collect();
-                if keys.is_empty() {
-                    break;
-                }
                 moved += keys.len();
                 let port = target.port().to_string();
                 let arguments = [&["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"], keys.as_slice()];

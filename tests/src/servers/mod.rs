@@ -24,7 +24,7 @@ pub use self::postgres::postgres_url_or_skip;
 pub use self::prometheus::promtool_or_skip;
 pub use self::redis::redis_url_or_skip;
 
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(20);
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A server that a test started, with its own directory and port. `Drop` kills it and deletes the directory.

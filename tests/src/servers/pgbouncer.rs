@@ -18,8 +18,8 @@ const PGBOUNCER: Program = Program {
 };
 
 impl Server {
-    /// Starts a PgBouncer in front of a PostgreSQL server, with the default settings and this `pool_mode`. If
-    /// it cannot start, reports that the tests are skipped.
+    /// Starts a PgBouncer in front of a PostgreSQL server, with the default settings and this `pool_mode`,
+    /// which lines with further settings may follow. If it cannot start, reports that the tests are skipped.
     pub fn pgbouncer_or_skip(postgres: &Self, pool_mode: &str) -> Option<Self> {
         let port = free_port();
         let directory = directory("pgbouncer", port);

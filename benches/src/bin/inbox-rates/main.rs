@@ -49,7 +49,7 @@ fn main() {
 
 fn compare(other: Option<&PathBuf>) {
     let this = current_exe().unwrap();
-    let server = Server::postgres_or_skip(&[]);
+    let server = Server::postgres_or_skip(&["fsync=on"]);
     for name in ["SQLite", "PostgreSQL"] {
         let mut ratios: Vec<(String, Vec<f64>)> = Vec::new();
         for round in 0..ROUNDS {

@@ -131,7 +131,7 @@ async fn transaction_of_other_database_is_an_error(database: TestDatabase) {
 
 /// Two processes take the same events at the same time. Each event is handled once.
 async fn workers_share_events(database: TestDatabase) {
-    let count = if database.is_sqlite() { 500 } else { 3_000 };
+    let count = if database.is_sqlite() { 500 } else { 1_000 };
     let inboxes =
         [Inbox::connect(&database.url).await.unwrap(), Inbox::connect(&database.url).await.unwrap()];
     database.create_effects().await;
@@ -162,7 +162,8 @@ async fn workers_share_events(database: TestDatabase) {
         inbox.worker(service_fn(handle)).with_concurrency(8).with_poll_interval(POLL).start()
     });
     let begin = std::time::Instant::now();
-    while inboxes[0].list(InboxState::Done, 10_000).await.is_ok_and(|done| done.len() < count) {
+    // On a busy machine, a list can fail because the SQLite file is locked.
+    while !inboxes[0].list(InboxState::Done, 10_000).await.is_ok_and(|done| done.len() >= count) {
         assert!(begin.elapsed() < WAIT * 2, "not all events are done");
         tokio::time::sleep(POLL * 10).await;
     }

@@ -45,7 +45,7 @@ async fn handles_events_through_pgbouncer(pool_mode: &str) {
         deliveries.spawn(async move { deliver_to(receiver, &TestEvent::busy()).await.status() });
     }
     assert!(deliveries.join_all().await.iter().all(|status| *status == 202));
-    tokio::time::timeout(Duration::from_secs(30), handled.notified()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), handled.notified()).await.unwrap();
     worker.shutdown(Duration::from_secs(30)).await;
 
     let done = inbox.list(InboxState::Done, 1_000).await.unwrap();

@@ -12,6 +12,6 @@ async fn connect(url: Option<String>, rounds: usize) -> Option<StoreUnderTest> {
     Some(StoreUnderTest::new(store).with_peer(peer).with_rounds(rounds))
 }
 
-roomz_webhook::store_contract!(redis, connect(redis_url_or_skip(), rounds(1_000, 10_000)));
-roomz_webhook::store_contract!(redis_cluster, connect(redis_cluster_url_or_skip(), rounds(150, 1_500)));
-roomz_webhook::store_contract!(redis_sentinel, connect(redis_sentinel_url_or_skip(), rounds(150, 1_500)));
+roomz_webhook::store_contract!(redis, connect(redis_url_or_skip(), rounds(300, 10_000)));
+roomz_webhook::store_contract!(redis_cluster, connect(redis_cluster_url_or_skip(), rounds(50, 1_500)));
+roomz_webhook::store_contract!(redis_sentinel, connect(redis_sentinel_url_or_skip(), rounds(50, 1_500)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{random_hex, sqlite_url};
 use futures_util::future::join_all;
 use roomz_sql::{Database, SqlStore};
-use roomz_tests::postgres_url_or_skip;
+use roomz_tests::{postgres_url_or_skip, rounds};
 use roomz_webhook::store::{
     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled,
 };
@@ -14,7 +14,6 @@ use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const EXPIRED: Duration = Duration::from_millis(1);
-const ROUNDS: usize = 60;
 const KEYS: usize = 40;
 const NAMESPACES: [&str; 2] = ["one", "other \"\\\n\u{1f}é😀"];
 
@@ -196,7 +195,7 @@ async fn compare(
     let (alone, batched) = (new_keys(), new_keys());
     let mut models: Vec<_> = (0..KEYS).map(|_| Model::default()).collect();
     let mut state = 1;
-    for round in 0..ROUNDS {
+    for round in 0..rounds(30, 600) {
         let operations: Vec<_> = (0..KEYS).map(|_| any_operation(&mut state)).collect();
         let mut expected = Vec::new();
         for ((key, operation), model) in alone.iter().zip(&operations).zip(&mut models) {

@@ -58,7 +58,9 @@ async fn concurrent_starts_create_one_table() {
                 let (url, barrier) = (url.clone(), Arc::clone(&barrier));
                 tokio::spawn(async move {
                     barrier.wait().await;
-                    let builder = SqlStore::builder(url).with_connect_timeout(Duration::from_secs(20));
+                    let builder = SqlStore::builder(url).with_connect_timeout(Duration::from_secs(120));
+                    // On SQLite, the time that a statement waits for the lock of another instance.
+                    let builder = builder.with_response_timeout(Duration::from_secs(60));
                     builder.with_max_connections(1).connect().await.map(drop)
                 })
             })

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use roomz_sql::{PresencePoint, PresenceTable};
+use roomz_tests::rounds;
 use roomz_webhook::roomz_protocol::Uuid;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{
@@ -82,7 +83,7 @@ impl Follower {
 #[tokio::test]
 async fn equals_latest_for_any_order() {
     for database in databases().await {
-        for seed in 0..30 {
+        for seed in 0..rounds(10, 300) as u64 {
             let mut random = StdRng::seed_from_u64(seed);
             let table = PresenceTable::new(format!("seed {seed}"));
             let mut expected: HashMap<WorkspaceId, Latest<PresenceStatus>> = HashMap::new();
@@ -236,7 +237,7 @@ async fn follows_commits_in_other_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn random_writers_lose_no_change() {
     const WRITERS: u128 = 8;
-    const ROUNDS: u128 = 150;
+    const ROUNDS: u128 = 60;
     for database in databases().await {
         let table = PresenceTable::default();
         let finished = Arc::new(AtomicBool::new(false));

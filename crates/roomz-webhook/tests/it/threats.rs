@@ -11,7 +11,7 @@ use http::{HeaderValue, Request};
 use roomz_webhook::testing::TestEvent;
 use tower::ServiceExt as _;
 
-use crate::support::{TestReceiver, secret};
+use crate::support::{TestReceiver, rounds, secret};
 
 fn with_signature(event: &TestEvent, signature: &[u8]) -> Request<Body> {
     let mut request = event.request("/", &secret());
@@ -101,8 +101,9 @@ async fn rejects_other_encodings_of_signature() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn million_forged_requests_never_reach_store() {
+async fn forged_requests_never_reach_store() {
     const TASKS: usize = 4;
+    let per_task = rounds(100_000, 1_000_000) / TASKS;
     let receiver = TestReceiver::new();
     let rejected = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..TASKS)
@@ -110,7 +111,7 @@ async fn million_forged_requests_never_reach_store() {
             let (service, rejected) = (receiver.service(), rejected.clone());
             let forged = HeaderValue::try_from(STANDARD.encode([task as u8; 64])).unwrap();
             tokio::spawn(async move {
-                for round in 0..1_000_000 / TASKS {
+                for round in 0..per_task {
                     let body = format!(
                         r#"{{"id":"00000000-0000-{task:04}-0000-{round:012}","type":"workspace.presence.changed","timestamp":"2024-05-21T08:22:32Z","data":{{}}}}"#,
                     );
@@ -125,6 +126,6 @@ async fn million_forged_requests_never_reach_store() {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(rejected.load(Ordering::Relaxed), 1_000_000);
+    assert_eq!(rejected.load(Ordering::Relaxed), per_task * TASKS);
     assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
 }

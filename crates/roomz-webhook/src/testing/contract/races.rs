@@ -111,10 +111,13 @@ fn assert_applied_or_taken_over(settled: Settled, states: &[ClaimState]) {
 }
 
 pub async fn dropped_operation_is_atomic(store: &StoreUnderTest) {
-    let measured = Case::new(store);
-    let start = Instant::now();
-    assert_eq!(measured.state().await, claimed(1));
-    let usual = start.elapsed();
+    let mut usual = Duration::MAX;
+    // The first claim may wait for a connection.
+    for _ in 0..5 {
+        let start = Instant::now();
+        assert_eq!(Case::new(store).state().await, claimed(1));
+        usual = usual.min(start.elapsed());
+    }
     // From 0 to twice the usual time.
     let after = |round: usize| usual.mul_f64((round % 41) as f64 / 20.0);
     let rounds = store.rounds.min(400);

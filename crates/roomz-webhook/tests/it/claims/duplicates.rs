@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt as _;
 
 use super::OK;
-use crate::support::{Fault, Op, TestReceiver, TokioClock, secret};
+use crate::support::{Fault, Op, TestReceiver, TokioClock, rounds, secret};
 
 /// The response is 200, with a header and an extension that mark it as duplicate.
 #[tokio::test]
@@ -183,10 +183,10 @@ async fn limits_waiters_of_all_events() {
     assert_eq!((rejected, responses.len()), (200, 1_200));
 }
 
-/// 1 000 rounds of 64 concurrent deliveries of one event.
+/// Rounds of 64 concurrent deliveries of one event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_duplicates_run_once() {
-    for _ in 0..1_000 {
+    for _ in 0..rounds(200, 10_000) {
         let receiver = TestReceiver::with_handler(async |_| {
             tokio::task::yield_now().await;
             OK

@@ -17,6 +17,11 @@ pub(crate) fn secret() -> Secret {
     Secret::new("the webhook secret").unwrap()
 }
 
+/// The number of rounds of a test: many with `ROOMZ_TESTS=long`, few otherwise.
+pub(crate) fn rounds(few: usize, many: usize) -> usize {
+    if std::env::var("ROOMZ_TESTS").as_deref() == Ok("long") { many } else { few }
+}
+
 /// Runs other tasks until the condition is true. Use it for work in the background.
 pub(crate) async fn eventually(condition: &str, mut is_true: impl FnMut() -> bool) {
     for _ in 0..100_000 {
