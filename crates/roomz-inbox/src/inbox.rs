@@ -99,7 +99,7 @@ impl Inbox {
     /// |---|---|
     /// | 202 | The event is in the inbox. |
     /// | 200 with `roomz-webhook-skipped: duplicate` | The inbox has the event, or had it within its retention. |
-    /// | 503 with `Retry-After: 5` | The database failed, or the inbox is full. ROOMZ delivers again. |
+    /// | 503 with `Retry-After: 5` | The database failed, or the inbox is full. The event is not stored. |
     /// | 500 | The layer is missing in front of it. |
     ///
     /// ```no_run

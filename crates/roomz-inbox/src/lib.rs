@@ -189,7 +189,7 @@
 //!
 //! | message | level | fields |
 //! |---|---|---|
-//! | `event done` | DEBUG | `namespace`, `event_id`, `age` |
+//! | `event done` | INFO | `namespace`, `event_id`, `age` |
 //! | `attempt failed` | WARN | `namespace`, `event_id`, `attempt`, `retry_after`, `error` |
 //! | `attempt ended without a result` | WARN | `namespace`, `event_id`, `outcome`: `lost`, `unrecorded`, `shut_down` |
 //! | `dead letter` | ERROR | `namespace`, `event_id`, `attempt`, `error`, `hint` |

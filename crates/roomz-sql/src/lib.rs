@@ -50,7 +50,7 @@
 //! runs the handler again.
 //!
 //! - Open the pool with [`postgres_options`] or [`sqlite_options`] of the store's URL, so that it accepts
-//!   what the store accepts, for example a pooler.
+//!   what the store accepts, for example a pooler. Connect the store first: it creates the file of SQLite.
 //! - After the commit, the event is done, whatever the handler answers: its duplicates get a 200.
 //! - The commit is as durable as the settings of your pool. With SQLite, use `WAL` and `synchronous = FULL`.
 //! - In PostgreSQL, set `idle_in_transaction_session_timeout`. Otherwise the locks of a process that is

@@ -82,7 +82,7 @@ fn namespace(key: &ClaimKey) -> String {
 }
 
 pub(crate) fn done(key: &ClaimKey, age: Duration) {
-    tracing::debug!(target: TARGET, namespace = namespace(key), event_id = %key.id(), age = ?age, "event done");
+    tracing::info!(target: TARGET, namespace = namespace(key), event_id = %key.id(), age = ?age, "event done");
     counter!("roomz_inbox_attempts_total", "outcome" => "done").increment(1);
     histogram!("roomz_inbox_done_seconds").record(age.as_secs_f64());
 }
