@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use scopeguard::guard;
 use tokio::sync::Notify;
 
 /// Whether a `drain` runs. While one runs, no handler starts.
@@ -12,10 +13,12 @@ pub(crate) struct Draining {
 impl Draining {
     /// Marks a `drain` as running until the guard is dropped, and wakes everything that waits to start a
     /// handler.
-    pub(crate) fn start(&self) -> DrainGuard<'_> {
+    pub(crate) fn start(&self) -> impl Send {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.started.notify_waiters();
-        DrainGuard(self)
+        guard(&self.count, |count| {
+            count.fetch_sub(1, Ordering::SeqCst);
+        })
     }
 
     pub(crate) fn is_active(&self) -> bool {
@@ -29,13 +32,5 @@ impl Draining {
         if !self.is_active() {
             started.await;
         }
-    }
-}
-
-pub(crate) struct DrainGuard<'a>(&'a Draining);
-
-impl Drop for DrainGuard<'_> {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::SeqCst);
     }
 }

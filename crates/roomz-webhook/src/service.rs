@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use roomz_protocol::Event;
+use scopeguard::ScopeGuard;
 use tower_service::Service;
 use tracing::Instrument as _;
 
@@ -116,7 +117,7 @@ where
                 Ok(claimed_at) => claimed_at,
                 Err(early) => return Ok(respond_to(&delivery, early)),
             };
-            let unsettled = telemetry::UnsettledGuard::new();
+            let unsettled = telemetry::handler_cancelled_until_settled();
 
             // Check 10: the inner service gets the same bytes, and the delivery in the extensions.
             let outcome = claim::run(&shared, &delivery, claimed_at, inner, head).await;
@@ -125,7 +126,7 @@ where
             // again.
             let (settlement, response) = settlement(outcome, &delivery);
             claim::settle(&shared, delivery.held(), settlement).await;
-            unsettled.settled();
+            ScopeGuard::into_inner(unsettled);
             response
         };
         let mut response = handle.instrument(span).await?;

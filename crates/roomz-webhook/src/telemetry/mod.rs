@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use roomz_protocol::{Event, EventData, PresenceStatus, error_chain};
+use scopeguard::{ScopeGuard, guard};
 use tokio::time::Instant;
 
 pub(crate) use self::log_interval::LogInterval;
@@ -233,77 +234,41 @@ pub(crate) fn unconfirmed_claim_abandoned() {
 }
 
 /// Counts a settlement in the background until the guard is dropped.
-pub(crate) fn settlement_pending() -> GaugeGuard {
-    GaugeGuard::new("roomz_webhook_pending_settlements")
+pub(crate) fn settlement_pending() -> impl Send {
+    count_until_drop("roomz_webhook_pending_settlements")
 }
 
 /// Measures a store operation until the guard is dropped.
-pub(crate) fn store_called(operation: &'static str) -> TimeGuard {
-    TimeGuard::new("roomz_webhook_store_seconds", Some(operation))
+pub(crate) fn store_called(operation: &'static str) -> impl Send {
+    time_until_drop("roomz_webhook_store_seconds", Some(operation))
 }
 
 /// Counts a handler as in flight and measures it until the guards are dropped.
-pub(crate) fn handler_started() -> (GaugeGuard, TimeGuard) {
-    (GaugeGuard::new("roomz_webhook_in_flight"), TimeGuard::new("roomz_webhook_handling_seconds", None))
+pub(crate) fn handler_started() -> impl Send {
+    (count_until_drop("roomz_webhook_in_flight"), time_until_drop("roomz_webhook_handling_seconds", None))
 }
 
-/// Counts one in a gauge until it is dropped.
-pub(crate) struct GaugeGuard(&'static str);
-
-impl GaugeGuard {
-    fn new(gauge: &'static str) -> Self {
-        add_to_gauge(gauge, 1.0);
-        Self(gauge)
-    }
+fn count_until_drop(gauge: &'static str) -> impl Send {
+    add_to_gauge(gauge, 1.0);
+    guard(gauge, |gauge| add_to_gauge(gauge, -1.0))
 }
 
-impl Drop for GaugeGuard {
-    fn drop(&mut self) {
-        add_to_gauge(self.0, -1.0);
-    }
-}
-
-/// Records the time until it is dropped.
-pub(crate) struct TimeGuard {
-    histogram: &'static str,
-    operation: Option<&'static str>,
-    start: Option<Instant>,
-}
-
-impl TimeGuard {
-    fn new(histogram: &'static str, operation: Option<&'static str>) -> Self {
-        Self { histogram, operation, start: METRICS_ENABLED.then(Instant::now) }
-    }
-}
-
-impl Drop for TimeGuard {
-    fn drop(&mut self) {
-        if let Some(start) = self.start {
-            record(self.histogram, self.operation, start.elapsed());
+fn time_until_drop(histogram: &'static str, operation: Option<&'static str>) -> impl Send {
+    guard(METRICS_ENABLED.then(Instant::now), move |start| {
+        if let Some(start) = start {
+            record(histogram, operation, start.elapsed());
         }
-    }
+    })
 }
 
-/// Logs a warning if it is dropped before [`settled`](Self::settled) is called: the runtime shut down while
-/// the handler ran.
-pub(crate) struct UnsettledGuard(());
-
-impl UnsettledGuard {
-    pub(crate) const fn new() -> Self {
-        Self(())
-    }
-
-    pub(crate) const fn settled(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for UnsettledGuard {
-    fn drop(&mut self) {
+/// Logs a warning if the guard is dropped before `ScopeGuard::into_inner`: the runtime shut down while the
+/// handler ran.
+pub(crate) fn handler_cancelled_until_settled() -> ScopeGuard<(), impl FnOnce(())> {
+    guard((), |()| {
         tracing::warn!(
             target: TARGET,
             hint = "its runtime shut down; a redelivery can run the event after the lease ends",
             "handler cancelled",
         );
-    }
+    })
 }
