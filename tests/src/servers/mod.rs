@@ -89,14 +89,18 @@ impl Server {
 
     /// Sends a signal, such as `STOP`, to the server and its child processes.
     pub fn signal(&self, signal: &str) {
-        let server = self.process.id();
-        for process in std::iter::once(server).chain(children(server)) {
+        let send = |process: u32| {
             let sent = Command::new("kill")
                 .args([&format!("-{signal}"), &process.to_string()])
                 .stderr(Stdio::null())
                 .status();
             sent.unwrap();
-        }
+        };
+        let server = self.process.id();
+        let children_before = children(server);
+        send(server);
+        // It may have started another one before the signal arrived.
+        children_before.into_iter().chain(children(server)).for_each(send);
     }
 
     /// The value of an argument of the server.
