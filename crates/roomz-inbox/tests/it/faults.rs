@@ -103,7 +103,7 @@ async fn commit_without_reply_is_done_once() {
     server.alter_system("SET synchronous_standby_names = 'missing'").await;
     call.succeed();
     let end_commit = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                      WHERE wait_event = 'SyncRep' AND query LIKE '%; COMMIT%'";
+                      WHERE wait_event = 'SyncRep' AND query LIKE 'COMMIT%'";
     while sqlx::query_scalar::<_, i64>(end_commit).fetch_one(&mut admin).await.unwrap() == 0 {
         tokio::time::sleep(POLL).await;
     }

@@ -30,11 +30,6 @@ pub trait Driver: Database {
     /// Fails in a read-only transaction. Sent behind `BEGIN` for a handler, whose own statement would fail.
     const REQUIRE_WRITABLE: &'static str;
 
-    /// What to send before and after the last statement of a handler's transaction. Fails if that returned no
-    /// row, and commits otherwise. It leaves an empty transaction open, which sqlx ends: so sqlx knows that
-    /// none is open.
-    const COMMIT: (&'static str, &'static str);
-
     /// The codes of the errors with which a statement fails, before it has an effect, because someone left
     /// its connection inside a transaction or read-only.
     const LEFT: &'static [&'static str];
@@ -140,8 +135,6 @@ pub enum Protocol {
     Transaction { begin: String },
     /// In a transaction that is open, on a connection that may lead to a pooler.
     InTransaction,
-    /// As the last statement of such a transaction, which it [commits](Driver::COMMIT).
-    Commit,
 }
 
 impl Protocol {
@@ -162,9 +155,8 @@ impl Protocol {
     }
 
     /// What to send before and after a statement.
-    pub(crate) const fn frame<D: Driver>(&self) -> (&str, &'static str) {
+    pub(crate) const fn frame(&self) -> (&str, &'static str) {
         match self {
-            Self::Commit => D::COMMIT,
             Self::Transaction { begin } => (begin.as_str(), "; COMMIT"),
             Self::Prepared | Self::InTransaction => ("", ""),
         }

@@ -125,12 +125,14 @@ impl<D: Driver> Transaction for Pooled<D> {
         values: &[Value],
     ) -> Result<Vec<Row>, Error> {
         let connection = Self::connection(&mut self)?;
-        // A savepoint that the handler forgot.
-        while D::TransactionManager::get_transaction_depth(connection) > 1 {
+        let rows = D::fetch(connection, &Protocol::InTransaction, statement, &[values]).await?;
+        if rows.is_empty() {
+            return Err(Error::RowNotFound);
+        }
+        // Also a savepoint that the handler forgot.
+        while D::TransactionManager::get_transaction_depth(connection) > 0 {
             D::TransactionManager::commit(connection).await?;
         }
-        let rows = D::fetch(connection, &Protocol::Commit, statement, &[values]).await?;
-        D::TransactionManager::start_rollback(connection);
         self.release();
         Ok(rows)
     }

@@ -46,11 +46,6 @@ impl Driver for Postgres {
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                                  SELECT 1 WHERE 1 / CAST(now() = statement_timestamp() AS INTEGER) = 0";
     const REQUIRE_WRITABLE: &'static str = "; SELECT 1 FROM roomz_inbox WHERE false FOR UPDATE";
-    /// Without a row, the division by zero fails.
-    const COMMIT: (&'static str, &'static str) = (
-        "WITH completed (namespace, event_id, number) AS (",
-        ") SELECT 1 / count(*), 1, min(number) FROM completed; COMMIT; BEGIN",
-    );
     /// Isolation level after a query, transaction aborted, division by zero, read-only transaction.
     const LEFT: &'static [&'static str] = &["25001", "25P02", "22012", "25006"];
 
@@ -75,8 +70,7 @@ impl Driver for Postgres {
         let columns: Vec<Vec<&Value>> = (0..statement.columns.len())
             .map(|column| rows.iter().filter_map(|row| row.get(column)).collect())
             .collect();
-        let ((begin, commit), is_prepared) =
-            (protocol.frame::<Self>(), matches!(protocol, Protocol::Prepared));
+        let ((begin, commit), is_prepared) = (protocol.frame(), matches!(protocol, Protocol::Prepared));
         if !is_prepared && !statement.is_confidential {
             // One message, and thus one round trip.
             let text = format!("{begin}{}{commit}", text::inline(sql, &columns));

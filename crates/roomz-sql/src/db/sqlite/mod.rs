@@ -38,9 +38,6 @@ impl Driver for Sqlite {
     /// A transaction that reads first could not write after another connection wrote.
     const BEGIN: &'static str = "PRAGMA query_only = 0; BEGIN IMMEDIATE";
     const REQUIRE_WRITABLE: &'static str = "";
-    /// Without a row, the lowest integer has no absolute value.
-    const COMMIT: (&'static str, &'static str) =
-        ("", "; SELECT abs(changes() - 9223372036854775807 - 1); COMMIT; BEGIN");
     /// The code of many errors. A statement that fails again has no effect either.
     const LEFT: &'static [&'static str] = &["1"];
 
@@ -55,9 +52,9 @@ impl Driver for Sqlite {
         statement: &'static Statement,
         rows: &[&[Value]],
     ) -> Result<Vec<Row>, Error> {
-        let (begin, commit) = protocol.frame::<Self>();
+        let (begin, commit) = protocol.frame();
         let query = match rows {
-            [_] if commit.is_empty() => sqlx::query(statement.one.as_str()),
+            [_] if begin.is_empty() => sqlx::query(statement.one.as_str()),
             [_] => sqlx::query(AssertSqlSafe(format!("{begin}{}{commit}", statement.one))),
             _ => {
                 let text = statement.many.as_ref().ok_or(Error::RowNotFound)?;
