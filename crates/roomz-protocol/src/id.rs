@@ -86,15 +86,6 @@ id! {
 /// The error of parsing an id from text that is not a UUID.
 ///
 /// `Debug` prints the same message as `Display`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a UUID: expected 32 hexadecimal digits, such as e6ae112e-2af3-4d72-894b-03435d7afde4")]
 pub struct ParseIdError(());
-
-impl fmt::Display for ParseIdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "not a UUID: expected 32 hexadecimal digits, such as e6ae112e-2af3-4d72-894b-03435d7afde4",
-        )
-    }
-}
-
-impl std::error::Error for ParseIdError {}

@@ -1,4 +1,4 @@
-use std::{fmt, io};
+use std::io;
 
 /// The error of a secret that cannot be read or used. It contains no part of the secret.
 ///
@@ -11,6 +11,8 @@ use std::{fmt, io};
 /// let error = Secret::new("").unwrap_err();
 /// assert_eq!(format!("{error:?}"), "the secret is empty: use the webhook secret from ROOMZ");
 /// ```
+#[derive(thiserror::Error)]
+#[error("{message}")]
 pub struct SecretError {
     pub(crate) kind: SecretErrorKind,
     pub(crate) message: String,
@@ -42,16 +44,4 @@ pub enum SecretErrorKind {
     /// NUL byte or an invisible character, or begins or ends with white space. Or the list of secrets is
     /// empty.
     Invalid,
-}
-
-impl fmt::Display for SecretError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for SecretError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|error| error as _)
-    }
 }

@@ -72,31 +72,17 @@ impl fmt::Debug for Signature {
 /// The error of parsing text that is not a signature. It contains no part of the text.
 ///
 /// `Debug` prints the same message as `Display`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
     /// The text does not have 88 characters.
+    #[error("the signature has {found} characters instead of the {BASE64_CHARS} of an HMAC-SHA512 in base64")]
     #[non_exhaustive]
     Length {
         /// The number of bytes of the text.
         found: usize,
     },
     /// The text has 88 characters, but is not the base64 encoding of 64 bytes.
+    #[error("the signature is not standard base64 with padding (`A-Z a-z 0-9 + /`, then `==`) of 64 bytes")]
     NotBase64,
 }
-
-impl fmt::Display for SignatureError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { found } => write!(
-                f,
-                "the signature has {found} characters instead of the {BASE64_CHARS} of an HMAC-SHA512 in base64"
-            ),
-            Self::NotBase64 => f.write_str(
-                "the signature is not standard base64 with padding (`A-Z a-z 0-9 + /`, then `==`) of 64 bytes",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for SignatureError {}

@@ -152,16 +152,9 @@ impl fmt::Debug for Verifier {
 /// The error of a signature that matches the body under none of the secrets.
 ///
 /// `Debug` prints the same message as `Display`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not match the body under any of the secrets")]
 pub struct SignatureMismatch(());
-
-impl fmt::Display for SignatureMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the signature does not match the body under any of the secrets")
-    }
-}
-
-impl std::error::Error for SignatureMismatch {}
 
 /// Published test vectors of HMAC-SHA512.
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
-use std::{fmt, io};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind as Server};
 use roomz_webhook::store::{ConnectError, ConnectErrorKind as Kind};
@@ -19,23 +19,13 @@ const NO_SENTINEL_PERMISSION: &str =
 pub(crate) const IS_CLUSTER: &str = "is a node of a Redis Cluster; use redis+cluster://HOST:PORT";
 
 /// The error of one server.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{server} failed")]
 pub(crate) struct ServerError {
     /// Its role and address, such as `the Redis master 10.0.0.1:6379`.
     pub(crate) server: Arc<str>,
+    #[source]
     pub(crate) error: RedisError,
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed", self.server)
-    }
-}
-
-impl Error for ServerError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 /// The error of the first commands on a connection.

@@ -1,6 +1,3 @@
-use std::error::Error;
-use std::fmt;
-
 use http::uri::PathAndQuery;
 use roomz_protocol::debug_error_chain;
 
@@ -12,7 +9,8 @@ const MAX_NAMESPACE_BYTES: usize = 255;
 ///
 /// The message names the setting and its value, and says what to do. `Debug` prints it too, because an error
 /// that `main` returns is printed with `Debug`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct BuildError(pub(crate) String);
 
 /// Returns an error if no request can have this path.
@@ -50,12 +48,4 @@ pub(crate) fn check_namespace(namespace: &str) -> Result<(), BuildError> {
     Err(BuildError(format!("the namespace is {start:?}: {problem}; set a short name, such as \"roomz\"")))
 }
 
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 debug_error_chain!(BuildError);
-
-impl Error for BuildError {}

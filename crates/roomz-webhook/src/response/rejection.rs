@@ -1,6 +1,4 @@
 use std::borrow::Cow;
-use std::error::Error;
-use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -19,7 +17,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 ///     rejection.is_some_and(|rejection| rejection.kind() == RejectionKind::SignatureMismatch)
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{detail}")]
 pub struct Rejection {
     kind: RejectionKind,
     /// The text of the kind, or one of its own.
@@ -232,12 +231,3 @@ impl From<RejectionKind> for Rejection {
         Self::new(kind)
     }
 }
-
-/// What was wrong and what to do. It never holds a secret, a signature or a part of the body.
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
-    }
-}
-
-impl Error for Rejection {}

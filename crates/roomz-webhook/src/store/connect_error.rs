@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
 
 use roomz_protocol::debug_error_chain;
 
@@ -8,6 +7,8 @@ use roomz_protocol::debug_error_chain;
 ///
 /// `Display` says what happened and what to do. `Debug` adds the causes, so that an error returned from
 /// `main` is readable. Neither contains the URL, which may contain a password.
+#[derive(thiserror::Error)]
+#[error("{message}")]
 pub struct ConnectError {
     kind: ConnectErrorKind,
     message: Cow<'static, str>,
@@ -69,16 +70,4 @@ impl ConnectError {
     }
 }
 
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
 debug_error_chain!(ConnectError);
-
-impl Error for ConnectError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}

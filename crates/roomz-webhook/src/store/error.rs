@@ -1,5 +1,4 @@
 use std::error::Error;
-use std::fmt;
 
 use roomz_protocol::debug_error_chain;
 
@@ -7,6 +6,8 @@ use roomz_protocol::debug_error_chain;
 ///
 /// At a claim, the layer answers 503 with `Retry-After`, unless it fails open. It writes the error's text,
 /// with its sources, to the log. Keep passwords out of the text of the source.
+#[derive(thiserror::Error)]
+#[error("the idempotency store {}", describe(*.kind))]
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -58,20 +59,12 @@ impl StoreError {
     }
 }
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            StoreErrorKind::Unavailable => "the idempotency store is unavailable",
-            StoreErrorKind::TimedOut => "the idempotency store did not reply in time",
-            StoreErrorKind::Full => "the idempotency store has no room for another live claim",
-        })
-    }
-}
-
 debug_error_chain!(StoreError);
 
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+const fn describe(kind: StoreErrorKind) -> &'static str {
+    match kind {
+        StoreErrorKind::Unavailable => "is unavailable",
+        StoreErrorKind::TimedOut => "did not reply in time",
+        StoreErrorKind::Full => "has no room for another live claim",
     }
 }
