@@ -99,8 +99,9 @@ impl Client {
 
 fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
     let pem = input::read(Some(file))?;
-    let pem = pem.strip_prefix(input::MARK).unwrap_or(&pem);
-    let certificates = Certificate::from_pem_bundle(pem).context(DAMAGED)?;
+    // Files that were joined may contain several byte order marks.
+    let pem = String::from_utf8_lossy(&pem).replace('\u{feff}', "");
+    let certificates = Certificate::from_pem_bundle(pem.as_bytes()).context(DAMAGED)?;
     ensure!(!certificates.is_empty(), "it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)");
     Ok(certificates)
 }
