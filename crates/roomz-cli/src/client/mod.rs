@@ -16,7 +16,7 @@ use reqwest::{Body, Certificate, Request, Url};
 pub(crate) use self::headers::{event_headers, parse_headers, remove_connection_headers, user_agent};
 pub(crate) use self::response::ReceiverResponse;
 pub(crate) use self::transport_error::{PROXY_ADVICE, TransportError};
-pub(crate) use self::url::{is_loopback, parse_url};
+pub(crate) use self::url::{is_loopback, leads_to, parse_url};
 use crate::args::ConnectArgs;
 use crate::input;
 

@@ -79,7 +79,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     })?;
     let shutdown = roomz_webhook::shutdown_signal().context("cannot install signal handlers")?;
     let address = listener.local_addr().context("cannot read the listen address")?;
-    let forwarder = args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect, address.port()));
+    let forwarder = args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect, address));
     let forwarder = forwarder.transpose()?;
     output::print_line(&format!("listening on http://{address} (every path)"))?;
 
