@@ -48,7 +48,7 @@ pub(crate) enum Command {
     New(NewArgs),
     /// Send signed events to a receiver and report its responses
     Send(SendArgs),
-    /// Check a receiver and what lies before it, and say what to change
+    /// Check a receiver and the proxies in front of it, and say what to change
     Doctor(DoctorArgs),
     /// Print the signature of a body
     Sign(SignArgs),
@@ -101,8 +101,8 @@ pub(crate) struct DeliverArgs {
     #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
     /// Retry an unexpected response or a connection error up to TIMES times [default without TIMES: 4]: after
-    /// 0.5 s, then twice as long each time, minus a random part of up to half; a Retry-After of at least 1 s
-    /// replaces the delay, up to 60 s
+    /// 0.5 s, then twice as long each time, minus a random part of up to half; a Retry-After of at least 1 s,
+    /// in seconds, replaces the delay, up to 60 s
     #[arg(long, value_name = "TIMES", num_args = 0..=1, require_equals = true, default_missing_value = "4", value_parser = parse_number::<u32, 0, 1_000_000>)]
     pub(crate) retry: Option<u32>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Checks a receiver with requests as ROOMZ sends them, and others that it must refuse.
+//! Checks a receiver with requests as ROOMZ sends them, and others that it must reject.
 
 use std::io;
 use std::time::SystemTime;
@@ -27,8 +27,8 @@ Examples:
   roomz doctor http://127.0.0.1:3000/webhooks/roomz --slow --json
 
 Sends two real signed events, with ids that it prints first. Their type is roomz.doctor, which no handler knows: typed \
-handlers ignore it, a handler of all events sees it, and the alert RoomzUnknownEvent fires. An inbox tries it again until it is \
-a dead letter: discard it with `roomz inbox discard`. Also sends requests that a receiver must refuse.
+handlers ignore it, a handler of all events sees it, and the alert RoomzUnknownEvent fires. An inbox retries it until it is a dead \
+letter; `roomz inbox discard` discards it. Also sends requests that a receiver must reject.
 
 Exits with 1 when a check failed. A warning does not fail.";
 
@@ -42,7 +42,7 @@ const NOT_TESTED: &str = "not tested";
 
 /// No handler knows it.
 const EVENT_TYPE: &str = "roomz.doctor";
-/// A receiver refuses a body of this size: four times the default limit.
+/// A receiver rejects a body of this size: four times the default limit.
 const OVERSIZED: usize = 1024 * 1024;
 
 #[derive(Args)]
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
     let headers = event_headers(&args.connect.header)?;
     let secret = secret::load(&args.secret)?;
     let client = |http2| Client::new(url.clone(), &args.connect, 0, http2);
-    // The authority of HTTP/2 is that of the URL, and servers refuse another host beside it.
+    // The authority of HTTP/2 is that of the URL, and servers reject another host beside it.
     let with_http2 = url.scheme() == "https" && !headers.contains_key(header::HOST);
     let (client, http2) = (client(false)?, with_http2.then(|| client(true)).transpose()?);
     let ids = [(); 2].map(|()| Uuid::new_v4().to_string());
@@ -164,13 +164,13 @@ impl Doctor {
                 self.add(check, NOT_TESTED, "no delivery was accepted", "");
             }
         }
-        if first.is_elsewhere() {
+        if first.is_not_webhook() {
             for check in ["forged", "unsigned", "method GET", "oversized", "slow"] {
                 self.add(check, NOT_TESTED, "this is not the webhook", "");
             }
             return Ok(());
         }
-        self.check_refusals(plain, slow).await
+        self.check_rejections(plain, slow).await
     }
 
     /// TLS and clock. An untrusted certificate has ended the checks already.
@@ -192,7 +192,7 @@ impl Doctor {
         self.add("clock", verdict, format!("{skew} s apart from this machine's"), remedy);
     }
 
-    /// What takes a receiver that accepts deliveries.
+    /// Checks that need a receiver that accepts deliveries.
     async fn check_accepted(&mut self, plain: &str, odd: &str) {
         let (seen_odd, is_accepted) = seen(&self.post(&self.secret, odd).await);
         let verdict = if is_accepted { OK } else { FAILED };
@@ -225,29 +225,29 @@ impl Doctor {
         self.add("HTTP/2", verdict, format!("{over_http2}; over HTTP/1.1 {seen_again}"), remedy);
     }
 
-    /// Requests that a receiver must refuse.
-    async fn check_refusals(&mut self, plain: &str, slow: bool) -> Result<()> {
+    /// Requests that a receiver must reject.
+    async fn check_rejections(&mut self, plain: &str, slow: bool) -> Result<()> {
         let forger = Secret::new(Uuid::new_v4().to_string())?;
         let forged = self.post(&forger, plain).await;
-        self.refusal("forged", &forged, 401, "verify each signature: anybody could send events");
+        self.rejection("forged", &forged, 401, "verify each signature: anybody could send events");
         let unsigned = self.client.request(Method::POST, &self.headers, plain.to_owned()).await;
-        self.refusal("unsigned", &unsigned, 401, "require the signature: anybody could send events");
+        self.rejection("unsigned", &unsigned, 401, "require the signature: anybody could send events");
         let get = self.client.request(Method::GET, &self.headers, "").await;
-        self.refusal("method GET", &get, 405, "answer other methods 405");
+        self.rejection("method GET", &get, 405, "answer other methods 405");
         let oversized = self.post(&forger, &" ".repeat(OVERSIZED)).await;
-        self.refusal("oversized", &oversized, 413, "limit the size of a body, such as to 256 KiB");
+        self.rejection("oversized", &oversized, 413, "limit the size of a body, such as to 256 KiB");
         if slow {
             let stalled = Body::wrap(StreamBody::new(pending::<Result<Frame<Bytes>, io::Error>>()));
             let slow = self.client.request(Method::POST, &self.signed(&forger, ""), stalled).await;
-            self.refusal("slow", &slow, 408, "limit the time for a whole body, such as to 10 s");
+            self.rejection("slow", &slow, 408, "limit the time for a body, such as to 10 s, below --timeout");
         } else {
             self.add("slow", NOT_TESTED, "takes 10 s or longer", "add --slow to test it");
         }
         Ok(())
     }
 
-    /// Accepting such a request is a failure; refusing it in another way is a warning.
-    fn refusal(&mut self, check: Text, result: &Reply, expected: u16, remedy: Text) {
+    /// Accepting such a request is a failure; rejecting it in another way is a warning.
+    fn rejection(&mut self, check: Text, result: &Reply, expected: u16, remedy: Text) {
         let (text, is_accepted) = seen(result);
         let verdict = match result {
             Ok(answer) if answer.status == expected => OK,

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum, ValueHint};
 
 use crate::error::usage;
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<()> {
     let files = render(args, store, path.as_deref());
     let directory = Path::new(name);
     fs::create_dir(directory)
-        .with_context(|| format!("cannot create the directory {name:?}: choose another name"))?;
+        .map_err(|error| anyhow!("cannot create the directory {name:?}: {error}; choose another name"))?;
     let cannot_write = || format!("cannot write the directory {name:?}: check its permissions");
     fs::create_dir(directory.join("src")).with_context(cannot_write)?;
     for (file, text) in &files {

@@ -57,8 +57,8 @@ fn write_values(text: &mut String, values: &Value, indent: usize) {
             Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
             other => other.to_string(),
         };
-        let (name, width) = (escape(name), 26 - indent);
-        let _ = writeln!(text, "{:indent$}{name:<width$}{shown}", "");
+        let (name, width) = (escape(name), 24 - indent);
+        let _ = writeln!(text, "{:indent$}{name:<width$}  {shown}", "");
         write_values(text, value, indent + 2);
     }
 }

@@ -14,7 +14,7 @@ use crate::saved_delivery::SavedDelivery;
 pub(crate) struct SavedFile {
     /// The name of the file, for messages.
     pub(crate) name: String,
-    /// The deliveries, or why a line is none, with the numbers of their lines, from 1.
+    /// The deliveries, or why a line is invalid, with the numbers of their lines, from 1.
     pub(crate) lines: Vec<(usize, Result<SavedDelivery, String>)>,
 }
 
@@ -62,6 +62,11 @@ impl SaveFile {
 
     pub(crate) fn append(&mut self, delivery: &SavedDelivery) -> io::Result<()> {
         // The file may be printed on a terminal.
-        self.0.write_all((escape_json(&serde_json::to_string(delivery)?) + "\n").as_bytes())
+        let line = escape_json(&serde_json::to_string(delivery)?) + "\n";
+        let end = self.0.metadata()?.len();
+        self.0.write_all(line.as_bytes()).inspect_err(|_| {
+            // The next delivery would be appended to a part of this line, and be lost with it.
+            let _ = self.0.set_len(end);
+        })
     }
 }

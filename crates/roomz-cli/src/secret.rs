@@ -34,10 +34,10 @@ pub(crate) fn load_optional(args: &SecretArgs) -> Result<Option<Secret>> {
 }
 
 /// Reads the bytes of the secret again, for the diagnosis of a wrong signature. Empty when the source cannot
-/// be read twice, such as a pipe.
+/// be read twice: a pipe is empty then, and opening a named one would wait for a writer.
 pub(crate) fn read_bytes(args: &SecretArgs) -> Zeroizing<Vec<u8>> {
     let bytes = match &args.secret_file {
-        Some(file) => fs::read(file).ok(),
+        Some(file) => Some(file).filter(|file| file.is_file()).and_then(|file| fs::read(file).ok()),
         None => std::env::var(SECRET_VARIABLE).ok().map(String::into_bytes),
     };
     Zeroizing::new(bytes.unwrap_or_default())

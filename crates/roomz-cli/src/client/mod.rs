@@ -16,7 +16,7 @@ use reqwest::{Body, Certificate, Request, Url};
 pub(crate) use self::headers::{event_headers, parse_headers, remove_connection_headers, user_agent};
 pub(crate) use self::response::ReceiverResponse;
 pub(crate) use self::transport_error::{PROXY_ADVICE, TransportError};
-pub(crate) use self::url::{is_loopback, parse_url};
+pub(crate) use self::url::{is_loopback, leads_to, parse_url};
 use crate::args::ConnectArgs;
 use crate::input;
 
@@ -99,8 +99,9 @@ impl Client {
 
 fn read_certificates(file: &Path) -> Result<Vec<Certificate>> {
     let pem = input::read(Some(file))?;
-    let pem = pem.strip_prefix(input::MARK).unwrap_or(&pem);
-    let certificates = Certificate::from_pem_bundle(pem).context(DAMAGED)?;
+    // Files that were joined may contain several byte order marks.
+    let pem = String::from_utf8_lossy(&pem).replace('\u{feff}', "");
+    let certificates = Certificate::from_pem_bundle(pem.as_bytes()).context(DAMAGED)?;
     ensure!(!certificates.is_empty(), "it contains no certificate in PEM (-----BEGIN CERTIFICATE-----)");
     Ok(certificates)
 }

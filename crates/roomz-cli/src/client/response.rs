@@ -59,7 +59,7 @@ impl ReceiverResponse {
     }
 
     /// Whether something else than the webhook answered.
-    pub(crate) fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_not_webhook(&self) -> bool {
         self.is_grpc || matches!(self.status.as_u16(), 300..=399 | 404 | 405)
     }
 
@@ -79,7 +79,7 @@ impl ReceiverResponse {
             }
             (404 | 405, _) => "check the path of the URL, and that it takes POST",
             (407, _) => PROXY_ADVICE,
-            (413, _) => "raise the limit of the receiver (`with_body_limit`) or of the proxy before it",
+            (413, _) => "raise the limit of the receiver (`with_body_limit`) or of the proxy in front of it",
             (503, _) => "check the receiver's log, and try again, such as with `roomz send --retry`",
             (500.., _) => "check the receiver's log",
             _ => "look up the reason in the receiver's documentation",

@@ -1,6 +1,6 @@
 //! The URL of the receiver.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use anyhow::Result;
 use reqwest::Url;
@@ -42,9 +42,44 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether the URL leads to a listener on this address.
+pub(crate) fn leads_to(url: &Url, listener: SocketAddr) -> bool {
+    let is_own = |ip: IpAddr| match listener.ip() {
+        // Only an address of this machine can be bound.
+        own if own.is_unspecified() => UdpSocket::bind((ip, 0)).is_ok(),
+        own => ip == own || ip.is_unspecified() && own.is_loopback(),
+    };
+    let addresses = url.socket_addrs(|| None).unwrap_or_default();
+    addresses.iter().any(|to| to.port() == listener.port() && is_own(to.ip().to_canonical()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn detects_own_address() {
+        for (url, address, is_own) in [
+            ("http://localhost:3000/", "127.0.0.1:3000", true),
+            ("http://127.0.0.1:3000/", "0.0.0.0:3000", true),
+            ("http://0.0.0.0:3000/", "127.0.0.1:3000", true),
+            ("http://[::1]:3000/", "[::1]:3000", true),
+            ("http://[::ffff:127.0.0.1]:3000/", "127.0.0.1:3000", true),
+            ("http://192.0.2.1:3000/", "192.0.2.1:3000", true),
+            ("http://localhost/", "127.0.0.1:80", true),
+            ("http://localhost:3001/", "127.0.0.1:3000", false),
+            ("http://127.0.0.1:3000/", "127.0.0.2:3000", false),
+            ("http://127.0.0.1:3000/", "[::1]:3000", false),
+            ("http://192.0.2.1:3000/", "127.0.0.1:3000", false),
+            ("http://192.0.2.1:3000/", "0.0.0.0:3000", false),
+        ] {
+            assert_eq!(
+                leads_to(&parse_url(url).unwrap(), address.parse().unwrap()),
+                is_own,
+                "{url} {address}"
+            );
+        }
+    }
 
     #[test]
     fn detects_loopback() {

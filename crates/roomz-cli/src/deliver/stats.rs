@@ -112,8 +112,8 @@ impl Stats {
         });
     }
 
-    /// Prints the report: one line for a single delivery, which is named. Fails when a delivery failed, and
-    /// ends the program when the run was interrupted.
+    /// Prints the report: one line for the answer to a single delivery, which is named. Fails when a delivery
+    /// failed, and ends the program when the run was interrupted.
     pub(super) fn report(
         &self,
         single: Option<&str>,
@@ -122,10 +122,13 @@ impl Stats {
         as_json: bool,
     ) -> Result<()> {
         let total = self.planned.deliveries();
-        if let (Some(single), Some((answer, time)), false) = (single, &self.last_answer, as_json) {
-            output::print_line(&format!("{single}: {answer} in {time:.2?}"))?;
-        } else {
-            output::print_values(&self.values(elapsed)?, as_json)?;
+        match (single.filter(|_| !as_json), &self.last_answer) {
+            (Some(single), Some((answer, time))) => {
+                output::print_line(&format!("{single}: {answer} in {time:.2?}"))?;
+            }
+            // The error says why there is no answer.
+            (Some(_), None) => (),
+            _ => output::print_values(&self.values(elapsed)?, as_json)?,
         }
         if interrupted {
             let done = self.sent - self.retries;

@@ -32,12 +32,13 @@ pub(super) async fn connect(database: Option<String>) -> Result<Inbox> {
 
 /// Changes an SQLite URL so that a missing file is an error.
 fn without_creating(url: &str) -> String {
-    let url = url.replace("mode=rwc", "mode=rw");
-    if !url.starts_with("sqlite:") || url.contains("mode=") {
-        return url;
+    if !url.starts_with("sqlite:") {
+        return url.to_owned();
     }
-    let separator = if url.contains('?') { "&" } else { "?" };
-    url + separator + "mode=rw"
+    let (file, query) = url.split_once('?').unwrap_or((url, ""));
+    let query = query.replace("mode=rwc", "mode=rw");
+    let mode = if query.contains("mode=") { "" } else { "&mode=rw" };
+    format!("{file}?{query}{mode}")
 }
 
 #[cfg(test)]
@@ -47,12 +48,14 @@ mod tests {
     #[test]
     fn sqlite_url_never_creates_file() {
         for (url, changed) in [
-            ("sqlite:a.db", "sqlite:a.db?mode=rw"),
+            ("sqlite:a.db", "sqlite:a.db?&mode=rw"),
+            ("sqlite://a-mode=1.db", "sqlite://a-mode=1.db?&mode=rw"),
+            ("sqlite://a-mode=rwc.db?cache=shared", "sqlite://a-mode=rwc.db?cache=shared&mode=rw"),
             ("sqlite://a.db?mode=rwc", "sqlite://a.db?mode=rw"),
             ("sqlite://a.db?", "sqlite://a.db?&mode=rw"),
             ("sqlite://a.db?cache=shared&mode=rwc", "sqlite://a.db?cache=shared&mode=rw"),
             ("sqlite://a.db?mode=ro", "sqlite://a.db?mode=ro"),
-            ("postgres://localhost/floors", "postgres://localhost/floors"),
+            ("postgres://floors:mode=rwc@localhost/floors", "postgres://floors:mode=rwc@localhost/floors"),
         ] {
             assert_eq!(without_creating(url), changed);
         }

@@ -48,17 +48,25 @@ async fn list(inbox: &Inbox, args: &ListArgs) -> Result<()> {
     Ok(())
 }
 
-/// The events of one namespace, or of all.
+/// The events of one namespace, or of all. Fails when only other namespaces have events, because the name may
+/// be misspelled.
 async fn entries(
     inbox: &Inbox,
     namespace: Option<&str>,
     state: InboxState,
     limit: u32,
 ) -> Result<Vec<InboxEntry>> {
-    Ok(match namespace {
-        Some(namespace) => inbox.list_namespace(namespace, state, limit).await?,
-        None => inbox.list(state, limit).await?,
-    })
+    let Some(namespace) = namespace else { return Ok(inbox.list(state, limit).await?) };
+    let entries = inbox.list_namespace(namespace, state, limit).await?;
+    if entries.is_empty() && inbox.list_namespace(namespace, InboxState::Done, 1).await?.is_empty() {
+        let names: Vec<_> = inbox.stats_by_namespace().await?.into_iter().map(|(name, _)| name).collect();
+        ensure!(
+            names.is_empty() || names.iter().any(|name| name == namespace),
+            "the namespace {namespace:?} has no event; correct --namespace: events are in {}",
+            escape_truncated(&names.join(", "), 500)
+        );
+    }
+    Ok(entries)
 }
 
 /// Formats a table with a header. All text of events is escaped.
@@ -79,7 +87,7 @@ fn table(entries: &[InboxEntry]) -> String {
 async fn show(inbox: &Inbox, args: &ShowArgs) -> Result<()> {
     let (id, namespace) = (args.id, args.namespace.as_str());
     let entry = inbox.get(&ClaimKey::new(namespace.into(), id)).await?.with_context(|| {
-        format!("{id} is not in the inbox (namespace {namespace:?}); check --namespace and the database")
+        format!("{id} is not in the inbox (namespace {namespace:?}); use --namespace, as `roomz inbox list` shows it")
     })?;
     output::print_values(&values(&entry), args.json)
 }
@@ -120,13 +128,13 @@ async fn change(inbox: &Inbox, args: &ChangeArgs, is_retry: bool) -> Result<()> 
     };
     let (mut changed, mut failed) = (0, Vec::new());
     for key in &keys {
-        let is_changed = if is_retry { inbox.retry(key).await? } else { inbox.discard(key).await? };
-        if is_changed {
+        let result = if is_retry { inbox.retry(key).await } else { inbox.discard(key).await };
+        if result.with_context(|| format!("dead letters {participle}: {changed}, then"))? {
             changed += 1;
         } else if !args.all {
             // With --all, another process may have changed it.
             failed.push(match inbox.get(key).await? {
-                None => format!("{} is not in the inbox (namespace {:?})", key.id(), key.namespace()),
+                None => format!("{} is not in the inbox (--namespace {})", key.id(), key.namespace()),
                 Some(entry) => format!("{} is {}, not a dead letter", key.id(), state_name(entry.state)),
             });
         }

@@ -1,5 +1,6 @@
 //! Passes deliveries on to a receiver.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -9,8 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::args::ConnectArgs;
 use crate::client::{
-    Client, MAX_RESPONSE_BODY, TransportError, is_loopback, parse_headers, parse_url,
-    remove_connection_headers,
+    Client, MAX_RESPONSE_BODY, TransportError, leads_to, parse_headers, parse_url, remove_connection_headers,
 };
 use crate::error::usage;
 use crate::output::{self, ERROR_STYLE};
@@ -24,12 +24,11 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    /// `own_port` is that of this command, to which it must not forward.
-    pub(super) fn new(url: &str, args: &ConnectArgs, own_port: u16) -> Result<Self> {
+    /// `listener` is the address of this command, to which it must not forward.
+    pub(super) fn new(url: &str, args: &ConnectArgs, listener: SocketAddr) -> Result<Self> {
         let (url, headers) = (parse_url(url)?, parse_headers(&args.header)?);
-        let is_own = is_loopback(&url) && url.port_or_known_default() == Some(own_port);
         let own = || usage(format!("--forward {} is where this command listens: change it", url.authority()));
-        ensure!(!is_own, own());
+        ensure!(!leads_to(&url, listener), own());
         Ok(Self { client: Client::new(url, args, 0, false)?, headers })
     }
 

@@ -1,5 +1,6 @@
 mod forward;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -79,7 +80,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<()> {
     })?;
     let shutdown = roomz_webhook::shutdown_signal().context("cannot install signal handlers")?;
     let address = listener.local_addr().context("cannot read the listen address")?;
-    let forwarder = args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect, address.port()));
+    let forwarder = args.forward.as_deref().map(|url| Forwarder::new(url, &args.connect, address));
     let forwarder = forwarder.transpose()?;
     output::print_line(&format!("listening on http://{address} (every path)"))?;
 
@@ -165,9 +166,12 @@ impl Receiver {
             escape_truncated(&describe(&delivery.body), 500),
             escape_truncated(&String::from_utf8_lossy(&delivery.body), MAX_BODY_CHARS),
         );
-        if output::try_print(text.as_bytes()).is_err() {
-            // Standard output is closed: nobody reads the deliveries any more.
-            std::process::exit(0);
+        if let Err(error) = output::try_print(text.as_bytes()) {
+            // `roomz listen | head` ends when `head` has read enough.
+            if error.kind() == ErrorKind::BrokenPipe {
+                std::process::exit(0);
+            }
+            output::print_error(&format!("cannot print a delivery: {error}; check the free disk space"));
         }
         response
     }

@@ -28,6 +28,9 @@ const QUOTES: [&str; 14] =
 const NAMES: [&str; 6] =
     ["", "ROOMZ_WEBHOOK_SECRET=", "export ROOMZ_WEBHOOK_SECRET=", "WEBHOOK_SECRET=", "SECRET=", "secret: "];
 
+/// The characters of the bytes 0x80 to 0x9F in Windows-1252. The others are those of Latin-1.
+const WINDOWS_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
+
 /// The byte order mark, and other characters that nobody sees.
 const INVISIBLE: [&str; 5] = ["\u{feff}", "\u{200b}", "\u{2060}", "\u{ad}", "\u{200e}"];
 
@@ -99,6 +102,8 @@ fn decode_leniently(signature: &[u8]) -> Option<(String, Vec<u8>)> {
 fn explain(key: &[u8], body: &[u8], given: &[u8]) -> Option<String> {
     let is_sha512 = |key: &[u8], body: &[u8]| is_hmac::<Hmac<Sha512>>(key, body, given);
     let text = match given.len() {
+        // No secret is empty.
+        _ if key.is_empty() => "the signature is wrong; to see why, name a regular file with --secret-file",
         32 if is_hmac::<Hmac<Sha256>>(key, body, given) => {
             "it was computed with SHA-256: ROOMZ signs with HMAC-SHA512"
         }
@@ -138,7 +143,8 @@ fn secret_variants(key: &[u8]) -> Vec<Variant> {
             format!("the signer's secret is {used:?}, where … stands for this one: correct it at the signer");
         (text, [front.as_bytes(), key, behind.as_bytes()].concat().into())
     };
-    let mut variants: Vec<Variant> = ["\n", "\r\n", " "].map(|end| signer("", end)).into();
+    let space = [("", "\n"), ("", "\r\n"), ("", " "), (" ", ""), ("", "\t"), ("\t", "")];
+    let mut variants: Vec<Variant> = space.map(|(front, behind)| signer(front, behind)).into();
     let mut add = |text: &str, bytes: Vec<u8>| variants.push((text.to_owned(), bytes.into()));
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     for alphabet in [&alphabet::STANDARD, &alphabet::URL_SAFE] {
@@ -170,7 +176,7 @@ fn secret_variants(key: &[u8]) -> Vec<Variant> {
             let Some(part) = key_text.get(start..end) else { continue };
             let (front, behind) = (start, key_text.len() - end);
             let text = format!(
-                "this secret has {front} bytes in front and {behind} behind that the signer's has not: remove them"
+                "the signer's secret lacks the first {front} and the last {behind} bytes of this one: compare both with ROOMZ"
             );
             variants.push((text, part.as_bytes().to_vec().into()));
         }
@@ -200,12 +206,14 @@ fn find_body(body: &[u8], is_signed: impl Fn(&[u8]) -> bool) -> Option<String> {
 
 /// The body in other character sets, and with other characters in place of those that were lost.
 fn other_characters(body: &[u8], text: &str) -> Vec<(&'static str, Vec<u8>)> {
-    let (latin, form) =
-        ("the body was converted between UTF-8 and Latin-1", "the Unicode normalization changed");
+    let latin = "the body was converted between UTF-8 and Latin-1 or Windows-1252";
+    let form = "the Unicode normalization changed";
     let lost = "characters of the body were replaced by `?` or U+FFFD";
     let mut variants = vec![
         (latin, body.iter().copied().map(char::from).collect::<String>().into_bytes()),
         (latin, text.chars().map_while(|c| u8::try_from(c).ok()).collect()),
+        (latin, body.iter().copied().map(windows_1252).collect::<String>().into_bytes()),
+        (latin, text.chars().map_while(|c| (0..=u8::MAX).find(|byte| windows_1252(*byte) == c)).collect()),
         (form, text.nfc().collect::<String>().into_bytes()),
         (form, text.nfd().collect::<String>().into_bytes()),
     ];
@@ -217,13 +225,19 @@ fn other_characters(body: &[u8], text: &str) -> Vec<(&'static str, Vec<u8>)> {
     variants
 }
 
+fn windows_1252(byte: u8) -> char {
+    let index = byte.checked_sub(0x80).map(usize::from);
+    index.and_then(|index| WINDOWS_1252.chars().nth(index)).unwrap_or(char::from(byte))
+}
+
 /// Changes outside the tokens of JSON.
-fn whole_bodies(body: &[u8]) -> [(&'static str, Vec<u8>); 6] {
+fn whole_bodies(body: &[u8]) -> [(&'static str, Vec<u8>); 7] {
     let trimmed = body.trim_ascii();
     let space = "the body has white space around it that was not signed: `echo` and editors add a newline";
     let newline =
         "a newline at the end of the body was signed but is missing here: use the bytes as received";
     let mark = "the body begins with a byte order mark that was not signed: remove it";
+    let no_mark = "a byte order mark was signed but is missing here: use the bytes as received";
     [
         (space, trimmed.to_vec()),
         (newline, [body, b"\n"].concat()),
@@ -231,5 +245,6 @@ fn whole_bodies(body: &[u8]) -> [(&'static str, Vec<u8>); 6] {
         (newline, [trimmed, b"\n"].concat()),
         (newline, [trimmed, b"\r\n"].concat()),
         (mark, body.strip_prefix(MARK).unwrap_or(body).trim_ascii().to_vec()),
+        (no_mark, [MARK, body].concat()),
     ]
 }

@@ -77,9 +77,9 @@ async fn retries_and_discards_by_id() {
         let output = inbox(url, &["retry", &first, UNKNOWN_ID]);
         let (waiting, unknown) =
             (format!("{first} is waiting, not a dead letter"), format!("{UNKNOWN_ID} is not in the inbox"));
-        output.assert_fails(1, &["cannot retry 2 of 2 events", &waiting, &unknown]);
+        output.assert_fails(1, &["cannot retry 2 of 2 events", &waiting, &unknown, "--namespace"]);
         inbox(url, &["discard", UNKNOWN_ID]).assert_fails(1, &["cannot discard 1 of 1", UNKNOWN_ID]);
-        inbox(url, &["show", UNKNOWN_ID]).assert_fails(1, &["is not in the inbox (namespace \"roomz\")"]);
+        inbox(url, &["show", UNKNOWN_ID]).assert_fails(1, &["(namespace \"roomz\"); use --namespace"]);
         inbox(url, &["show", &first, "--namespace", "other"]).assert_fails(1, &["(namespace \"other\")"]);
     }
 }
@@ -114,6 +114,10 @@ async fn lists_and_changes_every_namespace_or_one() {
             "{stats}"
         );
 
+        for command in [&["list"][..], &["retry", "--all"], &["discard", "--all"]] {
+            let output = inbox(url, &[command, &["--namespace", "tenant-c"]].concat());
+            output.assert_fails(1, &["\"tenant-c\" has no event", "roomz, tenant-a, tenant-b"]);
+        }
         let output = inbox(url, &["retry", "--all", "--namespace", "tenant-b"]);
         assert_eq!(output.assert_succeeds().stdout, "dead letters retried: 2\n");
         let waiting = json_lines(&inbox(url, &["list", "--json", "--state", "waiting"]));
@@ -121,6 +125,9 @@ async fn lists_and_changes_every_namespace_or_one() {
         let output = inbox(url, &["discard", "--all"]);
         assert_eq!(output.assert_succeeds().stdout, "dead letters discarded: 2\n");
         assert_eq!(inbox(url, &["stats"]).row("dead"), 0);
+        // All events of this namespace are done, which is no error.
+        let output = inbox(url, &["retry", "--all", "--namespace", "tenant-a"]);
+        assert_eq!(output.assert_succeeds().stdout, "dead letters retried: 0\n");
     }
 }
 

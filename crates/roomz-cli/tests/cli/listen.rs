@@ -22,7 +22,7 @@ fn prints_deliveries_and_signature_checks() {
     assert_eq!(output.stdout.matches("NOT VERIFIED: the signature does not match the body").count(), 1);
 }
 
-/// A sender that is set up with another path is seen, not refused.
+/// A sender that is set up with another path is seen, not rejected.
 #[test]
 fn records_every_path() {
     let directory = TestDir::new();
@@ -129,6 +129,53 @@ fn save_file_is_readable_by_owner_only() {
     let save = directory.path("saved.jsonl");
     ListenProcess::start(&["--save", &path_text(&save)]).stop("-TERM").assert_succeeds();
     assert_eq!(std::fs::metadata(&save).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// A command that cannot make a file longer than 1 KiB, as on a full disk.
+#[cfg(unix)]
+fn on_full_disk(script: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\" {script}")]);
+    command.arg(env!("CARGO_BIN_EXE_roomz")).env("ROOMZ_WEBHOOK_SECRET", crate::support::SECRET);
+    command
+}
+
+#[test]
+#[cfg(unix)]
+fn full_disk_leaves_no_part_of_a_line() {
+    let directory = TestDir::new();
+    let save = path_text(&directory.path("saved.jsonl"));
+    let (small, large) = (directory.write("small", "{}"), directory.write("large", [b'1'; 2_000]));
+    let listener = ListenProcess::start_command(&mut on_full_disk(""), &["--save", &save]);
+    let send = |body: &str| run_with_secret(&["send", &listener.url, "--body", body]);
+    send(&small).assert_succeeds();
+    send(&large).assert_fails(1, &["1 × 500)"]);
+    send(&small).assert_succeeds();
+    listener.stop("-TERM");
+    let verified = run_with_secret(&["verify", &save]);
+    assert!(verified.assert_succeeds().stdout.ends_with("\n2 of 2 deliveries verified\n"), "{verified:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn full_standard_output_loses_no_delivery() {
+    let directory = TestDir::new();
+    let (printed, body) = (directory.path("printed"), directory.write("body", [b'1'; 2_000]));
+    let listener =
+        ListenProcess::start_command(&mut on_full_disk(&format!(">> '{}'", printed.display())), &[]);
+    let url = loop {
+        let line = std::fs::read_to_string(&printed).unwrap_or_default();
+        match line.split_once(" (every path)\n") {
+            Some((start, _)) => break start.replace("listening on ", ""),
+            None => std::thread::sleep(std::time::Duration::from_millis(20)),
+        }
+    };
+    for _ in 0..2 {
+        run_with_secret(&["send", &url, "--body", &body]).assert_succeeds();
+    }
+    let output = listener.stop("-TERM");
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stderr.contains("cannot print a delivery: File too large"), "{output:?}");
 }
 
 #[test]

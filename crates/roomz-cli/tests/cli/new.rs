@@ -135,7 +135,8 @@ fn bad_input_is_one_line_and_overwrites_nothing() {
         new(&at, arguments).assert_fails(2, parts);
     }
     for name in ["taken", "file"] {
-        let problem = format!("cannot create the directory {name:?}: choose another name: File exists");
+        let problem =
+            format!("cannot create the directory {name:?}: File exists (os error 17); choose another name");
         new(&at, &[name]).assert_fails(1, &[&problem]);
     }
     assert!(fs::read_dir(directory.path("taken/src")).unwrap().next().is_none());

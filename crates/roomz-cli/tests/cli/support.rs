@@ -53,10 +53,11 @@ impl RunOutput {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The number in a row of the table.
+    /// The number in a row of the table, two spaces or more behind the label.
     #[track_caller]
     pub(crate) fn row(&self, label: &str) -> u64 {
-        let rows = self.stdout.lines().filter_map(|line| line.trim_start().strip_prefix(label));
+        let rows =
+            self.stdout.lines().filter_map(|line| line.trim_start().strip_prefix(label)?.strip_prefix("  "));
         let mut numbers = rows.filter_map(|rest| rest.split_whitespace().next()?.parse().ok());
         numbers.next().unwrap_or_else(|| panic!("no row {label:?} in {}", self.stdout))
     }

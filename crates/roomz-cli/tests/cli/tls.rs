@@ -84,7 +84,7 @@ fn certificate_of_example_works() {
     let server = TlsServer::start(&directory);
     let chain = path_text(&directory.path("chain.pem"));
     let pem = std::fs::read_to_string(&chain).unwrap();
-    let marked = directory.write("marked.pem", format!("\u{feff}{pem}"));
+    let marked = directory.write("marked.pem", format!("\u{feff}# joined\n\u{feff}{pem}"));
     for (host, file) in [("localhost", chain), ("127.0.0.1", marked)] {
         let url = format!("https://{host}:{}/hook", server.port);
         assert_eq!(send(&url, &["--cacert", &file]).assert_succeeds().row("accepted"), 20);

@@ -50,6 +50,22 @@ fn wrong_signature_exits_1() {
 }
 
 #[test]
+#[cfg(unix)]
+fn secret_of_pipe_is_verified_without_explanation() {
+    for (key, code) in [(SECRET, 0), ("", 1), ("another", 1)] {
+        let signature = STANDARD.encode(sha512(key, ""));
+        let script = format!(
+            "{} verify --secret-file <(printf %s {SECRET}) --signature {signature} /dev/null",
+            env!("CARGO_BIN_EXE_roomz")
+        );
+        let output =
+            crate::support::run_command(std::process::Command::new("bash").args(["-c", &script]), b"");
+        assert_eq!(output.code, code, "{output:?}");
+        assert_eq!(output.stderr.contains("name a regular file with --secret-file"), code == 1, "{output:?}");
+    }
+}
+
+#[test]
 fn flipped_bit_exits_1() {
     let correct = sha512(SECRET, BODY);
     for at in [0, 31, 63] {
@@ -119,11 +135,11 @@ fn reports_wrong_hash() {
 }
 
 #[test]
-fn reports_white_space_after_secret() {
-    for end in ["\n", "\r\n", " "] {
-        let signature = STANDARD.encode(sha512(format!("{SECRET}{end}"), BODY));
-        verify(BODY, &signature)
-            .assert_fails(1, &[&format!("the signer's secret is {:?}, where", format!("…{end}"))]);
+fn reports_white_space_around_secret() {
+    for (front, behind) in [("", "\n"), ("", "\r\n"), ("", " "), ("", "\t"), (" ", ""), ("\t", "")] {
+        let signature = STANDARD.encode(sha512(format!("{front}{SECRET}{behind}"), BODY));
+        let used = format!("the signer's secret is {:?}, where", format!("{front}…{behind}"));
+        verify(BODY, &signature).assert_fails(1, &[&used]);
     }
 }
 
@@ -166,7 +182,7 @@ fn reports_syntax_around_secret() {
         }
         let output = verify_with(&wrapped, BODY, &STANDARD.encode(sha512(SECRET, BODY)));
         assert_eq!(output.code, 1);
-        let extra = format!("this secret has {} bytes in front and {} behind", front.len(), behind.len());
+        let extra = format!("lacks the first {} and the last {} bytes of this", front.len(), behind.len());
         assert!(output.stderr.contains(&extra), "{extra}: {output:?}");
     }
 }
@@ -250,6 +266,13 @@ fn reports_changed_character_set() {
                 .assert_fails(1, &["body-charset: ", problem]);
         }
     }
+    let (body, windows) = ("{\"n\":\"5 € für Übung\"}", b"{\"n\":\"5 \x80 f\xfcr \xdcbung\"}");
+    for other in [&windows[..], "{\"n\":\"5 â‚¬ fÃ¼r Ãœbung\"}".as_bytes()] {
+        for (signed, given) in [(body.as_bytes(), other), (other, body.as_bytes())] {
+            verify(given, &STANDARD.encode(sha512(SECRET, signed)))
+                .assert_fails(1, &["body-charset: ", "Windows-1252"]);
+        }
+    }
     for mark in ["?", "??", "\u{fffd}"] {
         verify(body.replace('ü', mark), &STANDARD.encode(sha512(SECRET, body)))
             .assert_fails(1, &["body-charset: ", "replaced by"]);
@@ -263,6 +286,8 @@ fn reports_white_space_around_body() {
     verify(format!(" {BODY}\r\n"), &signed).assert_fails(1, &["white space around it that was not signed"]);
     verify(format!("\u{feff}{BODY}"), &signed)
         .assert_fails(1, &["begins with a byte order mark that was not signed"]);
+    verify(BODY, &STANDARD.encode(sha512(SECRET, format!("\u{feff}{BODY}"))))
+        .assert_fails(1, &["a byte order mark was signed but is missing here"]);
     for end in ["\n", "\r\n"] {
         let signed = STANDARD.encode(sha512(SECRET, format!("{BODY}{end}")));
         verify(BODY, &signed).assert_fails(1, &["a newline at the end of the body was signed"]);
