@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use roomz_sql::db::queue::Failed;
-use roomz_webhook::roomz_protocol::error_chain;
+use roomz_webhook::roomz_protocol::debug_error_chain;
 
 /// An error of a handler.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -62,11 +62,7 @@ impl From<Failed> for InboxError {
     }
 }
 
-impl fmt::Debug for InboxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(self))
-    }
-}
+debug_error_chain!(InboxError);
 
 impl fmt::Display for InboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

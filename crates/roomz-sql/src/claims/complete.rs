@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use roomz_webhook::Delivery;
-use roomz_webhook::roomz_protocol::{EventId, error_chain};
+use roomz_webhook::roomz_protocol::{EventId, debug_error_chain};
 
 use crate::claims::statements::{COMPLETE, Statements, settlement};
 use crate::connection::{SqlConnection, fetch};
@@ -195,11 +195,7 @@ impl fmt::Display for CompleteError {
 }
 
 /// Adds the causes to the message.
-impl fmt::Debug for CompleteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(self))
-    }
-}
+debug_error_chain!(CompleteError);
 
 impl Error for CompleteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
