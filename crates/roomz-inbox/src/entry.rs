@@ -1,4 +1,3 @@
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +23,7 @@ pub enum InboxState {
 }
 
 /// An event in the inbox. `Debug` prints the length of the body only.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
 #[non_exhaustive]
 pub struct InboxEntry {
     /// The namespace and the id.
@@ -41,22 +40,8 @@ pub struct InboxEntry {
     /// Why the last failed attempt failed. At most 1 000 characters; control characters are escaped.
     pub error: Option<String>,
     /// The signed bytes.
+    #[debug("[{} bytes]", body.len())]
     pub body: Bytes,
-}
-
-impl fmt::Debug for InboxEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, state, received, due, attempts, error, body } = self;
-        f.debug_struct("InboxEntry")
-            .field("key", key)
-            .field("state", state)
-            .field("received", received)
-            .field("due", due)
-            .field("attempts", attempts)
-            .field("error", error)
-            .field("body", &format_args!("[{} bytes]", body.len()))
-            .finish()
-    }
 }
 
 /// How many events are not done.

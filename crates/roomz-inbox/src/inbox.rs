@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,8 @@ use crate::worker::WorkerBuilder;
 /// Create one with [`connect`](Self::connect). Put its [`endpoint`](Self::endpoint) behind the webhook layer,
 /// and run the events with a [`worker`](Self::worker), in this process or in others. A clone shares the
 /// connections, which belong to the tokio runtime that called `connect`.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Inbox {{ retention: {:?}, .. }}", events.retention)]
 pub struct Inbox {
     events: Events,
     admission: Admission,
@@ -380,11 +380,5 @@ impl InboxBuilder {
         let events = Events { queue: Queue::new(workers, pool), retention, arrived: Arc::new(Notify::new()) };
         let admission = Admission::new(events.clone(), max_open).await;
         Ok(Inbox { events, admission })
-    }
-}
-
-impl fmt::Debug for Inbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("retention", &self.events.retention).finish_non_exhaustive()
     }
 }

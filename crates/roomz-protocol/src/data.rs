@@ -76,8 +76,9 @@ mod sealed {
 /// assert!(unknown.json().contains(r#""until":"09:00""#));
 /// # Ok::<(), roomz_protocol::ParseError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug)]
 pub struct UnknownData {
+    #[debug("[{} bytes]", json.len())]
     json: Box<str>,
     reason: UnknownReason,
 }
@@ -100,16 +101,6 @@ impl UnknownData {
     #[must_use]
     pub const fn reason(&self) -> &UnknownReason {
         &self.reason
-    }
-}
-
-/// Prints the reason and the length of the JSON, but not the JSON.
-impl fmt::Debug for UnknownData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnknownData")
-            .field("reason", &self.reason)
-            .field("json", &format_args!("[{} bytes]", self.json.len()))
-            .finish()
     }
 }
 

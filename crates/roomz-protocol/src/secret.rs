@@ -1,5 +1,4 @@
 use std::env::VarError;
-use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -35,7 +34,8 @@ const TOO_LONG: &str = "is longer than 64 KiB: use the webhook secret from ROOMZ
 /// assert_eq!(format!("{secret:?}"), "Secret([redacted])");
 /// # Ok::<(), roomz_protocol::SecretError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Secret([redacted])")]
 pub struct Secret {
     mac: Arc<HmacSha512>,
     has_copied_syntax: bool,
@@ -229,10 +229,4 @@ fn is_invisible(character: char) -> bool {
             | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}'
     )
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret([redacted])")
-    }
 }

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -34,7 +32,8 @@ const BASE64_CHARS: usize = 88;
 /// );
 /// # Ok::<(), roomz_protocol::SecretError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Signature([redacted])")]
 pub struct Signature(pub(crate) [u8; SIGNATURE_BYTES]);
 
 impl Signature {
@@ -60,12 +59,6 @@ impl Signature {
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.0)
-    }
-}
-
-impl fmt::Debug for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Signature([redacted])")
     }
 }
 

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 use hmac::Mac as _;
@@ -108,7 +107,8 @@ impl From<Secret> for Secrets {
 }
 
 /// Verifies the signature of a body that arrives in chunks. Created by [`Secrets::verifier`].
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Verifier([redacted])")]
 #[must_use = "nothing is verified until `verify` is called"]
 pub struct Verifier(Vec<HmacSha512>);
 
@@ -141,12 +141,6 @@ fn position(matches: impl Iterator<Item = bool>) -> Result<usize, SignatureMisma
     let first =
         |found: Option<usize>, (position, matches): (usize, bool)| found.or(matches.then_some(position));
     matches.enumerate().fold(None, first).ok_or(SignatureMismatch(()))
-}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Verifier([redacted])")
-    }
 }
 
 /// The error of a signature that matches the body under none of the secrets.

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use redis::Client;
 
 /// A Redis or Valkey server, a cluster, or the master of sentinels: a URL, or an existing client.
@@ -28,6 +26,8 @@ use redis::Client;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(derive_more::Debug)]
+#[debug("Server")]
 pub struct Server {
     pub(crate) source: Source,
     /// For a URL.
@@ -66,12 +66,5 @@ impl From<String> for Server {
 impl From<Client> for Server {
     fn from(client: Client) -> Self {
         Source::Client(Box::new(client)).into()
-    }
-}
-
-/// Without its contents: URLs and clients contain passwords.
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").finish_non_exhaustive()
     }
 }

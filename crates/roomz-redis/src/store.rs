@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -21,7 +20,8 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("set
 ///
 /// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone
 /// shares the connection.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("RedisStore {{ prefix: {prefix:?}, .. }}")]
 pub struct RedisStore {
     backend: Arc<Backend>,
     prefix: Arc<str>,
@@ -150,11 +150,5 @@ impl IdempotencyStore for RedisStore {
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
         self.settle(&self.key(key), "release", owner, Duration::ZERO).await.map_err(store_error)
-    }
-}
-
-impl fmt::Debug for RedisStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }

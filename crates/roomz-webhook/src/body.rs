@@ -1,4 +1,3 @@
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,6 +27,8 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// let request = http::Request::new(WebhookBody::from(bytes::Bytes::from_static(b"{}")));
 /// # drop(length(request));
 /// ```
+#[derive(derive_more::Debug)]
+#[debug("WebhookBody")]
 pub struct WebhookBody(Either<Full<Bytes>, UnsyncBoxBody<Bytes, BoxError>>);
 
 impl WebhookBody {
@@ -61,11 +62,5 @@ impl Body for WebhookBody {
 
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
-    }
-}
-
-impl fmt::Debug for WebhookBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WebhookBody")
     }
 }

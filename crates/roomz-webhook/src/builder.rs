@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +69,8 @@ impl WebhookLayer {
 /// # drop(layer);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(derive_more::Debug)]
+#[debug("WebhookLayerBuilder")]
 #[must_use = "call `build` to get the layer"]
 pub struct WebhookLayerBuilder {
     config: Config,
@@ -372,11 +373,5 @@ impl WebhookLayerBuilder {
     pub fn build(self) -> Result<WebhookLayer, BuildError> {
         self.config.validate()?;
         Ok(WebhookLayer::from_config(self.config))
-    }
-}
-
-impl fmt::Debug for WebhookLayerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebhookLayerBuilder").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 use tower_layer::Layer;
@@ -31,7 +30,8 @@ use crate::telemetry;
 /// # drop(service);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("WebhookLayer {{ path: {:?}, .. }}", _0.config.path)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct WebhookLayer(Arc<Shared>);
 
@@ -160,11 +160,5 @@ impl<S> Layer<S> for WebhookLayer {
 
     fn layer(&self, inner: S) -> Webhook<S> {
         Webhook { shared: Arc::clone(&self.0), inner }
-    }
-}
-
-impl fmt::Debug for WebhookLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebhookLayer").field("path", &self.0.config.path).finish_non_exhaustive()
     }
 }

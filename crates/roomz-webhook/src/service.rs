@@ -1,4 +1,3 @@
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,7 +30,8 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// Dropping its future before the delivery is verified ends the request. From the claim on, the delivery
 /// goes on in a task after a drop, for example because the client disconnected: a running handler finishes
 /// and its claim is settled.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Webhook {{ inner: {inner:?}, .. }}")]
 #[must_use = "a service does nothing until it is called"]
 pub struct Webhook<S> {
     pub(crate) shared: Arc<Shared>,
@@ -244,10 +244,4 @@ fn respond_early<B>(early: impl Into<EarlyResponse>) -> Response<ResponseBody<B>
         EarlyResponse::Skipped(skipped) => telemetry::skipped(*skipped),
     }
     early.into_response()
-}
-
-impl<S: fmt::Debug> fmt::Debug for Webhook<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhook").field("inner", &self.inner).finish_non_exhaustive()
-    }
 }

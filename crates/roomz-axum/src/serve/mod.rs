@@ -1,7 +1,6 @@
 mod stream;
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
@@ -85,6 +84,8 @@ pub fn serve<S>(listener: TcpListener, app: S, webhook: WebhookLayer) -> Serve<S
 }
 
 /// A server, created by [`serve()`]. Await it.
+#[derive(derive_more::Debug)]
+#[debug("Serve {{ listener: {listener:?}, .. }}")]
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve<S> {
     listener: TcpListener,
@@ -108,12 +109,6 @@ impl<S> Serve<S> {
     pub fn with_shutdown(mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Ok(Box::pin(shutdown));
         self
-    }
-}
-
-impl<S> fmt::Debug for Serve<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serve").field("listener", &self.listener).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -21,6 +20,8 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Builds a [`Worker`]. Every setting has a default. See [`Inbox::worker`](crate::Inbox::worker).
+#[derive(derive_more::Debug)]
+#[debug("WorkerBuilder {{ settings: {settings:?}, .. }}")]
 #[must_use = "call `start` to run events"]
 pub struct WorkerBuilder<S, T> {
     events: Events,
@@ -119,11 +120,5 @@ impl<S, T> WorkerBuilder<S, T> {
         T: Payload,
     {
         Worker::start(self.events, self.service, self.settings)
-    }
-}
-
-impl<S, T> fmt::Debug for WorkerBuilder<S, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerBuilder").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

@@ -194,7 +194,6 @@ impl fmt::Display for CompleteError {
     }
 }
 
-/// Adds the causes to the message.
 debug_error_chain!(CompleteError);
 
 impl Error for CompleteError {

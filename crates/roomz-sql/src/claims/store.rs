@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,8 @@ const MAX_ROUNDS: usize = 20;
 /// Create one with [`connect`](Self::connect), or with [`builder`](Self::builder) to change settings. A clone
 /// shares the connections. They belong to the tokio runtime that called `connect`, and close when the last
 /// clone is dropped. A background task deletes expired claims until then.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("SqlStore")]
 pub struct SqlStore {
     workers: Arc<Workers>,
     /// Aborts the background task when the last clone is dropped.
@@ -149,11 +149,5 @@ impl IdempotencyStore for SqlStore {
 
     async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
         self.settle(key, owner, RELEASE, Duration::ZERO).await
-    }
-}
-
-impl fmt::Debug for SqlStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlStore").finish_non_exhaustive()
     }
 }

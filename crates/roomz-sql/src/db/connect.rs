@@ -1,4 +1,3 @@
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -32,6 +31,8 @@ use crate::db::worker::Workers;
 ///   store timeout (2 s by default).
 ///
 /// [An existing pool is slower than a URL](crate#existing-pools).
+#[derive(derive_more::Debug)]
+#[debug("Database")]
 pub struct Database(Source);
 
 enum Source {
@@ -65,13 +66,6 @@ impl From<String> for Database {
 impl<D: Driver> From<sqlx::Pool<D>> for Database {
     fn from(pool: sqlx::Pool<D>) -> Self {
         Self(Source::Pool(Box::new(|settings| Box::pin(use_pool(pool, settings)))))
-    }
-}
-
-/// Without its contents, because URLs contain passwords.
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").finish_non_exhaustive()
     }
 }
 

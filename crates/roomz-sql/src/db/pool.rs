@@ -26,7 +26,8 @@ const MAX_UNTESTED: Duration = Duration::from_secs(1);
 const REPLY_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The connections for the transactions of handlers.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Pool")]
 pub struct Pool {
     /// Begins a transaction, on either database.
     begin: Arc<dyn Fn() -> Beginning + Send + Sync>,
@@ -80,12 +81,6 @@ impl Pool {
     /// application.
     pub fn suspect(&self, since: Instant) {
         self.suspects.add(since);
-    }
-}
-
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -30,6 +29,8 @@ const CONNECT_BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: 
 ///
 /// While the connections are busy, operations accumulate, and the next free worker executes them in one
 /// statement.
+#[derive(derive_more::Debug)]
+#[debug("Workers {{ dialect: {dialect:?}, .. }}")]
 pub struct Workers {
     /// Of the workers. When the last one has ended, for whatever reason, the callers that wait fail.
     queue: Weak<Queue>,
@@ -79,12 +80,6 @@ impl Drop for Workers {
         if let Some(queue) = self.queue.upgrade() {
             queue.close();
         }
-    }
-}
-
-impl fmt::Debug for Workers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workers").field("dialect", &self.dialect).finish_non_exhaustive()
     }
 }
 

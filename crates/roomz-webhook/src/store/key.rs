@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 use roomz_protocol::{EventId, Uuid};
@@ -68,7 +67,8 @@ impl Owner {
 /// It distinguishes two bodies with the same id. It does not depend on a secret, so it survives a rotation of
 /// secrets. Only a holder of a secret can make two bodies with the same fingerprint, because an unsigned body
 /// has none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, derive_more::Debug)]
+#[debug("Fingerprint({:032x})", u128::from_be_bytes(*_0))]
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
@@ -94,12 +94,6 @@ impl Fingerprint {
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fingerprint({:032x})", u128::from_be_bytes(self.0))
     }
 }
 

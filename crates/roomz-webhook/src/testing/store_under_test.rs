@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,8 @@ use crate::store::IdempotencyStore;
 ///     .with_rounds(100);
 /// # drop(store);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("StoreUnderTest {{ rounds: {rounds:?}, .. }}")]
 pub struct StoreUnderTest {
     pub(crate) stores: Vec<Arc<dyn IdempotencyStore>>,
     advance: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
@@ -87,11 +87,5 @@ impl StoreUnderTest {
             Some(advance) => advance(time),
             None => tokio::time::sleep(time).await,
         }
-    }
-}
-
-impl fmt::Debug for StoreUnderTest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreUnderTest").field("rounds", &self.rounds).finish_non_exhaustive()
     }
 }

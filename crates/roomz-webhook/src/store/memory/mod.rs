@@ -10,7 +10,6 @@ mod shard;
 mod totals;
 
 use std::any::Any;
-use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -150,6 +149,8 @@ pub(super) fn in_memory(store: &dyn Any) -> Option<Arc<dyn InMemory>> {
 }
 
 /// The claims of a store in memory, in shards with a lock each.
+#[derive(derive_more::Debug)]
+#[debug("{totals:?}")]
 struct Shards<I> {
     clock: Arc<dyn Clock>,
     hasher: KeyHasher,
@@ -225,12 +226,6 @@ impl<I: IdleIds> InMemory for Shards<I> {
 /// No panic leaves a shard half changed, so a poisoned lock is still usable.
 fn lock<I>(shard: &Mutex<Shard<I>>) -> MutexGuard<'_, Shard<I>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<I> fmt::Debug for Shards<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.totals.fmt(f)
-    }
 }
 
 #[cfg(test)]
