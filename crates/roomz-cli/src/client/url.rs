@@ -71,7 +71,7 @@ mod tests {
             ("http://127.0.0.1:3000/", "127.0.0.2:3000", false),
             ("http://127.0.0.1:3000/", "[::1]:3000", false),
             ("http://192.0.2.1:3000/", "127.0.0.1:3000", false),
-            ("http://192.0.2.1:3000/", "0.0.0.0:3000", false),
+            ("http://203.0.113.1:3000/", "0.0.0.0:3000", false),
         ] {
             assert_eq!(
                 leads_to(&parse_url(url).unwrap(), address.parse().unwrap()),

@@ -226,8 +226,7 @@ fn other_characters(body: &[u8], text: &str) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn windows_1252(byte: u8) -> char {
-    let index = byte.checked_sub(0x80).map(usize::from);
-    index.and_then(|index| WINDOWS_1252.chars().nth(index)).unwrap_or(char::from(byte))
+    WINDOWS_1252.chars().nth(usize::from(byte).wrapping_sub(0x80)).unwrap_or(char::from(byte))
 }
 
 /// Changes outside the tokens of JSON.
