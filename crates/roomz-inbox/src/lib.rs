@@ -111,8 +111,8 @@
 //! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no
 //!   event is admitted (after 2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a
 //!   second.
-//! - **SQLite syncs the transactions of several handlers at once.** The commit of a handler waits for no sync
-//!   to disk. A second commit confirms the completions that wait, and syncs all of them: then the events count
+//! - **SQLite syncs the transactions of several handlers at once.** The commit of a handler waits for no
+//!   sync to disk. A second commit confirms the completions that wait, and syncs all of them: then the events count
 //!   as done in the log and the metrics. If the power fails between the two, the effect is undone with its
 //!   completion, and the event runs again. A process that dies loses nothing. An existing pool keeps its own
 //!   `synchronous`, and its commits are not confirmed.

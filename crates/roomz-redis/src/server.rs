@@ -9,8 +9,8 @@ use redis::Client;
 /// | URL of a master with sentinels | `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE` |
 /// | [`redis::Client`] of one server | its address and login |
 ///
-/// The store opens connections of its own. An existing connection is not accepted: the store could not replace
-/// it when it stops replying, or when its server is demoted.
+/// The store opens connections of its own. An existing connection is not accepted: the store could not
+/// replace it when it stops replying, or when its server is demoted.
 ///
 /// With the feature `tls`, the schemes `rediss`, `rediss+cluster` and `rediss+sentinel` encrypt the
 /// connections. Sentinels that have a login of their own: see the [crate's

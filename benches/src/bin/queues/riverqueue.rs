@@ -1,7 +1,8 @@
 //! usage: riverqueue URL JOBS CONCURRENCY documented|fastest|transaction
 //!
-//! `documented`: fetches at most every 100 ms, the default. `fastest`: every millisecond. `transaction`: the same,
-//! and the job is completed in the transaction of the handler, as the crate's example `transactions` does.
+//! `documented`: fetches at most every 100 ms, the default. `fastest`: every millisecond. `transaction`: the
+//! same, and the job is completed in the transaction of the handler, as the crate's example `transactions`
+//! does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
