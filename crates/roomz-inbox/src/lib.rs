@@ -112,10 +112,10 @@
 //!   event is admitted (after 2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a
 //!   second.
 //! - **SQLite syncs the transactions of several handlers at once.** The commit of a handler waits for no
-//!   sync to disk. A second commit confirms the completions that wait, and syncs all of them: then the events count
-//!   as done in the log and the metrics. If the power fails between the two, the effect is undone with its
-//!   completion, and the event runs again. A process that dies loses nothing. An existing pool keeps its own
-//!   `synchronous`, and its commits are not confirmed.
+//!   sync to disk. A second commit confirms the completions that wait, and syncs all of them: then the events
+//!   count as done in the log and the metrics. If the power fails between the two, the effect is undone with
+//!   its completion, and the event runs again. A process that dies loses nothing. An existing pool keeps its
+//!   own `synchronous`, and its commits are not confirmed.
 //! - **PostgreSQL: a connection for each open transaction.** Set
 //!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least two more than the concurrency.
 //!   Default: 13.

@@ -3,7 +3,8 @@
 //! `cargo run --release -p roomz-benches --bin queues`. Installs riverqueue, graphile-worker, pg-boss and
 //! procrastinate at fixed versions in a temporary directory, with `cargo`, `npm` and `python3 -m venv`. All
 //! use the same server with default settings, the same concurrency and the same handler: one insert into the
-//! same table. They take turns. Prints the minimum, the median and the maximum of the rounds. Needs `postgres`.
+//! same table. They take turns. Prints the minimum, the median and the maximum of the rounds. Needs
+//! `postgres`.
 
 #![allow(
     clippy::print_stdout,
