@@ -28,6 +28,8 @@ macro_rules! id {
             }
         }
 
+        /// Creates the id.
+        ///
         /// ```
         #[doc = concat!("use roomz_protocol::{", stringify!($name), ", Uuid};")]
         ///
@@ -39,8 +41,6 @@ macro_rules! id {
                 Self(uuid)
             }
         }
-
-
     };
 }
 

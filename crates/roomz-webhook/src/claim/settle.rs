@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use scopeguard::guard;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::Instrument as _;
@@ -78,10 +79,14 @@ fn spawn_settlement(
     });
     let guards = (permit, telemetry::settlement_pending(), unrecorded);
     let tasks = shared.tasks.clone();
-    let pending = async move {
-        retry(&shared, &held, settlement).await;
+    // Also if the task is dropped or panics.
+    let settling = guard((shared, held, guards), |(shared, held, guards)| {
         drop(guards);
         shared.notify_waiters(&held.key);
+    });
+    let pending = async move {
+        let (shared, held, _) = &*settling;
+        retry(shared, held, settlement).await;
     };
     drop(tasks.spawn(pending.in_current_span()));
 }
