@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::pool::Log;
-use crate::support::{
-    POLL, TestDatabase, WAIT, deliver, deliver_new, gated_worker, on_both, wait_for, write_effect,
-};
+use crate::support::{POLL, TestDatabase, WAIT, deliver, deliver_new, on_both, wait_for, write_effect};
 use roomz_inbox::{BoxError, Inbox, InboxState, Job, WorkspacePresenceChanged};
 use roomz_webhook::testing::TestEvent;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::Semaphore;
-use tower::service_fn;
+use tower::{Service, service_fn};
 
 on_both! {
     deferred_error_fails_alone
@@ -59,16 +56,18 @@ async fn deferred_error_fails_alone(database: TestDatabase) {
     worker.shutdown(WAIT).await;
 }
 
-/// A handler waits to write until another one ends, and then keeps its own transaction open.
-async fn slow_transaction_delays_no_completion(database: TestDatabase) {
-    let inbox = Inbox::connect(&database.url).await.unwrap();
-    database.create_effects().await;
-    let (slow, fast) = (TestEvent::presence("slow"), TestEvent::presence("fast"));
-    for event in [&slow, &fast] {
-        assert_eq!(deliver(&inbox, event).await, 202);
-    }
-    let (begin, end) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let written = Arc::new(Semaphore::new(0));
+/// A handler, which waits to write until another call of it ends, and then keeps its own transaction open.
+/// Returns who has written, and what ends it, too.
+pub(crate) fn slow_and_fast() -> (
+    impl Service<Job<WorkspacePresenceChanged>, Response = (), Error = BoxError, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static,
+    Arc<Semaphore>,
+    Arc<Semaphore>,
+) {
+    let begin = Arc::new(Semaphore::new(0));
+    let (written, end) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let state = (begin, Arc::clone(&written), Arc::clone(&end));
     let handler = service_fn(move |mut job: Job<WorkspacePresenceChanged>| {
         let (begin, written, end) = state.clone();
@@ -85,6 +84,18 @@ async fn slow_transaction_delays_no_completion(database: TestDatabase) {
             Ok::<_, BoxError>(())
         }
     });
+    (handler, written, end)
+}
+
+/// The completion waits for no other handler.
+async fn slow_transaction_delays_no_completion(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let (slow, fast) = (TestEvent::presence("slow"), TestEvent::presence("fast"));
+    for event in [&slow, &fast] {
+        assert_eq!(deliver(&inbox, event).await, 202);
+    }
+    let (handler, written, end) = slow_and_fast();
     let worker = inbox.worker(handler).start();
     written.acquire().await.unwrap().forget();
     let start = std::time::Instant::now();
@@ -190,30 +201,4 @@ async fn power_failure_undoes_effect_with_completion() {
     }
     found.dedup();
     assert!(found.len() > 1 && found.last() == Some(&(EVENTS as i64)), "{found:?}");
-}
-
-/// SQLite. Until another commit synced that of the handler, the event does not count as done.
-#[tokio::test]
-async fn event_is_done_when_it_is_durable() {
-    let database = TestDatabase::sqlite();
-    let (log, inbox) = (Log::default(), Inbox::connect(&database.url).await.unwrap());
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
-    database.create_effects().await;
-    database
-        .execute(
-            "CREATE TRIGGER reject BEFORE UPDATE ON roomz_inbox WHEN OLD.state = 2 BEGIN SELECT RAISE(ABORT, ''); END",
-        )
-        .await;
-    let (worker, mut calls) = gated_worker(&inbox);
-    let event = deliver_new(&inbox).await;
-    calls.next().await.succeed();
-    wait_for(&inbox, &event, InboxState::Done).await;
-    log.wait_for("inbox database failed").await;
-    assert_eq!(log.count("event done"), 0);
-    database.execute("DROP TRIGGER reject").await;
-    log.wait_for("event done").await;
-    worker.shutdown(WAIT).await;
 }
