@@ -13,7 +13,7 @@ on_both! {
     deferred_error_fails_alone
     slow_transaction_delays_no_completion
     next_handler_gets_clean_connection
-    forgotten_savepoint_is_committed
+    forgotten_savepoint_ends_with_transaction
 }
 
 const EVENTS: usize = 10;
@@ -140,24 +140,27 @@ async fn next_handler_gets_clean_connection(database: TestDatabase) {
     }
 }
 
-/// The event is not done without what its handler wrote.
-async fn forgotten_savepoint_is_committed(database: TestDatabase) {
-    let inbox = Inbox::connect(&database.url).await.unwrap();
+/// It is rolled back or committed with what the handler wrote, and the next handler gets no trace of it.
+async fn forgotten_savepoint_ends_with_transaction(database: TestDatabase) {
+    let inbox = Inbox::builder(&database.url).with_max_connections(2).connect().await.unwrap();
     database.create_effects().await;
     let handler = service_fn(async |mut job: Job| {
-        if job.is_postgres() {
-            std::mem::forget(job.postgres().await?.begin().await?);
-        } else {
-            std::mem::forget(job.sqlite().await?.begin().await?);
+        for _ in 0..2 {
+            if job.is_postgres() {
+                std::mem::forget(job.postgres().await?.begin().await?);
+            } else {
+                std::mem::forget(job.sqlite().await?.begin().await?);
+            }
         }
-        write_effect(&mut job).await
+        write_effect(&mut job).await?;
+        if job.attempt() == 1 { Err("fails".into()) } else { Ok::<_, BoxError>(()) }
     });
-    let worker = inbox.worker(handler).with_poll_interval(POLL).start();
+    let worker = inbox.worker(handler).with_poll_interval(POLL).with_backoff(POLL, POLL).start();
     for _ in 0..2 {
         let event = deliver_new(&inbox).await;
-        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 1);
+        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 2);
     }
-    assert_eq!(database.effects().await, [1, 1]);
+    assert_eq!(database.effects().await, [2, 2]);
     worker.shutdown(WAIT).await;
 }
 

@@ -138,8 +138,11 @@ impl<D: Driver> Transaction for Pooled<D> {
     }
 
     async fn rollback(mut self: Box<Self>) -> Result<(), Error> {
-        let rolled_back = D::TransactionManager::rollback(Self::connection(&mut self)?);
-        timeout(REPLY_TIMEOUT, rolled_back).await.map_err(|_| no_reply())??;
+        let connection = Self::connection(&mut self)?;
+        while D::TransactionManager::get_transaction_depth(connection) > 0 {
+            let rolled_back = D::TransactionManager::rollback(connection);
+            timeout(REPLY_TIMEOUT, rolled_back).await.map_err(|_| no_reply())??;
+        }
         self.release();
         Ok(())
     }
