@@ -158,7 +158,8 @@
 //! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]).
 //! Statements then go as text, because the pool could lead to a pooler. A `PgPool` needs at least two
 //! connections more than the concurrency. A `SqlitePool` needs the journal mode `WAL` and `synchronous =
-//! FULL`; give it one connection, because several do not get the write lock in order.
+//! FULL`; give it one connection, because several do not get the write lock in order. While a handler has a
+//! connection, the inbox uses its commit hook, and removes it afterwards.
 //!
 //! # Metrics
 //!
@@ -178,8 +179,8 @@
 //! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
 //! | `database_errors_total` | counter | `operation`: `enqueue`, `count`, `take`, `renew`, `complete`, `confirm`, `fail`, `give_back`, `stats`, `purge` | failed operations |
 //!
-//! `count`: the open events could not be counted, so the inbox accepts more than its maximum. `confirm`: SQLite
-//! could not sync the commit of a handler.
+//! `count`: the open events could not be counted, so the inbox accepts more than its maximum. `confirm`:
+//! SQLite could not sync the commit of a handler.
 //!
 //! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and
 //! counts as `done`. `unrecorded`: the database failed until the lease ended. Another attempt follows, unless

@@ -1,10 +1,15 @@
 //! The commit of a handler's transaction, which completes its event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::{POLL, TestDatabase, WAIT, deliver, deliver_new, on_both, wait_for, write_effect};
+use crate::support::{
+    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_until, on_both, wait_for, write_effect,
+};
 use roomz_inbox::{BoxError, Inbox, InboxState, Job, WorkspacePresenceChanged};
 use roomz_webhook::testing::TestEvent;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::Semaphore;
 use tower::{Service, service_fn};
@@ -14,6 +19,7 @@ on_both! {
     slow_transaction_delays_no_completion
     next_handler_gets_clean_connection
     forgotten_savepoint_ends_with_transaction
+    ended_transaction_fails_attempt
 }
 
 const EVENTS: usize = 10;
@@ -162,6 +168,55 @@ async fn forgotten_savepoint_ends_with_transaction(database: TestDatabase) {
     }
     assert_eq!(database.effects().await, [2, 2]);
     worker.shutdown(WAIT).await;
+}
+
+/// The handler ignores that a statement ended its transaction. Neither what it wrote before nor what it
+/// writes later takes effect, and the event is not done, also on a pool of the application.
+async fn ended_transaction_fails_attempt(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    database.execute("CREATE TABLE seen (id TEXT UNIQUE)").await;
+    let of_pool = if database.is_sqlite() {
+        let options = SqlitePoolOptions::new().max_connections(1);
+        Inbox::connect(options.connect(&database.url).await.unwrap()).await
+    } else {
+        let options = PgPoolOptions::new().max_connections(4);
+        Inbox::connect(options.connect(&database.url).await.unwrap()).await
+    };
+    let handler = service_fn(async |mut job: Job| {
+        write_effect(&mut job).await?;
+        let attempt = job.attempt();
+        if attempt == 5 {
+            return Ok::<_, BoxError>(());
+        }
+        if job.is_postgres() {
+            let connection = job.postgres().await?;
+            if attempt == 1 {
+                sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+                return Ok(());
+            }
+            // sqlx rolls the whole transaction back.
+            while tokio::time::timeout(Duration::ZERO, connection.begin()).await.is_ok() {}
+        } else {
+            let insert = "INSERT OR ROLLBACK INTO seen VALUES (''), ('')";
+            assert!(sqlx::raw_sql(insert).execute(job.sqlite().await?).await.is_err());
+            if attempt == 3 {
+                std::mem::forget(job.sqlite().await?.begin().await?);
+            } else if attempt == 4 {
+                sqlx::raw_sql("SAVEPOINT a").execute(job.sqlite().await?).await?;
+            }
+        }
+        let _ = write_effect(&mut job).await;
+        if attempt == 2 { Err("fails".into()) } else { Ok(()) }
+    });
+    for inbox in [inbox, of_pool.unwrap()] {
+        let worker = inbox.worker(handler).with_poll_interval(POLL).with_backoff(POLL, POLL).start();
+        let event = TestEvent::busy();
+        deliver_until(&inbox, &event, &[202, 200]).await;
+        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 5);
+        worker.shutdown(WAIT).await;
+    }
+    assert_eq!(database.effects().await, [5, 5]);
 }
 
 /// SQLite. The commit of a handler waits for no sync to disk, so a failure of the power can undo the last

@@ -19,7 +19,8 @@ use crate::db::error::is_invalid_schema;
 /// PostgreSQL aborts the transaction, and `commit` of sqlx 0.9 returns `Ok` but stores nothing: the handler
 /// answers 2xx, the layer completes the event, and its effect is lost. Before it, the aborted transaction
 /// makes this call fail. To go on after an error that you expect, such as a duplicate key, use
-/// `ON CONFLICT DO NOTHING` or a savepoint (`begin` on the transaction).
+/// `ON CONFLICT DO NOTHING` or a savepoint (`begin` on the transaction). On SQLite, return each error: some
+/// end the transaction, for example with `ON CONFLICT ROLLBACK`, and this call would then commit alone.
 ///
 /// ```
 /// use roomz_webhook::Delivery;
