@@ -112,11 +112,11 @@
 //!   event is admitted (after 2 s, deliveries get a 503), and no lease is renewed. Keep transactions below a
 //!   second.
 //! - **SQLite syncs the transactions of several handlers at once.** The commit of a handler waits for no sync
-//!   to disk. A second commit confirms the completions that wait, and syncs all of them: then the events count
-//!   as done in the log and the metrics, or after a lease without a confirmation. If the power fails between
-//!   the two, the effect is undone with its completion, and the event runs again. Other connections, and
-//!   [`Inbox::get`], see the effect and the completion before they are synced: what sends messages from an
-//!   outbox table can send one twice. A process that dies loses nothing. An existing pool keeps its own
+//!   to disk. A second commit confirms the completions that wait, and syncs all of them: then the events
+//!   count as done in the log and the metrics, or after a lease without a confirmation. If the power fails
+//!   between the two, the effect is undone with its completion, and the event runs again. Other connections,
+//!   and [`Inbox::get`], see the effect and the completion before they are synced: what sends messages from
+//!   an outbox table can send one twice. A process that dies loses nothing. An existing pool keeps its own
 //!   `synchronous`, and its commits are not confirmed.
 //! - **PostgreSQL: a connection for each open transaction.** Set
 //!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least two more than the concurrency.
