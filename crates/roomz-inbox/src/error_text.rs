@@ -1,5 +1,4 @@
 use std::error::Error;
-use std::fmt;
 
 use roomz_webhook::roomz_protocol::error_chain;
 use tokio::task::JoinError;
@@ -9,12 +8,8 @@ const MAX_CHARS: usize = 800;
 
 /// Displays an error and its sources, separated by `: `. Control characters are escaped, and the text is
 /// bounded.
-pub(crate) struct ErrorText<'a>(pub(crate) &'a (dyn Error + 'static));
-
-impl fmt::Display for ErrorText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&bounded(&error_chain(self.0)))
-    }
+pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
+    bounded(&error_chain(error))
 }
 
 /// Returns the message of a panic.
@@ -55,7 +50,7 @@ mod tests {
     #[test]
     fn text_is_bounded_and_escaped() {
         let long = std::io::Error::other(format!("\u{1b}[31m\0\u{202e}{}", "x".repeat(10_000)));
-        let text = ErrorText(&long).to_string();
+        let text = error_text(&long);
         assert!(text.starts_with("\\u{1b}[31m\\u{0}\\u{202e}xxx"), "{text}");
         assert!(text.chars().count() < MAX_CHARS + 20 && text.ends_with("..."), "{text}");
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roomz_sql::db::connect::connect;
-use roomz_sql::db::settings::Settings;
+use roomz_sql::db::settings::{Settings, permitted};
 use roomz_sql::{ConnectError, Database};
 use roomz_webhook::Delivery;
 use roomz_webhook::roomz_protocol::Payload;
@@ -336,7 +336,7 @@ impl InboxBuilder {
 
     /// Sets the timeout for each step of connecting, from 1 ms to 1 h. Default: 2 s.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.set_connect_timeout(timeout);
+        self.settings.connect_timeout = permitted(timeout);
         self
     }
 
@@ -344,7 +344,7 @@ impl InboxBuilder {
     ///
     /// Raise it in a program that lists or counts millions of events and receives none.
     pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.set_response_timeout(timeout);
+        self.settings.response_timeout = permitted(timeout);
         self
     }
 

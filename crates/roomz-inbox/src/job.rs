@@ -167,12 +167,14 @@ impl<T: Payload> Job<T> {
     /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the
     /// transaction, and waits up to 30 s for a connection.
     ///
-    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
+    /// Do not end the transaction with SQL: the attempt then fails, but what you write after it stays.
+    /// `begin` of sqlx creates a savepoint. If you drop its future before it returns, for example after a
+    /// timeout, sqlx rolls back the whole transaction: this method and the attempt then fail.
     ///
     /// # Errors
     ///
     /// [`OtherDatabase`](crate::InboxErrorKind::OtherDatabase) if the inbox is in SQLite.
-    /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
+    /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin, or has ended.
     #[cfg(feature = "postgres")]
     pub async fn postgres(&mut self) -> Result<&mut sqlx::PgConnection, InboxError> {
         self.connection().await
@@ -181,12 +183,15 @@ impl<T: Payload> Job<T> {
     /// Returns the connection of this attempt's transaction on SQLite. The first call begins the transaction,
     /// and waits up to 30 s for the transactions of other handlers.
     ///
-    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it.
+    /// Do not end the transaction with SQL. `begin` of sqlx creates a savepoint in it. SQLite ends the
+    /// transaction itself after some errors, for example with `INSERT OR ROLLBACK` or a full disk. Then the
+    /// attempt fails, and what you write after it fails, too: until the worker commits, a commit hook rejects
+    /// every commit. Set no commit hook of your own.
     ///
     /// # Errors
     ///
     /// [`OtherDatabase`](crate::InboxErrorKind::OtherDatabase) if the inbox is in PostgreSQL.
-    /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin.
+    /// [`Unavailable`](crate::InboxErrorKind::Unavailable) if the transaction cannot begin, or has ended.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(&mut self) -> Result<&mut sqlx::SqliteConnection, InboxError> {
         self.connection().await

@@ -113,9 +113,11 @@
 //!   second.
 //! - **SQLite syncs the transactions of several handlers at once.** The commit of a handler waits for no
 //!   sync to disk. A second commit confirms the completions that wait, and syncs all of them: then the events
-//!   count as done in the log and the metrics. If the power fails between the two, the effect is undone with
-//!   its completion, and the event runs again. A process that dies loses nothing. An existing pool keeps its
-//!   own `synchronous`, and its commits are not confirmed.
+//!   count as done in the log and the metrics, or after a lease without a confirmation. If the power fails
+//!   between the two, the effect is undone with its completion, and the event runs again. Other connections,
+//!   and [`Inbox::get`], see the effect and the completion before they are synced: what sends messages from
+//!   an outbox table can send one twice. A process that dies loses nothing. An existing pool keeps its own
+//!   `synchronous`, and its commits are not confirmed.
 //! - **PostgreSQL: a connection for each open transaction.** Set
 //!   [`with_max_connections`](InboxBuilder::with_max_connections) to at least two more than the concurrency.
 //!   Default: 13.
@@ -156,7 +158,8 @@
 //! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]).
 //! Statements then go as text, because the pool could lead to a pooler. A `PgPool` needs at least two
 //! connections more than the concurrency. A `SqlitePool` needs the journal mode `WAL` and `synchronous =
-//! FULL`; give it one connection, because several do not get the write lock in order.
+//! FULL`; give it one connection, because several do not get the write lock in order. While a handler has a
+//! connection, the inbox uses its commit hook, and removes it afterwards.
 //!
 //! # Metrics
 //!
@@ -174,9 +177,10 @@
 //! | `attempts_total` | counter | `outcome`: `done`, `failed`, `dead`, `lost`, `unrecorded`, `shut_down` | ended attempts |
 //! | `done_seconds` | histogram | | time from the arrival of an event until it is done |
 //! | `full_total` | counter | | events that were rejected because too many are open, or wait for the database |
-//! | `database_errors_total` | counter | `operation`: `enqueue`, `count`, `take`, `renew`, `complete`, `fail`, `give_back`, `stats`, `purge` | failed operations |
+//! | `database_errors_total` | counter | `operation`: `enqueue`, `count`, `take`, `renew`, `complete`, `confirm`, `fail`, `give_back`, `stats`, `purge` | failed operations |
 //!
-//! `count`: the open events could not be counted, so the inbox accepts more than its maximum.
+//! `count`: the open events could not be counted, so the inbox accepts more than its maximum. `confirm`:
+//! SQLite could not sync the commit of a handler.
 //!
 //! `lost`: the lease ended and another worker took the event. A commit whose reply was lost is looked up and
 //! counts as `done`. `unrecorded`: the database failed until the lease ended. Another attempt follows, unless

@@ -118,21 +118,13 @@ impl UnknownData {
 /// assert!(matches!(error, ParseError::MissingField { field: "data.presenceStatus", .. }));
 /// # Ok::<(), roomz_protocol::ParseError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, derive_more::Display)]
 #[non_exhaustive]
 pub enum UnknownReason {
     /// This version of the crate does not know the `type`.
+    #[display("unknown event type")]
     UnknownType,
     /// The type is known, but the timestamp, the data or a required field of the data is missing, or has
     /// another type or format.
     InvalidData(ParseError),
-}
-
-impl fmt::Display for UnknownReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownType => f.write_str("unknown event type"),
-            Self::InvalidData(error) => error.fmt(f),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use roomz_webhook::store::ConnectError;
 use crate::claims::{self, SqlStore};
 use crate::db::connect::{Database, connect};
 use crate::db::dialect::Dialect;
-use crate::db::settings::Settings;
+use crate::db::settings::{Settings, permitted};
 use crate::db::statement::Statement;
 use crate::presence;
 
@@ -131,7 +131,7 @@ impl SqlStoreBuilder {
     /// # drop(builder);
     /// ```
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.set_connect_timeout(timeout);
+        self.settings.connect_timeout = permitted(timeout);
         self
     }
 
@@ -147,7 +147,7 @@ impl SqlStoreBuilder {
     /// # drop(builder);
     /// ```
     pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.set_response_timeout(timeout);
+        self.settings.response_timeout = permitted(timeout);
         self
     }
 

@@ -32,5 +32,5 @@ pub(crate) async fn fetch<C: SqlConnection>(
     statement: &'static Statement,
     values: &[Value],
 ) -> Result<Vec<Row>, Error> {
-    C::Database::fetch(connection, &Protocol::InTransaction, statement, &[values]).await
+    C::Database::fetch(connection, &Protocol::InTransaction(""), statement, &[values]).await
 }

@@ -16,9 +16,7 @@ impl Draining {
     pub(crate) fn start(&self) -> impl Send {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.started.notify_waiters();
-        guard(&self.count, |count| {
-            count.fetch_sub(1, Ordering::SeqCst);
-        })
+        guard(&self.count, |count| _ = count.fetch_sub(1, Ordering::SeqCst))
     }
 
     pub(crate) fn is_active(&self) -> bool {

@@ -3,6 +3,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use scopeguard::guard;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
@@ -28,15 +29,6 @@ pub(crate) fn must_finish() {
     MUST_FINISH.set(true);
 }
 
-/// Restores the value of the outer future, also after a panic.
-struct Restore(bool);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        MUST_FINISH.set(self.0);
-    }
-}
-
 impl<T> FinishOnDrop<T> {
     pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self { future: Some(Box::pin(future)), runtime: None }
@@ -48,8 +40,8 @@ impl<T> Future for FinishOnDrop<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Some(mut future) = self.future.take() else { return Poll::Pending };
-        // The future of another layer may poll this one.
-        let outer = Restore(MUST_FINISH.replace(false));
+        // The future of another layer may poll this one: its value is restored, also after a panic.
+        let outer = guard(MUST_FINISH.replace(false), |outer| MUST_FINISH.set(outer));
         let polled = future.as_mut().poll(cx);
         let must_finish = MUST_FINISH.get();
         drop(outer);

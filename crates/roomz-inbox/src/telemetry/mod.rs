@@ -10,7 +10,7 @@ use roomz_sql::db::queue::Failed;
 use roomz_webhook::store::ClaimKey;
 
 use crate::entry::InboxStats;
-use crate::error_text::{ErrorText, bounded};
+use crate::error_text::{bounded, error_text};
 
 #[cfg(feature = "metrics")]
 pub(crate) mod series;
@@ -50,7 +50,7 @@ pub(crate) const SHUT_DOWN: &str = "shut_down";
 pub(crate) fn database_failed(operation: &'static str, failed: Failed) {
     let error: Arc<sqlx::Error> = failed.into();
     tracing::warn!(
-        target: TARGET, operation, error = %ErrorText(&*error),
+        target: TARGET, operation, error = %error_text(&*error),
         hint = "check the database server, the free disk space, and handlers that keep a transaction open",
         "inbox database failed",
     );
@@ -60,7 +60,7 @@ pub(crate) fn database_failed(operation: &'static str, failed: Failed) {
 /// A row that only a person or another program can have written. It stays in the queue.
 pub(crate) fn unreadable_row(error: &(dyn Error + 'static)) {
     tracing::error!(
-        target: TARGET, error = %ErrorText(error), hint = "correct or delete the row in the table roomz_inbox",
+        target: TARGET, error = %error_text(error), hint = "correct or delete the row in the table roomz_inbox",
         "unreadable row",
     );
 }

@@ -2,8 +2,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 
-const OPERATIONS: [&str; 9] =
-    ["enqueue", "count", "take", "renew", "complete", "fail", "give_back", "stats", "purge"];
+const OPERATIONS: [&str; 10] =
+    ["enqueue", "count", "take", "renew", "complete", "confirm", "fail", "give_back", "stats", "purge"];
 const OUTCOMES: [&str; 6] = ["done", "failed", "dead", "lost", "unrecorded", "shut_down"];
 
 /// Describes every metric, and creates every counter and histogram.

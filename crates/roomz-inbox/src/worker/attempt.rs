@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::BoxError;
-use crate::error_text::{ErrorText, bounded, panic_text};
+use crate::error_text::{bounded, error_text, panic_text};
 use crate::events::Events;
 use crate::job::{Job, JobContext};
 use crate::queue::OwnerUpdate;
@@ -27,6 +27,9 @@ use crate::worker::settings::{Handler, WorkerSettings};
 const RECORD_BACKOFF: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(1) };
 /// The pause after a renewal that failed.
 const RENEW_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Syncs a commit to disk, by a commit that waits for it.
+const CONFIRM: &str = "confirm";
 
 /// Replaces the text of an error that the database does not accept.
 const UNSTORABLE_TEXT: &str = "the database rejected the text of the error; the log of the worker has it";
@@ -61,7 +64,7 @@ pub(crate) struct Attempt {
 enum HandlerOutcome {
     /// It returned `Ok`, and the completion is to be recorded.
     Handled,
-    /// Its transaction is durable, and so is the completion. The age of the event.
+    /// Its transaction is committed, and so is the completion. The age of the event.
     Done(Duration),
     Failed(String),
     /// Another worker has the event.
@@ -108,8 +111,17 @@ impl Attempt {
         let outcome = self.handle(service, event, &abort).await;
         drop(slot);
         match outcome {
-            HandlerOutcome::Handled => self.complete().await,
-            HandlerOutcome::Done(age) => telemetry::done(&self.key, age),
+            HandlerOutcome::Handled => {
+                let completed = self.record("complete", self.completion()).await;
+                self.ended(completed, |age| telemetry::done(&self.key, age)).await;
+            }
+            HandlerOutcome::Done(age) => {
+                // The commit is known. Without a confirmation, the event is done all the same.
+                if !self.events.queue.pool.is_durable {
+                    let _ = self.record(CONFIRM, self.completion()).await;
+                }
+                telemetry::done(&self.key, age);
+            }
             HandlerOutcome::Failed(error) => self.fail(error).await,
             HandlerOutcome::LeaseLost => telemetry::attempt_ended(&self.key, telemetry::LOST),
             HandlerOutcome::ShutDown => self.give_back().await,
@@ -140,7 +152,7 @@ impl Attempt {
     /// Returns the event, or why it cannot be handled.
     fn event<T: Payload>(&self) -> Result<Event<T>, String> {
         let event = Event::parse(&self.context.body)
-            .map_err(|error| format!("the event cannot be read: {}", ErrorText(&error)))?;
+            .map_err(|error| format!("the event cannot be read: {}", error_text(&error)))?;
         event.typed().ok_or_else(|| match &event.data {
             EventData::Unknown(unknown) => {
                 format!("the worker cannot handle the type {}: {}", event.event_type, unknown.reason())
@@ -181,7 +193,7 @@ impl Attempt {
             }
             (Ok(Err(error)), returned) => {
                 let error: BoxError = error;
-                (ErrorText(&*error).to_string(), returned)
+                (error_text(&*error), returned)
             }
             (Err(error), returned) => (panic_text(error), returned),
         };
@@ -213,11 +225,8 @@ impl Attempt {
         self.events.queue.update(&self.key, self.owner, self.attempt, update).await
     }
 
-    /// Completes the event, or confirms a completion that may not be durable yet.
-    async fn complete(self) {
-        let complete = OwnerUpdate::Complete { retention: self.events.retention };
-        let completed = self.record("complete", complete).await;
-        self.ended(completed, |age| telemetry::done(&self.key, age)).await;
+    const fn completion(&self) -> OwnerUpdate<'static> {
+        OwnerUpdate::Complete { retention: self.events.retention }
     }
 
     /// Completes the event in the transaction of the handler. Fails if this attempt lost the event.
@@ -232,11 +241,10 @@ impl Attempt {
             queue.pool.suspect(since);
         }
         match completed {
-            Ok(age) if queue.pool.is_durable => HandlerOutcome::Done(age),
-            Ok(_) => HandlerOutcome::Handled,
+            Ok(age) => HandlerOutcome::Done(age),
             Err(error) => HandlerOutcome::Failed(format!(
                 "the transaction of the handler failed: {}",
-                ErrorText(&error)
+                error_text(&error)
             )),
         }
     }
@@ -286,6 +294,8 @@ impl Attempt {
         loop {
             match self.update(update).await {
                 Ok(result) => return Some(result),
+                // It waits for the transactions of other handlers.
+                Err(Failed::TimedOut) if operation == CONFIRM => {}
                 Err(failed) => {
                     // The end of the attempt must be recorded, also without its text. The log has it.
                     if let OwnerUpdate::RetryAfter { error, .. } | OwnerUpdate::Dead { error, .. } =
@@ -315,8 +325,7 @@ impl Attempt {
             // finds that this attempt completed the event. It changes nothing if another worker has the
             // event.
             Some(None) => {
-                let complete = OwnerUpdate::Complete { retention: self.events.retention };
-                if let Ok(Some(age)) = self.update(complete).await {
+                if let Ok(Some(age)) = self.update(self.completion()).await {
                     return telemetry::done(&self.key, age);
                 }
                 telemetry::attempt_ended(&self.key, telemetry::LOST);

@@ -1,22 +1,25 @@
 //! The commit of a handler's transaction, which completes its event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::pool::Log;
 use crate::support::{
-    POLL, TestDatabase, WAIT, deliver, deliver_new, gated_worker, on_both, wait_for, write_effect,
+    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_until, on_both, wait_for, write_effect,
 };
 use roomz_inbox::{BoxError, Inbox, InboxState, Job, WorkspacePresenceChanged};
 use roomz_webhook::testing::TestEvent;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::Semaphore;
-use tower::service_fn;
+use tower::{Service, service_fn};
 
 on_both! {
     deferred_error_fails_alone
     slow_transaction_delays_no_completion
     next_handler_gets_clean_connection
-    forgotten_savepoint_is_committed
+    forgotten_savepoint_ends_with_transaction
+    ended_transaction_fails_attempt
 }
 
 const EVENTS: usize = 10;
@@ -59,16 +62,18 @@ async fn deferred_error_fails_alone(database: TestDatabase) {
     worker.shutdown(WAIT).await;
 }
 
-/// A handler waits to write until another one ends, and then keeps its own transaction open.
-async fn slow_transaction_delays_no_completion(database: TestDatabase) {
-    let inbox = Inbox::connect(&database.url).await.unwrap();
-    database.create_effects().await;
-    let (slow, fast) = (TestEvent::presence("slow"), TestEvent::presence("fast"));
-    for event in [&slow, &fast] {
-        assert_eq!(deliver(&inbox, event).await, 202);
-    }
-    let (begin, end) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let written = Arc::new(Semaphore::new(0));
+/// A handler, which waits to write until another call of it ends, and then keeps its own transaction open.
+/// Returns who has written, and what ends it, too.
+pub(crate) fn slow_and_fast() -> (
+    impl Service<Job<WorkspacePresenceChanged>, Response = (), Error = BoxError, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static,
+    Arc<Semaphore>,
+    Arc<Semaphore>,
+) {
+    let begin = Arc::new(Semaphore::new(0));
+    let (written, end) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let state = (begin, Arc::clone(&written), Arc::clone(&end));
     let handler = service_fn(move |mut job: Job<WorkspacePresenceChanged>| {
         let (begin, written, end) = state.clone();
@@ -85,6 +90,18 @@ async fn slow_transaction_delays_no_completion(database: TestDatabase) {
             Ok::<_, BoxError>(())
         }
     });
+    (handler, written, end)
+}
+
+/// The completion waits for no other handler.
+async fn slow_transaction_delays_no_completion(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let (slow, fast) = (TestEvent::presence("slow"), TestEvent::presence("fast"));
+    for event in [&slow, &fast] {
+        assert_eq!(deliver(&inbox, event).await, 202);
+    }
+    let (handler, written, end) = slow_and_fast();
     let worker = inbox.worker(handler).start();
     written.acquire().await.unwrap().forget();
     let start = std::time::Instant::now();
@@ -129,25 +146,77 @@ async fn next_handler_gets_clean_connection(database: TestDatabase) {
     }
 }
 
-/// The event is not done without what its handler wrote.
-async fn forgotten_savepoint_is_committed(database: TestDatabase) {
-    let inbox = Inbox::connect(&database.url).await.unwrap();
+/// It is rolled back or committed with what the handler wrote, and the next handler gets no trace of it.
+async fn forgotten_savepoint_ends_with_transaction(database: TestDatabase) {
+    let inbox = Inbox::builder(&database.url).with_max_connections(2).connect().await.unwrap();
     database.create_effects().await;
     let handler = service_fn(async |mut job: Job| {
-        if job.is_postgres() {
-            std::mem::forget(job.postgres().await?.begin().await?);
-        } else {
-            std::mem::forget(job.sqlite().await?.begin().await?);
+        for _ in 0..2 {
+            if job.is_postgres() {
+                std::mem::forget(job.postgres().await?.begin().await?);
+            } else {
+                std::mem::forget(job.sqlite().await?.begin().await?);
+            }
         }
-        write_effect(&mut job).await
+        write_effect(&mut job).await?;
+        if job.attempt() == 1 { Err("fails".into()) } else { Ok::<_, BoxError>(()) }
     });
-    let worker = inbox.worker(handler).with_poll_interval(POLL).start();
+    let worker = inbox.worker(handler).with_poll_interval(POLL).with_backoff(POLL, POLL).start();
     for _ in 0..2 {
         let event = deliver_new(&inbox).await;
-        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 1);
+        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 2);
     }
-    assert_eq!(database.effects().await, [1, 1]);
+    assert_eq!(database.effects().await, [2, 2]);
     worker.shutdown(WAIT).await;
+}
+
+/// The handler ignores that a statement ended its transaction. Neither what it wrote before nor what it
+/// writes later takes effect, and the event is not done, also on a pool of the application.
+async fn ended_transaction_fails_attempt(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    database.execute("CREATE TABLE seen (id TEXT UNIQUE)").await;
+    let of_pool = if database.is_sqlite() {
+        let options = SqlitePoolOptions::new().max_connections(1);
+        Inbox::connect(options.connect(&database.url).await.unwrap()).await
+    } else {
+        let options = PgPoolOptions::new().max_connections(4);
+        Inbox::connect(options.connect(&database.url).await.unwrap()).await
+    };
+    let handler = service_fn(async |mut job: Job| {
+        write_effect(&mut job).await?;
+        let attempt = job.attempt();
+        if attempt == 5 {
+            return Ok::<_, BoxError>(());
+        }
+        if job.is_postgres() {
+            let connection = job.postgres().await?;
+            if attempt == 1 {
+                sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+                return Ok(());
+            }
+            // sqlx rolls the whole transaction back.
+            while tokio::time::timeout(Duration::ZERO, connection.begin()).await.is_ok() {}
+        } else {
+            let insert = "INSERT OR ROLLBACK INTO seen VALUES (''), ('')";
+            assert!(sqlx::raw_sql(insert).execute(job.sqlite().await?).await.is_err());
+            if attempt == 3 {
+                std::mem::forget(job.sqlite().await?.begin().await?);
+            } else if attempt == 4 {
+                sqlx::raw_sql("SAVEPOINT a").execute(job.sqlite().await?).await?;
+            }
+        }
+        let _ = write_effect(&mut job).await;
+        if attempt == 2 { Err("fails".into()) } else { Ok(()) }
+    });
+    for inbox in [inbox, of_pool.unwrap()] {
+        let worker = inbox.worker(handler).with_poll_interval(POLL).with_backoff(POLL, POLL).start();
+        let event = TestEvent::busy();
+        deliver_until(&inbox, &event, &[202, 200]).await;
+        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 5);
+        worker.shutdown(WAIT).await;
+    }
+    assert_eq!(database.effects().await, [5, 5]);
 }
 
 /// SQLite. The commit of a handler waits for no sync to disk, so a failure of the power can undo the last
@@ -190,30 +259,4 @@ async fn power_failure_undoes_effect_with_completion() {
     }
     found.dedup();
     assert!(found.len() > 1 && found.last() == Some(&(EVENTS as i64)), "{found:?}");
-}
-
-/// SQLite. Until another commit synced that of the handler, the event does not count as done.
-#[tokio::test]
-async fn event_is_done_when_it_is_durable() {
-    let database = TestDatabase::sqlite();
-    let (log, inbox) = (Log::default(), Inbox::connect(&database.url).await.unwrap());
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
-    database.create_effects().await;
-    database
-        .execute(
-            "CREATE TRIGGER reject BEFORE UPDATE ON roomz_inbox WHEN OLD.state = 2 BEGIN SELECT RAISE(ABORT, ''); END",
-        )
-        .await;
-    let (worker, mut calls) = gated_worker(&inbox);
-    let event = deliver_new(&inbox).await;
-    calls.next().await.succeed();
-    wait_for(&inbox, &event, InboxState::Done).await;
-    log.wait_for("inbox database failed").await;
-    assert_eq!(log.count("event done"), 0);
-    database.execute("DROP TRIGGER reject").await;
-    log.wait_for("event done").await;
-    worker.shutdown(WAIT).await;
 }

@@ -1,4 +1,4 @@
-//! The metrics of the inbox. The only test of its process, because the recorder is global.
+//! The metrics of the inbox.
 
 #![cfg(feature = "metrics")]
 
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::commit::slow_and_fast;
 use crate::support::{Calls, POLL, TestDatabase, WAIT, deliver, deliver_new, entry, gated_worker, wait_for};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
@@ -13,6 +14,8 @@ use metrics::{
 };
 use roomz_inbox::{Inbox, InboxState};
 use roomz_webhook::testing::TestEvent;
+
+const DONE: &str = "roomz_inbox_attempts_total{outcome=done}";
 
 /// The values by name and labels. A histogram is the number of its values.
 #[derive(Clone, Default)]
@@ -31,6 +34,14 @@ impl Values {
 
     fn get(&self, name: &str) -> f64 {
         self.0.lock().unwrap().get(name).copied().unwrap_or_default()
+    }
+
+    async fn wait_for(&self, name: &str) {
+        let start = Instant::now();
+        while self.get(name) < 1.0 {
+            assert!(start.elapsed() < WAIT, "{name} is 0");
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 
@@ -131,10 +142,7 @@ async fn attempts_depth_and_failures_are_counted() {
     // A worker sets the gauges at its start.
     let (worker, _calls) = gated_worker(&inbox);
     let start = Instant::now();
-    while values.get("roomz_inbox_events{state=dead}") < 1.0 {
-        assert!(start.elapsed() < WAIT, "no gauge was set");
-        tokio::time::sleep(POLL).await;
-    }
+    values.wait_for("roomz_inbox_events{state=dead}").await;
     assert!(values.get("roomz_inbox_oldest_seconds{}") > 0.0);
     worker.shutdown(Duration::ZERO).await;
 
@@ -160,4 +168,54 @@ async fn attempts_depth_and_failures_are_counted() {
     }
     assert!(errors("stats") >= 1.0);
     worker.shutdown(WAIT).await;
+}
+
+/// SQLite. Until another commit synced that of the handler, the event does not count as done.
+#[tokio::test]
+async fn event_is_done_when_it_is_durable() {
+    let values = Values::default();
+    let _guard = metrics::set_default_local_recorder(&values);
+    let database = TestDatabase::sqlite();
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    database
+        .execute(
+            "CREATE TRIGGER reject BEFORE UPDATE ON roomz_inbox WHEN OLD.state = 2 BEGIN SELECT RAISE(ABORT, ''); END",
+        )
+        .await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    let event = deliver_new(&inbox).await;
+    calls.next().await.succeed();
+    wait_for(&inbox, &event, InboxState::Done).await;
+    values.wait_for("roomz_inbox_database_errors_total{operation=confirm}").await;
+    assert_eq!(values.get(DONE), 0.0);
+    database.execute("DROP TRIGGER reject").await;
+    values.wait_for(DONE).await;
+    worker.shutdown(WAIT).await;
+}
+
+/// SQLite. The commit is known, however long the transaction of another handler delays its confirmation.
+#[tokio::test]
+async fn slow_transaction_is_no_database_error() {
+    let values = Values::default();
+    let _guard = metrics::set_default_local_recorder(&values);
+    let database = TestDatabase::sqlite();
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let (slow, fast) = (TestEvent::presence("slow"), TestEvent::presence("fast"));
+    for event in [&slow, &fast] {
+        assert_eq!(deliver(&inbox, event).await, 202);
+    }
+    let (handler, _, end) = slow_and_fast();
+    let worker = inbox.worker(handler).with_lease(Duration::from_secs(4)).start();
+    let unrecorded = "roomz_inbox_attempts_total{outcome=unrecorded}";
+    while values.get(DONE) + values.get(unrecorded) == 0.0 {
+        tokio::time::sleep(POLL).await;
+    }
+    end.add_permits(1);
+    wait_for(&inbox, &slow, InboxState::Done).await;
+    worker.shutdown(WAIT).await;
+    let failed =
+        |operation| values.get(&format!("roomz_inbox_database_errors_total{{operation={operation}}}"));
+    assert_eq!((values.get(DONE), failed("complete"), failed("confirm")), (2.0, 0.0, 0.0));
 }

@@ -155,22 +155,7 @@ async fn ignored_error_in_transaction_fails_attempt() {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// How often this text was written.
-    pub(crate) fn count(&self, text: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(text).count()
-    }
-
-    pub(crate) async fn wait_for(&self, text: &str) {
-        let start = std::time::Instant::now();
-        while self.count(text) == 0 {
-            assert!(start.elapsed() < WAIT, "the log has no {text:?}");
-            tokio::time::sleep(POLL).await;
-        }
-    }
-}
+struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

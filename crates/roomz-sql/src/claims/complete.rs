@@ -1,6 +1,3 @@
-use std::error::Error;
-use std::fmt;
-
 use roomz_webhook::Delivery;
 use roomz_webhook::roomz_protocol::{EventId, debug_error_chain};
 
@@ -19,7 +16,8 @@ use crate::db::error::is_invalid_schema;
 /// PostgreSQL aborts the transaction, and `commit` of sqlx 0.9 returns `Ok` but stores nothing: the handler
 /// answers 2xx, the layer completes the event, and its effect is lost. Before it, the aborted transaction
 /// makes this call fail. To go on after an error that you expect, such as a duplicate key, use
-/// `ON CONFLICT DO NOTHING` or a savepoint (`begin` on the transaction).
+/// `ON CONFLICT DO NOTHING` or a savepoint (`begin` on the transaction). On SQLite, return each error: some
+/// end the transaction, for example with `ON CONFLICT ROLLBACK`, and this call would then commit alone.
 ///
 /// ```
 /// use roomz_webhook::Delivery;
@@ -125,6 +123,8 @@ pub async fn complete<C: SqlConnection>(
 ///     }
 /// }
 /// ```
+#[derive(thiserror::Error)]
+#[error("cannot complete event {id}: {}", cause(*.kind, .source.as_ref()))]
 pub struct CompleteError {
     id: EventId,
     kind: CompleteErrorKind,
@@ -172,32 +172,23 @@ impl CompleteError {
     }
 }
 
-impl fmt::Display for CompleteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cause = match self.kind {
-            CompleteErrorKind::NoTransaction => {
-                "the connection has no open transaction; begin one with `begin` of sqlx, and write the effect in it"
-            }
-            CompleteErrorKind::Lost => {
-                "this attempt does not hold its claim in this database; roll back, and return an error. If this happens at \
-                 every delivery, give the layer `with_store(SqlStore…)` on the same database and `search_path`"
-            }
-            CompleteErrorKind::Database if self.source.as_ref().is_some_and(is_invalid_schema) => {
-                "the layer keeps its claims elsewhere, because the table `roomz_claims` is missing or different here; \
-                 give the layer `with_store(SqlStore…)` on the same database and `search_path`"
-            }
-            CompleteErrorKind::Database => {
-                "the database failed; roll back, and return an error, so that the event is delivered again"
-            }
-        };
-        write!(f, "cannot complete event {}: {cause}", self.id)
+fn cause(kind: CompleteErrorKind, source: Option<&sqlx::Error>) -> &'static str {
+    match kind {
+        CompleteErrorKind::NoTransaction => {
+            "the connection has no open transaction; begin one with `begin` of sqlx, and write the effect in it"
+        }
+        CompleteErrorKind::Lost => {
+            "this attempt does not hold its claim in this database; roll back, and return an error. If this happens at \
+             every delivery, give the layer `with_store(SqlStore…)` on the same database and `search_path`"
+        }
+        CompleteErrorKind::Database if source.is_some_and(is_invalid_schema) => {
+            "the layer keeps its claims elsewhere, because the table `roomz_claims` is missing or different here; \
+             give the layer `with_store(SqlStore…)` on the same database and `search_path`"
+        }
+        CompleteErrorKind::Database => {
+            "the database failed; roll back, and return an error, so that the event is delivered again"
+        }
     }
 }
 
 debug_error_chain!(CompleteError);
-
-impl Error for CompleteError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}

@@ -27,8 +27,12 @@ pub trait Driver: Database {
     /// Begins a transaction that may write. Fails in a transaction that someone left open.
     const BEGIN: &'static str;
 
-    /// Fails in a read-only transaction. Sent behind `BEGIN` for a handler, whose own statement would fail.
-    const REQUIRE_WRITABLE: &'static str;
+    /// Sent behind `BEGIN` for a handler. Fails in a read-only transaction, in which its own statement would.
+    const BEGIN_HANDLER: &'static str;
+
+    /// Sent before the last statement of a handler's transaction. Fails unless the transaction is the one
+    /// that began with [`BEGIN_HANDLER`](Self::BEGIN_HANDLER).
+    const END_HANDLER: &'static str;
 
     /// The codes of the errors with which a statement fails, before it has an effect, because someone left
     /// its connection inside a transaction or read-only.
@@ -66,6 +70,15 @@ pub trait Driver: Database {
 
     /// Ends the transaction that is open, if any, so that the next one may write.
     fn roll_back(connection: &mut Self::Connection) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Lets the connection commit, or not: what a handler writes after a statement ended its transaction
+    /// would be committed at once. PostgreSQL ends no transaction unless the client asks for it.
+    fn permit_commits(
+        _connection: &mut Self::Connection,
+        _are_permitted: bool,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        ready(Ok(()))
+    }
 
     /// Fails if the layer cannot use the database for another reason than its version.
     fn check(connection: &mut Self::Connection) -> impl Future<Output = Result<(), ConnectError>> + Send;
@@ -133,8 +146,8 @@ pub enum Protocol {
     /// In a transaction of its own, which begins with this text. This needs no session state, so it works
     /// with any pooler. An error leaves the transaction open.
     Transaction { begin: String },
-    /// In a transaction that is open, on a connection that may lead to a pooler.
-    InTransaction,
+    /// Behind this text, in a transaction that is open, on a connection that may lead to a pooler.
+    InTransaction(&'static str),
 }
 
 impl Protocol {
@@ -158,7 +171,8 @@ impl Protocol {
     pub(crate) const fn frame(&self) -> (&str, &'static str) {
         match self {
             Self::Transaction { begin } => (begin.as_str(), "; COMMIT"),
-            Self::Prepared | Self::InTransaction => ("", ""),
+            Self::InTransaction(begin) => (begin, ""),
+            Self::Prepared => ("", ""),
         }
     }
 }

@@ -59,7 +59,7 @@ pub trait Transaction: fmt::Debug + Send {
 impl Pool {
     /// Transactions begin with this text.
     pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, text: &str, suspects: Arc<Suspects>) -> Self {
-        let text: Arc<str> = format!("{text}{}", D::REQUIRE_WRITABLE).into();
+        let text: Arc<str> = format!("{text}{}", D::BEGIN_HANDLER).into();
         let begin = move || begin(pool.clone(), Arc::clone(&text));
         Self { begin: Arc::new(begin), suspects, is_durable: true }
     }
@@ -106,8 +106,10 @@ pub(crate) fn pool_options<D: Driver>(max_connections: u32, suspects: &Arc<Suspe
 fn begin<D: Driver>(pool: sqlx::Pool<D>, text: Arc<str>) -> Beginning {
     Box::pin(async move {
         let mut pooled = Pooled::acquire(&pool).await?;
-        let begun = D::begin(pooled.connection()?, &text);
-        pooled.is_left = timeout(REPLY_TIMEOUT, begun).await.map_err(|_| no_reply())??;
+        let connection = pooled.connection()?;
+        let begun = timeout(REPLY_TIMEOUT, D::begin(connection, &text)).await.map_err(|_| no_reply())??;
+        D::permit_commits(connection, false).await?;
+        pooled.is_left = begun;
         Ok(Box::new(pooled) as Box<dyn Transaction>)
     })
 }
@@ -120,26 +122,39 @@ impl<D: Driver> Transaction for Pooled<D> {
         values: &[Value],
     ) -> Result<Vec<Row>, Error> {
         let connection = Self::connection(&mut self)?;
-        let rows = D::fetch(connection, &Protocol::InTransaction, statement, &[values]).await?;
+        // Whatever the handler permitted, and behind what it sent.
+        D::permit_commits(connection, false).await?;
+        // Savepoints that the handler forgot.
+        while D::TransactionManager::get_transaction_depth(connection) > 1 {
+            D::TransactionManager::commit(connection).await?;
+        }
+        let protocol = Protocol::InTransaction(D::END_HANDLER);
+        let rows = D::fetch(connection, &protocol, statement, &[values]).await?;
         if rows.is_empty() {
             return Err(Error::RowNotFound);
         }
-        // Also a savepoint that the handler forgot.
-        while D::TransactionManager::get_transaction_depth(connection) > 0 {
-            D::TransactionManager::commit(connection).await?;
-        }
+        D::permit_commits(connection, true).await?;
+        D::TransactionManager::commit(connection).await?;
         self.release();
         Ok(rows)
     }
 
     async fn rollback(mut self: Box<Self>) -> Result<(), Error> {
-        let rolled_back = D::TransactionManager::rollback(Self::connection(&mut self)?);
-        timeout(REPLY_TIMEOUT, rolled_back).await.map_err(|_| no_reply())??;
+        let connection = Self::connection(&mut self)?;
+        while D::TransactionManager::get_transaction_depth(connection) > 0 {
+            let rolled_back = D::TransactionManager::rollback(connection);
+            timeout(REPLY_TIMEOUT, rolled_back).await.map_err(|_| no_reply())??;
+        }
+        D::permit_commits(connection, true).await?;
         self.release();
         Ok(())
     }
 
     fn connection(&mut self) -> Result<&mut (dyn Any + Send), Error> {
-        Ok(Self::connection(self)?)
+        let connection = Self::connection(self)?;
+        if D::TransactionManager::get_transaction_depth(connection) == 0 {
+            return Err(Error::Protocol("the transaction of the handler has ended".into()));
+        }
+        Ok(connection)
     }
 }

@@ -68,7 +68,7 @@ async fn execute_tests<D: Driver>(connection: &mut D::Connection, settings: &Set
             let rows: Vec<_> = (0..count).map(|_| statement.test_row()).collect();
             let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
             for statement in std::iter::once(statement).chain(statement.otherwise.as_deref()) {
-                D::fetch(connection, &Protocol::InTransaction, statement, &rows).await?;
+                D::fetch(connection, &Protocol::InTransaction(""), statement, &rows).await?;
             }
         }
     }

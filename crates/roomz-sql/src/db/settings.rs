@@ -11,6 +11,11 @@ pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
+/// Returns the timeout, or the nearest one that is permitted.
+pub fn permitted(timeout: Duration) -> Duration {
+    timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT)
+}
+
 /// The settings of connecting.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -39,14 +44,6 @@ impl Settings {
             tests,
             test_script: "",
         }
-    }
-
-    pub fn set_connect_timeout(&mut self, timeout: Duration) {
-        self.connect_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
-    }
-
-    pub fn set_response_timeout(&mut self, timeout: Duration) {
-        self.response_timeout = timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
     }
 
     /// Fails if a step of connecting takes longer than its timeout.

@@ -45,7 +45,10 @@ impl Driver for Postgres {
     /// fails.
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                                  SELECT 1 WHERE 1 / CAST(now() = statement_timestamp() AS INTEGER) = 0";
-    const REQUIRE_WRITABLE: &'static str = "; SELECT 1 FROM roomz_inbox WHERE false FOR UPDATE";
+    const BEGIN_HANDLER: &'static str = "; SELECT 1 FROM roomz_inbox WHERE false FOR UPDATE";
+    /// Fails in a transaction that begins with this message.
+    const END_HANDLER: &'static str =
+        "SELECT 1 WHERE 1 / CAST(now() <> statement_timestamp() AS INTEGER) = 0; ";
     /// Isolation level after a query, transaction aborted, division by zero, read-only transaction.
     const LEFT: &'static [&'static str] = &["25001", "25P02", "22012", "25006"];
 

@@ -37,7 +37,8 @@ impl Driver for Sqlite {
     const MIGRATIONS: &'static [&'static str] = SQLITE_MIGRATIONS;
     /// A transaction that reads first could not write after another connection wrote.
     const BEGIN: &'static str = "PRAGMA query_only = 0; BEGIN IMMEDIATE";
-    const REQUIRE_WRITABLE: &'static str = "";
+    const BEGIN_HANDLER: &'static str = "; SAVEPOINT roomz_handler";
+    const END_HANDLER: &'static str = "RELEASE roomz_handler; ";
     /// The code of many errors. A statement that fails again has no effect either.
     const LEFT: &'static [&'static str] = &["1"];
 
@@ -90,6 +91,17 @@ impl Driver for Sqlite {
             .iter()
             .map(decode)
             .collect()
+    }
+
+    /// With `ON CONFLICT ROLLBACK`, a full disk and others, SQLite ends a transaction when a statement fails.
+    async fn permit_commits(connection: &mut SqliteConnection, are_permitted: bool) -> Result<(), Error> {
+        let mut handle = connection.lock_handle().await?;
+        if are_permitted {
+            handle.remove_commit_hook();
+        } else {
+            handle.set_commit_hook(|| false);
+        }
+        Ok(())
     }
 
     /// A database in memory or in a temporary file is lost when its connection closes.
