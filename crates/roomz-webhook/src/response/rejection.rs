@@ -7,8 +7,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 ///
 /// The response is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`, `detail`
 /// and `reason`. `reason` is stable, see [`RejectionKind::as_str`]. The rejection itself is in the response's
-/// extensions. `Display` says what was wrong and what to do; it never holds a secret, a signature or a part of
-/// the body.
+/// extensions. `Display` says what was wrong and what to do; it never holds a secret, a signature or a part
+/// of the body.
 ///
 /// ```
 /// use roomz_webhook::{Rejection, RejectionKind};
