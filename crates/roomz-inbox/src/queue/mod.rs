@@ -338,46 +338,6 @@ mod tests {
         }
     }
 
-    /// An event with a 202 is durable, whatever a handler did on the connection of SQLite before.
-    #[tokio::test]
-    async fn handlers_leave_commits_synced() {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/inbox.db", directory.path().display());
-        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
-        let (workers, pool) = connect(url.into(), &settings).await.unwrap();
-        let queue = Queue::new(workers, pool);
-        let level = Box::new(Statement::single(Dialect::Sqlite, "PRAGMA synchronous", &[]));
-        let level: &'static Statement = Box::leak(level);
-        for end in ["commit", "commit of a stale attempt", "rollback", "drop", "error"] {
-            let mut transaction = queue.pool.begin().await.unwrap();
-            let connection: &mut sqlx::SqliteConnection =
-                transaction.connection().unwrap().downcast_mut().unwrap();
-            let of_handler: i64 =
-                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
-            assert_eq!(of_handler, 1, "{end}");
-            match end {
-                "commit" => {
-                    let values =
-                        ["roomz".into(), Value::Bytes(vec![0; 16]), Value::Bytes(vec![]), Value::Null];
-                    transaction.commit(&queue.statements.insert, &values).await.unwrap();
-                }
-                "commit of a stale attempt" => {
-                    let key =
-                        ClaimKey::new("stale".into(), roomz_webhook::roomz_protocol::Uuid::nil().into());
-                    queue.commit(transaction, &key, Owner::random(), 1, HOUR).await.unwrap_err();
-                }
-                "rollback" => transaction.rollback().await.unwrap(),
-                "drop" => drop(transaction),
-                _ => {
-                    sqlx::raw_sql("SELECT 1; fail").execute(&mut *connection).await.unwrap_err();
-                    transaction.rollback().await.unwrap();
-                }
-            }
-            let rows = queue.execute(level, Vec::new()).await.unwrap();
-            assert_eq!(rows.first().unwrap().number(0).unwrap(), 2, "{end}");
-        }
-    }
-
     /// The log line must name who keeps the dead rows.
     #[tokio::test]
     async fn dead_rows_name_the_session() {

@@ -32,6 +32,7 @@ use crate::db::worker::Workers;
 ///
 /// [An existing pool is slower than a URL](crate#existing-pools).
 #[derive(derive_more::Debug)]
+// Without its contents, because URLs contain passwords.
 #[debug("Database")]
 pub struct Database(Source);
 
