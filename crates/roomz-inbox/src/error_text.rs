@@ -6,8 +6,8 @@ use tokio::task::JoinError;
 /// The longest text of an error. With what the worker adds to it, it has at most 1 000 characters.
 const MAX_CHARS: usize = 800;
 
-/// Displays an error and its sources, separated by `: `. Control characters are escaped, and the text is
-/// bounded.
+/// Returns the text of an error and its sources, separated by `: `. Control characters are escaped, and the
+/// text is bounded.
 pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
     bounded(&error_chain(error))
 }
