@@ -48,8 +48,13 @@ pub struct Deliveries {
 impl Deliveries {
     /// The first event has id 1.
     pub fn new() -> Self {
+        Self::from_id(1)
+    }
+
+    /// The first event has this id, which has at most 48 bits.
+    pub fn from_id(next_id: u64) -> Self {
         let body = TestEvent::busy().with("id", "00000000-0000-0000-0000-000000000000").body();
-        Self { body, next_id: 1 }
+        Self { body, next_id }
     }
 
     /// A delivery of a new event.
@@ -78,6 +83,24 @@ impl Default for Deliveries {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The bytes of a request on the wire.
+pub fn request_bytes(request: Request<Body>) -> Vec<u8> {
+    let (head, body) = request.into_parts();
+    let body = futures_util::FutureExt::now_or_never(body.collect());
+    let body = body.unwrap().unwrap().to_bytes();
+    let mut bytes =
+        format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend_from_slice(name.as_ref());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&body);
+    bytes
 }
 
 /// Reads the body only: the minimum of every receiver.

@@ -25,7 +25,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use roomz_axum::WebhookEvent;
 use roomz_benches::{
-    Deliveries, Goal, handle_by_hand, handle_without_kit, is_new, median, print_goal, secret,
+    Deliveries, Goal, handle_by_hand, handle_without_kit, is_new, median, print_goal, request_bytes, secret,
 };
 use roomz_protocol::{EventId, Secrets};
 use roomz_webhook::WebhookLayer;
@@ -56,7 +56,8 @@ fn main() {
         let mut times = [const { Vec::new() }; 5];
         for round in 0..ROUNDS {
             for (server, times) in servers.iter().zip(&mut times) {
-                let requests: Vec<_> = (0..REQUESTS).map(|_| bytes(deliveries.next_event())).collect();
+                let requests: Vec<_> =
+                    (0..REQUESTS).map(|_| request_bytes(deliveries.next_event())).collect();
                 let before = server.cpu_nanos();
                 runtime.block_on(send(server.address, requests));
                 let nanos = (server.cpu_nanos() - before) as f64 / REQUESTS as f64;
@@ -194,24 +195,6 @@ fn pin(thread: &str, core: &str) {
     let (_, id) = thread.rsplit_once('/').unwrap();
     let status = Command::new("taskset").args(["-cp", core, id]).stdout(Stdio::null()).status();
     assert!(status.is_ok_and(|status| status.success()), "taskset failed");
-}
-
-/// The bytes of a request on the wire.
-fn bytes(request: http::Request<axum::body::Body>) -> Vec<u8> {
-    let (head, body) = request.into_parts();
-    let body = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::collect(body));
-    let body = body.unwrap().unwrap().to_bytes();
-    let mut bytes =
-        format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len()).into_bytes();
-    for (name, value) in &head.headers {
-        bytes.extend_from_slice(name.as_ref());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(&body);
-    bytes
 }
 
 /// Sends the requests over several connections, one at a time on each.

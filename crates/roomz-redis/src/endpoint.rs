@@ -60,14 +60,11 @@ impl Endpoint {
         Ok(Self { client: self.client_for(addr)?, name: format!("{role} {address}").into(), ..self.clone() })
     }
 
-    /// The same server with another login, and no database.
-    pub(crate) fn with_login(&self, login: RedisConnectionInfo) -> Result<Self, RedisError> {
-        let info = self.client.get_connection_info().clone().set_redis_settings(login.set_db(0));
-        Ok(Self { client: Client::open(info)?, ..self.clone() })
-    }
-
-    pub(crate) fn login(&self) -> RedisConnectionInfo {
-        self.client.get_connection_info().redis_settings().clone()
+    /// The same server with another login, or with its own, and no database.
+    pub(crate) fn with_login(&self, login: Option<RedisConnectionInfo>) -> Result<Self, RedisError> {
+        let info = self.client.get_connection_info().clone();
+        let login = login.unwrap_or_else(|| info.redis_settings().clone()).set_db(0);
+        Ok(Self { client: Client::open(info.set_redis_settings(login))?, ..self.clone() })
     }
 
     /// `HOST:PORT`, without brackets.
@@ -83,8 +80,9 @@ impl Endpoint {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
-        let mut connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
         let addr = self.client.get_connection_info().addr();
+        let client = self.client_for(addr.clone())?;
+        let mut connected = client.get_multiplexed_async_connection_with_config(&config).await;
         if let ConnectionAddr::TcpTls { host, .. } = addr
             && let Ok(ip) = host.parse()
         {
@@ -104,9 +102,12 @@ impl Endpoint {
         connected
     }
 
-    /// A client with the same settings for another address.
+    /// A client with the same settings for another address. All operations share a connection, and without
+    /// `TCP_NODELAY` each waits until the server has acknowledged those before it, with their replies.
     fn client_for(&self, addr: ConnectionAddr) -> Result<Client, RedisError> {
-        Client::open(self.client.get_connection_info().clone().set_addr(addr))
+        let info = self.client.get_connection_info().clone().set_addr(addr);
+        let settings = info.tcp_settings().clone().set_nodelay(true);
+        Client::open(info.set_tcp_settings(settings))
     }
 }
 
@@ -122,5 +123,21 @@ impl AsyncDNSResolver for Always {
         let addresses: Box<dyn Iterator<Item = SocketAddr> + Send> =
             Box::new(once(SocketAddr::new(self.0, port)));
         ready(Ok(addresses)).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operations share a connection: none waits for the replies to those before it.
+    #[test]
+    fn sends_operations_at_once() -> Result<(), RedisError> {
+        let client = Client::open("redis://localhost/3")?;
+        let endpoint = Endpoint::new("Redis", client, Arc::default(), Duration::from_secs(2));
+        let info = endpoint.client_for(ConnectionAddr::Tcp("localhost".to_owned(), 1))?;
+        assert!(info.get_connection_info().tcp_settings().nodelay());
+        assert_eq!(info.get_connection_info().redis_settings().db(), 3);
+        Ok(())
     }
 }

@@ -35,9 +35,9 @@ impl Sentinels {
     async fn master_address(&self, sentinel: &Endpoint) -> Result<String, RedisError> {
         let is_required = |error: &RedisError| matches!(error.code(), Some("NOAUTH" | "NOPERM"));
         let login = self.login.clone().unwrap_or_default();
-        match self.address_with_login(sentinel, login).await {
+        match self.address_with_login(sentinel, Some(login)).await {
             Err(error) if self.login.is_none() && is_required(&error) => {
-                self.address_with_login(sentinel, sentinel.login()).await
+                self.address_with_login(sentinel, None).await
             }
             address => address,
         }
@@ -46,7 +46,7 @@ impl Sentinels {
     async fn address_with_login(
         &self,
         sentinel: &Endpoint,
-        login: RedisConnectionInfo,
+        login: Option<RedisConnectionInfo>,
     ) -> Result<String, RedisError> {
         let mut connection = sentinel.with_login(login)?.connect().await?;
         let mut command = redis::cmd("SENTINEL");

@@ -103,6 +103,12 @@ impl Server {
         children_before.into_iter().chain(children(server)).for_each(send);
     }
 
+    /// The ids of the server and of its child processes.
+    pub fn processes(&self) -> Vec<u32> {
+        let server = self.process.id();
+        std::iter::once(server).chain(children(server)).collect()
+    }
+
     /// The value of an argument of the server.
     fn argument(&self, name: &str) -> Option<&str> {
         self.arguments.iter().skip_while(|argument| *argument != name).nth(1).map(String::as_str)

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use roomz_inbox::Inbox;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
-use tower::service_fn;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::filter_fn;
@@ -19,7 +18,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry};
 
 use crate::load::{deliver, delivery};
-use crate::rates::{handle, open, receiver};
+use crate::rates::{open, receiver, start};
 
 /// Events per second of a receiver that is mostly idle.
 const IDLE_RATE: f64 = 10.0;
@@ -50,10 +49,10 @@ impl Times {
 
 /// Prints the latencies with a worker in this process, mostly idle and at this rate, and then with a
 /// worker in another process.
-pub(crate) async fn print(url: &str, rate: f64) {
+pub(crate) async fn print(url: &str, rate: f64, has_transaction: bool) {
     let (inbox, times) = (open(url, 10).await, Times::default());
     times.record();
-    let worker = inbox.worker(service_fn(handle)).start();
+    let worker = start(&inbox, has_transaction, 10);
     measure("202 to done, mostly idle", &inbox, IDLE_RATE, &times).await;
     measure("202 to done, half of the worker's rate", &inbox, rate, &times).await;
     worker.shutdown(DURATION).await;
@@ -89,7 +88,7 @@ pub(crate) async fn work(url: &str) {
     let inbox = Inbox::connect(url).await.unwrap();
     let times = Times::default();
     times.record();
-    let _worker = inbox.worker(service_fn(handle)).start();
+    let _worker = start(&inbox, true, 10);
     loop {
         sleep(POLL_INTERVAL).await;
         for (id, time) in std::mem::take(&mut *times.0.lock().unwrap()) {

@@ -39,7 +39,11 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     match arguments[..] {
         ["rates", url] => runtime.block_on(rates::print(url)),
-        ["latencies", url, rate] => runtime.block_on(latencies::print(url, rate.parse().unwrap())),
+        ["latencies", url, rate] => runtime.block_on(latencies::print(url, rate.parse().unwrap(), true)),
+        // A handler without a transaction.
+        ["latencies", url, rate, "without"] => {
+            runtime.block_on(latencies::print(url, rate.parse().unwrap(), false));
+        }
         ["worker", url] => runtime.block_on(latencies::work(url)),
         [] => compare(None),
         [other] => compare(Some(&PathBuf::from(other))),

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use roomz_benches::secret;
-use roomz_inbox::{BoxError, Endpoint, Inbox, Job, WorkspacePresenceChanged};
+use roomz_inbox::{BoxError, Endpoint, Inbox, Job, Worker, WorkspacePresenceChanged};
 use roomz_protocol::testing::TestEvent;
 use roomz_webhook::{Webhook, WebhookLayer};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
@@ -96,23 +96,28 @@ async fn done(url: &str, concurrency: usize, has_transaction: bool) -> f64 {
         let _ = sqlx::query(POSTGRES).bind(body).bind(BACKLOG).execute(&mut connection).await.unwrap();
         execute(url, "CHECKPOINT").await;
     }
-    let start = Instant::now();
-    let worker = if has_transaction {
-        inbox.worker(service_fn(handle)).with_concurrency(concurrency).start()
-    } else {
-        let handler = service_fn(async |_: Job<WorkspacePresenceChanged>| Ok::<_, BoxError>(()));
-        inbox.worker(handler).with_concurrency(concurrency).start()
-    };
+    let begin = Instant::now();
+    let worker = start(&inbox, has_transaction, concurrency);
     sleep(DURATION).await;
     worker.shutdown(DURATION * 20).await;
-    let elapsed = start.elapsed().as_secs_f64();
+    let elapsed = begin.elapsed().as_secs_f64();
     let open = inbox.stats().await.unwrap();
     assert!(open.waiting > 0, "the backlog was too small");
     (BACKLOG - i64::try_from(open.waiting + open.running + open.dead).unwrap()) as f64 / elapsed
 }
 
+/// Starts a worker whose handler does nothing, or inserts one row in its transaction.
+pub(crate) fn start(inbox: &Inbox, has_transaction: bool, concurrency: usize) -> Worker {
+    if has_transaction {
+        inbox.worker(service_fn(handle)).with_concurrency(concurrency).start()
+    } else {
+        let handler = service_fn(async |_: Job<WorkspacePresenceChanged>| Ok::<_, BoxError>(()));
+        inbox.worker(handler).with_concurrency(concurrency).start()
+    }
+}
+
 /// Inserts one row, as the example does.
-pub(crate) async fn handle(mut job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
+async fn handle(mut job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
     const SQL: &str =
         "INSERT INTO presence_log (event_id, workspace_id, status, handled_at) VALUES ($1, $2, $3, $4)";
     let event = job.event();
