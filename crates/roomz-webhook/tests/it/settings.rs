@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use roomz_webhook::{
-    Secret, Secrets, SecretsHandle, StalePolicy, Tenant, TenantMap, WebhookLayer, WebhookLayerBuilder,
+    Clock as _, Secret, Secrets, SecretsHandle, StalePolicy, SystemClock, Tenant, TenantMap, Timestamp,
+    WebhookLayer, WebhookLayerBuilder,
 };
 
 use crate::support::secret;
@@ -92,6 +93,9 @@ fn build_error_names_setting_and_value() {
     ] {
         assert!(text.starts_with(&format!("`with_{name}` is ")) && text.contains("ten years"), "{text}");
     }
+    let ten_years = SECOND * (10 * 365 * 24 * 60 * 60);
+    assert!(build_error(|b| b.with_retention(ten_years + Duration::from_nanos(1))).contains("ten years"));
+    assert!(WebhookLayer::builder(secret()).with_retention(ten_years).build().is_ok());
     assert_eq!(
         build_error(|b| b
             .with_max_age(SECOND * 100, StalePolicy::Reject)
@@ -137,4 +141,11 @@ fn build_error_debug_is_readable() {
 #[test]
 fn duplicate_wait_may_be_zero() {
     assert!(WebhookLayer::builder(secret()).with_duplicate_wait(Duration::ZERO).build().is_ok());
+}
+
+#[test]
+fn default_clock_is_that_of_the_system() {
+    let before = Timestamp::now();
+    let now = SystemClock.now();
+    assert!((before..=Timestamp::now()).contains(&now), "{now}");
 }

@@ -102,10 +102,11 @@ async fn long_body_may_be_in_socket_at_deadline() {
     let event = TestEvent::busy().with("note", "x".repeat(800_000));
     let frames: Vec<_> = event.body().chunks(4 * 1024).map(Bytes::copy_from_slice).collect();
     let frames = stream::iter(frames).enumerate().then(async |(index, frame)| {
+        // The deadline is set when the body is not ready at first.
+        tokio::task::yield_now().await;
         if index == 0 {
             tokio::time::advance(Duration::from_secs(11)).await;
         }
-        tokio::task::yield_now().await;
         Ok::<_, BoxError>(frame)
     });
     let request = with_body(event.request("/", &secret()), Body::from_stream(frames));

@@ -136,26 +136,33 @@ async fn renewal_timer_starts_at_claim() {
     assert_eq!(receiver.runs(), 1);
 }
 
-/// The first handler loses its claim, but its response is sent.
+/// The first handler loses its claim, but its response is sent. The same if the store lost the claim, and the
+/// last renewal claimed the event again.
 #[tokio::test(start_paused = true)]
 async fn takes_over_above_lease_ceiling() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_lease_ceiling(LEASE * 3).with_duplicate_wait(Duration::ZERO),
-        async |delivery| {
-            sleep(if delivery.attempt() == 1 { LEASE * 5 } else { LEASE * 3 / 2 }).await;
-            Ok(if delivery.attempt() == 1 { StatusCode::OK } else { StatusCode::CREATED })
-        },
-    );
-    let event = TestEvent::busy();
-    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
-        sleep(LEASE * 3 - Duration::from_secs(1)).await;
-        assert_eq!(receiver.deliver(&event).await.status, 503, "the lease is renewed up to the ceiling");
-        sleep(Duration::from_secs(2)).await;
-        assert_eq!(receiver.deliver(&event).await.status, 201, "the next delivery is attempt 2");
-    });
-    assert_eq!(first.status, 200, "the response of the first handler");
-    assert_eq!(receiver.runs(), 2);
-    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    for store_loses_claim in [false, true] {
+        let receiver = TestReceiver::with(
+            |builder| builder.with_lease_ceiling(LEASE * 3).with_duplicate_wait(Duration::ZERO),
+            async |delivery| {
+                sleep(if delivery.attempt() == 1 { LEASE * 5 } else { LEASE * 3 / 2 }).await;
+                Ok(if delivery.attempt() == 1 { StatusCode::OK } else { StatusCode::CREATED })
+            },
+        );
+        let event = TestEvent::busy();
+        let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+            sleep(LEASE * 5 / 2).await;
+            if store_loses_claim {
+                receiver.store.lose_data();
+            }
+            sleep(LEASE / 2 - Duration::from_secs(1)).await;
+            assert_eq!(receiver.deliver(&event).await.status, 503, "the lease is renewed up to the ceiling");
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(receiver.deliver(&event).await.status, 201, "the next delivery is attempt 2");
+        });
+        assert_eq!(first.status, 200, "the response of the first handler");
+        assert_eq!(receiver.runs(), 2);
+        assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    }
 }
 
 /// The handler completes the event itself, as in a transaction of its own, and runs for several leases more.
