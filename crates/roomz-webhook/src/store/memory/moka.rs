@@ -19,8 +19,8 @@ pub(super) struct MokaIds {
     next_sweep: u64,
 }
 
-/// How long expired ids may keep their memory. A sweep visits every id.
-const SWEEP_INTERVAL_MILLIS: u64 = 10 * 60 * 1_000;
+/// How long expired ids may keep their memory: ten minutes. A sweep visits every id.
+const SWEEP_INTERVAL_MILLIS: u64 = 600_000;
 
 impl IdleIds for MokaIds {
     fn with_capacity(capacity: u64) -> Self {
