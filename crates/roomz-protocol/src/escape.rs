@@ -14,8 +14,8 @@ pub(crate) fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Resu
             return write!(f, "… ({} bytes)", text.len());
         }
         match character {
-            '"' | '\\' => write!(f, "\\{character}")?,
-            ' '..='~' => f.write_char(character)?,
+            // It needs no escape within double quotes.
+            '\'' => f.write_char(character)?,
             _ => write!(f, "{}", character.escape_default())?,
         }
     }

@@ -46,8 +46,8 @@ impl Signature {
         if text.len() != BASE64_CHARS {
             return Err(SignatureError::Length { found: text.len() });
         }
-        // The decoder needs two more bytes, because 88 characters can also encode 65 or 66 bytes.
-        let mut decoded = [0; SIGNATURE_BYTES + 2];
+        // Longer than a signature, because 88 characters can also encode 65 or 66 bytes.
+        let mut decoded = [0; BASE64_CHARS];
         let length = STANDARD.decode_slice(text, &mut decoded).map_err(|_| SignatureError::NotBase64)?;
         match decoded.first_chunk() {
             Some(bytes) if length == SIGNATURE_BYTES => Ok(Self(*bytes)),

@@ -110,6 +110,7 @@ mod tests {
         let check = PathCheck::default();
         let due: Vec<_> = (1..=30).filter(|_| check.is_warning_due()).collect();
         assert_eq!(due, [10]);
+        assert_eq!(check.0.into_inner(), 10, "no request writes after the warning");
     }
 
     #[test]
@@ -118,5 +119,6 @@ mod tests {
         assert!(!(1..10).any(|_| check.is_warning_due()));
         check.matched();
         assert!(!(1..30).any(|_| check.is_warning_due()));
+        assert_eq!(check.0.into_inner(), 10, "no request writes after the first match");
     }
 }

@@ -340,20 +340,22 @@ fn skips_deep_nesting_without_stack_overflow() {
 
 #[test]
 fn output_escapes_and_cuts_untrusted_text() {
-    let evil = "\u{1b}[2J\n\u{202e}\u{2066}\u{0}é\" level=\"".to_owned() + &"x".repeat(10_000);
+    let evil = "\u{1b}[2J\n\u{202e}\u{2066}\u{0}é\" level='\"".to_owned() + &"x".repeat(10_000);
     let event = TestEvent::presence(&evil).with("apiVersion", evil.clone());
     let event = Event::parse(&event.body()).unwrap();
     let evil_type = Event::parse(&TestEvent::busy().with_type(&evil).body()).unwrap();
-    for output in [
-        format!("{event:?}"),
-        format!("{evil_type:?}"),
-        evil_type.event_type.to_string(),
-        event.typed::<WorkspacePresenceChanged>().unwrap().data.presence_status.to_string(),
-    ] {
+    let shown = r#"\u{1b}[2J\n\u{202e}\u{2066}\u{0}\u{e9}\" level='\""#.to_owned()
+        + &"x".repeat(45)
+        + "… (10024 bytes)";
+    let status = event.typed::<WorkspacePresenceChanged>().unwrap().data.presence_status;
+    assert_eq!((evil_type.event_type.to_string(), status.to_string()), (shown.clone(), shown));
+    for output in [format!("{event:?}"), format!("{evil_type:?}")] {
         assert!(output.len() < 800, "{} bytes", output.len());
         assert!(!output.contains("é\" level"), "{output}");
         assert!(output.chars().all(|c| c == '…' || (' '..='~').contains(&c)), "{output}");
     }
+    let backslashes = Event::parse(&TestEvent::busy().with_type(r"\\").body()).unwrap().event_type;
+    assert_eq!((backslashes.as_str(), &*backslashes.to_string()), (r"\\", r"\\\\"));
     assert_eq!(evil_type.event_type.as_str(), evil, "as_str returns the text unchanged");
 }
 

@@ -16,7 +16,7 @@ fn rejects_unusable_secrets() {
         ("k\0", "contains a NUL byte"),
         ("\0", "contains a NUL byte"),
         ("\0\0\0\0", "contains a NUL byte"),
-        ("secr\0et", "contains a NUL byte"),
+        ("sec\0et", "contains a NUL byte"),
         ("k\0e\0y\0", "is UTF-16"),
         ("\0k\0e\0y\0\n", "is UTF-16"),
         ("key\n", "ends with a newline"),
@@ -94,6 +94,30 @@ fn output_never_contains_secret() {
     let output =
         format!("{secrets:?} {:?} {:?}", secrets.verifier(), Secret::new("canary-3f1").unwrap().sign(b""));
     assert_eq!(output, "Secrets([Secret([redacted])]) Verifier([redacted]) Signature([redacted])");
+}
+
+/// With quotation marks, a name in front, or a separator behind. Base64 may have `=` at its end.
+#[test]
+fn notices_copied_syntax() {
+    for (secret, expected) in [
+        ("'secret", true),
+        ("secret”", true),
+        ("secret;", true),
+        ("secret,", true),
+        ("NAME_2=secret", true),
+        ("export NAME=secret", true),
+        ("name-2: secret", true),
+        ("secret", false),
+        ("two, words; 'and' more", false),
+        ("=secret", false),
+        ("two words=secret", false),
+        ("c2VjcmV0cw==", false),
+        ("NAME:secret", false),
+    ] {
+        let secrets = ["other", secret].map(|secret| Secret::new(secret).unwrap());
+        assert_eq!(secrets[1].has_copied_syntax(), expected, "{secret}");
+        assert_eq!(Secrets::new(secrets).unwrap().has_copied_syntax(), expected, "{secret}");
+    }
 }
 
 #[test]

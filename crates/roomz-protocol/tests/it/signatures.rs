@@ -64,7 +64,9 @@ fn rejects_other_encodings() {
 
 #[test]
 fn returns_position_of_matching_secret() {
-    let secrets = Secrets::new(["a", "b", "c"].map(secret)).unwrap();
+    let mut secrets = Secrets::new(["a", "b"].map(secret)).unwrap();
+    secrets.extend([secret("c")]);
+    assert_eq!(secrets.count(), 3);
     for (position, text) in ["a", "b", "c"].into_iter().enumerate() {
         assert_eq!(secrets.verify(BODY, &secret(text).sign(BODY)), Ok(position));
     }
@@ -106,5 +108,7 @@ proptest! {
         verifier.update(head);
         verifier.update(tail);
         prop_assert_eq!(verifier.verify(&secret.sign(&body)), Ok(0));
+        verifier.update(b"more");
+        prop_assert!(verifier.verify(&secret.sign(&body)).is_err());
     }
 }

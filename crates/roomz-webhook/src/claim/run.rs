@@ -106,7 +106,7 @@ async fn renew_lease(shared: &Shared, held: &HeldClaim, claimed_at: Instant) -> 
         let called_at = Instant::now();
         let lease = config.lease.min(config.lease_ceiling.saturating_sub(claimed_at.elapsed()));
         // Stores count in milliseconds.
-        if lease < Duration::from_millis(1) {
+        if lease.as_millis() == 0 {
             telemetry::lease_ceiling_reached(config.lease_ceiling);
             held.set_lost();
             return std::future::pending().await;

@@ -101,10 +101,8 @@ async fn retry(shared: &Shared, held: &HeldClaim, settlement: OwnerUpdate) {
     }
     match last {
         Some(Ok(_)) if settlement.is_completion() => telemetry::claim_lost(),
-        // Nothing was left to release.
-        Some(Ok(_)) => {}
         Some(Err(error)) => telemetry::settlement_abandoned(settlement.name(), Some(&error)),
-        None => telemetry::settlement_abandoned(settlement.name(), None),
+        Some(Ok(_)) | None => telemetry::settlement_abandoned(settlement.name(), None),
     }
 }
 

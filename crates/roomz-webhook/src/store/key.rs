@@ -110,4 +110,15 @@ mod tests {
         assert_eq!(fingerprint(225), "Fingerprint(a89b424dc25af36c5625ec9f328faf01)");
         assert_eq!(fingerprint(300), "Fingerprint(125237ea2ad7bc7aa5d1b4607dc83554)");
     }
+
+    #[test]
+    fn store_keeps_every_bit() {
+        let (owner, fingerprint) = (Owner::random(), Fingerprint::of(b"{}"));
+        assert_eq!(Owner::from_bytes(owner.to_bytes()), owner);
+        assert_eq!(Fingerprint::from_bytes(fingerprint.to_bytes()), fingerprint);
+        let key = ClaimKey::new("roomz".into(), Uuid::from_u128(rand::random()).into());
+        let other = key.with_body(fingerprint);
+        assert_ne!(other, key);
+        assert_eq!(other.with_body(fingerprint), key, "two ids with one body have two keys");
+    }
 }

@@ -20,3 +20,15 @@ impl LogInterval {
         is_due.then(|| std::mem::replace(&mut *last, (Some(now), 0)).1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_per_minute_has_the_count() {
+        let interval = LogInterval::default();
+        let counts = [7, 8, 66, 67, 68, 127].map(|second| interval.count(Duration::from_secs(second)));
+        assert_eq!(counts, [Some(1), None, None, Some(3), None, Some(2)]);
+    }
+}

@@ -19,7 +19,7 @@ use crate::telemetry;
 use crate::verify::head::check_length;
 
 /// A server passes on the body in frames of at least this length, unless it arrives in smaller ones.
-const FRAME: usize = 4 * 1024;
+const FRAME: usize = 4_096;
 
 /// Checks 5 and 6: reads the body within the limit and the deadline, and verifies the signature.
 ///

@@ -140,6 +140,12 @@ async fn expired_ids_make_room() {
 #[tokio::test]
 async fn evicted_expired_ids_are_not_early() {
     let (clock, minutes) = (ManualClock::new(), Duration::from_secs(15 * 60));
+    for store in stores(2, 100, &clock) {
+        store.handle(0..2, LEASE).await;
+        clock.advance(LEASE);
+        store.handle(2..3, LEASE).await;
+        assert_eq!((store.evicted_early)(), 0, "the others expire now");
+    }
     for store in stores(1_000, 100, &clock) {
         for second in 0..2_400 {
             store.handle(second..second + 1, minutes).await;
@@ -147,6 +153,45 @@ async fn evicted_expired_ids_are_not_early() {
         }
         assert_eq!((store.evicted_early)(), 0);
         store.assert_done(1_501..2_400).await;
+    }
+}
+
+/// An id that is settled again is one id, also if it was evicted meanwhile.
+#[tokio::test]
+async fn counts_each_early_eviction() {
+    for store in stores(10, 10, &ManualClock::new()) {
+        let owner = Owner::random();
+        for attempt in 1..=20 {
+            assert_eq!(store.claim(0, owner).await, Ok(ClaimState::claimed(attempt)));
+            assert_eq!(store.release(0, owner).await, Settled::Applied);
+        }
+        store.handle(1..10, RETENTION).await;
+        assert_eq!((store.evicted_early)(), 0);
+        assert_eq!(store.claim(0, owner).await, Ok(ClaimState::claimed(21)));
+        // Enough for moka to evict the record of the claimed id. It does so some ids at a time.
+        store.handle(10..1_000, RETENTION).await;
+        assert_eq!((store.evicted_early)(), 990);
+        assert_eq!(store.complete(0, owner).await, Settled::Applied);
+        assert_eq!((store.evicted_early)(), 991);
+    }
+}
+
+/// In the millisecond in which its retention and its lease have ended.
+#[tokio::test]
+async fn record_expires_on_time() {
+    let (clock, millisecond) = (ManualClock::new(), Duration::from_millis(1));
+    for store in stores(10, 10, &clock) {
+        store.handle(1..2, LEASE).await;
+        let owner = Owner::random();
+        let request = ClaimRequest::new(owner, Fingerprint::of(b""), LEASE, LEASE / 2);
+        assert_eq!(store.store.claim(&key("test", 2), &request).await.unwrap().state, ClaimState::claimed(1));
+        clock.advance(LEASE - millisecond);
+        store.assert_done(1..2).await;
+        assert_eq!(store.claim(2, Owner::random()).await, Ok(ClaimState::in_flight(millisecond)));
+        clock.advance(millisecond);
+        for number in [1, 2] {
+            assert_eq!(store.claim(number, Owner::random()).await, Ok(ClaimState::claimed(1)), "{number}");
+        }
     }
 }
 
@@ -258,7 +303,7 @@ async fn evicts_claims_with_expired_lease() {
         clock.advance(LEASE / 2);
         assert_eq!(store.claim(2, live).await, Ok(ClaimState::claimed(1)));
         assert_eq!(store.claim(3, live).await, Err(StoreErrorKind::Full));
-        clock.advance(LEASE / 2);
+        clock.advance(LEASE * 3 / 4);
         assert_eq!(store.claim(3, live).await, Ok(ClaimState::claimed(1)));
         assert_eq!(store.claim(4, live).await, Err(StoreErrorKind::Full), "the two other claims are live");
         assert_eq!(store.complete(1, expired).await, Settled::Applied, "not taken over");

@@ -6,10 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use roomz_webhook::store::MokaStore;
-use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{
-    Secret, Secrets, SecretsHandle, SystemClock, Tenant, TenantMap, Timestamp, WebhookLayer,
-};
+use roomz_webhook::testing::{ManualClock, TestEvent};
+use roomz_webhook::{Clock as _, Secret, Secrets, SecretsHandle, Tenant, TenantMap, WebhookLayer};
 use tokio::time::sleep;
 
 use crate::support::{Fault, FaultyStore, Op, TestReceiver};
@@ -181,7 +179,6 @@ async fn counts_waiting_reused_id_once() {
 fn series_exist_from_start() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let new = Secret::new("the new secret").unwrap();
     let handle = SecretsHandle::new(Secret::new("the webhook secret").unwrap());
     metrics::with_local_recorder(&recorder, || drop(WebhookLayer::new(handle.clone())));
     let before = series(&snapshotter);
@@ -204,9 +201,12 @@ fn series_exist_from_start() {
     }
     assert!(!before.contains_key("verified_total{secret=1}"), "there is one secret");
 
-    let old = Secret::new("the webhook secret").unwrap();
-    metrics::with_local_recorder(&recorder, || handle.set(Secrets::new([new, old]).unwrap()));
-    assert_eq!(series(&snapshotter).get("verified_total{secret=1}"), Some(&0.0), "after a second secret");
+    let secrets = [1, 2, 3, 4].map(|number| Secret::new(format!("secret {number}")).unwrap());
+    metrics::with_local_recorder(&recorder, || handle.set(Secrets::new(secrets).unwrap()));
+    let after = series(&snapshotter);
+    for secret in ["1", "2", "3+"] {
+        assert_eq!(after.get(&format!("verified_total{{secret={secret}}}")), Some(&0.0), "{after:?}");
+    }
 }
 
 #[tokio::test]
@@ -214,13 +214,13 @@ async fn timestamps_from_the_future_are_counted() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let receiver =
-        TestReceiver::with(|builder| builder.with_clock(SystemClock), async |_| Ok(StatusCode::OK));
-    let minutes = |minutes: u64| Timestamp::now() + Duration::from_secs(60 * minutes);
-    receiver.deliver(&TestEvent::busy().with_timestamp(minutes(0))).await;
-    receiver.deliver(&TestEvent::busy().with_timestamp(minutes(3))).await;
+    let clock = ManualClock::new();
+    let in_five_minutes = clock.now() + Duration::from_secs(5 * 60);
+    let receiver = TestReceiver::with(|builder| builder.with_clock(clock), async |_| Ok(StatusCode::OK));
+    receiver.deliver(&TestEvent::busy().with("timestamp", "2024-05-21T08:22:32.452Z")).await;
+    receiver.deliver(&TestEvent::busy().with_timestamp(in_five_minutes)).await;
     assert_eq!(counters(&snapshotter).get("future_timestamps_total"), None);
-    receiver.deliver(&TestEvent::busy().with_timestamp(minutes(60))).await;
+    receiver.deliver(&TestEvent::busy().with_timestamp(in_five_minutes + Duration::from_nanos(1))).await;
     receiver.deliver(&TestEvent::busy().with("timestamp", "2099-01-01T00:00:00Z")).await;
     assert_eq!(counters(&snapshotter).get("future_timestamps_total"), Some(&2.0));
     assert_eq!(receiver.runs(), 4);

@@ -1,12 +1,19 @@
 //! An invalid setting is an error when the layer is built. The error names the setting and its value.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use http_body_util::Full;
 use roomz_webhook::{
-    Secret, Secrets, SecretsHandle, StalePolicy, Tenant, TenantMap, WebhookLayer, WebhookLayerBuilder,
+    Clock as _, Secret, Secrets, SecretsHandle, StalePolicy, SystemClock, Tenant, TenantMap, Timestamp,
+    WebhookBody, WebhookLayer, WebhookLayerBuilder,
 };
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::support::secret;
 
@@ -92,6 +99,9 @@ fn build_error_names_setting_and_value() {
     ] {
         assert!(text.starts_with(&format!("`with_{name}` is ")) && text.contains("ten years"), "{text}");
     }
+    let ten_years = SECOND * (10 * 365 * 24 * 60 * 60);
+    assert!(build_error(|b| b.with_retention(ten_years + Duration::from_nanos(1))).contains("ten years"));
+    assert!(WebhookLayer::builder(secret()).with_retention(ten_years).build().is_ok());
     assert_eq!(
         build_error(|b| b
             .with_max_age(SECOND * 100, StalePolicy::Reject)
@@ -137,4 +147,30 @@ fn build_error_debug_is_readable() {
 #[test]
 fn duplicate_wait_may_be_zero() {
     assert!(WebhookLayer::builder(secret()).with_duplicate_wait(Duration::ZERO).build().is_ok());
+}
+
+#[test]
+fn default_clock_is_that_of_the_system() {
+    let before = Timestamp::now();
+    let now = SystemClock.now();
+    assert!((before..=Timestamp::now()).contains(&now), "{now}");
+}
+
+/// A request without a signature header says nothing about the path.
+#[test]
+fn wrong_path_is_logged_once() {
+    let layer = WebhookLayer::builder(secret()).with_path("/hook").build().unwrap();
+    let service = layer.layer(service_fn(async |_: Request<WebhookBody>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }));
+    for (header, expected) in [("x-other", 0), ("roomz-signature", 1)] {
+        let lines = count_lines(|| {
+            for _ in 0..30 {
+                let request = Request::post("/api/hook").header(header, "x");
+                let request = request.body(Full::<Bytes>::default()).unwrap();
+                assert!(service.clone().oneshot(request).now_or_never().unwrap().is_ok());
+            }
+        });
+        assert_eq!(lines, expected, "{header}");
+    }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use roomz_webhook::store::MokaStore;
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{
@@ -119,6 +120,8 @@ impl TenantLookup for Failure {
 
 #[tokio::test(start_paused = true)]
 async fn failed_lookup_fails_closed() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
     for (failure, duration) in [(Failure::Error, 0), (Failure::Hang, 2), (Failure::Panic, 0)] {
         let receiver = receiver(failure);
         let start = Instant::now();
@@ -128,6 +131,10 @@ async fn failed_lookup_fails_closed() {
         assert_eq!(start.elapsed(), Duration::from_secs(duration));
         assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
     }
+    let metrics = recorder.snapshotter().snapshot().into_vec();
+    let failed =
+        metrics.iter().find(|(key, ..)| key.key().name() == "roomz_webhook_tenant_lookup_errors_total");
+    assert_eq!(failed.map(|(.., value)| value), Some(&DebugValue::Counter(3)));
 }
 
 /// A request that the head already rejects causes no lookup.

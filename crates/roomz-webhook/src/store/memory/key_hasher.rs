@@ -43,7 +43,7 @@ impl KeyHasher {
 
     /// Returns 64 bits that identify an owner among the few owners of one event. They are never 0.
     pub(super) fn owner(&self, owner: Owner) -> u64 {
-        self.fast.hash_one(owner) | 1
+        self.fast.hash_one(owner).max(1)
     }
 
     pub(super) fn fingerprint(&self, fingerprint: Fingerprint) -> u64 {

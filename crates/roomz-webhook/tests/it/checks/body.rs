@@ -2,18 +2,19 @@
 
 use std::future::{pending, ready};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::routing::post;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Limited;
 use roomz_protocol::testing::signed_request;
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, Secret, Secrets, WebhookLayer};
+use roomz_webhook::{Delivery, Secret, Secrets, WebhookLayer, WebhookLayerBuilder};
 use tokio::time::Instant;
 use tower::{BoxError, ServiceExt as _};
 
@@ -69,13 +70,17 @@ async fn body_timeout_covers_whole_body() {
     assert_eq!(response.outcome(), (408, "body-timeout".into()));
     assert_eq!(start.elapsed(), Duration::from_secs(10));
 
-    let silent = with_body(
-        event.request("/", &secret()),
-        Body::from_stream(stream::pending::<Result<Bytes, BoxError>>()),
-    );
+    let held = Arc::new(());
+    let guard = Arc::clone(&held);
+    let silent = stream::poll_fn(move |_| {
+        let _held = &guard;
+        Poll::<Option<Result<Bytes, BoxError>>>::Pending
+    });
+    let silent = with_body(event.request("/", &secret()), Body::from_stream(silent));
     let start = Instant::now();
     assert_eq!(receiver.send(silent).await.outcome(), (408, "body-timeout".into()));
     assert_eq!(start.elapsed(), Duration::from_secs(10));
+    assert_eq!(Arc::strong_count(&held), 1, "nobody reads the rest");
     assert_eq!((receiver.runs(), receiver.store.total_calls()), (0, 0));
 }
 
@@ -86,6 +91,26 @@ async fn accepts_slow_body_within_timeout() {
     let frames: Vec<Bytes> = event.body().chunks(50).map(Bytes::copy_from_slice).collect();
     let slow = with_body(event.request("/", &secret()), slow_body(frames, Duration::from_millis(100)));
     assert_eq!(receiver.send(slow).await.status, 200);
+}
+
+/// The process was stopped for longer than the deadline, and the server passes on one frame each time the task
+/// yields.
+#[tokio::test(start_paused = true)]
+async fn long_body_may_be_in_socket_at_deadline() {
+    let settings = |builder: WebhookLayerBuilder| builder.with_body_limit(1024 * 1024);
+    let receiver = TestReceiver::with(settings, async |_| Ok(StatusCode::OK));
+    let event = TestEvent::busy().with("note", "x".repeat(800_000));
+    let frames: Vec<_> = event.body().chunks(4 * 1024).map(Bytes::copy_from_slice).collect();
+    let frames = stream::iter(frames).enumerate().then(async |(index, frame)| {
+        // The deadline is set when the body is not ready at first.
+        tokio::task::yield_now().await;
+        if index == 0 {
+            tokio::time::advance(Duration::from_secs(11)).await;
+        }
+        Ok::<_, BoxError>(frame)
+    });
+    let request = with_body(event.request("/", &secret()), Body::from_stream(frames));
+    assert_eq!(receiver.send(request).await.outcome(), (200, String::new()));
 }
 
 #[tokio::test]

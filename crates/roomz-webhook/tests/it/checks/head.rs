@@ -37,6 +37,7 @@ async fn rejects_compressed_body() {
         let response = receiver.send(request).await;
         assert_eq!(response.outcome(), (415, "content-encoding".into()), "{encoding:?}");
         assert!(response.body.contains("compressed with "), "{}", response.body);
+        assert_eq!(response.headers[header::ACCEPT_ENCODING], "identity");
     }
     let mut second_line = with_body(signed(), Body::new(Unread));
     second_line.headers_mut().append(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));

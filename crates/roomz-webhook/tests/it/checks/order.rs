@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Full};
+use roomz_protocol::testing::signed_request;
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, RejectionKind, StalePolicy, WebhookBody, WebhookLayer};
+use roomz_webhook::{Delivery, RejectionKind, Secret, StalePolicy, WebhookBody, WebhookLayer};
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
 
 use super::signed;
@@ -108,6 +109,25 @@ async fn only_http_1_rejection_closes_connection() {
         *request.version_mut() = version;
         let response = receiver.send(request).await;
         assert_eq!(response.headers.contains_key(header::CONNECTION), expected, "{version:?}");
+    }
+}
+
+/// Also if the body does not know where it ends.
+#[tokio::test]
+async fn rejection_of_read_body_keeps_connection() {
+    let receiver = TestReceiver::new();
+    for (secret, outcome) in [
+        (secret(), (400, "event-malformed".into())),
+        (Secret::new("another secret").unwrap(), (401, "signature-mismatch".into())),
+    ] {
+        let request = signed_request("/", b"[]".to_vec(), &secret).map(|body: Vec<u8>| {
+            let body = Body::from_stream(stream::iter([Ok::<_, BoxError>(Bytes::from(body))]));
+            assert!(!body.is_end_stream());
+            body
+        });
+        let response = receiver.send(request).await;
+        assert_eq!(response.outcome(), outcome);
+        assert!(!response.headers.contains_key(header::CONNECTION), "{outcome:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, Skipped, WebhookLayer};
 use tokio::time::sleep;
 
-use super::{LEASE, OK};
+use super::{LEASE, OK, other_process};
 use crate::support::{Fault, FaultyStore, Op, TestReceiver, TokioClock, eventually, secret};
 
 #[tokio::test(start_paused = true)]
@@ -34,23 +34,29 @@ async fn renews_lease_of_long_handler() {
     assert!(receiver.store.calls(Op::Renew) >= 14, "{} renewals", receiver.store.calls(Op::Renew));
 }
 
+/// After a second, or a tenth of a short lease.
 #[tokio::test(start_paused = true)]
 async fn retries_failed_renewal() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_duplicate_wait(Duration::ZERO),
-        async |_| {
-            sleep(LEASE * 3 / 2).await;
-            OK
-        },
-    );
-    receiver.store.inject(Op::Renew, Fault::Hang, 1);
-    let event = TestEvent::busy();
-    let (first, second) = tokio::join!(receiver.deliver(&event), async {
-        sleep(LEASE + LEASE / 4).await;
-        receiver.deliver(&event).await
-    });
-    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 503));
-    assert_eq!(receiver.runs(), 1);
+    let second = Duration::from_secs(1);
+    for (lease, fault, failures, renewals) in [(LEASE, Fault::Hang, 1, 5), (second * 3, Fault::Error, 3, 6)] {
+        let receiver = TestReceiver::with(
+            |builder| {
+                builder.with_duplicate_wait(Duration::ZERO).with_store_timeout(lease / 30).with_lease(lease)
+            },
+            move |_| async move {
+                sleep(lease * 3 / 2).await;
+                OK
+            },
+        );
+        receiver.store.inject(Op::Renew, fault, failures);
+        let event = TestEvent::busy();
+        let (first, second) = tokio::join!(receiver.deliver(&event), async {
+            sleep(lease + lease / 4).await;
+            receiver.deliver(&event).await
+        });
+        assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 503));
+        assert_eq!((receiver.runs(), receiver.store.calls(Op::Renew)), (1, renewals), "{lease:?}, {fault:?}");
+    }
 }
 
 /// The store restarts without its data. The owner claims the event again at its next renewal.
@@ -88,8 +94,7 @@ async fn lost_claim_stops_waiting_handler() {
             OK
         },
     );
-    let store = receiver.store.clone();
-    let other_process = TestReceiver::with(|builder| builder.with_store(store), async |_| OK);
+    let other_process = other_process(&receiver, Duration::ZERO);
     let (running, waiting) = (TestEvent::busy(), TestEvent::busy());
     let (first, second, ()) = tokio::join!(
         receiver.deliver(&running),
@@ -131,26 +136,33 @@ async fn renewal_timer_starts_at_claim() {
     assert_eq!(receiver.runs(), 1);
 }
 
-/// The first handler loses its claim, but its response is sent.
+/// The first handler loses its claim, but its response is sent. The same if the store lost the claim, and the
+/// last renewal claimed the event again.
 #[tokio::test(start_paused = true)]
 async fn takes_over_above_lease_ceiling() {
-    let receiver = TestReceiver::with(
-        |builder| builder.with_lease_ceiling(LEASE * 3).with_duplicate_wait(Duration::ZERO),
-        async |delivery| {
-            sleep(if delivery.attempt() == 1 { LEASE * 5 } else { LEASE * 3 / 2 }).await;
-            Ok(if delivery.attempt() == 1 { StatusCode::OK } else { StatusCode::CREATED })
-        },
-    );
-    let event = TestEvent::busy();
-    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
-        sleep(LEASE * 3 - Duration::from_secs(1)).await;
-        assert_eq!(receiver.deliver(&event).await.status, 503, "the lease is renewed up to the ceiling");
-        sleep(Duration::from_secs(2)).await;
-        assert_eq!(receiver.deliver(&event).await.status, 201, "the next delivery is attempt 2");
-    });
-    assert_eq!(first.status, 200, "the response of the first handler");
-    assert_eq!(receiver.runs(), 2);
-    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    for store_loses_claim in [false, true] {
+        let receiver = TestReceiver::with(
+            |builder| builder.with_lease_ceiling(LEASE * 3).with_duplicate_wait(Duration::ZERO),
+            async |delivery| {
+                sleep(if delivery.attempt() == 1 { LEASE * 5 } else { LEASE * 3 / 2 }).await;
+                Ok(if delivery.attempt() == 1 { StatusCode::OK } else { StatusCode::CREATED })
+            },
+        );
+        let event = TestEvent::busy();
+        let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+            sleep(LEASE * 5 / 2).await;
+            if store_loses_claim {
+                receiver.store.lose_data();
+            }
+            sleep(LEASE / 2 - Duration::from_secs(1)).await;
+            assert_eq!(receiver.deliver(&event).await.status, 503, "the lease is renewed up to the ceiling");
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(receiver.deliver(&event).await.status, 201, "the next delivery is attempt 2");
+        });
+        assert_eq!(first.status, 200, "the response of the first handler");
+        assert_eq!(receiver.runs(), 2);
+        assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+    }
 }
 
 /// The handler completes the event itself, as in a transaction of its own, and runs for several leases more.

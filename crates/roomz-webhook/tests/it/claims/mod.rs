@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use roomz_webhook::Delivery;
+use tokio::time::sleep;
 use tower::BoxError;
+
+use crate::support::TestReceiver;
 
 const OK: HandlerResult = Ok(StatusCode::OK);
 const LEASE: Duration = Duration::from_secs(60);
@@ -35,4 +38,16 @@ fn scripted(
         ready(Ok(statuses.lock().unwrap().pop_front().unwrap_or(StatusCode::OK)))
     };
     (attempts, handler)
+}
+
+/// Another process with the same store, whose handler takes this long.
+fn other_process(receiver: &TestReceiver, time: Duration) -> TestReceiver {
+    let store = receiver.store.clone();
+    TestReceiver::with(
+        |builder| builder.with_store(store),
+        move |_| async move {
+            sleep(time).await;
+            OK
+        },
+    )
 }

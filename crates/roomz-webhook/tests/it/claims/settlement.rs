@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::StatusCode;
-use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, Skipped};
+use roomz_webhook::{Delivery, IdReusePolicy, Skipped, WebhookLayerBuilder};
 use tokio::time::{Instant, sleep};
 
-use super::{LEASE, OK, scripted};
+use super::{LEASE, OK, other_process, scripted};
 use crate::support::{Fault, Op, TestReceiver};
 
-/// The sum of a counter over its labels.
-fn count(snapshotter: &Snapshotter, name: &str) -> u64 {
-    let metrics = snapshotter.snapshot().into_vec().into_iter();
-    let values = metrics.filter(|(key, ..)| key.key().name() == name).map(|(.., value)| value);
-    values.map(|value| if let DebugValue::Counter(count) = value { count } else { 0 }).sum()
+/// How many claims were lost, how many were restored, and how many settlements were abandoned, since the last
+/// call: a snapshot resets the counters.
+fn counts(recorder: &DebuggingRecorder) -> [u64; 3] {
+    let metrics = recorder.snapshotter().snapshot().into_vec();
+    ["claims_lost_total", "claims_restored_total", "settlements_abandoned_total"].map(|name| {
+        let values = metrics.iter().filter(|(key, ..)| key.key().name() == format!("roomz_webhook_{name}"));
+        values.map(|(.., value)| if let DebugValue::Counter(count) = value { *count } else { 0 }).sum()
+    })
 }
 
 /// The response of the handler is sent within the store timeout.
@@ -77,7 +80,6 @@ async fn background_retries_give_up() {
 #[tokio::test(start_paused = true)]
 async fn settlements_end_at_deadline() {
     let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let receiver = TestReceiver::with(|builder| builder.with_fail_open(), async |_| OK);
     for op in [Op::Claim, Op::Complete] {
@@ -88,7 +90,7 @@ async fn settlements_end_at_deadline() {
     let start = Instant::now();
     receiver.layer.drain().await;
     assert!(start.elapsed() <= LEASE * 10, "`drain` took {:?}", start.elapsed());
-    assert_eq!(count(&snapshotter, "roomz_webhook_settlements_abandoned_total"), 12_000);
+    assert_eq!(counts(&recorder), [0, 0, 12_000]);
 }
 
 /// After an outage that is longer than a lease, a redelivery must not find the event free for long.
@@ -107,18 +109,83 @@ async fn retries_within_one_second() {
 /// The store restarts without its data while a short handler runs.
 #[tokio::test(start_paused = true)]
 async fn completes_claim_that_store_lost() {
-    let receiver = TestReceiver::with_handler(async |_| {
-        sleep(Duration::from_secs(5)).await;
-        OK
-    });
+    for policy in [IdReusePolicy::Acknowledge, IdReusePolicy::Reject] {
+        let recorder = DebuggingRecorder::new();
+        let _guard = metrics::set_default_local_recorder(&recorder);
+        let receiver = TestReceiver::with(
+            |builder| builder.with_id_reuse_policy(policy),
+            async |_| {
+                sleep(Duration::from_secs(5)).await;
+                OK
+            },
+        );
+        let event = TestEvent::busy();
+        let (first, ()) = tokio::join!(receiver.deliver(&event), async {
+            sleep(Duration::from_secs(2)).await;
+            receiver.store.lose_data();
+        });
+        assert_eq!(first.status, 200);
+        assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
+        assert_eq!(receiver.runs(), 1);
+        assert_eq!(counts(&recorder), [0, 1, 0]);
+    }
+}
+
+/// The completion fails until the lease is over and another process handles the event.
+#[tokio::test(start_paused = true)]
+async fn completion_after_lease_is_lost_at_once() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let receiver = TestReceiver::new();
+    let other_process = other_process(&receiver, LEASE * 2);
+    receiver.store.inject(Op::Complete, Fault::Error, usize::MAX);
     let event = TestEvent::busy();
-    let (first, ()) = tokio::join!(receiver.deliver(&event), async {
-        sleep(Duration::from_secs(2)).await;
-        receiver.store.lose_data();
+    assert_eq!(receiver.deliver(&event).await.status, 200);
+    sleep(LEASE + Duration::from_secs(1)).await;
+    let (other, ()) = tokio::join!(other_process.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        receiver.store.clear_faults();
+        let start = Instant::now();
+        receiver.layer.drain().await;
+        assert!(start.elapsed() <= Duration::from_secs(1), "{:?}", start.elapsed());
     });
-    assert_eq!(first.status, 200);
-    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate));
-    assert_eq!(receiver.runs(), 1);
+    assert_eq!(other.outcome(), (200, String::new()));
+    assert_eq!(counts(&recorder), [1, 0, 0]);
+}
+
+/// The layer failed open while another process holds the claim for longer than completions are retried.
+#[tokio::test(start_paused = true)]
+async fn fail_open_completion_of_other_claim_is_lost() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let receiver =
+        TestReceiver::with(|builder| builder.with_fail_open().with_lease_ceiling(LEASE), async |_| OK);
+    let other_process = other_process(&receiver, LEASE * 3);
+    let event = TestEvent::busy();
+    let (other, ()) = tokio::join!(other_process.deliver(&event), async {
+        sleep(Duration::from_secs(1)).await;
+        receiver.store.inject(Op::Claim, Fault::Error, 1);
+        assert_eq!(receiver.deliver(&event).await.outcome(), (200, String::new()));
+        receiver.layer.drain().await;
+        assert_eq!(counts(&recorder), [1, 0, 0]);
+    });
+    assert_eq!(other.outcome(), (200, String::new()));
+}
+
+/// The store has no such claim, and hangs at the deadline of the release.
+#[tokio::test(start_paused = true)]
+async fn abandoned_release_loses_no_claim() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (_, handler) = scripted([StatusCode::INTERNAL_SERVER_ERROR]);
+    let settings = |builder: WebhookLayerBuilder| builder.with_fail_open().with_lease(Duration::from_secs(6));
+    let receiver = TestReceiver::with(settings, handler);
+    receiver.store.inject(Op::Claim, Fault::Error, 1);
+    assert_eq!(receiver.deliver(&TestEvent::busy()).await.status, 500);
+    sleep(Duration::from_secs(5)).await;
+    receiver.store.inject(Op::Release, Fault::Hang, usize::MAX);
+    receiver.layer.drain().await;
+    assert_eq!(counts(&recorder), [0, 0, 1]);
 }
 
 /// The store lost the claim, and the claim that the renewal sends again arrives after the handler failed.
@@ -147,7 +214,6 @@ async fn releases_reclaim_applied_late() {
 #[tokio::test(start_paused = true)]
 async fn completion_after_takeover_is_lost_not_restored() {
     let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let receiver = TestReceiver::with(
         |builder| builder.with_lease_ceiling(LEASE).with_duplicate_wait(Duration::ZERO),
@@ -163,24 +229,36 @@ async fn completion_after_takeover_is_lost_not_restored() {
     });
     assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 500));
     assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate), "the success is recorded");
-    assert_eq!(count(&snapshotter, "roomz_webhook_claims_lost_total"), 1);
-    assert_eq!(count(&snapshotter, "roomz_webhook_claims_restored_total"), 0, "the store lost nothing");
+    assert_eq!(counts(&recorder), [1, 0, 0], "the store lost nothing");
 }
 
 /// Until the store recovers, this process recognises the duplicate.
 #[tokio::test(start_paused = true)]
 async fn fail_open_records_completion_later() {
-    let receiver = TestReceiver::with(|builder| builder.with_fail_open(), async |_| OK);
-    for op in [Op::Claim, Op::Complete] {
-        receiver.store.inject(op, Fault::Error, 3);
+    // Before and after the first renewal, which claims the event.
+    for time in [Duration::ZERO, LEASE / 2] {
+        let recorder = DebuggingRecorder::new();
+        let _guard = metrics::set_default_local_recorder(&recorder);
+        let receiver = TestReceiver::with(
+            |builder| builder.with_fail_open(),
+            move |_| async move {
+                sleep(time).await;
+                OK
+            },
+        );
+        for op in [Op::Claim, Op::Complete] {
+            receiver.store.inject(op, Fault::Error, 3);
+        }
+        let event = TestEvent::busy();
+        assert_eq!(receiver.deliver(&event).await.skipped, None);
+        let during = receiver.deliver(&event).await;
+        assert_eq!(during.skipped, Some(Skipped::Duplicate), "this process knows the event");
+        receiver.layer.drain().await;
+        let after = receiver.deliver(&event).await;
+        assert_eq!(after.skipped, Some(Skipped::Duplicate), "the store knows the event");
+        assert_eq!(receiver.runs(), 1);
+        assert_eq!(counts(&recorder), [0, 0, 0], "the store never had the claim");
     }
-    let event = TestEvent::busy();
-    assert_eq!(receiver.deliver(&event).await.skipped, None);
-    let during = receiver.deliver(&event).await;
-    assert_eq!(during.skipped, Some(Skipped::Duplicate), "this process knows the event");
-    receiver.layer.drain().await;
-    assert_eq!(receiver.deliver(&event).await.skipped, Some(Skipped::Duplicate), "the store knows the event");
-    assert_eq!(receiver.runs(), 1);
 }
 
 /// The store cannot record the completion before the lease ends. This process still knows it.

@@ -291,6 +291,17 @@ async fn full_store_never_fails_open() {
     assert_eq!(receiver.deliver(&event).await.status, 200);
 }
 
+#[test]
+fn store_error_says_what_happened() {
+    for (error, message) in [
+        (StoreError::unavailable("connection reset"), "the idempotency store is unavailable"),
+        (StoreError::timed_out(), "the idempotency store did not reply in time"),
+        (StoreError::full(), "the idempotency store has no room for another live claim"),
+    ] {
+        assert_eq!(error.to_string(), message);
+    }
+}
+
 /// A new event gets 503 until a claim is settled.
 #[tokio::test]
 async fn full_store_keeps_live_claims() {

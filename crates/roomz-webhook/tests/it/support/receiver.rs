@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -140,8 +140,11 @@ where
         async move {
             counter.fetch_add(1, Ordering::SeqCst);
             let delivery = request.extensions().get::<Delivery>().cloned().unwrap();
-            let body = request.into_body().collect().await?.to_bytes();
-            assert_eq!(&body, delivery.body(), "the handler receives the signed bytes");
+            let mut body = request.into_body();
+            assert_eq!(body.size_hint().exact(), Some(delivery.body().len() as u64));
+            let data = body.frame().await.unwrap()?.into_data().unwrap();
+            assert_eq!(&data, delivery.body(), "the handler receives the signed bytes");
+            assert!(body.is_end_stream());
             let mut response = Response::new(Full::from("handled"));
             *response.status_mut() = handler(delivery).await?;
             Ok::<_, BoxError>(response)
@@ -169,8 +172,13 @@ pub(crate) struct TestResponse {
 
 impl TestResponse {
     async fn read(response: Response<ResponseBody<Full<Bytes>>>) -> Result<Self, BoxError> {
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|never: Infallible| match never {})?.to_bytes();
+        let (head, mut body) = response.into_parts();
+        let length = body.size_hint().exact().unwrap();
+        assert!(!body.is_end_stream());
+        let data = body.frame().await.unwrap().unwrap_or_else(|never: Infallible| match never {});
+        assert!(body.is_end_stream());
+        let body = data.into_data().unwrap();
+        assert_eq!(body.len() as u64, length);
         Ok(Self {
             status: head.status,
             rejection: head.extensions.get().cloned(),
