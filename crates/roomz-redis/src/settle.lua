@@ -33,12 +33,10 @@ else
     end
 end
 
-local refusal = redis.pcall('SET', KEYS[1], new_record, 'PX', ttl).err
-if refusal then
-    if string.find(refusal, 'OOM', 1, true) then
-        -- A full server permits `SET` after another write of the script. The new record is not longer than the old one.
-        redis.call('PEXPIRE', KEYS[1], ttl)
-    end
+if redis.pcall('SET', KEYS[1], new_record, 'PX', ttl).err then
+    -- A full server permits `SET` after another write of the script. The new record is not longer than the old one.
+    -- After another refusal, this write fails, too.
+    redis.call('PEXPIRE', KEYS[1], ttl)
     redis.call('SET', KEYS[1], new_record, 'PX', ttl)
 end
 return 1

@@ -313,6 +313,14 @@ mod tests {
         scan.found(range, Some((NOW + 10_000, 3_000)), false);
         let range = between_steps(&mut scan);
         assert!((NOW..=NOW + 10_000 - OVERLAP).contains(&range.from), "{range:?}");
+        // The reply came a minute later. The clock goes on without rows.
+        let minute = 60_000;
+        let range = Range { start: Instant::now().checked_sub(HOUR / 60).unwrap(), ..range };
+        scan.found(range, Some((NOW + 3 * minute, 4_000)), false);
+        let range = between_steps(&mut scan);
+        assert!((NOW + minute..=NOW + 2 * minute).contains(&range.from), "{range:?}");
+        scan.found(range, None, false);
+        assert!(between_steps(&mut scan).from >= NOW + 3 * minute - OVERLAP - 1);
     }
 
     /// While the database is down, the next statement looks where the last one did.
@@ -328,6 +336,24 @@ mod tests {
             let range = next_step(&mut scan);
             assert!(range.is_sweep && range.covers_now());
             scan.failed(range, false);
+        }
+    }
+
+    /// A sweep takes one part in fifty of the time, and has steps after a slow statement.
+    #[test]
+    fn slow_sweep_pauses_and_has_steps() {
+        let second = Duration::from_secs(1);
+        for is_failure in [false, true] {
+            let mut scan = Scan::new(Dialect::Postgres);
+            let range = Range { start: Instant::now().checked_sub(second).unwrap(), ..scan.range() };
+            if is_failure {
+                scan.failed(range, false);
+            } else {
+                scan.found(range, Some((NOW, NOW)), false);
+            }
+            assert!(scan.next_sweep.saturating_duration_since(Instant::now()) > second * 40);
+            assert!(scan.pause() > second * 40);
+            assert_eq!(scan.pause() == Duration::MAX, is_failure, "steps");
         }
     }
 }

@@ -57,18 +57,18 @@ const CLAIM: &str = "INSERT INTO roomz_claims AS c \
        OR (c.state = 0 AND c.lease_end <= {now}) \
      RETURNING namespace, event_id, -1, attempt, fingerprint";
 
-/// Reads the state of a row that a claim did not get. CROSS JOIN and the sign of `expires` make SQLite search
-/// each key in the primary key. Without them, it would read all rows that have not expired if ANALYZE last
-/// ran while the table was small.
+/// Reads the state of a row that a claim did not get, because it was done or ran. CROSS JOIN makes SQLite
+/// search each key in the primary key. Without it, it would read all rows if ANALYZE last ran while the table
+/// was small.
 const FIND: &str = "SELECT c.namespace, c.event_id, c.state, c.lease_end - {now}, c.fingerprint \
      FROM {and} roomz_claims c \
-     WHERE c.namespace = {namespace} AND c.event_id = {event_id} AND +c.expires > {now}";
+     WHERE c.namespace = {namespace} AND c.event_id = {event_id}";
 
 /// Operation 0 renews, 1 completes, 2 releases.
 ///
-/// If the reply was lost and the owner completes again, this changes nothing and confirms the completion. The
-/// claim set an expiry that is right for a completion with the same retention: see `SLACK`. A second release
-/// returns no row, because nobody holds a released claim.
+/// If the reply was lost and the owner completes again, this confirms the completion and never shortens the
+/// retention. The claim set an expiry that is right for a completion with the same retention: see `SLACK`. A
+/// second release returns no row, because nobody holds a released claim.
 const SETTLE: Update<'_> = Update {
     table: "roomz_claims",
     set: &[
@@ -76,9 +76,8 @@ const SETTLE: Update<'_> = Update {
         ("lease_end", "CASE {operation} WHEN 0 THEN {now} + {duration} ELSE c.lease_end END"),
         (
             "expires",
-            "CASE WHEN {operation} = 0 AND c.expires < {now} + {duration} THEN {now} + {duration} \
-             WHEN {operation} = 1 AND c.state = 0 \
-               AND c.expires - {now} NOT BETWEEN {duration} AND {duration} + {duration} / 1000 THEN {now} + {duration} \
+            "CASE WHEN c.expires < {now} + {duration} OR ({operation} = 1 AND c.state = 0 \
+               AND c.expires > {now} + {duration} + {duration} / 1000) THEN {now} + {duration} \
              ELSE c.expires END",
         ),
     ],
