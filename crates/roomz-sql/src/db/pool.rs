@@ -10,6 +10,7 @@ use sqlx::{Connection as _, Error};
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::time::{Instant, timeout};
 
+use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Protocol};
 use crate::db::error::no_reply;
 use crate::db::pooled::Pooled;
@@ -32,6 +33,7 @@ pub struct Pool {
     /// Begins a transaction, on either database.
     begin: Arc<dyn Fn() -> Beginning + Send + Sync>,
     suspects: Arc<Suspects>,
+    pub dialect: Dialect,
     /// Whether a commit waits until it is durable.
     pub is_durable: bool,
 }
@@ -61,7 +63,7 @@ impl Pool {
     pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, text: &str, suspects: Arc<Suspects>) -> Self {
         let text: Arc<str> = format!("{text}{}", D::BEGIN_HANDLER).into();
         let begin = move || begin(pool.clone(), Arc::clone(&text));
-        Self { begin: Arc::new(begin), suspects, is_durable: true }
+        Self { begin: Arc::new(begin), suspects, dialect: D::DIALECT, is_durable: true }
     }
 
     /// Begins a transaction.
