@@ -212,8 +212,7 @@ impl Attempt {
     async fn commit(&self, transaction: Box<dyn Transaction>) -> HandlerOutcome {
         let Events { queue, retention, .. } = &self.events;
         let since = tokio::time::Instant::now();
-        let completed =
-            queue.commit(transaction, &self.event.key, self.owner, self.event.attempt, *retention);
+        let completed = queue.commit(transaction, &self.event.key, self.owner, *retention);
         // The lease is not renewed any more, and the database may never reply.
         let completed =
             timeout(self.settings.lease, completed).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
