@@ -168,9 +168,8 @@ impl Dispatcher {
         for event in rows {
             match event {
                 Ok(event) => {
-                    let (events, settings, event) =
-                        (self.events.clone(), Arc::clone(&self.settings), Arc::new(event));
-                    let attempt = Attempt { events, settings, owner, since: start, event };
+                    let (events, settings) = (self.events.clone(), Arc::clone(&self.settings));
+                    let attempt = Attempt { events, settings, owner, since: start, event: Arc::new(event) };
                     is_allowed &= !attempt.is_repeated();
                     let _ = self.taken.send((attempt, InFlight::new(&self.prefetch)));
                 }
