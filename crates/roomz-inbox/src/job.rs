@@ -9,6 +9,7 @@ use roomz_webhook::{Event, EventData, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::error::{InboxError, InboxErrorKind};
+use crate::queue::row::TakenEvent;
 
 /// One attempt to handle an event: the event, and the transaction to write into.
 ///
@@ -40,38 +41,19 @@ use crate::error::{InboxError, InboxErrorKind};
 /// What the handler does elsewhere, for example a request to another service, is at least once: pass the
 /// event's id on, so that the other side can detect repetitions.
 pub struct Job<T: Payload = EventData> {
-    event: Event<T>,
-    context: JobContext,
-    transaction: Option<Box<dyn Transaction>>,
+    pub(crate) event: Event<T>,
+    pub(crate) taken: Arc<TakenEvent>,
+    /// None in a job for a test.
+    pub(crate) pool: Option<Pool>,
+    pub(crate) transaction: Option<Box<dyn Transaction>>,
     /// Gets the transaction when the job is dropped.
-    worker: Option<oneshot::Sender<ReturnedTransaction>>,
+    pub(crate) worker: Option<oneshot::Sender<ReturnedTransaction>>,
 }
 
 /// The transaction of a job, after its handler. `None` if it did not use one.
 pub(crate) type ReturnedTransaction = Option<Box<dyn Transaction>>;
 
-/// What the worker knows of an event beside its data.
-#[derive(Clone, Debug)]
-pub(crate) struct JobContext {
-    pub(crate) body: Bytes,
-    pub(crate) namespace: Arc<str>,
-    pub(crate) attempt: u32,
-    pub(crate) received: Timestamp,
-    pub(crate) traceparent: Option<String>,
-    pub(crate) dialect: Dialect,
-    /// None in a job for a test.
-    pub(crate) pool: Option<Pool>,
-}
-
 impl<T: Payload> Job<T> {
-    pub(crate) fn new(
-        event: Event<T>,
-        context: JobContext,
-        worker: Option<oneshot::Sender<ReturnedTransaction>>,
-    ) -> Self {
-        Self { event, context, transaction: None, worker }
-    }
-
     /// Creates a job for a unit test of a handler, without a database: attempt 1, received now.
     ///
     /// [`postgres`](Self::postgres) and [`sqlite`](Self::sqlite) fail with
@@ -100,17 +82,17 @@ impl<T: Payload> Job<T> {
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_test(event: Event<T>) -> Self {
-        let dialect = if cfg!(feature = "postgres") { Dialect::Postgres } else { Dialect::Sqlite };
-        let context = JobContext {
-            body: Bytes::new(),
-            namespace: "roomz".into(),
+        let taken = TakenEvent {
+            key: roomz_webhook::store::ClaimKey::new("roomz".into(), event.id),
             attempt: 1,
+            uncounted_attempts: 0,
             received: Timestamp::now(),
+            age: std::time::Duration::ZERO,
+            body: Bytes::new(),
+            last_error: None,
             traceparent: None,
-            dialect,
-            pool: None,
         };
-        Self::new(event, context, None)
+        Self { event, taken: Arc::new(taken), pool: None, transaction: None, worker: None }
     }
 
     /// Returns the event.
@@ -121,8 +103,8 @@ impl<T: Payload> Job<T> {
 
     /// Returns the signed bytes: the event as JSON, including the fields that [`Event`] ignores.
     #[must_use]
-    pub const fn body(&self) -> &Bytes {
-        &self.context.body
+    pub fn body(&self) -> &Bytes {
+        &self.taken.body
     }
 
     /// Returns the number of this attempt, counted from 1.
@@ -130,21 +112,21 @@ impl<T: Payload> Job<T> {
     /// Above 1, an earlier attempt failed or its process died. What it did outside of the transaction may
     /// have taken effect.
     #[must_use]
-    pub const fn attempt(&self) -> u32 {
-        self.context.attempt
+    pub fn attempt(&self) -> u32 {
+        self.taken.attempt
     }
 
     /// Returns the namespace of the event: that of the [`Tenant`](roomz_webhook::Tenant), or else of the
     /// layer.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.context.namespace
+        self.taken.key.namespace()
     }
 
     /// Returns when the event arrived, by the database's clock.
     #[must_use]
-    pub const fn received(&self) -> Timestamp {
-        self.context.received
+    pub fn received(&self) -> Timestamp {
+        self.taken.received
     }
 
     /// Returns the W3C trace context of the request that delivered the event: the value of its header
@@ -161,7 +143,7 @@ impl<T: Payload> Job<T> {
     /// ```
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {
-        self.context.traceparent.as_deref()
+        self.taken.traceparent.as_deref()
     }
 
     /// Returns the connection of this attempt's transaction on PostgreSQL. The first call begins the
@@ -199,15 +181,15 @@ impl<T: Payload> Job<T> {
 
     /// Returns true if the inbox is in PostgreSQL, for handlers that support both databases.
     #[must_use]
-    pub const fn is_postgres(&self) -> bool {
-        matches!(self.context.dialect, Dialect::Postgres)
+    pub fn is_postgres(&self) -> bool {
+        self.pool.as_ref().map_or(cfg!(feature = "postgres"), |pool| pool.dialect == Dialect::Postgres)
     }
 
     async fn connection<C: 'static>(&mut self) -> Result<&mut C, InboxError> {
         let transaction = match &mut self.transaction {
             Some(transaction) => transaction,
             none => {
-                let pool = self.context.pool.as_ref().ok_or(InboxError::new(InboxErrorKind::NoDatabase))?;
+                let pool = self.pool.as_ref().ok_or(InboxError::new(InboxErrorKind::NoDatabase))?;
                 none.insert(pool.begin().await?)
             }
         };
@@ -229,9 +211,9 @@ impl<T: Payload + fmt::Debug> fmt::Debug for Job<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job")
             .field("event", &self.event)
-            .field("body", &format_args!("[{} bytes]", self.context.body.len()))
-            .field("attempt", &self.context.attempt)
-            .field("received", &self.context.received)
+            .field("body", &format_args!("[{} bytes]", self.taken.body.len()))
+            .field("attempt", &self.taken.attempt)
+            .field("received", &self.taken.received)
             .finish_non_exhaustive()
     }
 }

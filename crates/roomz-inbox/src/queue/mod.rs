@@ -18,7 +18,7 @@ use sqlx::Error;
 use crate::entry::{InboxEntry, InboxStats};
 use crate::queue::row::{TakenEvent, duration, millis};
 use crate::queue::scan::{Scan, last, timed_out};
-use crate::queue::statements::{DONE, RUNNING, Statements, WAITING};
+use crate::queue::statements::Statements;
 
 pub(crate) use crate::queue::update::OwnerUpdate;
 
@@ -118,12 +118,12 @@ impl Queue {
         transaction: Box<dyn Transaction>,
         key: &ClaimKey,
         owner: Owner,
-        attempts: u32,
         retention: Duration,
     ) -> Result<Duration, Error> {
-        let values = OwnerUpdate::Complete { retention }.values(key, owner, attempts);
-        let rows = transaction.commit(&self.statements.update, &values).await?;
-        age(&rows)?.ok_or(Error::RowNotFound)
+        let [namespace, id] = Value::key(key);
+        let values = [namespace, id, Value::from(&owner.to_bytes()), millis(retention).into()];
+        let rows = transaction.commit(&self.statements.complete, &values).await?;
+        rows.first().ok_or(Error::RowNotFound)?.number(0).map(duration)
     }
 
     /// Returns the events in this state that are due first, of one or of all namespaces.
@@ -133,13 +133,8 @@ impl Queue {
         state: i64,
         limit: u32,
     ) -> Result<Vec<InboxEntry>, Failed> {
-        let [waiting, running, done, dead] = &self.statements.list;
-        let statement = match state {
-            WAITING => waiting,
-            RUNNING => running,
-            DONE => done,
-            _ => dead,
-        };
+        let list = usize::try_from(state).ok().and_then(|state| self.statements.list.get(state));
+        let statement = list.ok_or(Error::RowNotFound)?;
         let namespace = namespace.map_or(Value::Null, Value::from);
         let rows = self.execute(statement, vec![namespace, i64::from(limit).into()]).await?;
         Ok(rows.iter().map(InboxEntry::from_row).collect::<Result<_, _>>()?)
@@ -224,7 +219,7 @@ fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
     use super::*;
-    use crate::queue::statements::DEAD;
+    use crate::queue::statements::{DEAD, DONE, RUNNING, WAITING};
     use roomz_sql::db::connect::connect;
     use roomz_sql::db::settings::Settings;
 

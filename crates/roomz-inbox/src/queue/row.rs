@@ -10,7 +10,7 @@ use roomz_webhook::store::ClaimKey;
 use sqlx::Error;
 
 /// An event that a worker has taken.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TakenEvent {
     pub(crate) key: ClaimKey,
     /// Attempts with this one.

@@ -60,6 +60,12 @@ const UPDATE: Update<'_> = Update {
     returning: "{now} - received",
 };
 
+/// Completes an event in the transaction of its handler, unless that transaction has ended. Short, because
+/// PostgreSQL plans each statement that is sent as text.
+const COMPLETE: &str = "UPDATE roomz_inbox SET state = 2, due = {now} + {retention}, error = NULL \
+     WHERE namespace = {namespace} AND event_id = {event_id} AND owner = {owner} AND state = 1 AND {begun} \
+     RETURNING {now} - received";
+
 const ENTRY: &str = "SELECT namespace, event_id, state, received, due, attempt, error, body FROM roomz_inbox";
 
 /// SQLite uses an index with a condition only if the statement contains the same condition.
@@ -113,6 +119,7 @@ pub(crate) struct Statements {
     pub(crate) update: Statement,
     /// The same with the text of an error.
     pub(crate) fail: Statement,
+    pub(crate) complete: Statement,
     /// One for each state.
     pub(crate) list: [Statement; 4],
     pub(crate) get: Statement,
@@ -164,6 +171,7 @@ impl Statements {
             give_back_all: single(GIVE_BACK_ALL, &["owner", "behind"]),
             update: update(),
             fail: update().confidential(),
+            complete: single(COMPLETE, &["namespace", "event_id", "owner", "retention"]),
             list: [WAITING, RUNNING, DONE, DEAD].map(list),
             get: single(
                 &format!("{ENTRY} WHERE namespace = {{namespace}} AND event_id = {{event_id}}"),

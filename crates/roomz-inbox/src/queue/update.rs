@@ -88,7 +88,7 @@ mod tests {
                 "commit of a stale attempt" => {
                     let key =
                         ClaimKey::new("stale".into(), roomz_webhook::roomz_protocol::Uuid::nil().into());
-                    queue.commit(transaction, &key, Owner::random(), 1, HOUR).await.unwrap_err();
+                    queue.commit(transaction, &key, Owner::random(), HOUR).await.unwrap_err();
                 }
                 "rollback" => transaction.rollback().await.unwrap(),
                 "drop" => drop(transaction),

@@ -6,7 +6,7 @@ use roomz_sql::db::backoff::Backoff;
 use roomz_sql::db::pool::Transaction;
 use roomz_sql::db::queue::Failed;
 use roomz_webhook::roomz_protocol::Payload;
-use roomz_webhook::store::{ClaimKey, Owner};
+use roomz_webhook::store::Owner;
 use roomz_webhook::{Event, EventData};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::BoxError;
 use crate::error_text::{bounded, error_text, panic_text};
 use crate::events::Events;
-use crate::job::{Job, JobContext};
+use crate::job::Job;
 use crate::queue::OwnerUpdate;
 use crate::queue::row::TakenEvent;
 use crate::telemetry;
@@ -47,17 +47,11 @@ fn rejects_values(failed: &Failed) -> bool {
 
 /// One attempt of an event that this worker has taken.
 pub(crate) struct Attempt {
-    events: Events,
-    settings: Arc<WorkerSettings>,
-    owner: Owner,
-    key: ClaimKey,
-    /// Attempts with this one, and those that do not count towards the maximum.
-    attempt: u32,
-    uncounted_attempts: u32,
-    age: Duration,
-    taken: Instant,
-    context: JobContext,
-    last_error: Option<String>,
+    pub(crate) events: Events,
+    pub(crate) settings: Arc<WorkerSettings>,
+    pub(crate) owner: Owner,
+    pub(crate) since: Instant,
+    pub(crate) event: Arc<TakenEvent>,
 }
 
 /// How a handler ended.
@@ -73,22 +67,6 @@ enum HandlerOutcome {
 }
 
 impl Attempt {
-    pub(crate) fn new(
-        events: &Events,
-        settings: Arc<WorkerSettings>,
-        owner: Owner,
-        taken: Instant,
-        event: TakenEvent,
-    ) -> Self {
-        let TakenEvent { key, attempt, uncounted_attempts, received, age, body, last_error, traceparent } =
-            event;
-        let (namespace, dialect, pool) =
-            (key.namespace().into(), events.queue.dialect(), Some(events.queue.pool.clone()));
-        let context = JobContext { body, namespace, attempt, received, traceparent, dialect, pool };
-        let events = events.clone();
-        Self { events, settings, owner, key, attempt, uncounted_attempts, age, taken, context, last_error }
-    }
-
     /// Runs the handler and records what happened. The slot is free when the handler and its transaction have
     /// ended.
     pub(crate) async fn run<S, T>(self, service: S, abort: CancellationToken, slot: HandlerPermit)
@@ -113,36 +91,36 @@ impl Attempt {
         match outcome {
             HandlerOutcome::Handled => {
                 let completed = self.record("complete", self.completion()).await;
-                self.ended(completed, |age| telemetry::done(&self.key, age)).await;
+                self.ended(completed, |age| telemetry::done(&self.event.key, age)).await;
             }
             HandlerOutcome::Done(age) => {
                 // The commit is known. Without a confirmation, the event is done all the same.
                 if !self.events.queue.pool.is_durable {
                     let _ = self.record(CONFIRM, self.completion()).await;
                 }
-                telemetry::done(&self.key, age);
+                telemetry::done(&self.event.key, age);
             }
             HandlerOutcome::Failed(error) => self.fail(error).await,
-            HandlerOutcome::LeaseLost => telemetry::attempt_ended(&self.key, telemetry::LOST),
+            HandlerOutcome::LeaseLost => telemetry::attempt_ended(&self.event.key, telemetry::LOST),
             HandlerOutcome::ShutDown => self.give_back().await,
         }
     }
 
     /// Whether an earlier attempt did not end with success: its process may have died, and may die again.
     pub(crate) fn is_repeated(&self) -> bool {
-        self.attempt > 1
+        self.event.attempt > 1
     }
 
     /// The number of attempts that count towards the maximum.
     fn counted(&self) -> u32 {
-        self.attempt.saturating_sub(self.uncounted_attempts)
+        self.event.attempt.saturating_sub(self.event.uncounted_attempts)
     }
 
     /// Records a dead letter if the last attempt that was permitted has not recorded its end.
     async fn record_exhausted(mut self) {
         // This attempt calls no handler.
-        self.attempt = self.attempt.saturating_sub(1);
-        let last = bounded(self.last_error.as_deref().unwrap_or("none was recorded"));
+        Arc::make_mut(&mut self.event).attempt = self.event.attempt.saturating_sub(1);
+        let last = bounded(self.event.last_error.as_deref().unwrap_or("none was recorded"));
         let error = format!(
             "the last attempt did not end: its process died, or it lost its lease. Last error: {last}"
         );
@@ -151,7 +129,7 @@ impl Attempt {
 
     /// Returns the event, or why it cannot be handled.
     fn event<T: Payload>(&self) -> Result<Event<T>, String> {
-        let event = Event::parse(&self.context.body)
+        let event = Event::parse(&self.event.body)
             .map_err(|error| format!("the event cannot be read: {}", error_text(&error)))?;
         event.typed().ok_or_else(|| match &event.data {
             EventData::Unknown(unknown) => {
@@ -168,7 +146,8 @@ impl Attempt {
         T: Payload,
     {
         let (worker, mut returned) = oneshot::channel();
-        let job = Job::new(event, self.context.clone(), Some(worker));
+        let (taken, pool) = (Arc::clone(&self.event), Some(self.events.queue.pool.clone()));
+        let job = Job { event, taken, pool, transaction: None, worker: Some(worker) };
         // A task, so that a panic ends the attempt and not the worker.
         let mut handler = AbortOnDropHandle::new(tokio::spawn(async move {
             poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
@@ -222,7 +201,7 @@ impl Attempt {
     }
 
     async fn update(&self, update: OwnerUpdate<'_>) -> Result<Option<Duration>, Failed> {
-        self.events.queue.update(&self.key, self.owner, self.attempt, update).await
+        self.events.queue.update(&self.event.key, self.owner, self.event.attempt, update).await
     }
 
     const fn completion(&self) -> OwnerUpdate<'static> {
@@ -233,7 +212,7 @@ impl Attempt {
     async fn commit(&self, transaction: Box<dyn Transaction>) -> HandlerOutcome {
         let Events { queue, retention, .. } = &self.events;
         let since = tokio::time::Instant::now();
-        let completed = queue.commit(transaction, &self.key, self.owner, self.attempt, *retention);
+        let completed = queue.commit(transaction, &self.event.key, self.owner, *retention);
         // The lease is not renewed any more, and the database may never reply.
         let completed =
             timeout(self.settings.lease, completed).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
@@ -253,22 +232,23 @@ impl Attempt {
     async fn fail(self, error: String) {
         let counted = self.counted();
         // A dead letter that was retried has all its attempts, however old it is.
-        let is_too_old =
-            self.uncounted_attempts == 0 && self.age + self.taken.elapsed() > self.settings.max_age;
+        let is_too_old = self.event.uncounted_attempts == 0
+            && self.event.age + self.since.elapsed() > self.settings.max_age;
         if counted >= self.settings.max_attempts || is_too_old {
             return self.dead(error).await;
         }
         // Less a random part of up to a half: events that failed together do not run together again.
         let pause = self.settings.backoff.after(counted).mul_f64(rand::random_range(0.5..=1.0));
         let failed = self.record("fail", OwnerUpdate::RetryAfter { pause, error: &error }).await;
-        self.ended(failed, |_| telemetry::attempt_failed(&self.key, self.attempt, pause, &error)).await;
+        self.ended(failed, |_| telemetry::attempt_failed(&self.event.key, self.event.attempt, pause, &error))
+            .await;
     }
 
     /// Records a dead letter.
     async fn dead(self, error: String) {
         let retention = self.settings.dead_letter_retention;
         let dead = self.record("fail", OwnerUpdate::Dead { retention, error: &error }).await;
-        self.ended(dead, |_| telemetry::dead_letter(&self.key, self.attempt, &error)).await;
+        self.ended(dead, |_| telemetry::dead_letter(&self.event.key, self.event.attempt, &error)).await;
     }
 
     /// Makes the event of a dropped handler available to other workers at once.
@@ -276,12 +256,12 @@ impl Attempt {
         if let Err(error) = self.update(OwnerUpdate::GiveBack).await {
             telemetry::database_failed("give_back", error);
         }
-        telemetry::attempt_ended(&self.key, telemetry::SHUT_DOWN);
+        telemetry::attempt_ended(&self.event.key, telemetry::SHUT_DOWN);
     }
 
     /// Gives the event back before its handler started. The attempt does not count.
     pub(crate) async fn give_back_unstarted(mut self) {
-        self.attempt = self.attempt.saturating_sub(1);
+        Arc::make_mut(&mut self.event).attempt = self.event.attempt.saturating_sub(1);
         self.record("give_back", OwnerUpdate::GiveBack).await;
         // A worker of this process may be free.
         self.events.arrived.notify_one();
@@ -326,11 +306,11 @@ impl Attempt {
             // event.
             Some(None) => {
                 if let Ok(Some(age)) = self.update(self.completion()).await {
-                    return telemetry::done(&self.key, age);
+                    return telemetry::done(&self.event.key, age);
                 }
-                telemetry::attempt_ended(&self.key, telemetry::LOST);
+                telemetry::attempt_ended(&self.event.key, telemetry::LOST);
             }
-            None => telemetry::attempt_ended(&self.key, telemetry::UNRECORDED),
+            None => telemetry::attempt_ended(&self.event.key, telemetry::UNRECORDED),
         }
     }
 }

@@ -48,9 +48,9 @@ impl Worker {
         S: Handler<T>,
         T: Payload,
     {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (abort, tasks) = (CancellationToken::new(), TaskTracker::new());
         // Stopping does not abort, but aborting stops.
-        let abort = CancellationToken::new();
+        let stop = abort.child_token();
         let (prefetch, (taken, starts)) = (Arc::default(), unbounded_channel());
         let starter = Starter {
             service,
@@ -99,7 +99,6 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.stop.cancel();
         self.abort.cancel();
     }
 }
@@ -169,7 +168,8 @@ impl Dispatcher {
         for event in rows {
             match event {
                 Ok(event) => {
-                    let attempt = Attempt::new(&self.events, Arc::clone(&self.settings), owner, start, event);
+                    let (events, settings) = (self.events.clone(), Arc::clone(&self.settings));
+                    let attempt = Attempt { events, settings, owner, since: start, event: Arc::new(event) };
                     is_allowed &= !attempt.is_repeated();
                     let _ = self.taken.send((attempt, InFlight::new(&self.prefetch)));
                 }

@@ -102,9 +102,10 @@ async fn use_pool<D: Driver>(pool: sqlx::Pool<D>, settings: Settings) -> Connect
     pooled.is_left = is_left;
     pooled.release();
     let suspects = Arc::default();
-    let handler_pool = Pool::new(pool.clone(), &format!("{}{found}", D::BEGIN), Arc::clone(&suspects));
-    let origin = Origin::Pool(pool);
-    let connections = Connections { origin, protocol, max, suspects, abandoned: Mutex::default() };
+    let begin = format!("{}{found}", D::BEGIN);
+    let handler_pool = Pool::new(pool.clone(), &begin, Arc::clone(&suspects), None);
+    let (origin, writer) = (Origin::Pool(pool), None);
+    let connections = Connections { origin, protocol, max, suspects, abandoned: Mutex::default(), writer };
     Ok((Workers::spawn(connections, &settings), handler_pool))
 }
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sqlx::{ConnectOptions as _, Connection, Error, Pool};
 
 use crate::db::driver::{Driver, Failure, Protocol, Session, first_row};
-use crate::db::pooled::Pooled;
+use crate::db::pooled::{Pooled, Writer};
 use crate::db::statement::Statement;
 use crate::db::suspects::Suspects;
 use crate::db::value::{Row, Value};
@@ -16,6 +16,7 @@ pub(crate) struct Connections<D: Driver> {
     pub(crate) suspects: Arc<Suspects>,
     /// The sessions of connections that were given up. The server may still execute their statements.
     pub(crate) abandoned: Mutex<Vec<Session>>,
+    pub(crate) writer: Option<Writer<D>>,
 }
 
 pub(crate) enum Origin<D: Driver> {
@@ -67,7 +68,13 @@ impl<D: Driver> Connections<D> {
         rows: &[&[Value]],
     ) -> Result<Vec<Row>, Error> {
         match held {
-            Held::Own { connection, .. } => self.fetch_on(connection, statement, rows, &mut false).await,
+            Held::Own { connection, .. } => {
+                let _turn = match &self.writer {
+                    Some(writer) => Some(writer.lock().await),
+                    None => None,
+                };
+                self.fetch_on(connection, statement, rows, &mut false).await
+            }
             Held::Pool(pool) => {
                 let mut pooled = Pooled::acquire(pool).await?;
                 let mut is_left = false;

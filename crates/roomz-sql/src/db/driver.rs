@@ -1,4 +1,6 @@
 use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use roomz_webhook::store::ConnectError;
@@ -71,13 +73,13 @@ pub trait Driver: Database {
     /// Ends the transaction that is open, if any, so that the next one may write.
     fn roll_back(connection: &mut Self::Connection) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Lets the connection commit, or not: what a handler writes after a statement ended its transaction
-    /// would be committed at once. PostgreSQL ends no transaction unless the client asks for it.
-    fn permit_commits(
+    /// Returns what tells the connection whether it may commit: what a handler writes after a statement ended
+    /// its transaction would be committed at once. PostgreSQL ends no transaction unless the client asks for
+    /// it.
+    fn commit_permission(
         _connection: &mut Self::Connection,
-        _are_permitted: bool,
-    ) -> impl Future<Output = Result<(), Error>> + Send {
-        ready(Ok(()))
+    ) -> impl Future<Output = Result<Arc<AtomicBool>, Error>> + Send {
+        ready(Ok(Arc::default()))
     }
 
     /// Fails if the layer cannot use the database for another reason than its version.

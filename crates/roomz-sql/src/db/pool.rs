@@ -1,7 +1,9 @@
 use std::any::Any;
 use std::fmt;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use roomz_webhook::store::async_trait;
@@ -10,19 +12,18 @@ use sqlx::{Connection as _, Error};
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::time::{Instant, timeout};
 
+use crate::db::dialect::Dialect;
 use crate::db::driver::{Driver, Protocol};
 use crate::db::error::no_reply;
-use crate::db::pooled::Pooled;
+use crate::db::pooled::{Pooled, Writer};
 use crate::db::statement::Statement;
 use crate::db::suspects::Suspects;
 use crate::db::value::{Row, Value};
 
 /// How long a handler waits for a connection. On SQLite it waits for the other handlers.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that was idle for longer is tested before its next use.
-const MAX_UNTESTED: Duration = Duration::from_secs(1);
-/// The timeout for the reply to a `BEGIN`, a test or a `ROLLBACK`. An SQLite pool waits for up to 5 s for
-/// another process.
+/// The timeout for the reply to a `BEGIN` or a `ROLLBACK`. An SQLite pool waits for up to 5 s for another
+/// process.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The connections for the transactions of handlers.
@@ -32,6 +33,7 @@ pub struct Pool {
     /// Begins a transaction, on either database.
     begin: Arc<dyn Fn() -> Beginning + Send + Sync>,
     suspects: Arc<Suspects>,
+    pub dialect: Dialect,
     /// Whether a commit waits until it is durable.
     pub is_durable: bool,
 }
@@ -58,10 +60,15 @@ pub trait Transaction: fmt::Debug + Send {
 
 impl Pool {
     /// Transactions begin with this text.
-    pub(crate) fn new<D: Driver>(pool: sqlx::Pool<D>, text: &str, suspects: Arc<Suspects>) -> Self {
+    pub(crate) fn new<D: Driver>(
+        pool: sqlx::Pool<D>,
+        text: &str,
+        suspects: Arc<Suspects>,
+        writer: Option<Writer<D>>,
+    ) -> Self {
         let text: Arc<str> = format!("{text}{}", D::BEGIN_HANDLER).into();
-        let begin = move || begin(pool.clone(), Arc::clone(&text));
-        Self { begin: Arc::new(begin), suspects, is_durable: true }
+        let begin = move || begin(pool.clone(), Arc::clone(&text), writer.clone());
+        Self { begin: Arc::new(begin), suspects, dialect: D::DIALECT, is_durable: true }
     }
 
     /// Begins a transaction.
@@ -91,25 +98,33 @@ pub(crate) fn pool_options<D: Driver>(max_connections: u32, suspects: &Arc<Suspe
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .before_acquire(move |connection: &mut D::Connection, metadata| {
+        .before_acquire(move |_, metadata| {
             let last_reply = Instant::now().checked_sub(metadata.idle_for);
             let is_suspect = last_reply.is_none_or(|last_reply| suspects.contains(last_reply));
-            Box::pin(async move {
-                if is_suspect || metadata.idle_for < MAX_UNTESTED {
-                    return Ok(!is_suspect);
-                }
-                Ok(timeout(REPLY_TIMEOUT, connection.ping()).await.is_ok_and(|pinged| pinged.is_ok()))
-            })
+            Box::pin(ready(Ok(!is_suspect)))
         })
 }
 
-fn begin<D: Driver>(pool: sqlx::Pool<D>, text: Arc<str>) -> Beginning {
+fn begin<D: Driver>(pool: sqlx::Pool<D>, text: Arc<str>, writer: Option<Writer<D>>) -> Beginning {
     Box::pin(async move {
-        let mut pooled = Pooled::acquire(&pool).await?;
+        let mut turn = None;
+        if let Some(writer) = writer {
+            let waited = timeout(ACQUIRE_TIMEOUT, writer.lock_owned()).await;
+            turn = Some(waited.map_err(|_| Error::PoolTimedOut)?);
+        }
+        let mut pooled = match turn.as_mut().and_then(|kept| kept.take()) {
+            Some(kept) => kept,
+            None => {
+                let mut pooled = Pooled::acquire(&pool).await?;
+                pooled.may_commit = D::commit_permission(pooled.connection()?).await?;
+                pooled
+            }
+        };
+        pooled.turn = turn;
         let connection = pooled.connection()?;
-        let begun = timeout(REPLY_TIMEOUT, D::begin(connection, &text)).await.map_err(|_| no_reply())??;
-        D::permit_commits(connection, false).await?;
-        pooled.is_left = begun;
+        let begun = timeout(REPLY_TIMEOUT, D::begin(connection, &text)).await;
+        pooled.is_left = begun.map_err(|_| no_reply())??;
+        pooled.may_commit.store(false, Ordering::SeqCst);
         Ok(Box::new(pooled) as Box<dyn Transaction>)
     })
 }
@@ -122,31 +137,35 @@ impl<D: Driver> Transaction for Pooled<D> {
         values: &[Value],
     ) -> Result<Vec<Row>, Error> {
         let connection = Self::connection(&mut self)?;
-        // Whatever the handler permitted, and behind what it sent.
-        D::permit_commits(connection, false).await?;
+        if D::TransactionManager::get_transaction_depth(connection) > 1 {
+            // sqlx may have sent the end of a savepoint without waiting for it.
+            connection.ping().await?;
+        }
         // Savepoints that the handler forgot.
         while D::TransactionManager::get_transaction_depth(connection) > 1 {
             D::TransactionManager::commit(connection).await?;
         }
-        let protocol = Protocol::InTransaction(D::END_HANDLER);
-        let rows = D::fetch(connection, &protocol, statement, &[values]).await?;
+        let end = Protocol::InTransaction(D::END_HANDLER);
+        let rows = D::fetch(connection, &end, statement, &[values]).await?;
         if rows.is_empty() {
             return Err(Error::RowNotFound);
         }
-        D::permit_commits(connection, true).await?;
-        D::TransactionManager::commit(connection).await?;
+        // Everything that the handler sent has been executed.
+        self.may_commit.store(true, Ordering::SeqCst);
+        D::TransactionManager::commit(Self::connection(&mut self)?).await?;
         self.release();
         Ok(rows)
     }
 
     async fn rollback(mut self: Box<Self>) -> Result<(), Error> {
         let connection = Self::connection(&mut self)?;
-        while D::TransactionManager::get_transaction_depth(connection) > 0 {
-            let rolled_back = D::TransactionManager::rollback(connection);
-            timeout(REPLY_TIMEOUT, rolled_back).await.map_err(|_| no_reply())??;
+        let rolled_back = D::TransactionManager::rollback(connection);
+        timeout(REPLY_TIMEOUT, rolled_back).await.map_err(|_| no_reply())??;
+        // Otherwise the handler forgot a savepoint, and the connection is closed.
+        if D::TransactionManager::get_transaction_depth(connection) == 0 {
+            self.may_commit.store(true, Ordering::SeqCst);
+            self.release();
         }
-        D::permit_commits(connection, true).await?;
-        self.release();
         Ok(())
     }
 

@@ -1,12 +1,19 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Error, Pool};
 use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 /// The timeout for returning a connection to its pool, which pings it.
 const RETURN_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// An SQLite file has one writer. Those of this process take turns in memory, because SQLite would let them
+/// sleep. It keeps the connection of handlers between their transactions: a pool would ping it each time.
+pub(crate) type Writer<D> = Arc<Mutex<Option<Pooled<D>>>>;
 
 /// A connection that is borrowed from a pool. `Drop` closes it unless it was returned.
 #[derive(Debug)]
@@ -15,6 +22,9 @@ pub(crate) struct Pooled<D: Database> {
     /// Whether someone had left the connection inside a transaction. It can have other state, for example a
     /// lock, and is closed.
     pub(crate) is_left: bool,
+    /// Whether the commit hook of a handler's connection lets it commit.
+    pub(crate) may_commit: Arc<AtomicBool>,
+    pub(crate) turn: Option<OwnedMutexGuard<Option<Self>>>,
     /// The pool spawns a task to close the connection, and `Drop` can run on a thread without a runtime.
     runtime: Handle,
 }
@@ -23,7 +33,8 @@ impl<D: Database> Pooled<D> {
     /// Borrows a connection.
     pub(crate) async fn acquire(pool: &Pool<D>) -> Result<Self, Error> {
         let connection = Some(pool.acquire().await?);
-        Ok(Self { connection, is_left: false, runtime: Handle::current() })
+        let (runtime, may_commit) = (Handle::current(), Arc::default());
+        Ok(Self { connection, is_left: false, may_commit, turn: None, runtime })
     }
 
     /// Returns the connection. It exists while the value does.
@@ -34,6 +45,10 @@ impl<D: Database> Pooled<D> {
     /// Returns a healthy connection to its pool.
     pub(crate) fn release(mut self) {
         if self.is_left {
+            return;
+        }
+        if let Some(mut turn) = self.turn.take() {
+            *turn = Some(self);
             return;
         }
         if let Some(mut connection) = self.connection.take() {

@@ -16,6 +16,9 @@ use crate::db::settings::Settings;
 use crate::db::worker::Workers;
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
 
+const READ_SETTINGS: &str =
+    "SELECT concat(current_setting('lock_timeout'), ' ', current_setting('plan_cache_mode'))";
+
 /// Returns the options with which the store opens this `postgres://` URL, for a pool of your own.
 ///
 /// They work through PgBouncer, and ignore the same parameters of the URL as the store:
@@ -59,9 +62,10 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<(Workers, 
     let pool =
         pool_options::<Postgres>(settings.handler_connections.max(1), &suspects).connect_lazy_with(options);
     let begin = format!("{}{handler_settings}", Postgres::BEGIN);
-    let pool = Pool::new(pool, &begin, Arc::clone(&suspects));
+    let pool = Pool::new(pool, &begin, Arc::clone(&suspects), None);
     let (origin, max) = (Origin::<Postgres>::Url(Box::new(with_settings)), settings.worker_connections);
-    let connections = Connections { origin, protocol, max, suspects, abandoned: Mutex::default() };
+    let connections =
+        Connections { origin, protocol, max, suspects, abandoned: Mutex::default(), writer: None };
     Ok((Workers::spawn(connections, settings), pool))
 }
 
@@ -87,8 +91,8 @@ async fn log_in(
     ]);
     let ignoring = match with_settings.connect().await {
         Ok(mut connection) => {
-            let found = read_settings(&mut connection).await.map_err(connect_error)?;
-            if found == format!("{lock_timeout} force_generic_plan") {
+            let row = first_row::<Postgres>(&mut connection, READ_SETTINGS).await.map_err(connect_error)?;
+            if row.text(0).map_err(connect_error)? == format!("{lock_timeout} force_generic_plan") {
                 return Ok((connection, with_settings, Protocol::Prepared));
             }
             Some(connection)
@@ -112,9 +116,4 @@ async fn log_in(
     let mut connection = options.connect().await.map_err(connect_error)?;
     let found = Postgres::settings(&mut connection).await.map_err(connect_error)?;
     Ok((connection, options, Protocol::transaction::<Postgres>(response_timeout, &found)))
-}
-
-async fn read_settings(connection: &mut PgConnection) -> Result<String, Error> {
-    let settings = "SELECT concat(current_setting('lock_timeout'), ' ', current_setting('plan_cache_mode'))";
-    first_row::<Postgres>(connection, settings).await?.text(0).map(str::to_owned)
 }

@@ -46,9 +46,7 @@ impl Driver for Postgres {
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                                  SELECT 1 WHERE 1 / CAST(now() = statement_timestamp() AS INTEGER) = 0";
     const BEGIN_HANDLER: &'static str = "; SELECT 1 FROM roomz_inbox WHERE false FOR UPDATE";
-    /// Fails in a transaction that begins with this message.
-    const END_HANDLER: &'static str =
-        "SELECT 1 WHERE 1 / CAST(now() <> statement_timestamp() AS INTEGER) = 0; ";
+    const END_HANDLER: &'static str = "";
     /// Isolation level after a query, transaction aborted, division by zero, read-only transaction.
     const LEFT: &'static [&'static str] = &["25001", "25P02", "22012", "25006"];
 
@@ -108,7 +106,7 @@ impl Driver for Postgres {
 
     async fn settings(connection: &mut PgConnection) -> Result<String, Error> {
         let rows = Self::script(connection, SETTINGS).await?;
-        let mut text = "; SELECT 1 WHERE set_config('bytea_output', 'hex', true) IS NULL \
+        let mut text = " OR set_config('bytea_output', 'hex', true) IS NULL \
                         OR set_config('client_encoding', 'UTF8', true) IS NULL"
             .to_owned();
         for Row(name_and_value) in &rows {

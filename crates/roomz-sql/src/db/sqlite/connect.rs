@@ -10,6 +10,7 @@ use crate::db::connections::{Connections, Origin};
 use crate::db::driver::{Driver as _, Protocol, first_row};
 use crate::db::error::connect_error;
 use crate::db::pool::{Pool, pool_options};
+use crate::db::pooled::Writer;
 use crate::db::schema::check_and_migrate;
 use crate::db::settings::{RESPONSE_TIMEOUT, Settings};
 use crate::db::worker::Workers;
@@ -51,19 +52,14 @@ pub fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, ConnectError> {
 pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<(Workers, Pool), ConnectError> {
     let options = prepare(url, settings).await?;
     let suspects = Arc::default();
-    // SQLite has one writer, and a pool serves those who wait in order. The commit of a handler waits for no
-    // sync to disk; the next one of another statement syncs it, too.
-    let pool = pool_options::<Sqlite>(1, &suspects).after_release(|connection, _| {
-        Box::pin(async { Sqlite::script(connection, "PRAGMA synchronous = FULL").await.map(|_| true) })
-    });
-    let pool = pool.connect_lazy_with(options.clone());
-    let has_handlers = settings.handler_connections > 0;
-    let origin = if has_handlers { Origin::Pool(pool.clone()) } else { Origin::Url(Box::new(options)) };
-    let begin = format!("PRAGMA synchronous = NORMAL; {}", Sqlite::BEGIN);
-    let mut pool = Pool::new(pool, &begin, Arc::clone(&suspects));
+    // The commit of a handler waits for no sync to disk; the next one of the worker syncs it, too.
+    let of_handlers = options.clone().synchronous(SqliteSynchronous::Normal);
+    let pool = pool_options::<Sqlite>(1, &suspects).connect_lazy_with(of_handlers);
+    let writer = Some(Writer::default());
+    let mut pool = Pool::new(pool, Sqlite::BEGIN, Arc::clone(&suspects), writer.clone());
     pool.is_durable = false;
-    let protocol = Protocol::Prepared;
-    let connections = Connections { origin, protocol, max: 1, suspects, abandoned: Mutex::default() };
+    let (origin, protocol) = (Origin::Url(Box::new(options)), Protocol::Prepared);
+    let connections = Connections { origin, protocol, max: 1, suspects, abandoned: Mutex::default(), writer };
     Ok((Workers::spawn(connections, settings), pool))
 }
 

@@ -1,5 +1,7 @@
 mod connect;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use roomz_webhook::store::{ConnectError, ConnectErrorKind};
@@ -94,14 +96,11 @@ impl Driver for Sqlite {
     }
 
     /// With `ON CONFLICT ROLLBACK`, a full disk and others, SQLite ends a transaction when a statement fails.
-    async fn permit_commits(connection: &mut SqliteConnection, are_permitted: bool) -> Result<(), Error> {
-        let mut handle = connection.lock_handle().await?;
-        if are_permitted {
-            handle.remove_commit_hook();
-        } else {
-            handle.set_commit_hook(|| false);
-        }
-        Ok(())
+    async fn commit_permission(connection: &mut SqliteConnection) -> Result<Arc<AtomicBool>, Error> {
+        let may_commit = Arc::new(AtomicBool::new(true));
+        let permission = Arc::clone(&may_commit);
+        connection.lock_handle().await?.set_commit_hook(move || permission.load(Ordering::SeqCst));
+        Ok(may_commit)
     }
 
     /// A database in memory or in a temporary file is lost when its connection closes.
