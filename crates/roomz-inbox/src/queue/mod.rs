@@ -371,3 +371,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+#[path = "../../tests/unit/rule.rs"]
+mod rule;
