@@ -271,7 +271,7 @@ const CLAIMS: Claims = Claims {
 fn every_order_keeps_promises() {
     let model = Claims { deliveries: rounds(4, 5), ..CLAIMS };
     assert_eq!(violations("claim, effect in transaction", model, 300_000), [""; 0]);
-    let model = Claims { in_transaction: false, ..model };
+    let model = Claims { in_transaction: false, ..CLAIMS };
     assert_eq!(violations("claim, at least once", model, 300_000), [""; 0]);
 }
 

@@ -7,6 +7,7 @@
 //! effect twice.
 
 use std::collections::{HashMap, HashSet};
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -347,8 +348,12 @@ async fn check(stores: [Arc<dyn IdempotencyStore>; 2], events: usize, timeline: 
 
 /// Several tasks check events until there are enough and `disturbance` is over. Returns the number of
 /// [disturbed](Checked::disturbed) events.
-async fn check_during(name: &str, url: &str, timeline: &Arc<Timeline>, disturbance: impl Future) -> usize {
-    let stores = [connect(url).await, connect(url).await];
+async fn check_during(
+    name: &str,
+    stores: [Arc<dyn IdempotencyStore>; 2],
+    timeline: &Arc<Timeline>,
+    disturbance: impl Future,
+) -> usize {
     let is_over = Arc::new(AtomicBool::new(false));
     let counts: [_; 4] = Default::default();
     let counts = Arc::<[AtomicUsize; 4]>::new(counts);
@@ -385,7 +390,7 @@ async fn check_during(name: &str, url: &str, timeline: &Arc<Timeline>, disturban
 async fn check_under_faults<B: Backend + 'static>(faults: &[ServerFault]) {
     let Some(mut backend) = B::start() else { return };
     let _permit = few_at_a_time().await;
-    let url = backend.url(None);
+    let stores = connect_twice(&backend.url(None)).await;
     let disturbance = async {
         for fault in faults.iter().cycle().take(rounds(faults.len(), 40)) {
             sleep(Duration::from_millis(500)).await;
@@ -395,14 +400,14 @@ async fn check_under_faults<B: Backend + 'static>(faults: &[ServerFault]) {
             backend.end(*fault);
         }
     };
-    check_during(B::NAME, &url, &Arc::default(), disturbance).await;
+    check_during(B::NAME, stores, &Arc::default(), disturbance).await;
 }
 
 /// The clock of the server is set forward and back, by seconds and hours, also while it is down.
 async fn check_while_clock_is_set(name: &str, server: Option<Server>, url: impl Fn(&Server) -> String) {
     let Some(mut server) = server.and_then(Server::with_own_clock_or_skip) else { return };
     let _permit = few_at_a_time().await;
-    let (url, timeline) = (url(&server), Arc::<Timeline>::default());
+    let (stores, timeline) = (connect_twice(&url(&server)).await, Arc::<Timeline>::default());
     let disturbance = async {
         for step in 1..=rounds(100, 10_000) {
             sleep(Duration::from_millis(rand::random_range(5..30))).await;
@@ -416,8 +421,12 @@ async fn check_while_clock_is_set(name: &str, server: Option<Server>, url: impl 
             }
         }
     };
-    let disturbed = check_during(name, &url, &timeline, disturbance).await;
+    let disturbed = check_during(name, stores, &timeline, disturbance).await;
     assert!(disturbed > 0, "the clock made no difference");
+}
+
+async fn connect_twice(url: &str) -> [Arc<dyn IdempotencyStore>; 2] {
+    [connect(url).await, connect(url).await]
 }
 
 async fn connect(url: &str) -> Arc<dyn IdempotencyStore> {
@@ -452,7 +461,7 @@ async fn redis_cluster_histories_are_explained() {
 async fn redis_cluster_histories_with_failovers_are_explained() {
     let Some(mut cluster) = RedisCluster::start_or_skip(&["--appendonly", "yes"]) else { return };
     let _permit = few_at_a_time().await;
-    let (url, timeline) = (cluster.url(), Arc::<Timeline>::default());
+    let (stores, timeline) = (connect_twice(&cluster.url()).await, Arc::<Timeline>::default());
     let disturbance = async {
         for round in 0..rounds(2, 40) {
             sleep(Duration::from_millis(500)).await;
@@ -469,7 +478,7 @@ async fn redis_cluster_histories_with_failovers_are_explained() {
             cluster.wait_until_ready();
         }
     };
-    check_during("redis-cluster, failovers", &url, &timeline, disturbance).await;
+    check_during("redis-cluster, failovers", stores, &timeline, disturbance).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -493,10 +502,7 @@ async fn sqlite_histories_are_explained() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_histories_are_explained() {
     let store: Arc<dyn IdempotencyStore> = Arc::new(MokaStore::new());
-    let checked = check([Arc::clone(&store), store], rounds(1_000, 62_500), &Timeline::default()).await;
-    assert!(checked.unexplained.is_none(), "no order explains {:#?}", checked.unexplained);
-    assert_eq!(checked.undecided, 0);
-    report(&format!("memory: {} calls", checked.calls));
+    check_during("memory", [Arc::clone(&store), store], &Arc::default(), ready(())).await;
 }
 
 /// After a failover, an event is as it was at some time before: not one of its calls is lost without the
