@@ -298,7 +298,7 @@ struct Checked {
     calls: usize,
     /// Events whose history has too many orders.
     undecided: usize,
-    /// Events whose history nothing would explain if the clock had not been set, or no replica had taken over.
+    /// Events whose history is explained only because the clock was set, or a replica took over.
     disturbed: usize,
     /// The calls of one event that no order explains.
     unexplained: Option<Vec<Record>>,
