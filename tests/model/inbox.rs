@@ -1,18 +1,19 @@
 //! One event of the inbox: deliveries that add it, two workers that take it, and everything that can fail.
 
+use roomz_tests::rounds;
 use stateright::{Model, Property};
 
 use super::{assert_violates, violations};
 
 const LEASE: u8 = 2;
 const BACKOFF: u8 = 1;
-const MAX_ATTEMPTS: u8 = 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Inbox {
     deliveries: usize,
     workers: usize,
     ticks: u8,
+    max_attempts: u8,
     checks_owner: bool,
     /// A delivery is answered only when the event is durable.
     waits_for_commit: bool,
@@ -72,14 +73,14 @@ enum Action {
 
 impl State {
     /// The attempts of the event if the worker with this take may change it.
-    fn owned(&mut self, take: u8, checks_owner: bool) -> Option<u8> {
+    fn owned(&mut self, take: u8, inbox: &Inbox) -> Option<u8> {
         let attempts = match self.row {
             Row::Running { attempts, owner, .. } if owner == take => return Some(attempts),
             Row::Running { attempts, .. } => attempts,
-            Row::Done => MAX_ATTEMPTS,
+            Row::Done => inbox.max_attempts,
             Row::Absent | Row::Waiting { .. } | Row::Dead { .. } => return None,
         };
-        if checks_owner {
+        if inbox.checks_owner {
             return None;
         }
         self.stale_write = true;
@@ -158,7 +159,7 @@ impl Model for Inbox {
                 if due > state.now {
                     return None;
                 }
-                if attempts == MAX_ATTEMPTS {
+                if attempts == self.max_attempts {
                     // Each attempt ended with its process.
                     state.row = Row::Dead { attempts };
                 } else {
@@ -172,12 +173,12 @@ impl Model for Inbox {
             }
             Action::Renew(worker) => {
                 let Worker::Running(take) = state.workers[worker] else { return None };
-                let attempts = state.owned(take, self.checks_owner)?;
+                let attempts = state.owned(take, self)?;
                 state.row = Row::Running { attempts, due: state.now + LEASE, owner: take };
             }
             Action::Commit { worker, is_lost } => {
                 let Worker::Running(take) = state.workers[worker] else { return None };
-                let is_committed = state.owned(take, self.checks_owner).is_some();
+                let is_committed = state.owned(take, self).is_some();
                 if is_committed {
                     state.row = Row::Done;
                     state.effects += 1;
@@ -191,8 +192,8 @@ impl Model for Inbox {
             }
             Action::RecordFailure { worker, is_lost } => {
                 let Worker::Failing(take) = state.workers[worker] else { return None };
-                if let Some(attempts) = state.owned(take, self.checks_owner) {
-                    state.row = if attempts == MAX_ATTEMPTS {
+                if let Some(attempts) = state.owned(take, self) {
+                    state.row = if attempts == self.max_attempts {
                         Row::Dead { attempts }
                     } else {
                         Row::Waiting { attempts, due: state.now + BACKOFF }
@@ -220,7 +221,7 @@ impl Model for Inbox {
             Property::always("a stale worker writes nothing", |_, state: &State| !state.stale_write),
             Property::always(
                 "dead only after each attempt",
-                |_, state: &State| !matches!(state.row, Row::Dead { attempts } if attempts < MAX_ATTEMPTS),
+                |model: &Self, state: &State| !matches!(state.row, Row::Dead { attempts } if attempts < model.max_attempts),
             ),
             Property::always(
                 "an open event can be taken after a lease",
@@ -235,12 +236,20 @@ impl Model for Inbox {
     }
 }
 
-const INBOX: Inbox =
-    Inbox { deliveries: 3, workers: 3, ticks: 12, checks_owner: true, waits_for_commit: true };
+const INBOX: Inbox = Inbox {
+    deliveries: 3,
+    workers: 3,
+    ticks: 12,
+    max_attempts: 2,
+    checks_owner: true,
+    waits_for_commit: true,
+};
 
 #[test]
 fn every_order_keeps_inbox() {
-    assert_eq!(violations("inbox", INBOX, 300_000), [""; 0]);
+    let max_attempts = u8::try_from(rounds(2, 3)).unwrap();
+    let model = Inbox { deliveries: rounds(3, 4), workers: rounds(3, 4), max_attempts, ..INBOX };
+    assert_eq!(violations("inbox", model, 300_000), [""; 0]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The servers of the stores, and the faults that they support.
 
+mod cluster;
 mod pgbouncer;
 mod postgres;
 mod redis;
@@ -8,6 +9,7 @@ mod sqlite;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(crate) use self::cluster::Cluster;
 pub(crate) use self::pgbouncer::{Sessions, Transactions};
 pub(crate) use self::postgres::Postgres;
 pub(crate) use self::redis::Redis;

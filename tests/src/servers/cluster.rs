@@ -46,15 +46,20 @@ impl RedisCluster {
             // A node does not know the others until they have met.
             poll("a replica", || replica.redis_text(&format!("CLUSTER REPLICATE {id}")) == "OK\n");
         }
+        self.wait_until_ready();
+        poll("replication", || replicas.iter().all(Server::is_synchronised_replica));
+        poll("the replicas", || {
+            masters.iter().all(|node| Self::lines(node, "CLUSTER NODES", "slave") == MASTERS)
+        });
+    }
+
+    /// Waits until each node accepts commands for its slots: a master that restarts does so after 2 s.
+    pub fn wait_until_ready(&self) {
         let is_ready = |node: &Server| {
             let info = Self::info(node);
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:6")
         };
         poll("the cluster", || self.nodes.iter().all(is_ready));
-        poll("replication", || replicas.iter().all(Server::is_synchronised_replica));
-        poll("the replicas", || {
-            masters.iter().all(|node| Self::lines(node, "CLUSTER NODES", "slave") == MASTERS)
-        });
     }
 
     /// The URL of the cluster, with the addresses of all nodes.
@@ -151,7 +156,7 @@ impl Server {
     }
 
     /// Whether a server is a replica that has received all data of its master.
-    fn is_synchronised_replica(&self) -> bool {
+    pub fn is_synchronised_replica(&self) -> bool {
         self.redis_text("INFO replication").contains("master_link_status:up")
     }
 

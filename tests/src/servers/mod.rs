@@ -1,6 +1,7 @@
 //! Real servers: from the environment, or started by a test.
 
 mod authority;
+mod clock;
 mod cluster;
 mod nats;
 mod nginx;
@@ -56,6 +57,7 @@ impl Server {
     pub fn kill(&mut self) {
         self.signal("KILL");
         self.process.wait().unwrap();
+        clock::forget(self.process.id());
     }
 
     /// Starts a killed server again, with the same port and directory.
@@ -136,6 +138,7 @@ impl Program {
     fn spawn(self, arguments: &[String], directory: &Path) -> Option<Child> {
         let mut command = (self.command)()?;
         command.args(arguments).current_dir(directory).stdout(Stdio::null()).stderr(Stdio::null());
+        clock::use_clock_of(directory, &mut command);
         command.spawn().ok()
     }
 }

@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -181,12 +182,9 @@ pub(super) fn command(name: &str) -> Option<Command> {
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let debian = debian.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")]);
     let mut files = std::env::split_paths(&path).chain(debian).map(|directory| directory.join(name));
-    let program: PathBuf = files.find(|file| file.is_file())?;
-    if !is_root() {
-        return Some(Command::new(program));
+    let mut command = Command::new(files.find(|file| file.is_file())?);
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
     }
-    let nobody = NOBODY.to_string();
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]).arg(program);
     Some(command)
 }
