@@ -1,5 +1,5 @@
-//! The time of whole requests in memory, without a socket: the CPU time of the thread, so that other load changes
-//! it less.
+//! The time of whole requests in memory, without a socket: the CPU time of the thread, so that other load
+//! changes it less.
 
 use std::time::Duration;
 

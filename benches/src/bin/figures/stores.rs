@@ -63,7 +63,8 @@ pub(crate) fn store_in_memory(name: &str, capacity: u64) -> Store {
 }
 
 /// The bytes of an empty store, of one with a million ids, and of one that is full, and the microseconds of
-/// a claim and its completion when it is full. In a process of its own, because a process reuses freed memory.
+/// a claim and its completion when it is full. In a process of its own, because a process reuses freed
+/// memory.
 pub(crate) fn filled_bytes(store: &str) -> [f64; 4] {
     let output = Command::new(std::env::current_exe().unwrap()).args(["fill", store]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -1,8 +1,8 @@
 //! The inbox next to other queues on PostgreSQL: jobs per second of a worker with a backlog.
 //!
-//! Installs riverqueue, graphile-worker, pg-boss and procrastinate at fixed versions in a temporary directory,
-//! with `cargo`, `npm` and `python3 -m venv`. All use the same server with default settings, the same
-//! concurrency and the same handler: one insert into the same table. They take turns.
+//! Installs riverqueue, graphile-worker, pg-boss and procrastinate at fixed versions in a temporary
+//! directory, with `cargo`, `npm` and `python3 -m venv`. All use the same server with default settings, the
+//! same concurrency and the same handler: one insert into the same table. They take turns.
 
 use std::ffi::OsStr;
 use std::path::Path;
