@@ -16,7 +16,7 @@
 //! | 8 tasks on 2 cores, against 1 task | 1.0 times as many | 1.3 times as many |
 //! | a duplicate | makes its id the newest | changes nothing |
 //!
-//! Times measured with `memory-goals` of the benchmarks on two idle cores, the memory beside other work.
+//! Measured with `figures stores` of the benchmarks: times on two idle cores, memory beside other work.
 //! Memory is taken as ids arrive, in steps: the tables of all shards double at about the same number of ids.
 //! Plan for a full store. The memory of expired ids is freed at most 10 min later, when further ids
 //! arrive; the sweep of one shard of some 130 000 ids blocks a thread for some ten milliseconds.

@@ -1,28 +1,19 @@
 //! What several receivers with one store reach: measured constants, a simulation with them, and runs that
-//! check it.
-//!
-//! `cargo run --release -p roomz-benches --bin capacity`. Needs Linux, root (each receiver has a network
-//! namespace), and `postgres` or `redis-server`. Takes about five minutes.
-
-#![allow(
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a benchmark that prints a table and may end with a panic"
-)]
+//! check it. Needs root (each receiver has a network namespace), and `postgres` or `redis-server`. Takes
+//! about five minutes.
 
 mod measure;
 mod network;
-mod receiver;
+pub(crate) mod receiver;
 mod simulation;
 
 use std::time::Duration;
 
 use roomz_tests::{Server, skipped};
 
-use crate::measure::{Measured, Setup};
-use crate::network::Namespace;
-use crate::simulation::{Cpu, Model, Outcome, simulate};
+use self::measure::{Measured, Setup};
+use self::network::Namespace;
+use self::simulation::{Cpu, Model, Outcome, simulate};
 
 /// Concurrent deliveries of a receiver whose constants are measured and predicted.
 const IN_FLIGHT: usize = 32;
@@ -43,17 +34,8 @@ const PREDICTIONS_TITLE: &str = "predicted with 1, 2, 4, 8 and 16 receivers: eve
 const CHECKS_TITLE: &str = "on this machine, with a delay: receivers, in flight for each; events per second predicted, measured, error; \
      median ms predicted, measured";
 
-#[tokio::main]
-async fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => compare().await,
-        ["receiver", kind, url, address] => receiver::serve(kind, url, address).await,
-        _ => println!("usage: capacity"),
-    }
-}
-
-async fn compare() {
+/// Prints constants, predictions and checks.
+pub(crate) async fn compare() {
     let hosts: Result<Vec<_>, _> = (1..=4).map(Namespace::create).collect();
     let hosts = match hosts {
         Ok(hosts) => hosts,

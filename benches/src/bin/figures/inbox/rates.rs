@@ -1,9 +1,11 @@
 //! Events per second: bare inserts, deliveries to the endpoint behind the layer without a worker, and a
 //! worker with a backlog.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use roomz_benches::secret;
+use crate::services::secret;
 use roomz_inbox::{BoxError, Endpoint, Inbox, Job, Worker, WorkspacePresenceChanged};
 use roomz_protocol::testing::TestEvent;
 use roomz_webhook::{Webhook, WebhookLayer};
@@ -11,8 +13,8 @@ use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tokio::time::sleep;
 use tower::{Layer as _, service_fn};
 
-use crate::bare::{Bare, execute};
-use crate::load::{closed_loop, deliver, delivery};
+use super::bare::{Bare, execute};
+use super::load::{closed_loop, deliver, delivery};
 
 pub(crate) const BARE_1: &str = "bare insert, one at a time";
 pub(crate) const BARE_32: &str = "bare inserts, 32 concurrent";
@@ -23,23 +25,24 @@ const DURATION: Duration = Duration::from_secs(1);
 /// More than a worker does meanwhile.
 const BACKLOG: i64 = 60_000;
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS presence_log (event_id TEXT, workspace_id TEXT, status TEXT, handled_at BIGINT)";
+/// The states of rows.
+pub(crate) const WAITING: i32 = 0;
+pub(crate) const DONE: i32 = 2;
 
 pub(crate) async fn print(url: &str) {
     drop(open(url, 10).await);
     let bare = Bare::create(url).await;
     println!("{BARE_1}\t{}", bare.insert(1, DURATION).await);
-    println!("{ADMIT_1}\t{}", admit(url, 1).await);
+    println!("{ADMIT_1}\t{}", admit_to_empty(url, 1).await);
     println!("{BARE_32}\t{}", bare.insert(32, DURATION).await);
-    println!("{ADMIT_32}\t{}", admit(url, 32).await);
+    println!("{ADMIT_32}\t{}", admit_to_empty(url, 32).await);
     for concurrency in [10, 50] {
-        println!(
-            "done without a transaction, concurrency {concurrency}\t{}",
-            done(url, concurrency, false).await
-        );
-        println!(
-            "done with a transaction, concurrency {concurrency}\t{}",
-            done(url, concurrency, true).await
-        );
+        for (name, has_transaction) in [("without", false), ("with", true)] {
+            let inbox = open(url, concurrency).await;
+            fill(url, WAITING, BACKLOG).await;
+            let rate = done(&inbox, concurrency, has_transaction, BACKLOG).await;
+            println!("done {name} a transaction, concurrency {concurrency}\t{rate}");
+        }
     }
 }
 
@@ -48,21 +51,29 @@ pub(crate) async fn open(url: &str, concurrency: usize) -> Inbox {
     let connections = u32::try_from(concurrency).unwrap() + 3;
     let inbox = Inbox::builder(url).with_max_connections(connections).connect().await.unwrap();
     execute(url, TABLE).await;
+    empty(url).await;
+    inbox
+}
+
+pub(crate) async fn empty(url: &str) {
     if url.starts_with("sqlite") {
         execute(url, "DELETE FROM roomz_inbox; DELETE FROM presence_log").await;
     } else {
         execute(url, "TRUNCATE roomz_inbox; TRUNCATE presence_log").await;
     }
-    inbox
 }
 
 pub(crate) fn receiver(inbox: &Inbox) -> Webhook<Endpoint> {
     WebhookLayer::builder(secret()).build().unwrap().layer(inbox.endpoint())
 }
 
+async fn admit_to_empty(url: &str, concurrency: usize) -> f64 {
+    admit(&open(url, 10).await, concurrency).await
+}
+
 /// Delivers new events for some time.
-async fn admit(url: &str, concurrency: usize) -> f64 {
-    let receiver = receiver(&open(url, 10).await);
+pub(crate) async fn admit(inbox: &Inbox, concurrency: usize) -> f64 {
+    let receiver = receiver(inbox);
     let worker = || {
         let receiver = receiver.clone();
         move |start: Instant| async move {
@@ -77,33 +88,56 @@ async fn admit(url: &str, concurrency: usize) -> f64 {
     closed_loop((0..concurrency).map(|_| worker()).collect()).await
 }
 
-/// Runs a worker for some time.
-async fn done(url: &str, concurrency: usize, has_transaction: bool) -> f64 {
+/// Adds rows in this state: due since long, or kept for long.
+pub(crate) async fn fill(url: &str, state: i32, count: i64) {
     const POSTGRES: &str = "INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
-                            SELECT 'roomz', decode(md5(CAST(i AS TEXT)), 'hex'), 0, i, i, '', 0, 0, $1 \
+                            SELECT 'roomz', uuid_send(gen_random_uuid()), CAST(CAST($3 AS BIGINT) AS SMALLINT), $3 * 2000000000000 + i, i, '', 0, 0, $1 \
                             FROM generate_series(1, $2) AS i";
     const SQLITE: &str = "WITH RECURSIVE series (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM series LIMIT $2) \
                           INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
-                          SELECT 'roomz', CAST(printf('%016d', i) AS BLOB), 0, i, i, x'', 0, 0, $1 FROM series";
-    let inbox = open(url, concurrency).await;
-    let body = TestEvent::busy().body();
+                          SELECT 'roomz', randomblob(16), $3, $3 * 2000000000000 + i, i, x'', 0, 0, $1 FROM series";
+    let (body, state) = (TestEvent::busy().body(), i64::from(state));
     if url.starts_with("sqlite") {
         let mut connection = SqliteConnection::connect(url).await.unwrap();
-        let _ = sqlx::query(SQLITE).bind(body).bind(BACKLOG).execute(&mut connection).await.unwrap();
+        let _ =
+            sqlx::query(SQLITE).bind(body).bind(count).bind(state).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     } else {
         let mut connection = PgConnection::connect(url).await.unwrap();
-        let _ = sqlx::query(POSTGRES).bind(body).bind(BACKLOG).execute(&mut connection).await.unwrap();
+        let _ =
+            sqlx::query(POSTGRES).bind(body).bind(count).bind(state).execute(&mut connection).await.unwrap();
         execute(url, "CHECKPOINT").await;
     }
-    let begin = Instant::now();
-    let worker = start(&inbox, has_transaction, concurrency);
-    sleep(DURATION).await;
+}
+
+/// Runs a worker for some time, or until it has handled this many. Returns the events per second.
+pub(crate) async fn done(inbox: &Inbox, concurrency: usize, has_transaction: bool, backlog: i64) -> f64 {
+    let open = async || {
+        let open = inbox.stats().await.unwrap();
+        i64::try_from(open.waiting + open.running + open.dead).unwrap()
+    };
+    let (before, handled) = (open().await, Arc::new(AtomicI64::new(0)));
+    let handler = {
+        let handled = Arc::clone(&handled);
+        service_fn(move |job: Job<WorkspacePresenceChanged>| {
+            let handled = Arc::clone(&handled);
+            async move {
+                if has_transaction {
+                    handle(job).await?;
+                }
+                let _ = handled.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, BoxError>(())
+            }
+        })
+    };
+    let start = Instant::now();
+    let worker = inbox.worker(handler).with_concurrency(concurrency).start();
+    while start.elapsed() < DURATION && handled.load(Ordering::Relaxed) < backlog {
+        sleep(DURATION / 1_000).await;
+    }
     worker.shutdown(DURATION * 20).await;
-    let elapsed = begin.elapsed().as_secs_f64();
-    let open = inbox.stats().await.unwrap();
-    assert!(open.waiting > 0, "the backlog was too small");
-    (BACKLOG - i64::try_from(open.waiting + open.running + open.dead).unwrap()) as f64 / elapsed
+    let elapsed = start.elapsed().as_secs_f64();
+    (before - open().await) as f64 / elapsed
 }
 
 /// Starts a worker whose handler does nothing, or inserts one row in its transaction.

@@ -12,7 +12,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use crate::load::closed_loop;
+use super::load::closed_loop;
 
 const POSTGRES: &str = "INSERT INTO bare_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
      SELECT 'default', $1, 0, now, now, $1, 0, 0, $2 \

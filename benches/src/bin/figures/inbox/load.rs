@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use roomz_benches::secret;
+use crate::services::secret;
 use roomz_protocol::testing::{TestEvent, signed_request};
 use roomz_webhook::Webhook;
 use tower::ServiceExt as _;

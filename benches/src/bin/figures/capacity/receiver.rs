@@ -1,4 +1,4 @@
-//! A receiver, which `capacity` starts as a process. It ends when its standard input closes.
+//! A receiver, which the parent starts as a process. It ends when its standard input closes.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{post, post_service};
 use roomz_axum::WebhookEvent;
-use roomz_benches::secret;
 use roomz_inbox::{BoxError, Inbox, Job, WorkspacePresenceChanged};
 use roomz_redis::RedisStore;
 use roomz_sql::SqlStore;
@@ -14,6 +13,8 @@ use roomz_webhook::WebhookLayer;
 use roomz_webhook::store::IdempotencyStore;
 use tokio::net::TcpListener;
 use tower::service_fn;
+
+use crate::services::secret;
 
 /// Serves one kind of receiver on this address, and prints the address with its port.
 pub(crate) async fn serve(kind: &str, url: &str, address: &str) {

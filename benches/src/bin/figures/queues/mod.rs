@@ -1,34 +1,28 @@
 //! The inbox next to other queues on PostgreSQL: jobs per second of a worker with a backlog.
 //!
-//! `cargo run --release -p roomz-benches --bin queues`. Installs riverqueue, graphile-worker, pg-boss and
-//! procrastinate at fixed versions in a temporary directory, with `cargo`, `npm` and `python3 -m venv`. All
-//! use the same server with default settings, the same concurrency and the same handler: one insert into the
-//! same table. They take turns. Prints the minimum, the median and the maximum of the rounds. Needs
-//! `postgres`.
-
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a benchmark that prints a table and may end with a panic"
-)]
+//! Installs riverqueue, graphile-worker, pg-boss and procrastinate at fixed versions in a temporary
+//! directory, with `cargo`, `npm` and `python3 -m venv`. All use the same server with default settings, the
+//! same concurrency and the same handler: one insert into the same table. They take turns.
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use roomz_benches::median;
 use roomz_inbox::{BoxError, Inbox, Job, WorkspacePresenceChanged};
 use roomz_protocol::testing::TestEvent;
 use roomz_tests::Server;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
+use tokio::runtime::Runtime;
 use tower::service_fn;
 
-const ROUNDS: usize = 5;
+use crate::report::Goal::AtLeast;
+use crate::report::Report;
+
 /// The jobs of one round: fewer for queues that handle some hundred per second.
 const JOBS: usize = 10_000;
 const FEW_JOBS: usize = 1_000;
+const FEWEST_JOBS: usize = 200;
 
 const NODE_PACKAGES: [&str; 4] = ["node@24.21.0", "graphile-worker@0.18.0", "pg-boss@12.38.0", "pg@8.23.1"];
 const PYTHON_PACKAGES: [&str; 2] = ["procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9"];
@@ -61,7 +55,7 @@ const PROCRASTINATE: &[&str] = &["venv/bin/python", "procrastinate_queue.py"];
 const QUEUES: [(&str, &[&str], &str, usize); 11] = [
     ("roomz-inbox", &[], "documented", JOBS),
     ("roomz-inbox", &[], "transaction", JOBS),
-    ("riverqueue", RIVER, "documented", FEW_JOBS),
+    ("riverqueue", RIVER, "documented", FEWEST_JOBS),
     ("riverqueue", RIVER, "fastest", JOBS),
     ("riverqueue", RIVER, "transaction", JOBS),
     ("graphile-worker", GRAPHILE, "documented", FEW_JOBS),
@@ -72,50 +66,48 @@ const QUEUES: [(&str, &[&str], &str, usize); 11] = [
     ("procrastinate", PROCRASTINATE, "fastest", FEW_JOBS),
 ];
 
-fn main() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => compare(&runtime),
-        [url, jobs, concurrency, mode] => {
-            let work = work(url, jobs.parse().unwrap(), concurrency.parse().unwrap(), mode == "transaction");
-            println!("{}", runtime.block_on(work));
-        }
-        _ => panic!("usage: queues"),
-    }
-}
-
-fn compare(runtime: &tokio::runtime::Runtime) {
-    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+pub(crate) fn measure(report: &mut Report) {
+    let Some(server) = Server::postgres_or_skip(&["fsync=on"]) else {
+        return report.leave_out("other queues", "PostgreSQL is not installed");
+    };
     let directory = tempfile::tempdir().unwrap();
-    install(directory.path());
-    for concurrency in [10, 50] {
-        let mut rates = QUEUES.map(|queue| (queue, Vec::new()));
-        for _ in 0..ROUNDS {
-            for ((_, program, mode, jobs), rates) in &mut rates {
+    if let Err(error) = install(directory.path()) {
+        return report.leave_out("other queues", &error);
+    }
+    let runtime = Runtime::new().unwrap();
+    for _ in 0..report.rounds {
+        for concurrency in [10, 50] {
+            // Of this project and of the fastest other queue, without and with a transaction.
+            let (mut ours, mut fastest) = ([0.0; 2], [0.0_f64; 2]);
+            for (name, program, mode, jobs) in QUEUES {
                 let url = runtime.block_on(create_database(&server.postgres_url()));
-                let (jobs, concurrency) = (jobs.to_string(), concurrency.to_string());
-                let arguments = [url.as_str(), &jobs, &concurrency, mode];
+                let (jobs, at_once) = (jobs.to_string(), concurrency.to_string());
+                let arguments = [url.as_str(), &jobs, &at_once, mode];
                 let program: Vec<_> = match program {
-                    [] => vec![std::env::current_exe().unwrap()],
+                    [] => vec![std::env::current_exe().unwrap(), "jobs".into()],
                     program => program.iter().map(|part| directory.path().join(part)).collect(),
                 };
-                rates.push(run(directory.path(), &program, &arguments).trim().parse().unwrap());
+                let rate: f64 = run(directory.path(), &program, &arguments).unwrap().trim().parse().unwrap();
+                let index = usize::from(mode == "transaction");
+                if name == "roomz-inbox" {
+                    ours[index] = rate;
+                } else {
+                    fastest[index] = fastest[index].max(rate);
+                }
+                report
+                    .add(format!("queues, concurrency {concurrency}, jobs per second: {name}, {mode}"), rate);
             }
-        }
-        println!(
-            "concurrency {concurrency:<16} {:<12} {:>8} {:>8} {:>8}",
-            "", "minimum", "median", "maximum"
-        );
-        for ((name, _, mode, _), mut rates) in rates {
-            let median = median(&mut rates);
-            let (minimum, maximum) = (rates.first().unwrap(), rates.last().unwrap());
-            println!("{name:<28} {mode:<12} {minimum:>8.0} {median:>8.0} {maximum:>8.0}");
+            for (index, kind) in ["without", "with"].into_iter().enumerate() {
+                let name = format!(
+                    "inbox ÷ the fastest other queue, {kind} a transaction, concurrency {concurrency}"
+                );
+                report.add_goal(name, AtLeast(1.3), ours[index] / fastest[index]);
+            }
         }
     }
 }
 
-fn install(directory: &Path) {
+fn install(directory: &Path) -> Result<(), String> {
     std::fs::create_dir(directory.join("src")).unwrap();
     for (name, text) in PROGRAMS.into_iter().chain([("Cargo.toml", RUST_PACKAGE), ("package.json", "{}")]) {
         std::fs::write(directory.join(name), text).unwrap();
@@ -124,22 +116,25 @@ fn install(directory: &Path) {
     let pip = [&["venv/bin/pip", "install", "--quiet"], &PYTHON_PACKAGES[..]].concat();
     let build = ["cargo", "build", "--release", "--quiet", "--target-dir", "target"];
     for command in [&npm[..], &["python3", "-m", "venv", "venv"], &pip, &build] {
-        drop(run(directory, command, &[]));
+        drop(run(directory, command, &[])?);
     }
+    Ok(())
 }
 
 /// Runs a command in a directory, and returns what it prints.
-fn run(directory: &Path, program: &[impl AsRef<OsStr>], arguments: &[&str]) -> String {
+fn run(directory: &Path, program: &[impl AsRef<OsStr>], arguments: &[&str]) -> Result<String, String> {
     let (name, first) = program.split_first().unwrap();
     let mut command = Command::new(directory.join(name.as_ref()));
     if !directory.join(name.as_ref()).exists() {
         command = Command::new(name);
     }
     let output = command.args(first).args(arguments).current_dir(directory).stderr(Stdio::piped()).output();
-    let output = output.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{} failed: {errors}", name.as_ref().display());
-    String::from_utf8(output.stdout).unwrap()
+    let name = name.as_ref().display();
+    let output = output.map_err(|error| format!("{name}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{name} failed: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8(output.stdout).unwrap())
 }
 
 /// Creates an empty database with the table of the handler, and returns its URL.
@@ -155,7 +150,11 @@ async fn create_database(server: &str) -> String {
 }
 
 /// Returns the jobs per second of the inbox's worker.
-async fn work(url: &str, jobs: usize, concurrency: usize, has_transaction: bool) -> f64 {
+pub(crate) fn work(url: &str, jobs: usize, concurrency: usize, mode: &str) -> f64 {
+    Runtime::new().unwrap().block_on(jobs_per_second(url, jobs, concurrency, mode == "transaction"))
+}
+
+async fn jobs_per_second(url: &str, jobs: usize, concurrency: usize, has_transaction: bool) -> f64 {
     const BACKLOG: &str = "INSERT INTO roomz_inbox (namespace, event_id, state, due, received, owner, attempt, earlier, body) \
          SELECT 'roomz', decode(md5(CAST(i AS TEXT)), 'hex'), 0, i, i, '', 0, 0, $1 FROM generate_series(1, $2) AS i";
     let connections = u32::try_from(concurrency).unwrap() + 3;

@@ -1,23 +1,12 @@
 //! The services that the benchmarks compare.
 
-#![allow(
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "support of benchmarks, not a public API"
-)]
-
-mod goal;
-
-pub use self::goal::{Goal, median, print_goal};
-
 use std::convert::Infallible;
 
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -31,97 +20,84 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt, service_fn};
 
 /// A service that returns a status.
-pub type App = BoxCloneSyncService<Request<Body>, StatusCode, Infallible>;
+pub(crate) type App = BoxCloneSyncService<Request<Body>, StatusCode, Infallible>;
 
 /// The webhook secret of every benchmark.
-pub fn secret() -> Secret {
+pub(crate) fn secret() -> Secret {
     Secret::new("the webhook secret").unwrap()
 }
 
 /// Creates signed deliveries, at a lower cost than the measured services.
 #[derive(Debug)]
-pub struct Deliveries {
+pub(crate) struct Deliveries {
     body: Vec<u8>,
     next_id: u64,
 }
 
 impl Deliveries {
     /// The first event has id 1.
-    pub fn new() -> Self {
-        Self::from_id(1)
+    pub(crate) fn new() -> Self {
+        Self::with_padding(0)
+    }
+
+    /// Bodies that are longer by some bytes.
+    pub(crate) fn with_padding(bytes: usize) -> Self {
+        let event = TestEvent::busy().with("id", "00000000-0000-0000-0000-000000000000");
+        let event = if bytes > 0 { event.with("padding", "x".repeat(bytes)) } else { event };
+        Self { body: event.body(), next_id: 1 }
     }
 
     /// The first event has this id, which has at most 48 bits.
-    pub fn from_id(next_id: u64) -> Self {
-        let body = TestEvent::busy().with("id", "00000000-0000-0000-0000-000000000000").body();
-        Self { body, next_id }
+    pub(crate) fn from_id(next_id: u64) -> Self {
+        Self { next_id, ..Self::new() }
     }
 
     /// A delivery of a new event.
-    pub fn next_event(&mut self) -> Request<Body> {
+    pub(crate) fn next_event(&mut self) -> Request<Body> {
+        self.next_event_to("/")
+    }
+
+    /// A delivery of a new event to a path.
+    pub(crate) fn next_event_to(&mut self, path: &str) -> Request<Body> {
         let mut body = self.body.clone();
         let zero = b"00000000-0000-0000-0000-000000000000";
         let at = body.windows(zero.len()).position(|window| window == zero).unwrap();
         let id = format!("00000000-0000-0000-0000-{:012x}", self.next_id);
         body.get_mut(at..at + zero.len()).unwrap().copy_from_slice(id.as_bytes());
         self.next_id += 1;
-        signed_request("/", body, &secret())
+        signed_request(path, body, &secret())
     }
 
     /// A delivery of always the same event.
-    pub fn duplicate(&self) -> Request<Body> {
+    pub(crate) fn duplicate(&self) -> Request<Body> {
         signed_request("/", self.body.clone(), &secret())
     }
 
     /// A delivery that is signed with another secret.
-    pub fn forged(&self) -> Request<Body> {
+    pub(crate) fn forged(&self) -> Request<Body> {
         signed_request("/", self.body.clone(), &Secret::new("a guess").unwrap())
     }
 }
 
-impl Default for Deliveries {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The bytes of a request on the wire.
-pub fn request_bytes(request: Request<Body>) -> Vec<u8> {
-    let (head, body) = request.into_parts();
-    let body = futures_util::FutureExt::now_or_never(body.collect());
-    let body = body.unwrap().unwrap().to_bytes();
-    let mut bytes =
-        format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len()).into_bytes();
-    for (name, value) in &head.headers {
-        bytes.extend_from_slice(name.as_ref());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(&body);
-    bytes
-}
-
 /// Reads the body only: the minimum of every receiver.
-pub fn bare() -> App {
+pub(crate) fn bare() -> App {
     with_body(|_, body| if body.is_empty() { StatusCode::BAD_REQUEST } else { StatusCode::OK })
 }
 
 /// Verifies and parses in the handler, without the layer. Does not deduplicate.
-pub fn by_hand() -> App {
+pub(crate) fn by_hand() -> App {
     let secrets = Secrets::from(secret());
     with_body(move |headers, body| handle_by_hand(headers, body, &secrets, |_| true))
 }
 
 /// The same, and deduplicates with moka.
-pub fn by_hand_moka() -> App {
+pub(crate) fn by_hand_moka() -> App {
     let (secrets, cache) = (Secrets::from(secret()), Cache::new(1_000_000));
     with_body(move |headers, body| handle_by_hand(headers, body, &secrets, |id| is_new(&cache, id)))
 }
 
 /// Uses nothing of this project.
-pub fn without_kit() -> App {
+pub(crate) fn without_kit() -> App {
     let cache = Cache::new(1_000_000);
     with_body(move |headers, body| handle_without_kit(headers, body, &cache))
 }
@@ -138,7 +114,7 @@ fn with_body(handle: impl Fn(&HeaderMap, &[u8]) -> StatusCode + Clone + Send + S
 }
 
 /// Verifies, parses and deduplicates with this project's functions, without the layer.
-pub fn handle_by_hand(
+pub(crate) fn handle_by_hand(
     headers: &HeaderMap,
     body: &[u8],
     secrets: &Secrets,
@@ -157,7 +133,7 @@ pub fn handle_by_hand(
 
 /// Verifies, parses and deduplicates as a handler would without this project: with `hmac`, whose key is set
 /// up for each request, serde and moka.
-pub fn handle_without_kit(headers: &HeaderMap, body: &[u8], cache: &Cache<EventId, ()>) -> StatusCode {
+pub(crate) fn handle_without_kit(headers: &HeaderMap, body: &[u8], cache: &Cache<EventId, ()>) -> StatusCode {
     #[derive(serde::Deserialize)]
     struct Event {
         id: Uuid,
@@ -183,7 +159,7 @@ pub fn handle_without_kit(headers: &HeaderMap, body: &[u8], cache: &Cache<EventI
 }
 
 /// Remembers an id, and returns true if it is new.
-pub fn is_new(cache: &Cache<EventId, ()>, id: EventId) -> bool {
+pub(crate) fn is_new(cache: &Cache<EventId, ()>, id: EventId) -> bool {
     let is_new = !cache.contains_key(&id);
     if is_new {
         cache.insert(id, ());
@@ -192,18 +168,17 @@ pub fn is_new(cache: &Cache<EventId, ()>, id: EventId) -> bool {
 }
 
 /// The layer with its default store.
-pub fn layer() -> App {
+pub(crate) fn layer() -> App {
     with_store(MokaStore::new())
 }
 
-/// The layer with a full store: each new id evicts an old one.
-pub fn layer_at_capacity() -> App {
-    with_store(MokaStore::builder().with_capacity(1_000).build())
+/// The layer with this store.
+pub(crate) fn with_store(store: impl IdempotencyStore) -> App {
+    with_layer(&WebhookLayer::builder(secret()).with_store(store).build().unwrap())
 }
 
-/// The layer with this store.
-pub fn with_store(store: impl IdempotencyStore) -> App {
-    let layer = WebhookLayer::builder(secret()).with_store(store).build().unwrap();
+/// This layer around a handler that does nothing.
+pub(crate) fn with_layer(layer: &WebhookLayer) -> App {
     let service = service_fn(async |request: Request<WebhookBody>| {
         let delivery = request.extensions().get::<Delivery>();
         let status = if delivery.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
@@ -215,4 +190,22 @@ pub fn with_store(store: impl IdempotencyStore) -> App {
     BoxCloneSyncService::new(ServiceExt::<Request<Body>>::map_response(service, |response: Response<_>| {
         response.status()
     }))
+}
+
+/// The bytes of a request on the wire.
+pub(crate) fn bytes(request: Request<Body>) -> Vec<u8> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().now_or_never().unwrap().unwrap().to_bytes();
+    let mut bytes =
+        format!("POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", head.uri, body.len())
+            .into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend_from_slice(name.as_ref());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&body);
+    bytes
 }

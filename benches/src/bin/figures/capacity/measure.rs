@@ -8,7 +8,6 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use roomz_benches::{Deliveries, median, request_bytes};
 use roomz_tests::Server;
 use roomz_tests::fleet::spawn_receiver;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -16,7 +15,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::network::{DelayLine, Namespace};
+use super::network::{DelayLine, Namespace};
+use crate::report::median;
+use crate::services::{Deliveries, bytes};
 
 /// What a receiver does, and with which store.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +157,7 @@ impl Setup<'_> {
 async fn send(address: SocketAddr, duplicates: bool, duration: Duration) -> Vec<f64> {
     // Each connection has ids of its own.
     let mut deliveries = Deliveries::from_id(u64::from(rand::random::<u32>()) << 16);
-    let mut request = request_bytes(deliveries.next_event());
+    let mut request = bytes(deliveries.next_event());
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (start, mut latencies, mut buffer) = (Instant::now(), Vec::new(), [0; 1_024]);
@@ -172,7 +173,7 @@ async fn send(address: SocketAddr, duplicates: bool, duration: Duration) -> Vec<
         assert!(buffer.starts_with(b"HTTP/1.1 20"), "{}", String::from_utf8_lossy(&buffer[..length]));
         latencies.push(sent.elapsed().as_secs_f64());
         if !duplicates {
-            request = request_bytes(deliveries.next_event());
+            request = bytes(deliveries.next_event());
         }
     }
     latencies
