@@ -6,10 +6,10 @@
 //! that failed may have taken effect or not, and one that lasted for the time of a restart may have taken
 //! effect twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::ready;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
@@ -23,8 +23,9 @@ use roomz_webhook::store::{
 use tokio::sync::Barrier;
 use tokio::time::sleep;
 
+use super::explain::{Record, Timeline, interval, is_explained, now};
 use super::report;
-use super::rule::{Call, Event, Lease, Moment, Reply, Without};
+use super::rule::{Call, Moment, Reply};
 use crate::faults::backend::{Backend, Cluster, Postgres, Redis, ServerFault, Sqlite};
 
 const CALLERS: usize = 4;
@@ -34,186 +35,10 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// All times are in nanoseconds.
 const SHORT_LEASE: u64 = 10_000_000;
 const LONG_LEASE: u64 = 600_000_000_000;
-/// A store has a resolution of one millisecond, and its clock is not ours.
-const TOLERANCE: u64 = 2_000_000;
-const MAX_TRIED: usize = 20_000;
 /// A server that was killed is away for longer.
 const REPEATED_AFTER: u64 = 100_000_000;
-/// The time of the first call. A clock that is set back is not before 0.
-const FIRST: u64 = 1_000_000_000_000_000;
 /// A clock is set to this many seconds ahead of ours.
 const AHEAD: [i64; 8] = [-7_200, -60, -2, 0, 0, 2, 60, 7_200];
-
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    owner: u8,
-    call: Call,
-    begin: u64,
-    /// The latest time at which it took effect.
-    end: u64,
-    /// `None`: it may have taken effect or not.
-    reply: Option<Reply>,
-}
-
-/// What happened to the server besides the calls.
-#[derive(Debug)]
-struct Timeline {
-    clocks: Mutex<Vec<Clock>>,
-    /// Between these times a replica took over.
-    failovers: Mutex<Vec<Moment>>,
-}
-
-/// Between these times, the server's clock may have been ahead of ours by this.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    begin: u64,
-    end: u64,
-    ahead: i64,
-}
-
-impl Default for Timeline {
-    fn default() -> Self {
-        let clock = Clock { begin: 0, end: u64::MAX, ahead: 0 };
-        Self { clocks: Mutex::new(vec![clock]), failovers: Mutex::default() }
-    }
-}
-
-impl Timeline {
-    fn set_clock(&self, server: &Server, seconds: i64) {
-        self.clocks.lock().unwrap().push(Clock {
-            begin: now(),
-            end: u64::MAX,
-            ahead: seconds * 1_000_000_000,
-        });
-        server.set_clock(seconds);
-        if let [.., previous, _] = &mut self.clocks.lock().unwrap()[..] {
-            previous.end = now();
-        }
-    }
-
-    /// How far the server's clock was ahead, at least and at most.
-    fn ahead(&self, begin: u64, end: u64) -> [i64; 2] {
-        let clocks = self.clocks.lock().unwrap();
-        let during = clocks.iter().rev().take_while(|clock| clock.end >= begin);
-        let ahead = during.filter(|clock| clock.begin <= end).map(|clock| clock.ahead);
-        [ahead.clone().min().unwrap(), ahead.max().unwrap()]
-    }
-
-    /// When the call took effect, by the server's clock.
-    fn moment(&self, record: &Record) -> Moment {
-        let [least, most] = self.ahead(record.begin, record.end);
-        Moment {
-            begin: record.begin.saturating_add_signed(least),
-            end: record.end.saturating_add_signed(most),
-        }
-    }
-
-    /// The failovers that were not over at the first time, and had begun at the other.
-    fn failovers(&self, begin: u64, end: u64) -> Vec<Moment> {
-        let failovers = self.failovers.lock().unwrap();
-        failovers.iter().filter(|failover| failover.begin < end && failover.end > begin).copied().collect()
-    }
-}
-
-/// Whether some order of the calls explains the replies: a call that ended before another began comes first.
-/// By a failover, the event may return to an earlier state, because replication is asynchronous.
-///
-/// Tries each order, and each state of the event after the same calls once. `None` after `MAX_TRIED` states
-/// (many calls with an unknown effect have too many orders), and if there was a second failover.
-fn is_explained(history: &[Record], timeline: &Timeline) -> Option<bool> {
-    let calls = Vec::from_iter(history.iter().map(|record| (record, timeline.moment(record))));
-    let (begin, end) = interval(history);
-    let failover = match timeline.failovers(begin, end)[..] {
-        [] => None,
-        [failover] => Some(failover),
-        _ => return None,
-    };
-    let failed_over = 1 << calls.len();
-    let first = Progress { done: failover.map_or(failed_over, |_| 0), ..Progress::default() };
-    let mut reached = HashSet::from([first.clone()]);
-    let mut open = vec![first];
-    while let Some(progress) = open.pop() {
-        if reached.len() > MAX_TRIED {
-            return None;
-        }
-        let is_left = |index: usize| progress.done & (1 << index) == 0;
-        let left = || calls.iter().enumerate().filter(|(index, _)| is_left(*index));
-        let ends =
-            left().filter(|(_, (record, _))| record.reply.is_some()).map(|(_, (record, _))| record.end);
-        let pending = failover.filter(|_| is_left(calls.len()));
-        let Some(first_end) = ends.chain(pending.map(|failover| failover.end)).min() else {
-            return Some(true);
-        };
-        for (index, (record, moment)) in left().filter(|(_, (record, _))| record.begin < first_end) {
-            let event = progress.event;
-            for (reply, after) in event.replies(record.owner, record.call, *moment, Without::Nothing) {
-                if record.reply.is_none_or(|seen| seen == reply) {
-                    let after = if after == event { after } else { tolerant(after) };
-                    let next = progress.after(1 << index, after, pending.is_some());
-                    if reached.insert(next.clone()) {
-                        open.push(next);
-                    }
-                }
-            }
-        }
-        if pending.is_some_and(|failover| failover.begin < first_end) {
-            for event in progress.earlier.iter().copied().chain([progress.event]) {
-                let next = progress.after(failed_over, event, false);
-                if reached.insert(next.clone()) {
-                    open.push(next);
-                }
-            }
-        }
-    }
-    Some(false)
-}
-
-/// The calls that took effect, the event after them, and its states before a failover.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Progress {
-    done: u64,
-    event: Event,
-    earlier: Vec<Event>,
-}
-
-impl Progress {
-    fn after(&self, done: u64, event: Event, keeps_earlier: bool) -> Self {
-        let mut earlier = if keeps_earlier { self.earlier.clone() } else { Vec::new() };
-        if keeps_earlier && event != self.event {
-            earlier.push(self.event);
-        }
-        Self { done: self.done | done, event, earlier }
-    }
-}
-
-/// The time of the first call, and the time when the last one ended.
-fn interval(history: &[Record]) -> (u64, u64) {
-    let ends = history.iter().filter(|record| record.reply.is_some()).map(|record| record.end);
-    let begins = history.iter().map(|record| record.begin);
-    (begins.clone().min().unwrap(), begins.chain(ends).max().unwrap())
-}
-
-fn tolerant(event: Event) -> Event {
-    match event {
-        Event::Running { owner, attempt, lease: Lease { earliest, latest } } => {
-            let lease = Lease {
-                earliest: earliest.saturating_sub(TOLERANCE),
-                latest: latest.saturating_add(TOLERANCE),
-            };
-            Event::Running { owner, attempt, lease }
-        }
-        other => other,
-    }
-}
-
-/// The time in nanoseconds. No two are the same, so that they tell which call came first.
-fn now() -> u64 {
-    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let time = FIRST + u64::try_from(EPOCH.elapsed().as_nanos()).unwrap();
-    let after = |last: u64| time.max(last + 1);
-    after(LAST.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(after(last))).unwrap())
-}
 
 /// One caller of one event: deliveries that claim, renew and settle, or do not.
 struct Caller {
@@ -503,30 +328,6 @@ async fn sqlite_histories_are_explained() {
 async fn memory_histories_are_explained() {
     let store: Arc<dyn IdempotencyStore> = Arc::new(MokaStore::new());
     check_during("memory", [Arc::clone(&store), store], &Arc::default(), ready(())).await;
-}
-
-/// After a failover, an event is as it was at some time before: not one of its calls is lost without the
-/// calls that came later.
-#[test]
-fn failover_loses_last_calls_only() {
-    let claim = Call::Claim { lease: LONG_LEASE };
-    let calls = |last| [(0, claim, Reply::Claimed(1)), (0, Call::Release, Reply::Applied), (1, claim, last)];
-    let is_explained = |last, failovers: Vec<Moment>| {
-        let record = |(index, (owner, call, reply)): (u64, (u8, Call, Reply))| {
-            let begin = FIRST + 10 * index;
-            Record { owner, call, begin, end: begin + 1, reply: Some(reply) }
-        };
-        let history = Vec::from_iter((0..).zip(calls(last)).map(record));
-        is_explained(&history, &Timeline { failovers: Mutex::new(failovers), ..Timeline::default() })
-    };
-    let failover = Moment { begin: FIRST + 12, end: FIRST + 19 };
-    let explained = |last| [Vec::new(), vec![failover]].map(|failovers| is_explained(last, failovers));
-    assert_eq!(explained(Reply::Claimed(2)), [Some(true); 2]);
-    // The release was lost, or the claim too.
-    assert_eq!(explained(Reply::InFlight), [Some(false), Some(true)]);
-    assert_eq!(explained(Reply::Claimed(1)), [Some(false), Some(true)]);
-    assert_eq!(explained(Reply::Done), [Some(false); 2]);
-    assert_eq!(explained(Reply::Claimed(3)), [Some(false); 2]);
 }
 
 /// A store that settles for anybody: it forgets to compare the owner.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod claim;
+mod explain;
 mod histories;
 mod inbox;
 mod rule;

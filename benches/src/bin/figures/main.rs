@@ -63,7 +63,9 @@ fn main() {
             println!("{}", queues::work(url, jobs.parse().unwrap(), concurrency.parse().unwrap(), mode));
         }
         ["capacity"] => Runtime::new().unwrap().block_on(capacity::compare()),
-        ["receiver", kind, url, address] => Runtime::new().unwrap().block_on(capacity::receiver::serve(kind, url, address)),
+        ["receiver", kind, url, address] => {
+            Runtime::new().unwrap().block_on(capacity::receiver::serve(kind, url, address))
+        }
         _ => print_figures(&arguments),
     }
 }

@@ -93,8 +93,8 @@ async fn accepts_slow_body_within_timeout() {
     assert_eq!(receiver.send(slow).await.status, 200);
 }
 
-/// The process was stopped for longer than the deadline, and the server passes on one frame each time the task
-/// yields.
+/// The process was stopped for longer than the deadline, and the server passes on one frame each time the
+/// task yields.
 #[tokio::test(start_paused = true)]
 async fn long_body_may_be_in_socket_at_deadline() {
     let settings = |builder: WebhookLayerBuilder| builder.with_body_limit(1024 * 1024);
