@@ -64,7 +64,7 @@ fn main() {
         }
         ["capacity"] => Runtime::new().unwrap().block_on(capacity::compare()),
         ["receiver", kind, url, address] => {
-            Runtime::new().unwrap().block_on(capacity::receiver::serve(kind, url, address))
+            Runtime::new().unwrap().block_on(capacity::receiver::serve(kind, url, address));
         }
         _ => print_figures(&arguments),
     }
