@@ -224,6 +224,41 @@ async fn ended_transaction_fails_attempt(database: TestDatabase) {
     assert_eq!(database.effects().await, [5, 5]);
 }
 
+/// SQLite. The next handler on the connection has the commit hook of the inbox.
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_hook_of_handler_ends_with_its_transaction() {
+    let database = TestDatabase::sqlite();
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    database.execute("CREATE TABLE seen (id TEXT UNIQUE)").await;
+    let handler = service_fn(async |mut job: Job<WorkspacePresenceChanged>| {
+        match job.event().data.presence_status.as_str() {
+            "removed" => job.sqlite().await?.lock_handle().await?.remove_commit_hook(),
+            "replaced" => job.sqlite().await?.lock_handle().await?.set_commit_hook(|| true),
+            _ => {
+                let insert = "INSERT OR ROLLBACK INTO seen VALUES (''), ('')";
+                assert!(sqlx::raw_sql(insert).execute(job.sqlite().await?).await.is_err());
+                let _ = write_effect(&mut job).await;
+                return Err("fails".into());
+            }
+        }
+        Ok::<_, BoxError>(())
+    });
+    let worker = inbox.worker(handler).with_max_attempts(1).with_poll_interval(POLL).start();
+    for (status, state) in [
+        ("removed", InboxState::Done),
+        ("ended", InboxState::Dead),
+        ("replaced", InboxState::Done),
+        ("ended", InboxState::Dead),
+    ] {
+        let event = TestEvent::presence(status);
+        assert_eq!(deliver(&inbox, &event).await, 202);
+        wait_for(&inbox, &event, state).await;
+        assert!(database.effects().await.is_empty(), "{status}");
+    }
+    worker.shutdown(WAIT).await;
+}
+
 /// SQLite. The commit of a handler waits for no sync to disk, so a failure of the power can undo the last
 /// ones: each with its completion, and no event is lost.
 #[tokio::test(flavor = "multi_thread")]
