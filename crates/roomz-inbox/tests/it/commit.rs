@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{
-    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_until, on_both, wait_for, write_effect,
+    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_until, key, on_both, wait_for, write_effect,
 };
 use roomz_inbox::{BoxError, Inbox, InboxState, Job, WorkspacePresenceChanged};
 use roomz_webhook::testing::TestEvent;
@@ -222,6 +222,45 @@ async fn ended_transaction_fails_attempt(database: TestDatabase) {
         worker.shutdown(WAIT).await;
     }
     assert_eq!(database.effects().await, [5, 5]);
+}
+
+/// PostgreSQL plans the statements with statistics of a time when no event waited and none was dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn change_of_one_event_reads_no_others() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let insert = |state: i64, from: i64| {
+        format!(
+            "INSERT INTO roomz_inbox SELECT '', decode(md5(CAST(i AS TEXT)), 'hex'), {state}, 4000000000000, 0, '', 1, 0, '', \
+             NULL FROM generate_series({from}, {from} + 9999) i"
+        )
+    };
+    let (done, waiting, dead) = (insert(2, 0), insert(0, 10_000), insert(3, 20_000));
+    database.execute("ALTER TABLE roomz_inbox SET (autovacuum_enabled = off)").await;
+    database.execute(&format!("{done}; ANALYZE roomz_inbox; {waiting}; {dead}")).await;
+    database
+        .execute(
+            "CREATE FUNCTION count_reads() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF (SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relid = TG_RELID) > 1000 THEN \
+               RAISE 'reads other events'; END IF; RETURN NULL; END $$; \
+             CREATE TRIGGER count_reads AFTER UPDATE ON roomz_inbox FOR EACH ROW \
+             EXECUTE FUNCTION count_reads()",
+        )
+        .await;
+    let handler = service_fn(async |mut job: Job| write_effect(&mut job).await);
+    let worker = inbox.worker(handler).with_max_attempts(2).with_backoff(POLL, POLL).start();
+    let event = deliver_new(&inbox).await;
+    assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 1);
+    worker.shutdown(WAIT).await;
+    let die = "UPDATE roomz_inbox SET state = 3 WHERE namespace <> ''";
+    let die = format!(
+        "ALTER TABLE roomz_inbox DISABLE TRIGGER ALL; {die}; ALTER TABLE roomz_inbox ENABLE TRIGGER ALL"
+    );
+    database.execute(&die).await;
+    assert!(inbox.retry(&key(&event)).await.unwrap());
+    database.execute(&die).await;
+    assert!(inbox.discard(&key(&event)).await.unwrap());
 }
 
 /// SQLite. The next handler on the connection has the commit hook of the inbox.
