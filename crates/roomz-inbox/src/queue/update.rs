@@ -72,7 +72,7 @@ mod tests {
         let queue = Queue::new(workers, pool);
         let level = Box::new(Statement::single(Dialect::Sqlite, "PRAGMA synchronous", &[]));
         let level: &'static Statement = Box::leak(level);
-        for end in ["commit", "commit of a stale attempt", "rollback", "drop", "error"] {
+        for end in ["commit", "commit of a stale attempt", "rollback", "unsynced", "drop", "error"] {
             let mut transaction = queue.pool.begin().await.unwrap();
             let connection: &mut sqlx::SqliteConnection =
                 transaction.connection().unwrap().downcast_mut().unwrap();
@@ -91,6 +91,11 @@ mod tests {
                     queue.commit(transaction, &key, Owner::random(), HOUR).await.unwrap_err();
                 }
                 "rollback" => transaction.rollback().await.unwrap(),
+                "unsynced" => {
+                    let unsynced = "ROLLBACK; PRAGMA synchronous = OFF; BEGIN";
+                    sqlx::raw_sql(unsynced).execute(&mut *connection).await.unwrap();
+                    transaction.rollback().await.unwrap();
+                }
                 "drop" => drop(transaction),
                 _ => {
                     sqlx::raw_sql("SELECT 1; fail").execute(&mut *connection).await.unwrap_err();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{
-    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_until, on_both, wait_for, write_effect,
+    POLL, TestDatabase, WAIT, deliver, deliver_new, deliver_until, key, on_both, wait_for, write_effect,
 };
 use roomz_inbox::{BoxError, Inbox, InboxState, Job, WorkspacePresenceChanged};
 use roomz_webhook::testing::TestEvent;
@@ -196,7 +196,10 @@ async fn ended_transaction_fails_attempt(database: TestDatabase) {
                 return Ok(());
             }
             // sqlx rolls the whole transaction back.
-            while tokio::time::timeout(Duration::ZERO, connection.begin()).await.is_ok() {}
+            while attempt < 4 && tokio::time::timeout(Duration::ZERO, connection.begin()).await.is_ok() {}
+            if attempt > 2 {
+                sqlx::raw_sql("ROLLBACK; BEGIN").execute(connection).await?;
+            }
         } else {
             let insert = "INSERT OR ROLLBACK INTO seen VALUES (''), ('')";
             assert!(sqlx::raw_sql(insert).execute(job.sqlite().await?).await.is_err());
@@ -219,6 +222,80 @@ async fn ended_transaction_fails_attempt(database: TestDatabase) {
         worker.shutdown(WAIT).await;
     }
     assert_eq!(database.effects().await, [5, 5]);
+}
+
+/// PostgreSQL plans the statements with statistics of a time when no event waited and none was dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn change_of_one_event_reads_no_others() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let insert = |state: i64, from: i64| {
+        format!(
+            "INSERT INTO roomz_inbox SELECT '', decode(md5(CAST(i AS TEXT)), 'hex'), {state}, 4000000000000, 0, '', 1, 0, '', \
+             NULL FROM generate_series({from}, {from} + 9999) i"
+        )
+    };
+    let (done, waiting, dead) = (insert(2, 0), insert(0, 10_000), insert(3, 20_000));
+    database.execute("ALTER TABLE roomz_inbox SET (autovacuum_enabled = off)").await;
+    database.execute(&format!("{done}; ANALYZE roomz_inbox; {waiting}; {dead}")).await;
+    database
+        .execute(
+            "CREATE FUNCTION count_reads() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF (SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relid = TG_RELID) > 1000 THEN \
+               RAISE 'reads other events'; END IF; RETURN NULL; END $$; \
+             CREATE TRIGGER count_reads AFTER UPDATE ON roomz_inbox FOR EACH ROW \
+             EXECUTE FUNCTION count_reads()",
+        )
+        .await;
+    let handler = service_fn(async |mut job: Job| write_effect(&mut job).await);
+    let worker = inbox.worker(handler).with_max_attempts(2).with_backoff(POLL, POLL).start();
+    let event = deliver_new(&inbox).await;
+    assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 1);
+    worker.shutdown(WAIT).await;
+    let die = "UPDATE roomz_inbox SET state = 3 WHERE namespace <> ''";
+    let die = format!(
+        "ALTER TABLE roomz_inbox DISABLE TRIGGER ALL; {die}; ALTER TABLE roomz_inbox ENABLE TRIGGER ALL"
+    );
+    database.execute(&die).await;
+    assert!(inbox.retry(&key(&event)).await.unwrap());
+    database.execute(&die).await;
+    assert!(inbox.discard(&key(&event)).await.unwrap());
+}
+
+/// SQLite. The next handler on the connection has the commit hook of the inbox.
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_hook_of_handler_ends_with_its_transaction() {
+    let database = TestDatabase::sqlite();
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    database.execute("CREATE TABLE seen (id TEXT UNIQUE)").await;
+    let handler = service_fn(async |mut job: Job<WorkspacePresenceChanged>| {
+        match job.event().data.presence_status.as_str() {
+            "removed" => job.sqlite().await?.lock_handle().await?.remove_commit_hook(),
+            "replaced" => job.sqlite().await?.lock_handle().await?.set_commit_hook(|| true),
+            _ => {
+                let insert = "INSERT OR ROLLBACK INTO seen VALUES (''), ('')";
+                assert!(sqlx::raw_sql(insert).execute(job.sqlite().await?).await.is_err());
+                let _ = write_effect(&mut job).await;
+                return Err("fails".into());
+            }
+        }
+        Ok::<_, BoxError>(())
+    });
+    let worker = inbox.worker(handler).with_max_attempts(1).with_poll_interval(POLL).start();
+    for (status, state) in [
+        ("removed", InboxState::Done),
+        ("ended", InboxState::Dead),
+        ("replaced", InboxState::Done),
+        ("ended", InboxState::Dead),
+    ] {
+        let event = TestEvent::presence(status);
+        assert_eq!(deliver(&inbox, &event).await, 202);
+        wait_for(&inbox, &event, state).await;
+        assert!(database.effects().await.is_empty(), "{status}");
+    }
+    worker.shutdown(WAIT).await;
 }
 
 /// SQLite. The commit of a handler waits for no sync to disk, so a failure of the power can undo the last

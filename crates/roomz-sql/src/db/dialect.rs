@@ -12,7 +12,7 @@ impl Dialect {
     /// `now` is the time at which the statement began, so that it has one value within the statement. `clock`
     /// is the current time: a lease starts when it is written, which is later than `now` if the statement
     /// waited for a lock. Both are in milliseconds since 1970. `per_mille` is a random number below 1 000.
-    /// `begun` is false on PostgreSQL in a transaction that begins with this message.
+    /// `begun` is not true on PostgreSQL outside of a transaction that began for a handler.
     pub(crate) fn render(self, text: &str) -> String {
         let (now, clock, skip_locked, per_mille) = match self {
             Self::Postgres => (
@@ -27,7 +27,8 @@ impl Dialect {
                 (now, now, "", "abs(random() % 1000)")
             }
         };
-        let begun = if self == Self::Postgres { "now() <> statement_timestamp()" } else { "TRUE" };
+        let begun =
+            if self == Self::Postgres { "current_setting('roomz.handler', true) = 'begun'" } else { "TRUE" };
         text.replace("{now}", now)
             .replace("{begun}", begun)
             .replace("{clock}", clock)

@@ -47,7 +47,8 @@ impl<D: Database> Pooled<D> {
         if self.is_left {
             return;
         }
-        if let Some(mut turn) = self.turn.take() {
+        // Unless the handler removed the commit hook, and with it the other owner of the permission.
+        if let Some(mut turn) = self.turn.take_if(|_| Arc::strong_count(&self.may_commit) > 1) {
             *turn = Some(self);
             return;
         }

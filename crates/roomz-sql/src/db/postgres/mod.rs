@@ -45,7 +45,9 @@ impl Driver for Postgres {
     /// fails.
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                                  SELECT 1 WHERE 1 / CAST(now() = statement_timestamp() AS INTEGER) = 0";
-    const BEGIN_HANDLER: &'static str = "; SELECT 1 FROM roomz_inbox WHERE false FOR UPDATE";
+    /// The setting ends with the transaction.
+    const BEGIN_HANDLER: &'static str = " OR set_config('roomz.handler', 'begun', true) IS NULL; \
+                                         SELECT 1 FROM roomz_inbox WHERE false FOR UPDATE";
     const END_HANDLER: &'static str = "";
     /// Isolation level after a query, transaction aborted, division by zero, read-only transaction.
     const LEFT: &'static [&'static str] = &["25001", "25P02", "22012", "25006"];

@@ -53,10 +53,10 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<(Workers, 
     let options = prepare(url, settings).await?;
     let suspects = Arc::default();
     // The commit of a handler waits for no sync to disk; the next one of the worker syncs it, too.
-    let of_handlers = options.clone().synchronous(SqliteSynchronous::Normal);
-    let pool = pool_options::<Sqlite>(1, &suspects).connect_lazy_with(of_handlers);
+    let begin = format!("PRAGMA synchronous = NORMAL; {}", Sqlite::BEGIN);
+    let pool = pool_options::<Sqlite>(1, &suspects).connect_lazy_with(options.clone());
     let writer = Some(Writer::default());
-    let mut pool = Pool::new(pool, Sqlite::BEGIN, Arc::clone(&suspects), writer.clone());
+    let mut pool = Pool::new(pool, &begin, Arc::clone(&suspects), writer.clone());
     pool.is_durable = false;
     let (origin, protocol) = (Origin::Url(Box::new(options)), Protocol::Prepared);
     let connections = Connections { origin, protocol, max: 1, suspects, abandoned: Mutex::default(), writer };
