@@ -163,8 +163,9 @@ impl Dispatcher {
         self.unconfirmed = None;
         let found = rows.len();
         // An event that has had an attempt may have ended its process, and may do so again: with each of its
-        // attempts the events that wait lose one without a handler.
-        let mut is_allowed = self.settings.max_attempts > FEW_ATTEMPTS;
+        // attempts the events that wait lose one without a handler. A take that finds none, for example in a
+        // step of a sweep, does not tell whether such events wait.
+        let mut is_allowed = found > 0 && self.settings.max_attempts > FEW_ATTEMPTS;
         for event in rows {
             match event {
                 Ok(event) => {

@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 pub(crate) use self::bare::execute;
 pub(crate) use self::load::closed_loop;
 pub(crate) use self::rates::{DONE, WAITING, admit, done, empty, fill, open};
+use crate::queues::create_database;
 use crate::report::Goal::{AtLeast, AtMost};
 use crate::report::Report;
 
@@ -60,7 +61,10 @@ pub(crate) fn measure(report: &mut Report) {
             let measure = |program: &PathBuf, mode: &str, rate: Option<f64>| {
                 let directory = tempfile::tempdir().unwrap();
                 let url = match &server {
-                    Some(server) if database == "PostgreSQL" => server.postgres_url(),
+                    // Another build may have another history of migrations.
+                    Some(server) if database == "PostgreSQL" => {
+                        Runtime::new().unwrap().block_on(create_database(&server.postgres_url()))
+                    }
                     _ => format!("sqlite://{}/inbox.db", directory.path().display()),
                 };
                 run(program, mode, &url, rate)

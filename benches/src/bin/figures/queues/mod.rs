@@ -138,7 +138,7 @@ fn run(directory: &Path, program: &[impl AsRef<OsStr>], arguments: &[&str]) -> R
 }
 
 /// Creates an empty database with the table of the handler, and returns its URL.
-async fn create_database(server: &str) -> String {
+pub(crate) async fn create_database(server: &str) -> String {
     let mut admin = PgConnection::connect(server).await.unwrap();
     admin.execute("DROP DATABASE IF EXISTS queue WITH (FORCE)").await.unwrap();
     admin.execute("CREATE DATABASE queue").await.unwrap();
