@@ -8,6 +8,7 @@ mod checks;
 mod claims;
 mod evicting_store;
 mod flawed_store;
+mod memory_contract;
 mod memory_stores;
 mod metrics;
 mod nested_layers;

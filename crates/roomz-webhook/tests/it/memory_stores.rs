@@ -1,40 +1,16 @@
-//! `MokaStore` and `CompactStore`: the contract for stores, and what both do beyond it.
+//! `MokaStore` and `CompactStore`: what both do beyond the contract for stores.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::rounds;
 use roomz_webhook::store::{
     ClaimKey, ClaimRequest, ClaimState, CompactStore, Fingerprint, IdempotencyStore, MokaStore, Owner,
     Settled, StoreErrorKind,
 };
-use roomz_webhook::testing::{ManualClock, StoreUnderTest};
+use roomz_webhook::testing::ManualClock;
 
 const LEASE: Duration = Duration::from_secs(60);
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-roomz_webhook::store_contract!(moka_with_manual_clock, async {
-    let clock = ManualClock::new();
-    with_manual_clock(MokaStore::builder().with_clock(clock.clone()).build(), clock)
-});
-
-roomz_webhook::store_contract!(compact_with_manual_clock, async {
-    let clock = ManualClock::new();
-    with_manual_clock(CompactStore::builder().with_clock(clock.clone()).build(), clock)
-});
-
-// Both stores have the same clock. A busy machine may stop this process for a second.
-roomz_webhook::store_contract!(moka_with_real_clock, async {
-    let store = MokaStore::builder().with_capacity(500).with_max_in_flight(250).build();
-    StoreUnderTest::new(store).with_rounds(100).with_short_lease(Duration::from_secs(2))
-});
-
-fn with_manual_clock(store: impl IdempotencyStore + Clone, clock: ManualClock) -> StoreUnderTest {
-    StoreUnderTest::new(store.clone())
-        .with_peer(store)
-        .with_advance(move |by| clock.advance(by))
-        .with_rounds(rounds(2_000, 20_000))
-}
 
 /// A store in memory of either kind.
 #[derive(Clone)]
