@@ -158,9 +158,9 @@
 //! `connect` also accepts a `sqlx::PgPool` or a `sqlx::SqlitePool` of your application ([`Database`]).
 //! Statements then go as text, because the pool could lead to a pooler. A `PgPool` needs at least two
 //! connections more than the concurrency. A `SqlitePool` needs the journal mode `WAL` and `synchronous =
-//! FULL`; give it one connection, because several do not get the write lock in order. The inbox
-//! sets the commit hook of a connection that a handler gets, and leaves it there: it permits every commit
-//! while no handler has the connection.
+//! FULL`; give it one connection, because several do not get the write lock in order. The inbox sets the
+//! commit hook of a connection that a handler gets, and leaves it there: it permits every commit while no
+//! handler has the connection.
 //!
 //! # Metrics
 //!
