@@ -35,7 +35,7 @@ const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id A
          ORDER BY due LIMIT {limit} {skip_locked}) \
      UPDATE roomz_inbox SET state = 1, owner = {owner}, attempt = attempt + 1, \
        due = {now} + {lease} + {lease} * {per_mille} / 2000 \
-     FROM next WHERE namespace = next_namespace AND event_id = next_id \
+     FROM next WHERE namespace = {any}next_namespace{/any} AND event_id = next_id \
      RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error, \
        traceparent, {now}, {was_due}";
 
@@ -107,8 +107,8 @@ const DEAD_ROWS: &str = "SELECT n_dead_tup, (SELECT holder FROM \
      FROM pg_stat_user_tables WHERE relid = CAST('roomz_inbox' AS regclass) AND n_dead_tup > 50000";
 
 /// The state and the limit are literals: with parameters, PostgreSQL could plan a scan of the whole table.
-const PURGE: &str = "DELETE FROM roomz_inbox WHERE (namespace, event_id) IN \
-     (SELECT namespace, event_id FROM roomz_inbox WHERE state = {number} AND due <= {now} \
+const PURGE: &str = "DELETE FROM roomz_inbox WHERE ({row}) IN \
+     (SELECT {row} FROM roomz_inbox WHERE state = {number} AND due <= {now} \
       ORDER BY due LIMIT 100 {skip_locked}) RETURNING due";
 
 /// The statements of the table `roomz_inbox`.

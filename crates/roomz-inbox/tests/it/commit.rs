@@ -10,7 +10,7 @@ use roomz_inbox::{BoxError, Inbox, InboxState, Job, WorkspacePresenceChanged};
 use roomz_webhook::testing::TestEvent;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use tokio::sync::Semaphore;
 use tower::{Service, service_fn};
 
@@ -224,46 +224,61 @@ async fn ended_transaction_fails_attempt(database: TestDatabase) {
     assert_eq!(database.effects().await, [5, 5]);
 }
 
-/// PostgreSQL plans the statements with statistics of a time when no event waited and none was dead.
+/// PostgreSQL plans the statements with statistics of a time when no event waited and none was dead, or of an
+/// ANALYZE beside the transaction that inserted all events.
 #[tokio::test(flavor = "multi_thread")]
 async fn change_of_one_event_reads_no_others() {
-    let Some(database) = TestDatabase::postgres().await else { return };
-    let inbox = Inbox::connect(&database.url).await.unwrap();
-    database.create_effects().await;
-    let insert = |state: i64, from: i64| {
-        format!(
-            "INSERT INTO roomz_inbox SELECT '', decode(md5(CAST(i AS TEXT)), 'hex'), {state}, 4000000000000, 0, '', 1, 0, '', \
-             NULL FROM generate_series({from}, {from} + 9999) i"
-        )
-    };
-    let (done, waiting, dead) = (insert(2, 0), insert(0, 10_000), insert(3, 20_000));
-    database.execute("ALTER TABLE roomz_inbox SET (autovacuum_enabled = off)").await;
-    database.execute(&format!("{done}; ANALYZE roomz_inbox; {waiting}; {dead}")).await;
-    // The counts are those of the session, and other statements of the inbox read all open events to count them.
-    database
-        .execute(
-            "CREATE FUNCTION check_reads() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE reads BIGINT; BEGIN \
-             SELECT idx_tup_fetch + seq_tup_read INTO reads FROM pg_stat_xact_user_tables WHERE relid = TG_RELID; \
-             IF TG_WHEN = 'AFTER' AND reads - CAST(current_setting('test.reads') AS BIGINT) > 1000 THEN \
-               RAISE 'reads other events'; END IF; \
-             PERFORM set_config('test.reads', CAST(reads AS TEXT), false); RETURN NULL; END $$; \
-             CREATE TRIGGER before_change BEFORE UPDATE ON roomz_inbox EXECUTE FUNCTION check_reads(); \
-             CREATE TRIGGER after_change AFTER UPDATE ON roomz_inbox EXECUTE FUNCTION check_reads()",
-        )
-        .await;
-    let handler = service_fn(async |mut job: Job| write_effect(&mut job).await);
-    let worker = inbox.worker(handler).with_max_attempts(2).with_backoff(POLL, POLL).start();
-    let event = deliver_new(&inbox).await;
-    assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 1);
-    worker.shutdown(WAIT).await;
-    let die = "UPDATE roomz_inbox SET state = 3 WHERE namespace <> ''";
-    let die = format!(
-        "ALTER TABLE roomz_inbox DISABLE TRIGGER ALL; {die}; ALTER TABLE roomz_inbox ENABLE TRIGGER ALL"
-    );
-    database.execute(&die).await;
-    assert!(inbox.retry(&key(&event)).await.unwrap());
-    database.execute(&die).await;
-    assert!(inbox.discard(&key(&event)).await.unwrap());
+    for analyzed_beside in [false, true] {
+        let Some(database) = TestDatabase::postgres().await else { return };
+        let inbox = Inbox::connect(&database.url).await.unwrap();
+        database.create_effects().await;
+        let insert = |state: i64, from: i64| {
+            format!(
+                "INSERT INTO roomz_inbox SELECT '', decode(md5(CAST(i AS TEXT)), 'hex'), {state}, 4000000000000, 0, '', 1, 0, \
+                 '', NULL FROM generate_series({from}, {from} + 9999) i"
+            )
+        };
+        let (done, waiting, dead) = (insert(2, 0), insert(0, 10_000), insert(3, 20_000));
+        database.execute("ALTER TABLE roomz_inbox SET (autovacuum_enabled = off)").await;
+        if analyzed_beside {
+            let mut connection = PgConnection::connect(&database.url).await.unwrap();
+            let inserts = format!("BEGIN; {done}; {waiting}; {dead}");
+            connection.execute(sqlx::raw_sql(AssertSqlSafe(inserts))).await.unwrap();
+            database.execute("ANALYZE roomz_inbox").await;
+            connection.execute("COMMIT").await.unwrap();
+        } else {
+            database.execute(&format!("{done}; ANALYZE roomz_inbox; {waiting}; {dead}")).await;
+        }
+        // The counts are those of the session, and other statements of the inbox read all open events.
+        database
+            .execute(
+                "CREATE FUNCTION check_reads() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE reads BIGINT; BEGIN \
+                 SELECT coalesce(sum(idx_tup_fetch + seq_tup_read), 0) INTO reads FROM pg_stat_xact_user_tables WHERE relid = TG_RELID; \
+                 IF TG_WHEN = 'AFTER' AND reads - CAST(current_setting('test.reads') AS BIGINT) > 1000 THEN \
+                   RAISE 'reads other events'; END IF; \
+                 PERFORM set_config('test.reads', CAST(reads AS TEXT), false); RETURN NULL; END $$; \
+                 CREATE TRIGGER before_change BEFORE UPDATE ON roomz_inbox EXECUTE FUNCTION check_reads(); \
+                 CREATE TRIGGER after_change AFTER UPDATE ON roomz_inbox EXECUTE FUNCTION check_reads()",
+            )
+            .await;
+        // A failure is another statement.
+        let handler = service_fn(async |mut job: Job| {
+            write_effect(&mut job).await?;
+            if job.attempt() == 1 { Err(BoxError::from("fails")) } else { Ok(()) }
+        });
+        let worker = inbox.worker(handler).with_max_attempts(3).with_backoff(POLL, POLL).start();
+        let event = deliver_new(&inbox).await;
+        assert_eq!(wait_for(&inbox, &event, InboxState::Done).await.attempts, 2);
+        worker.shutdown(WAIT).await;
+        let die = "UPDATE roomz_inbox SET state = 3 WHERE namespace <> ''";
+        let die = format!(
+            "ALTER TABLE roomz_inbox DISABLE TRIGGER ALL; {die}; ALTER TABLE roomz_inbox ENABLE TRIGGER ALL"
+        );
+        database.execute(&die).await;
+        assert!(inbox.retry(&key(&event)).await.unwrap());
+        database.execute(&die).await;
+        assert!(inbox.discard(&key(&event)).await.unwrap());
+    }
 }
 
 /// SQLite. The next handler on the connection has the commit hook of the inbox.

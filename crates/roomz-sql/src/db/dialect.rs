@@ -6,33 +6,34 @@ pub enum Dialect {
     Sqlite,
 }
 
+const SQLITE_NOW: &str = "CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)";
+
+/// The placeholders of a text, and their meaning in PostgreSQL and in SQLite.
+const PLACEHOLDERS: [(&str, &str, &str); 8] = [
+    // The time at which the statement began, so that it has one value within the statement. In milliseconds
+    // since 1970, like the next.
+    ("{now}", "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)", SQLITE_NOW),
+    // A lease starts when it is written, which is later than `now` if the statement waited for a lock.
+    ("{clock}", "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)", SQLITE_NOW),
+    // SQLite has one writer, so no row is locked.
+    ("{skip_locked}", "FOR UPDATE SKIP LOCKED", ""),
+    // A random number below 1 000.
+    ("{per_mille}", "CAST(random() * 1000 AS BIGINT)", "abs(random() % 1000)"),
+    // Not true on PostgreSQL outside of a transaction that began for a handler.
+    ("{begun}", "current_setting('roomz.handler', true) = 'begun'", "TRUE"),
+    // Around a value of another row. While the statistics of PostgreSQL name no rows, reading a whole index
+    // in its order seems as good to it as searching for one key, and an array has no order to use.
+    ("{any}", "ANY (ARRAY[", "("),
+    ("{/any}", "])", ")"),
+    // What finds a row that the same statement has locked.
+    ("{row}", "ctid", "namespace, event_id"),
+];
+
 impl Dialect {
-    /// Replaces `{now}`, `{clock}`, `{skip_locked}`, `{per_mille}` and `{begun}`.
-    ///
-    /// `now` is the time at which the statement began, so that it has one value within the statement. `clock`
-    /// is the current time: a lease starts when it is written, which is later than `now` if the statement
-    /// waited for a lock. Both are in milliseconds since 1970. `per_mille` is a random number below 1 000.
-    /// `begun` is not true on PostgreSQL outside of a transaction that began for a handler.
+    /// Replaces the placeholders.
     pub(crate) fn render(self, text: &str) -> String {
-        let (now, clock, skip_locked, per_mille) = match self {
-            Self::Postgres => (
-                "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)",
-                "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
-                "FOR UPDATE SKIP LOCKED",
-                "CAST(random() * 1000 AS BIGINT)",
-            ),
-            Self::Sqlite => {
-                let now = "CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)";
-                // SQLite has one writer, so no row is locked.
-                (now, now, "", "abs(random() % 1000)")
-            }
-        };
-        let begun =
-            if self == Self::Postgres { "current_setting('roomz.handler', true) = 'begun'" } else { "TRUE" };
-        text.replace("{now}", now)
-            .replace("{begun}", begun)
-            .replace("{clock}", clock)
-            .replace("{skip_locked}", skip_locked)
-            .replace("{per_mille}", per_mille)
+        PLACEHOLDERS.into_iter().fold(text.to_owned(), |text, (name, postgres, sqlite)| {
+            text.replace(name, if self == Self::Postgres { postgres } else { sqlite })
+        })
     }
 }

@@ -77,7 +77,7 @@ impl Statement {
 
     /// Creates an update for one or many rows of parameters.
     pub fn update(dialect: Dialect, update: &Update<'_>, columns: &[&str]) -> Self {
-        const KEY: &str = "c.namespace = {namespace} AND c.event_id = {event_id}";
+        const KEY: &str = "c.namespace = {any}{namespace}{/any} AND c.event_id = {event_id}";
         let Update { table, set, kept, condition, returning } = update;
         let join = |pairs: &[(&str, &str)], write: &dyn Fn(&str, &str) -> String| {
             pairs.iter().map(|(name, value)| write(name, value)).collect::<Vec<_>>().join(", ")
@@ -91,7 +91,7 @@ impl Statement {
             // Locks the rows in the order of their keys.
             Dialect::Postgres => format!(
                 "WITH locked AS MATERIALIZED (SELECT new.* FROM {{and}} {table} c WHERE {KEY} AND c.owner = {{owner}} \
-                 ORDER BY c.namespace, c.event_id FOR UPDATE OF c) {}",
+                 {{order}} FOR UPDATE OF c) {}",
                 one.replace("{from}", "FROM locked AS new")
                     .replace("RETURNING namespace, event_id", "RETURNING c.namespace, c.event_id")
             ),
