@@ -286,7 +286,7 @@ mod tests {
             let range = between_steps(&mut scan);
             scan.found(range, None, false);
             let range = next_step(&mut scan);
-            if range.from < bad && bad < range.to {
+            if (range.from..range.to).contains(&bad) {
                 scan.failed(range, true);
                 failed += 1;
             } else {

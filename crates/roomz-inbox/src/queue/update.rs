@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::queue::Queue;
 
-    const HOUR: Duration = Duration::from_secs(60 * 60);
+    const HOUR: Duration = Duration::from_hours(1);
 
     /// An event with a 202 is durable, whatever a handler did on the connection of SQLite before.
     #[tokio::test]

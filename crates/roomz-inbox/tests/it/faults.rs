@@ -377,3 +377,26 @@ async fn attempt_is_recorded_without_a_rejected_text(database: TestDatabase) {
     assert!(failed.error.unwrap().contains("rejected the text"));
     worker.shutdown(WAIT).await;
 }
+
+/// Only a database that rejects the text itself replaces it.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_failure_keeps_the_text() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    // The sequence counts what is rolled back, too.
+    database
+        .execute(
+            "CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+               IF nextval('tries') <= 4 THEN RAISE 'locked' USING ERRCODE = '55P03'; END IF; RETURN NEW; END $$; \
+             CREATE TRIGGER fail BEFORE UPDATE ON roomz_inbox FOR EACH ROW WHEN (NEW.error IS NOT NULL) \
+             EXECUTE FUNCTION fail()",
+        )
+        .await;
+    let event = deliver_new(&inbox).await;
+    let (worker, mut calls) = gated_worker(&inbox);
+    calls.next().await.fail("the lamp is broken");
+    let failed = wait_for(&inbox, &event, InboxState::Waiting).await;
+    assert_eq!(failed.error.as_deref(), Some("the lamp is broken"));
+    worker.shutdown(WAIT).await;
+}
