@@ -108,7 +108,7 @@ impl Queue {
             _ => &self.statements.update,
         };
         let rows = self.execute(statement, update.values(key, owner, attempts)).await?;
-        Ok(age(&rows)?)
+        Ok(rows.first().map(|row| row.number(2).map(duration)).transpose()?)
     }
 
     /// Completes the event in the transaction of its handler, and commits. Returns the age of the event.
@@ -212,10 +212,6 @@ impl Queue {
     }
 }
 
-fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {
-    rows.first().map(|row| row.number(2).map(duration)).transpose()
-}
-
 #[cfg(all(test, feature = "sqlite"))]
 pub(crate) mod tests {
     use super::*;
@@ -237,6 +233,12 @@ pub(crate) mod tests {
 
     pub(crate) fn key(namespace: &str, number: u128) -> ClaimKey {
         ClaimKey::new(namespace.into(), roomz_webhook::roomz_protocol::Uuid::from_u128(number).into())
+    }
+
+    /// Executes a statement as it is.
+    pub(crate) async fn change(queue: &Queue, text: &str) {
+        let statement = Box::leak(Box::new(Statement::single(queue.dialect(), text, &[])));
+        queue.execute(statement, Vec::new()).await.unwrap();
     }
 
     /// A reply can be lost, and the worker then records the outcome again.
@@ -310,10 +312,11 @@ pub(crate) mod tests {
     async fn unreadable_row_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let queue = queue(sqlite_url(&directory)).await;
-        let insert =
-            "INSERT INTO roomz_inbox VALUES ('floors', x'0aff', 0, 0, 0, x'00', 0, 0, '', NULL, NULL)";
-        let insert = Box::leak(Box::new(Statement::single(Dialect::Sqlite, insert, &[])));
-        queue.execute(insert, Vec::new()).await.unwrap();
+        change(
+            &queue,
+            "INSERT INTO roomz_inbox VALUES ('floors', x'0aff', 0, 0, 0, x'00', 0, 0, '', NULL, NULL)",
+        )
+        .await;
         let (taken, _) = queue.take(Owner::random(), HOUR, 1, &mut Scan::new(Dialect::Sqlite)).await.unwrap();
         let error = taken.into_iter().next().unwrap().unwrap_err().to_string();
         assert!(error.contains("event 0aff in the namespace \"floors\": "), "{error}");

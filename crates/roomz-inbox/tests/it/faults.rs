@@ -400,3 +400,31 @@ async fn other_failure_keeps_the_text() {
     assert_eq!(failed.error.as_deref(), Some("the lamp is broken"));
     worker.shutdown(WAIT).await;
 }
+
+/// The pauses double, and the tries end with the lease: then the event runs again.
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_outcome_is_tried_until_the_lease_ends() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    database
+        .execute(
+            "CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+               PERFORM nextval('tries'); RAISE 'locked' USING ERRCODE = '55P03'; END $$; \
+             CREATE TRIGGER fail BEFORE UPDATE ON roomz_inbox FOR EACH ROW WHEN (NEW.error IS NOT NULL) \
+             EXECUTE FUNCTION fail()",
+        )
+        .await;
+    let event = deliver_new(&inbox).await;
+    let (service, mut calls) = crate::support::Calls::new();
+    let worker = inbox.worker(service).with_lease(Duration::from_secs(2)).with_poll_interval(POLL).start();
+    calls.next().await.fail("the lamp is broken");
+    let call = calls.next().await;
+    assert_eq!(call.attempt, 2);
+    let tries = database.number("SELECT last_value FROM tries").await;
+    assert!((2..=10).contains(&tries), "{tries}");
+    database.execute("DROP TRIGGER fail ON roomz_inbox").await;
+    call.succeed();
+    wait_for(&inbox, &event, InboxState::Done).await;
+    worker.shutdown(WAIT).await;
+}
