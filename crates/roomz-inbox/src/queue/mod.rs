@@ -322,6 +322,20 @@ pub(crate) mod tests {
         assert!(error.contains("event 0aff in the namespace \"floors\": "), "{error}");
     }
 
+    /// A sweep has steps after a statement that took too long, and after no other failure.
+    #[tokio::test]
+    async fn only_timeouts_lead_to_steps() {
+        assert!(timed_out(&Failed::TimedOut) && !timed_out(&Failed::RuntimeEnded));
+        let Some(url) = roomz_tests::postgres_url_or_skip() else { return };
+        let queue = queue(url).await;
+        for (code, is_timeout) in [("57014", true), ("P0001", false)] {
+            let text = format!("DO $$ BEGIN RAISE 'failed' USING ERRCODE = '{code}'; END $$");
+            let statement = Box::leak(Box::new(Statement::single(queue.dialect(), &text, &[])));
+            let failed = queue.execute(statement, Vec::new()).await.unwrap_err();
+            assert_eq!(timed_out(&failed), is_timeout, "{failed:?}");
+        }
+    }
+
     /// Changes that wait together are one statement. Each has the outcome that it has alone.
     #[tokio::test]
     async fn batched_changes_have_their_own_outcomes() {

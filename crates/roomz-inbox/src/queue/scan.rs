@@ -269,11 +269,41 @@ mod tests {
     #[test]
     fn full_step_is_repeated() {
         let mut scan = time_out();
+        let second = Duration::from_secs(1);
         let range = next_step(&mut scan);
+        let range = Range { start: Instant::now().checked_sub(second).unwrap(), ..range };
         scan.found(range, Some((NOW, NOW - 900)), true);
+        assert!(scan.pause() < second * 40, "the rest takes half of the time");
         let again = next_step(&mut scan);
         assert_eq!((again.from, again.to), (range.from, range.to));
         assert_eq!(between_steps(&mut scan).from, NOW - OVERLAP);
+    }
+
+    /// A fast step is followed by one of twice its span, a slow or failed one by one of a quarter.
+    #[test]
+    fn steps_follow_the_speed_of_the_database() {
+        let mut scan = time_out();
+        for (span, is_slow, is_failure) in [
+            (1_000, false, false),
+            (2_000, false, false),
+            (4_000, true, false),
+            (1_000, false, false),
+            (2_000, false, true),
+            (500, false, true),
+            (OVERLAP, true, false),
+            (OVERLAP, false, false),
+            (2 * OVERLAP, false, false),
+        ] {
+            let range = next_step(&mut scan);
+            assert_eq!(range.to - range.from, span);
+            let took = if is_slow { MAX_STEP * 2 } else { Duration::ZERO };
+            let range = Range { start: Instant::now().checked_sub(took).unwrap(), ..range };
+            if is_failure {
+                scan.failed(range, true);
+            } else {
+                scan.found(range, None, false);
+            }
+        }
     }
 
     /// A step that fails is tried again with a part of it, and at last without it.
