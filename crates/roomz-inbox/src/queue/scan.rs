@@ -210,9 +210,11 @@ mod tests {
         let mut scan = Scan::new(Dialect::Postgres);
         let range = scan.range();
         assert!(range.is_sweep && range.covers_now(), "the first statement looks everywhere");
+        assert!(!scan.needs_time());
         scan.failed(range, true);
         assert!(scan.needs_time());
         scan.begin_at(NOW);
+        assert!(!scan.needs_time());
         scan
     }
 
@@ -303,6 +305,8 @@ mod tests {
             } else {
                 scan.found(range, None, false);
             }
+            // A sweep takes one part in fifty of the time.
+            assert_eq!(scan.pause() > MAX_STEP * 80, is_slow);
         }
     }
 
