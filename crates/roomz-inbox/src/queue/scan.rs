@@ -228,7 +228,7 @@ mod tests {
     fn between_steps(scan: &mut Scan) -> Range {
         scan.next_sweep = Instant::now() + HOUR;
         let range = scan.range();
-        assert!(!range.is_sweep && range.covers_now());
+        assert!(!range.is_sweep && range.covers_now() && !range.may_be_slow);
         range
     }
 
@@ -298,6 +298,7 @@ mod tests {
         ] {
             let range = next_step(&mut scan);
             assert_eq!(range.to - range.from, span);
+            assert!(range.may_be_slow);
             let took = if is_slow { MAX_STEP * 2 } else { Duration::ZERO };
             let range = Range { start: Instant::now().checked_sub(took).unwrap(), ..range };
             if is_failure {

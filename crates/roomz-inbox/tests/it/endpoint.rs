@@ -163,6 +163,8 @@ async fn full_inbox_gets_503_and_loses_nothing(database: TestDatabase) {
         let answer = deliver_to(receiver(&inbox), &event).await;
         if answer.status() == 503 {
             assert_eq!(answer.headers()[RETRY_AFTER], "5");
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(String::from_utf8_lossy(&body).contains("overloaded"), "{body:?}");
             break event;
         }
         accepted.push(event);

@@ -144,6 +144,7 @@ async fn attempts_depth_and_failures_are_counted() {
     let (worker, _calls) = gated_worker(&inbox);
     let start = Instant::now();
     values.wait_for("roomz_inbox_events{state=dead}").await;
+    assert_eq!(values.get("roomz_inbox_events{state=running}"), 0.0);
     assert!(values.get("roomz_inbox_oldest_seconds{}") > 0.0);
     worker.shutdown(Duration::ZERO).await;
 
@@ -201,6 +202,7 @@ async fn failures_of_recording_are_counted() {
     worker.shutdown(Duration::ZERO).await;
     let of_give_back = "roomz_inbox_database_errors_total{operation=give_back}";
     assert_eq!(values.0.lock().unwrap().get(of_give_back), Some(&1.0));
+    assert_eq!(values.get("roomz_inbox_attempts_total{outcome=shut_down}"), 1.0);
 }
 
 /// SQLite. Until another commit synced that of the handler, the event does not count as done.
