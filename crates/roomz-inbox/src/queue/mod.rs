@@ -212,7 +212,8 @@ impl Queue {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 pub(crate) mod tests {
     use super::*;
     use crate::queue::statements::{DEAD, DONE, RUNNING, WAITING};
@@ -426,6 +427,7 @@ pub(crate) mod tests {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 #[path = "../../tests/unit/rule.rs"]
 mod rule;

@@ -50,7 +50,8 @@ impl OwnerUpdate<'_> {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use roomz_sql::db::connect::connect;
     use roomz_sql::db::dialect::Dialect;

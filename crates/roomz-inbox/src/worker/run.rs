@@ -230,7 +230,8 @@ impl<S> Starter<S> {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use super::*;
     use crate::queue::OwnerUpdate;
