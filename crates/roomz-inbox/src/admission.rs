@@ -95,20 +95,25 @@ impl State {
     /// Counts the open events without an end. No delivery waits for a count.
     async fn count_repeatedly(self: Arc<Self>, queue: Queue, mut start: Instant, mut counted: bool) {
         loop {
-            let elapsed = start.elapsed();
-            let pause = (elapsed * COUNT_FRACTION).max(COUNT_INTERVAL);
-            if self.is_full.load(Ordering::Relaxed) {
-                sleep((elapsed * FULL_COUNT_FRACTION).max(COUNT_INTERVAL)).await;
-            } else if counted {
-                sleep(elapsed * FULL_COUNT_FRACTION).await;
-                while start.elapsed() < pause && self.open.load(Ordering::Relaxed) < self.max_open {
-                    self.inserted.notified().await;
-                }
-            } else {
-                sleep(pause).await;
+            let (least, longest) = self.pauses(start.elapsed(), counted);
+            sleep(least).await;
+            while start.elapsed() < longest && self.open.load(Ordering::Relaxed) < self.max_open {
+                self.inserted.notified().await;
             }
             start = Instant::now();
             counted = self.count(&queue).await;
+        }
+    }
+
+    /// How long to pause after a count that took this long: at least, and then for events that are inserted,
+    /// unless they may have reached the limit.
+    fn pauses(&self, elapsed: Duration, counted: bool) -> (Duration, Duration) {
+        let short = elapsed * FULL_COUNT_FRACTION;
+        let long = (elapsed * COUNT_FRACTION).max(COUNT_INTERVAL);
+        match (self.is_full.load(Ordering::Relaxed), counted) {
+            (true, _) => (short.max(COUNT_INTERVAL), Duration::ZERO),
+            (false, true) => (short, long),
+            (false, false) => (long, Duration::ZERO),
         }
     }
 
@@ -124,5 +129,84 @@ impl State {
         self.is_full.store(is_full.is_some(), Ordering::Relaxed);
         is_full.inspect(|open| telemetry::full(*open));
         open.is_some()
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests {
+    use super::*;
+    use crate::queue::scan::Scan;
+    use crate::queue::tests::{change, key, queue, sqlite_url};
+    use roomz_webhook::store::Owner;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    async fn events(directory: &tempfile::TempDir) -> Events {
+        Events { queue: queue(sqlite_url(directory)).await, retention: HOUR, arrived: Arc::default() }
+    }
+
+    async fn enqueue(admission: &Admission, number: u128) {
+        let enqueued = admission.enqueue(&key("roomz", number), &Bytes::new(), None).await;
+        assert_eq!(enqueued.unwrap(), Enqueued::New);
+    }
+
+    /// A count may be slow. Deliveries do not wait for it, but the database does.
+    #[tokio::test]
+    async fn count_takes_small_part_of_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let admission = Admission::new(events(&directory).await, 10).await;
+        let second = Duration::from_secs(1);
+        for (is_full, counted, fast, slow) in [
+            (false, true, (Duration::ZERO, second), (second * 4, second * 50)),
+            (false, false, (second, Duration::ZERO), (second * 50, Duration::ZERO)),
+            (true, true, (second, Duration::ZERO), (second * 4, Duration::ZERO)),
+        ] {
+            admission.state.is_full.store(is_full, Ordering::Relaxed);
+            assert_eq!(admission.state.pauses(Duration::ZERO, counted), fast, "{is_full}, {counted}");
+            assert_eq!(admission.state.pauses(second, counted), slow, "{is_full}, {counted}");
+        }
+    }
+
+    #[tokio::test]
+    async fn full_inbox_needs_no_further_delivery() {
+        let directory = tempfile::tempdir().unwrap();
+        let admission = Admission::new(events(&directory).await, 2).await;
+        enqueue(&admission, 1).await;
+        enqueue(&admission, 2).await;
+        let start = Instant::now();
+        while !admission.state.is_full.load(Ordering::Relaxed) {
+            assert!(start.elapsed() < Duration::from_secs(60), "the events are not counted");
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn inbox_without_deliveries_is_not_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let admission = Admission::new(events(&directory).await, 2).await;
+        // As another process does.
+        assert!(admission.events.queue.insert(&key("roomz", 1), b"", None).await.unwrap());
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(admission.state.open.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn failed_count_changes_no_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let admission = Admission::new(events(&directory).await, 4).await;
+        let (queue, state) = (&admission.events.queue, &admission.state);
+        for number in 0..3 {
+            enqueue(&admission, number).await;
+        }
+        let owner = Owner::random();
+        let taken = queue.take(owner, HOUR, 1, &mut Scan::new(queue.dialect())).await.unwrap().0;
+        assert_eq!(taken.len(), 1);
+        assert!(state.count(queue).await);
+        assert_eq!(state.open.load(Ordering::Relaxed), 3);
+        change(queue, "DROP TABLE roomz_inbox").await;
+        assert!(!state.count(queue).await);
+        assert_eq!(state.open.load(Ordering::Relaxed), 3);
+        assert!(!state.is_full.load(Ordering::Relaxed));
     }
 }

@@ -108,7 +108,7 @@ impl Queue {
             _ => &self.statements.update,
         };
         let rows = self.execute(statement, update.values(key, owner, attempts)).await?;
-        Ok(age(&rows)?)
+        Ok(rows.first().map(|row| row.number(2).map(duration)).transpose()?)
     }
 
     /// Completes the event in the transaction of its handler, and commits. Returns the age of the event.
@@ -212,28 +212,42 @@ impl Queue {
     }
 }
 
-fn age(rows: &[Row]) -> Result<Option<Duration>, Error> {
-    rows.first().map(|row| row.number(2).map(duration)).transpose()
-}
-
-#[cfg(all(test, feature = "sqlite"))]
-mod tests {
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+pub(crate) mod tests {
     use super::*;
     use crate::queue::statements::{DEAD, DONE, RUNNING, WAITING};
     use roomz_sql::db::connect::connect;
     use roomz_sql::db::settings::Settings;
 
-    const HOUR: Duration = Duration::from_secs(60 * 60);
+    const HOUR: Duration = Duration::from_hours(1);
+
+    pub(crate) async fn queue(url: String) -> Queue {
+        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
+        let (workers, pool) = connect(url.into(), &settings).await.unwrap();
+        Queue::new(workers, pool)
+    }
+
+    pub(crate) fn sqlite_url(directory: &tempfile::TempDir) -> String {
+        format!("sqlite://{}/inbox.db", directory.path().display())
+    }
+
+    pub(crate) fn key(namespace: &str, number: u128) -> ClaimKey {
+        ClaimKey::new(namespace.into(), roomz_webhook::roomz_protocol::Uuid::from_u128(number).into())
+    }
+
+    /// Executes a statement as it is.
+    pub(crate) async fn change(queue: &Queue, text: &str) {
+        let statement = Box::leak(Box::new(Statement::single(queue.dialect(), text, &[])));
+        queue.execute(statement, Vec::new()).await.unwrap();
+    }
 
     /// A reply can be lost, and the worker then records the outcome again.
     #[tokio::test]
     async fn outcome_can_be_recorded_again() {
         let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/inbox.db", directory.path().display());
-        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
-        let (workers, pool) = connect(url.into(), &settings).await.unwrap();
-        let queue = Queue::new(workers, pool);
-        let key = ClaimKey::new("roomz".into(), "e6ae112e-2af3-4d72-894b-03435d7afde4".parse().unwrap());
+        let queue = queue(sqlite_url(&directory)).await;
+        let key = key("roomz", 1);
         assert!(queue.insert(&key, b"body", None).await.unwrap());
         let take = async || {
             let owner = Owner::random();
@@ -272,22 +286,65 @@ mod tests {
         assert!(!update(second, 2, done).await);
     }
 
+    /// A worker takes again at once if there may be more, and only then.
+    #[tokio::test]
+    async fn take_says_whether_more_may_be_due() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = queue(sqlite_url(&directory)).await;
+        for number in 0..3 {
+            assert!(queue.insert(&key("roomz", number), b"body", None).await.unwrap());
+        }
+        let take = async |scan: &mut Scan| {
+            let (taken, has_more) = queue.take(Owner::random(), HOUR, 2, scan).await.unwrap();
+            (taken.len(), has_more)
+        };
+        let mut scan = Scan::new(Dialect::Sqlite);
+        for expected in [(2, true), (1, false), (0, false)] {
+            assert_eq!(take(&mut scan).await, expected);
+        }
+        // A step of a sweep says nothing about what became due after it.
+        let mut scan = Scan::new(Dialect::Postgres);
+        scan.failed(scan.range(), true);
+        assert_eq!(take(&mut scan).await, (0, true));
+    }
+
+    /// Somebody must find the row that the log line is about.
+    #[tokio::test]
+    async fn unreadable_row_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = queue(sqlite_url(&directory)).await;
+        change(
+            &queue,
+            "INSERT INTO roomz_inbox VALUES ('floors', x'0aff', 0, 0, 0, x'00', 0, 0, '', NULL, NULL)",
+        )
+        .await;
+        let (taken, _) = queue.take(Owner::random(), HOUR, 1, &mut Scan::new(Dialect::Sqlite)).await.unwrap();
+        let error = taken.into_iter().next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("event 0aff in the namespace \"floors\": "), "{error}");
+    }
+
+    /// A sweep has steps after a statement that took too long, and after no other failure.
+    #[tokio::test]
+    async fn only_timeouts_lead_to_steps() {
+        assert!(timed_out(&Failed::TimedOut) && !timed_out(&Failed::RuntimeEnded));
+        let Some(url) = roomz_tests::postgres_url_or_skip() else { return };
+        let queue = queue(url).await;
+        for (code, is_timeout) in [("57014", true), ("P0001", false)] {
+            let text = format!("DO $$ BEGIN RAISE 'failed' USING ERRCODE = '{code}'; END $$");
+            let statement = Box::leak(Box::new(Statement::single(queue.dialect(), &text, &[])));
+            let failed = queue.execute(statement, Vec::new()).await.unwrap_err();
+            assert_eq!(timed_out(&failed), is_timeout, "{failed:?}");
+        }
+    }
+
     /// Changes that wait together are one statement. Each has the outcome that it has alone.
     #[tokio::test]
     async fn batched_changes_have_their_own_outcomes() {
         let directory = tempfile::tempdir().unwrap();
-        let sqlite = format!("sqlite://{}/inbox.db", directory.path().display());
-        for url in [Some(sqlite), roomz_tests::postgres_url_or_skip()].into_iter().flatten() {
-            let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
-            let (workers, pool) = connect(url.into(), &settings).await.unwrap();
-            let queue = Queue::new(workers, pool);
+        for url in [Some(sqlite_url(&directory)), roomz_tests::postgres_url_or_skip()].into_iter().flatten() {
+            let queue = queue(url).await;
             let namespace = format!("batch {:032x}", rand::random::<u128>());
-            let key = |number: u128| {
-                ClaimKey::new(
-                    namespace.as_str().into(),
-                    roomz_webhook::roomz_protocol::Uuid::from_u128(number).into(),
-                )
-            };
+            let key = |number: u128| key(&namespace, number);
             let mut events = tokio::task::JoinSet::new();
             for number in 0..60 {
                 let (queue, key) = (queue.clone(), key(number));
@@ -340,9 +397,7 @@ mod tests {
 
         let Some(server) = roomz_tests::Server::postgres_or_skip(&["autovacuum=off"]) else { return };
         let url = server.postgres_url();
-        let settings = Settings { handler_connections: 1, ..Settings::new(roomz_sql::tests) };
-        let (workers, pool) = connect(url.clone().into(), &settings).await.unwrap();
-        let queue = Queue::new(workers, pool);
+        let queue = queue(url.clone()).await;
         let fill = "INSERT INTO roomz_inbox SELECT '', CAST(md5(CAST(i AS TEXT)) AS BYTEA), 2, 0, 0, '', 1, 0, '', NULL \
                     FROM generate_series(1, 50001) i; DELETE FROM roomz_inbox";
         let burn = "DO $$ BEGIN FOR i IN 1..1100 LOOP PERFORM txid_current(); COMMIT; END LOOP; END $$";
@@ -372,6 +427,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 #[path = "../../tests/unit/rule.rs"]
 mod rule;

@@ -210,9 +210,11 @@ mod tests {
         let mut scan = Scan::new(Dialect::Postgres);
         let range = scan.range();
         assert!(range.is_sweep && range.covers_now(), "the first statement looks everywhere");
+        assert!(!scan.needs_time());
         scan.failed(range, true);
         assert!(scan.needs_time());
         scan.begin_at(NOW);
+        assert!(!scan.needs_time());
         scan
     }
 
@@ -226,7 +228,7 @@ mod tests {
     fn between_steps(scan: &mut Scan) -> Range {
         scan.next_sweep = Instant::now() + HOUR;
         let range = scan.range();
-        assert!(!range.is_sweep && range.covers_now());
+        assert!(!range.is_sweep && range.covers_now() && !range.may_be_slow);
         range
     }
 
@@ -269,11 +271,44 @@ mod tests {
     #[test]
     fn full_step_is_repeated() {
         let mut scan = time_out();
+        let second = Duration::from_secs(1);
         let range = next_step(&mut scan);
+        let range = Range { start: Instant::now().checked_sub(second).unwrap(), ..range };
         scan.found(range, Some((NOW, NOW - 900)), true);
+        assert!(scan.pause() < second * 40, "the rest takes half of the time");
         let again = next_step(&mut scan);
         assert_eq!((again.from, again.to), (range.from, range.to));
         assert_eq!(between_steps(&mut scan).from, NOW - OVERLAP);
+    }
+
+    /// A fast step is followed by one of twice its span, a slow or failed one by one of a quarter.
+    #[test]
+    fn steps_follow_the_speed_of_the_database() {
+        let mut scan = time_out();
+        for (span, is_slow, is_failure) in [
+            (1_000, false, false),
+            (2_000, false, false),
+            (4_000, true, false),
+            (1_000, false, false),
+            (2_000, false, true),
+            (500, false, true),
+            (OVERLAP, true, false),
+            (OVERLAP, false, false),
+            (2 * OVERLAP, false, false),
+        ] {
+            let range = next_step(&mut scan);
+            assert_eq!(range.to - range.from, span);
+            assert!(range.may_be_slow);
+            let took = if is_slow { MAX_STEP * 2 } else { Duration::ZERO };
+            let range = Range { start: Instant::now().checked_sub(took).unwrap(), ..range };
+            if is_failure {
+                scan.failed(range, true);
+            } else {
+                scan.found(range, None, false);
+            }
+            // A sweep takes one part in fifty of the time.
+            assert_eq!(scan.pause() > MAX_STEP * 80, is_slow);
+        }
     }
 
     /// A step that fails is tried again with a part of it, and at last without it.
@@ -286,7 +321,7 @@ mod tests {
             let range = between_steps(&mut scan);
             scan.found(range, None, false);
             let range = next_step(&mut scan);
-            if range.from < bad && bad < range.to {
+            if (range.from..range.to).contains(&bad) {
                 scan.failed(range, true);
                 failed += 1;
             } else {

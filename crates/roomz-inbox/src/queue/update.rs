@@ -50,7 +50,8 @@ impl OwnerUpdate<'_> {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use roomz_sql::db::connect::connect;
     use roomz_sql::db::dialect::Dialect;
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
     use crate::queue::Queue;
 
-    const HOUR: Duration = Duration::from_secs(60 * 60);
+    const HOUR: Duration = Duration::from_hours(1);
 
     /// An event with a 202 is durable, whatever a handler did on the connection of SQLite before.
     #[tokio::test]

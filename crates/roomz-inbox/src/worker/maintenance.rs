@@ -15,7 +15,7 @@ const SLOW_STATS: Duration = Duration::from_millis(100);
 /// The shortest interval of the log lines about them.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// The interval at which rows whose retention is over are deleted.
-const PURGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+const PURGE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Records the gauges and deletes rows whose retention is over.
 pub(crate) async fn maintain(events: Events, stop: CancellationToken) {

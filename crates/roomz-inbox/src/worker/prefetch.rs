@@ -98,3 +98,74 @@ impl Drop for HandlerPermit {
         self.prefetch.handler_nanos.store(last.max(before - before / 8), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::Semaphore;
+    use tokio::time::{advance, timeout};
+
+    const CONCURRENCY: usize = 10;
+
+    /// As many events are prefetched as all handlers start within [`WAIT`].
+    #[test]
+    fn prefetches_what_starts_soon() {
+        let prefetch = Prefetch::default();
+        for (is_allowed, handler, expected) in [
+            (true, Duration::ZERO, 0),
+            (true, WAIT / 2, 20),
+            (false, WAIT / 2, 0),
+            (true, WAIT * 10, 1),
+            (true, WAIT * 11, 0),
+            (true, WAIT / 1_000, MAX_PREFETCHED),
+        ] {
+            prefetch.is_allowed.store(is_allowed, Ordering::Relaxed);
+            prefetch.handler_nanos.store(handler.as_nanos() as u64, Ordering::Relaxed);
+            assert_eq!(prefetch.count(CONCURRENCY), expected, "{is_allowed}, {handler:?}");
+        }
+        // An event waited too long for a handler.
+        prefetch.handlers_are_slow(CONCURRENCY);
+        assert_eq!(prefetch.count(CONCURRENCY), 0);
+    }
+
+    /// A take has more than half of what can be prefetched, and no more than that.
+    #[tokio::test(start_paused = true)]
+    async fn takes_many_events_at_once() {
+        let prefetch = Arc::new(Prefetch::default());
+        prefetch.is_allowed.store(true, Ordering::Relaxed);
+        prefetch.handler_nanos.store((WAIT / 2).as_nanos() as u64, Ordering::Relaxed);
+        assert_eq!(prefetch.limit(CONCURRENCY).await, 30);
+        let mut in_flight: Vec<_> = (0..20).map(|_| InFlight::new(&prefetch)).collect();
+        let limit = timeout(WAIT, prefetch.limit(CONCURRENCY));
+        assert!(limit.await.is_err(), "10 are not more than half of 20");
+        in_flight.pop();
+        assert_eq!(prefetch.limit(CONCURRENCY).await, 11);
+        in_flight.push(InFlight::new(&prefetch));
+        let limit = tokio::spawn({
+            let prefetch = Arc::clone(&prefetch);
+            async move { prefetch.limit(CONCURRENCY).await }
+        });
+        tokio::task::yield_now().await;
+        in_flight.pop();
+        assert_eq!(timeout(WAIT, limit).await.expect("it is not woken").unwrap(), 11);
+    }
+
+    /// One slow handler ends prefetching, and many fast ones begin it again.
+    #[tokio::test(start_paused = true)]
+    async fn slow_handler_counts_at_once_and_fast_ones_slowly() {
+        let (prefetch, slots) = (Arc::new(Prefetch::default()), Arc::new(Semaphore::new(1)));
+        let second = Duration::from_secs(1);
+        for (handler, expected) in [
+            (second * 8, second * 8),
+            (Duration::ZERO, second * 7),
+            (second * 3, second * 49 / 8),
+            (second * 9, second * 9),
+        ] {
+            let permit = Arc::clone(&slots).acquire_owned().await.unwrap();
+            let permit = HandlerPermit::new(permit, &prefetch);
+            advance(handler).await;
+            drop(permit);
+            assert_eq!(prefetch.handler_nanos.load(Ordering::Relaxed), expected.as_nanos() as u64);
+        }
+    }
+}

@@ -229,3 +229,71 @@ impl<S> Starter<S> {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests {
+    use super::*;
+    use crate::queue::OwnerUpdate;
+    use crate::queue::tests::{key, queue, sqlite_url};
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    /// A dispatcher whose starter takes nothing from the channel.
+    async fn dispatcher(
+        directory: &tempfile::TempDir,
+        max_attempts: u32,
+    ) -> (Dispatcher, UnboundedReceiver<(Attempt, InFlight)>) {
+        let queue = queue(sqlite_url(directory)).await;
+        let (taken, starts) = unbounded_channel();
+        let dispatcher = Dispatcher {
+            scan: Scan::new(queue.dialect()),
+            events: Events { queue, retention: HOUR, arrived: Arc::default() },
+            settings: Arc::new(WorkerSettings { max_attempts, ..WorkerSettings::default() }),
+            stop: CancellationToken::new(),
+            unconfirmed: None,
+            prefetch: Arc::default(),
+            taken,
+        };
+        (dispatcher, starts)
+    }
+
+    /// An event that ends its process would use an attempt of each event that waits behind it.
+    #[tokio::test]
+    async fn prefetches_behind_first_attempts_only() {
+        for (max_attempts, is_allowed_first) in [(FEW_ATTEMPTS + 1, true), (FEW_ATTEMPTS, false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let (mut dispatcher, mut starts) = dispatcher(&directory, max_attempts).await;
+            let is_allowed = |dispatcher: &Dispatcher| dispatcher.prefetch.is_allowed.load(Ordering::Relaxed);
+            for number in 0..2 {
+                assert!(dispatcher.events.queue.insert(&key("roomz", number), b"", None).await.unwrap());
+            }
+            assert_eq!(dispatcher.take(10).await.unwrap(), (2, false));
+            assert_eq!(is_allowed(&dispatcher), is_allowed_first);
+            assert_eq!(dispatcher.take(10).await.unwrap(), (0, false));
+            assert!(!is_allowed(&dispatcher), "nothing was taken");
+
+            // One of two has had an attempt.
+            let (failed, _) = starts.recv().await.unwrap();
+            let (unstarted, _) = starts.recv().await.unwrap();
+            let (queue, event) = (&dispatcher.events.queue, &failed.event);
+            queue.update(&event.key, failed.owner, event.attempt, OwnerUpdate::GiveBack).await.unwrap();
+            unstarted.give_back_unstarted().await;
+            assert_eq!(dispatcher.take(10).await.unwrap(), (2, false));
+            assert!(!is_allowed(&dispatcher), "one had an attempt");
+        }
+    }
+    /// A panic in a clone of the service ended the task that starts handlers.
+    #[tokio::test]
+    async fn gives_events_back_that_nothing_starts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut dispatcher, starts) = dispatcher(&directory, 25).await;
+        let key = key("roomz", 1);
+        assert!(dispatcher.events.queue.insert(&key, b"", None).await.unwrap());
+        drop(starts);
+        dispatcher.take(10).await.unwrap();
+        let entry = dispatcher.events.queue.get(&key).await.unwrap().unwrap();
+        assert_eq!((entry.state, entry.attempts), (crate::InboxState::Waiting, 0));
+        assert!(dispatcher.stop.is_cancelled());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{TestDatabase, WAIT, deliver, deliver_new, gated_worker, on_both, wait_for};
+use crate::support::{Calls, TestDatabase, WAIT, deliver, deliver_new, gated_worker, on_both, wait_for};
 use roomz_inbox::{ConnectErrorKind, Database, Inbox, InboxState};
 use roomz_tests::Server;
 use sqlx::postgres::PgPoolOptions;
@@ -189,4 +189,56 @@ async fn works_on_sqlite_pool() {
     let options = options.journal_mode(SqliteJournalMode::Wal);
     let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
     assert_works(pool, &database).await;
+}
+
+/// The documentation of the builders names them.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_have_documented_defaults_and_limits() {
+    let builder = |connections| Inbox::builder("sqlite::memory:").with_max_connections(connections);
+    let bounded = builder(0).with_response_timeout(Duration::MAX).with_connect_timeout(Duration::ZERO);
+    let text = format!("{bounded:?}");
+    assert!(text.contains("connect_timeout: 1ms, response_timeout: 3600s,"), "{text}");
+    for (builder, handlers) in
+        [(Inbox::builder("sqlite::memory:"), 11), (builder(0), 1), (builder(3), 1), (builder(4), 2)]
+    {
+        let text = format!("{builder:?}");
+        for setting in
+            [&format!("handler_connections: {handlers},"), "max_open: 1000000,", "retention: 604800s"]
+        {
+            assert!(text.contains(setting), "{text}");
+        }
+    }
+
+    let database = TestDatabase::sqlite();
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let worker = || inbox.worker(Calls::new().0);
+    let bounded = |count: u32, duration| {
+        worker()
+            .with_concurrency(count as usize)
+            .with_lease(duration)
+            .with_max_attempts(count)
+            .with_backoff(duration, duration)
+            .with_poll_interval(duration)
+    };
+    for (worker, settings) in [
+        (
+            worker(),
+            "concurrency: 10, lease: 60s, handler_timeout: 300s, max_attempts: 25, max_age: 259200s, \
+             backoff: Backoff { min: 1s, max: 3600s }, poll_interval: 500ms, dead_letter_retention: 2592000s",
+        ),
+        (
+            bounded(0, Duration::ZERO),
+            "concurrency: 1, lease: 100ms, handler_timeout: 300s, max_attempts: 1, max_age: 259200s, \
+             backoff: Backoff { min: 0ns, max: 0ns }, poll_interval: 10ms, dead_letter_retention: 2592000s",
+        ),
+        (
+            bounded(5_000, Duration::MAX),
+            "concurrency: 1000, lease: 18446744073709551615.999999999s, handler_timeout: 300s, max_attempts: 5000, \
+             max_age: 259200s, backoff: Backoff { min: 31536000s, max: 31536000s }, poll_interval: 31536000s, \
+             dead_letter_retention: 2592000s",
+        ),
+    ] {
+        let text = format!("{worker:?}");
+        assert_eq!(text, format!("WorkerBuilder {{ settings: WorkerSettings {{ {settings} }}, .. }}"));
+    }
 }

@@ -188,6 +188,9 @@ async fn entries_are_listed_in_order(database: TestDatabase) {
         assert!(listed.iter().all(|entry| entry.state == state));
         assert_eq!(listed.into_iter().map(|entry| entry.key).collect::<Vec<_>>(), first_three);
         assert!(inbox.list(state, 0).await.unwrap().is_empty());
+        let of_namespace = inbox.list_namespace("roomz", state, 3).await.unwrap();
+        assert_eq!(of_namespace.into_iter().map(|entry| entry.key).collect::<Vec<_>>(), first_three);
+        assert!(inbox.list_namespace("other", state, 3).await.unwrap().is_empty());
         assert_eq!(inbox.list(state, u32::MAX).await.unwrap().len(), 5);
         let others = [InboxState::Waiting, InboxState::Running, InboxState::Done, InboxState::Dead];
         for other in others.into_iter().filter(|other| *other != state) {
@@ -210,6 +213,9 @@ async fn stats_count_events_that_are_not_done(database: TestDatabase) {
     let stats = inbox.stats().await.unwrap();
     assert_eq!((stats.waiting, stats.running, stats.dead), (3, 2, 1));
     assert!((60 * 60..60 * 60 + 600).contains(&stats.oldest.as_secs()), "{stats:?}");
+    let by_namespace = inbox.stats_by_namespace().await.unwrap();
+    let [(namespace, stats)] = by_namespace.as_slice() else { panic!("{by_namespace:?}") };
+    assert_eq!((namespace.as_str(), stats.waiting, stats.running, stats.dead), ("roomz", 3, 2, 1));
 }
 
 /// Fills the table with 250 rows in this state.

@@ -7,12 +7,15 @@ use crate::support::{
     TestDatabase, WAIT, deliver, deliver_new, deliver_to, deliver_until, entry, gated_worker, key, on_both,
     receiver, wait_for,
 };
+use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http_body_util::BodyExt as _;
-use roomz_inbox::{Inbox, InboxErrorKind, InboxState};
+use http_body_util::{BodyExt as _, Full};
+use roomz_inbox::{Enqueued, Inbox, InboxErrorKind, InboxState};
 use roomz_tests::Server;
 use roomz_webhook::testing::TestEvent;
+use roomz_webhook::{Delivery, WebhookBody, WebhookLayer};
 use tokio::sync::Barrier;
+use tower::service_fn;
 
 on_both! {
     duplicate_gets_200
@@ -23,6 +26,7 @@ on_both! {
     full_inbox_gets_503_and_loses_nothing
     dead_letters_do_not_fill_the_inbox
     missing_layer_gets_500
+    handler_adds_delivery_itself
     event_with_unreadable_timestamp_is_kept
     locked_database_gets_503
 }
@@ -159,6 +163,8 @@ async fn full_inbox_gets_503_and_loses_nothing(database: TestDatabase) {
         let answer = deliver_to(receiver(&inbox), &event).await;
         if answer.status() == 503 {
             assert_eq!(answer.headers()[RETRY_AFTER], "5");
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(String::from_utf8_lossy(&body).contains("overloaded"), "{body:?}");
             break event;
         }
         accepted.push(event);
@@ -224,6 +230,27 @@ async fn missing_layer_gets_500(database: TestDatabase) {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&body).contains("missing-layer"), "{body:?}");
     assert_eq!(database.number("SELECT count(*) FROM roomz_inbox").await, 0);
+}
+
+/// A handler that does more than the endpoint calls `enqueue`.
+async fn handler_adds_delivery_itself(database: TestDatabase) {
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let event = TestEvent::busy();
+    for expected in [Enqueued::New, Enqueued::Duplicate] {
+        let of_handler = inbox.clone();
+        let handler = service_fn(move |request: http::Request<WebhookBody>| {
+            let (inbox, delivery) = (of_handler.clone(), request.extensions().get::<Delivery>().cloned());
+            async move {
+                assert_eq!(inbox.enqueue(&delivery.unwrap()).await.unwrap(), expected);
+                Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::new())))
+            }
+        });
+        // A new store in memory, as after a restart.
+        let layer = WebhookLayer::builder(roomz_tests::secret()).build().unwrap();
+        assert_eq!(deliver_to(tower::Layer::layer(&layer, handler), &event).await.status(), 200);
+    }
+    let added = entry(&inbox, &event).await;
+    assert_eq!((added.state, added.body.to_vec()), (InboxState::Waiting, event.body()));
 }
 
 /// Another program locks the table. The redelivery works.

@@ -216,3 +216,19 @@ async fn handler_without_transaction_completes(database: TestDatabase) {
     }
     worker.shutdown(WAIT).await;
 }
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn job_of_unit_test_has_no_database() {
+    let event = roomz_webhook::Event::parse(&TestEvent::busy().body()).unwrap();
+    let mut job = Job::<EventData>::for_test(event);
+    let state = (job.attempt(), job.namespace(), job.body().len(), job.traceparent());
+    assert_eq!(state, (1, "roomz", 0, None));
+    let text = format!("{job:?}");
+    assert!(text.contains("body: [0 bytes]") && text.contains("attempt: 1"), "{text}");
+    let errors = [job.postgres().await.err(), job.sqlite().await.err()];
+    for error in errors.into_iter().flatten() {
+        assert_eq!(error.kind(), roomz_inbox::InboxErrorKind::NoDatabase);
+        assert!(error.to_string().contains("`Job::for_test` has no database"), "{error}");
+    }
+}

@@ -12,8 +12,9 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
-use roomz_inbox::{Inbox, InboxState};
+use roomz_inbox::{BoxError, Inbox, InboxState, Job};
 use roomz_webhook::testing::TestEvent;
+use sqlx::Connection as _;
 
 const DONE: &str = "roomz_inbox_attempts_total{outcome=done}";
 
@@ -143,6 +144,7 @@ async fn attempts_depth_and_failures_are_counted() {
     let (worker, _calls) = gated_worker(&inbox);
     let start = Instant::now();
     values.wait_for("roomz_inbox_events{state=dead}").await;
+    assert_eq!(values.get("roomz_inbox_events{state=running}"), 0.0);
     assert!(values.get("roomz_inbox_oldest_seconds{}") > 0.0);
     worker.shutdown(Duration::ZERO).await;
 
@@ -168,6 +170,39 @@ async fn attempts_depth_and_failures_are_counted() {
     }
     assert!(errors("stats") >= 1.0);
     worker.shutdown(WAIT).await;
+}
+
+/// The database fails when the end of an attempt is recorded, and when a shutdown gives its event back.
+#[tokio::test]
+async fn failures_of_recording_are_counted() {
+    let values = Values::default();
+    let _guard = metrics::set_default_local_recorder(&values);
+    let database = TestDatabase::sqlite();
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+    let handler = tower::service_fn(move |_: Job| {
+        let (reply, end) = tokio::sync::oneshot::channel::<()>();
+        started.send(reply).unwrap();
+        async move { Err::<(), BoxError>(if end.await.is_ok() { "broken" } else { "dropped" }.into()) }
+    });
+    let worker = inbox.worker(handler).with_poll_interval(POLL).start();
+    let event = deliver_new(&inbox).await;
+    let end = starts.recv().await.unwrap();
+    let mut other = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
+    let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    end.send(()).unwrap();
+    values.wait_for("roomz_inbox_database_errors_total{operation=fail}").await;
+    lock.rollback().await.unwrap();
+    let failed = wait_for(&inbox, &event, InboxState::Waiting).await;
+    assert_eq!(failed.error.as_deref(), Some("broken"));
+
+    database.make_due().await;
+    let _end = starts.recv().await.unwrap();
+    database.execute("DROP TABLE roomz_inbox").await;
+    worker.shutdown(Duration::ZERO).await;
+    let of_give_back = "roomz_inbox_database_errors_total{operation=give_back}";
+    assert_eq!(values.0.lock().unwrap().get(of_give_back), Some(&1.0));
+    assert_eq!(values.get("roomz_inbox_attempts_total{outcome=shut_down}"), 1.0);
 }
 
 /// SQLite. Until another commit synced that of the handler, the event does not count as done.
