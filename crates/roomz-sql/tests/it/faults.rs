@@ -8,7 +8,7 @@ use roomz_sql::SqlStore;
 use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
 use roomz_webhook::store::{
-    ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner, StoreError, StoreErrorKind,
+    ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner, Settled, StoreError, StoreErrorKind,
 };
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 
@@ -181,6 +181,36 @@ async fn closed_idle_connections_cost_no_claim() {
     }
 }
 
+/// A renewal and a completion are sent again. A release is not: if the server had executed it, the second one
+/// would report that nobody holds the claim.
+#[tokio::test]
+async fn only_release_fails_with_its_connection() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let builder = SqlStore::builder(server.postgres_url()).with_max_connections(1).with_purge_interval(None);
+    let store = builder.connect().await.unwrap();
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    let mut close_connection = async || {
+        const END: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                           WHERE application_name = 'roomz'";
+        while sqlx::query_scalar::<_, i64>(END).fetch_one(&mut admin).await.unwrap() > 0 {}
+    };
+    let owner = Owner::random();
+    let claim = async || {
+        let key = ClaimKey::new("faults".into(), random_hex().parse().unwrap());
+        let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), HOUR, HOUR);
+        let _ = store.claim(&key, &request).await.unwrap();
+        key
+    };
+    let (completed, released) = (claim().await, claim().await);
+    close_connection().await;
+    assert_eq!(store.renew(&completed, owner, HOUR).await.unwrap(), Settled::Applied);
+    close_connection().await;
+    assert_eq!(store.complete(&completed, owner, HOUR).await.unwrap(), Settled::Applied);
+    close_connection().await;
+    assert_eq!(store.release(&released, owner).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(store.release(&released, owner).await.unwrap(), Settled::Applied);
+}
+
 #[tokio::test]
 async fn unknown_state_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
@@ -209,5 +239,6 @@ async fn contradictory_row_is_an_error() {
     other_program.execute("UPDATE roomz_claims SET lease_end = 'soon'").await.unwrap();
     let request = request();
     let claim = tokio::time::timeout(Duration::from_secs(60), store.claim(&key, &request));
-    assert!(claim.await.expect("the claim ends").is_err());
+    let error = claim.await.expect("the claim ends").unwrap_err();
+    assert!(format!("{error:?}").contains("contradicts itself"), "{error:?}");
 }

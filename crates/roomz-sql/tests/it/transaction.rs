@@ -285,6 +285,7 @@ async fn renewal_breaks_repeatable_read() {
         database.execute("UPDATE roomz_claims SET lease_end = lease_end + 1").await;
         let error = transaction.complete(&delivery).await.unwrap_err();
         assert_eq!(error.kind(), CompleteErrorKind::Database);
+        assert!(error.to_string().contains("the database failed"), "{error}");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("could not serialize access"), "{source}");
         ERROR
