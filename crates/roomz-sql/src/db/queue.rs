@@ -281,6 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn abandoned_operation_is_not_executed() {
+        let queue = Queue::default();
+        let push = |key| queue.push(entry(statement(Lane::Normal), key, 1).operation);
+        drop(push(1));
+        assert!(queue.take().is_empty());
+        let shared = statement(Lane::Normal);
+        let push = |key| queue.push(entry(shared, key, 1).operation);
+        let (first, abandoned, last) = (push(1), push(2), push(3));
+        drop(abandoned);
+        assert_eq!(queue.take().len(), 2);
+        drop((first, last));
+    }
+
+    #[test]
     fn background_is_one_batch_in_eight() {
         let queue = Queue::default();
         let [normal, background] = [Lane::Normal, Lane::Background].map(statement);

@@ -62,6 +62,54 @@ async fn replaces_connections_after_restart() {
     }
 }
 
+/// Operations do not wait for their timeout while the server refuses connections.
+#[tokio::test]
+async fn refused_connection_fails_operations() {
+    let Some(mut server) = Server::postgres_or_skip(&[]) else { return };
+    let builder = SqlStore::builder(server.postgres_url()).with_purge_interval(None);
+    let store = builder.with_response_timeout(Duration::from_secs(60)).connect().await.unwrap();
+    server.kill();
+    for _ in 0..3 {
+        assert_eq!(try_claim(&store).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+}
+
+/// It is sent twice at most.
+#[tokio::test]
+async fn operation_that_breaks_connections_fails() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let builder = SqlStore::builder(server.postgres_url()).with_purge_interval(None);
+    let store = builder.with_response_timeout(Duration::from_secs(20)).connect().await.unwrap();
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    let trigger = "CREATE SEQUENCE runs; \
+                   CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN \
+                   PERFORM nextval(''runs''), pg_terminate_backend(pg_backend_pid()); RETURN NEW; END'; \
+                   CREATE TRIGGER end_session BEFORE INSERT ON roomz_claims \
+                   FOR EACH ROW EXECUTE FUNCTION end_session()";
+    admin.execute(trigger).await.unwrap();
+    assert_eq!(try_claim(&store).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let runs = "SELECT last_value FROM runs";
+    assert!(sqlx::query_scalar::<_, i64>(runs).fetch_one(&mut admin).await.unwrap() <= 2);
+    admin.execute("DROP TRIGGER end_session ON roomz_claims").await.unwrap();
+    wait_until_recovered(&store).await;
+}
+
+#[tokio::test]
+async fn connections_close_with_last_clone() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let store = SqlStore::connect(server.postgres_url()).await.unwrap();
+    let clone = store.clone();
+    drop(store);
+    claim(&clone).await;
+    drop(clone);
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roomz'";
+    let start = Instant::now();
+    while sqlx::query_scalar::<_, i64>(open).fetch_one(&mut admin).await.unwrap() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the dropped store keeps its connections");
+    }
+}
+
 /// A claim's future is dropped at each possible point, on a thread without a runtime. The pool spawns a task
 /// to close the connection.
 #[test]

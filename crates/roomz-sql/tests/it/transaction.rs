@@ -241,6 +241,7 @@ async fn completes_only_in_transaction() {
         let receiver = Receiver::on(&database, &database, async |database, delivery| {
             let error = database.complete_alone(&delivery).await.unwrap_err();
             assert_eq!(error.kind(), CompleteErrorKind::NoTransaction);
+            assert!(error.to_string().contains("no open transaction"), "{error}");
             assert_eq!(database.claim_row().await.0, RUNNING);
             complete(&database, &delivery).await.commit().await;
             OK
