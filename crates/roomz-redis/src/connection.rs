@@ -252,7 +252,7 @@ mod tests {
             .unwrap_err()
     }
 
-    /// A failure is repeated once if the connection broke. After a timeout, the caller has no time left, and a
+    /// A call is sent again if the connection broke. After a timeout, the caller has no time left, and a
     /// refusal would come again.
     #[test]
     fn only_broken_connection_is_opened_again() {
@@ -281,7 +281,7 @@ mod tests {
         }
     }
 
-    /// A connection is replaced if it is old enough, and its server has failed for long enough or is demoted.
+    /// A connection is replaced if it is old enough and its server has failed for long enough, or is demoted.
     #[test]
     fn replaces_old_connection_to_failing_server() {
         let timeout = Duration::from_secs(60);
