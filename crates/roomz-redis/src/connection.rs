@@ -234,3 +234,69 @@ impl Drop for Operation<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use redis::{Client, Value};
+
+    use super::*;
+
+    /// The error of a reply.
+    fn reply(text: &str) -> RedisError {
+        redis::parse_redis_value(format!("-{text}\r\n").as_bytes())
+            .and_then(Value::extract_error)
+            .unwrap_err()
+    }
+
+    /// A call is sent again if the connection broke. After a timeout, the caller has no time left, and a
+    /// refusal would come again.
+    #[test]
+    fn only_broken_connection_is_opened_again() {
+        use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof};
+        let is_broken = |kind| is_broken(&RedisError::from(io::Error::from(kind)));
+        assert!([BrokenPipe, ConnectionReset, UnexpectedEof].into_iter().all(is_broken));
+        assert!(![TimedOut, ConnectionRefused].into_iter().any(is_broken));
+        assert!(!super::is_broken(&reply("OOM command not allowed when used memory > 'maxmemory'.")));
+    }
+
+    #[test]
+    fn errors_show_health_of_server() {
+        for (error, expected) in [
+            (reply("NOAUTH Authentication required."), "Failing"),
+            (reply("CLUSTERDOWN The cluster is down"), "Failing"),
+            (reply("LOADING Redis is loading the dataset in memory"), "Failing"),
+            (io::Error::from(io::ErrorKind::ConnectionRefused).into(), "Failing"),
+            (reply("READONLY You can't write against a read only replica."), "Demoted"),
+            (reply("MASTERDOWN Link with MASTER is down"), "Demoted"),
+            (reply("ERR Error running script: @user_script:9: -READONLY You can't write"), "Demoted"),
+            (reply("OOM command not allowed when used memory > 'maxmemory'."), "Healthy"),
+            (reply("NOREPLICAS Not enough good replicas to write."), "Healthy"),
+            (reply("ERR unknown command"), "Healthy"),
+        ] {
+            assert_eq!(format!("{:?}", health(&error)), expected, "{error}");
+        }
+    }
+
+    /// A connection is replaced if it is old enough and its server has failed for long enough, or is demoted.
+    #[test]
+    fn replaces_old_connection_to_failing_server() {
+        let timeout = Duration::from_secs(60);
+        let client = Client::open("redis://localhost").unwrap();
+        let endpoint = Endpoint::new("Redis", client, Arc::default(), timeout);
+        let (new, old) = (Instant::now(), Instant::now().checked_sub(timeout * 2).unwrap());
+        for (since, failing_since, is_demoted, expected) in [
+            (new, Some(old), true, false),
+            (old, None, false, false),
+            (old, Some(new), false, false),
+            (old, Some(old), false, true),
+            (old, None, true, true),
+        ] {
+            let current = Current { since, failing_since, is_demoted, ..Current::open(endpoint.clone()) };
+            assert_eq!(current.is_stale(), expected);
+        }
+    }
+}

@@ -119,3 +119,68 @@ pub(crate) fn is_tls_error(error: &RedisError) -> bool {
     let source = source.and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+
+    /// The error of a reply.
+    fn reply(text: &str) -> RedisError {
+        redis::parse_redis_value(format!("-{text}\r\n").as_bytes())
+            .and_then(Value::extract_error)
+            .unwrap_err()
+    }
+
+    #[test]
+    fn errors_have_kinds_and_advice() {
+        let not_found = |kind| RedisError::from((kind, "not found"));
+        for (error, kind, advice) in [
+            (reply("NOAUTH Authentication required."), Kind::LoginRejected, "check the user"),
+            (reply("WRONGPASS invalid username-password pair"), Kind::LoginRejected, "check the user"),
+            (reply("ERR DB index is out of range"), Kind::LoginRejected, "no database with this number"),
+            (reply("ERR SELECT is not allowed in cluster mode"), Kind::LoginRejected, "no database"),
+            (not_found(ErrorKind::InvalidClientConfig), Kind::InvalidUrl, "invalid URL"),
+            (reply("NOPERM no permissions to run 'set'"), Kind::PermissionDenied, "grant the user EVALSHA"),
+            (reply("MOVED 1 10.0.0.1:6379"), Kind::Unsupported, "use redis+cluster://"),
+            (reply("ASK 1 10.0.0.1:6379"), Kind::Unsupported, "use redis+cluster://"),
+            (reply("CLUSTERDOWN The cluster is down"), Kind::Unreachable, "--cluster check"),
+            (not_found(ErrorKind::ClusterConnectionNotFound), Kind::Unsupported, "--cluster create"),
+            (not_found(ErrorKind::MasterNameNotFoundBySentinel), Kind::InvalidUrl, "does not monitor"),
+            (reply("MASTERDOWN Link with MASTER is down"), Kind::Unreachable, "after the failover"),
+            (
+                reply("ERR This instance has cluster support disabled"),
+                Kind::Unsupported,
+                "no node of a cluster",
+            ),
+            (reply("ERR unknown command 'SENTINEL'"), Kind::Unsupported, "no sentinel"),
+            (reply("ERR anything else"), Kind::Unreachable, "check that it runs"),
+            (
+                io::Error::from(io::ErrorKind::ConnectionRefused).into(),
+                Kind::Unreachable,
+                "check that it runs",
+            ),
+        ] {
+            let error = connect_error(ServerError { server: "the Redis server".into(), error });
+            assert!(error.kind() == kind && error.to_string().contains(advice), "{error:?}");
+        }
+        let error =
+            connect_error(ServerError { server: SENTINEL.into(), error: reply("NOPERM no permission") });
+        assert!(error.to_string().contains("GET-MASTER-ADDR-BY-NAME"), "{error}");
+    }
+
+    /// A claim that the server refuses to write may still be one of a done event.
+    #[test]
+    fn refused_writes_are_known() {
+        let full =
+            [reply("OOM command not allowed"), reply("ERR Error running script: -OOM command not allowed")];
+        assert!(full.iter().all(is_full) && full.iter().all(is_refused_write));
+        for code in ["READONLY", "NOREPLICAS", "MISCONF"] {
+            let error = reply(&format!("{code} it refuses writes"));
+            assert!(is_refused_write(&error) && !is_full(&error), "{error}");
+        }
+        assert!(!is_refused_write(&reply("NOPERM no permissions to run 'set'")));
+    }
+}

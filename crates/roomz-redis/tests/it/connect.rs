@@ -317,3 +317,16 @@ async fn accepts_longest_timeout() {
     let Some(url) = redis_url_or_skip() else { return };
     assert!(RedisStore::builder(url).with_timeout(Duration::MAX).connect().await.is_ok());
 }
+
+/// Two receivers of different subscriptions share a server.
+#[tokio::test]
+async fn prefixes_separate_claims() {
+    let Some(url) = redis_url_or_skip() else { return };
+    let id = format!("{:032x}", u128::from_be_bytes(Owner::random().to_bytes()));
+    let key = ClaimKey::new("roomz".into(), id.parse().unwrap());
+    for prefix in ["first", "second"] {
+        let store = RedisStore::builder(&url).with_prefix(prefix).connect().await.unwrap();
+        let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"{}"), LEASE, LEASE);
+        assert_eq!(store.claim(&key, &request).await.unwrap().state, ClaimState::claimed(1));
+    }
+}

@@ -237,6 +237,8 @@ async fn replaces_silent_connection() {
     let proxy = Proxy::start(server.address()).await;
     let receiver = TestReceiver::with_url(&format!("redis://{}", proxy.address())).await;
     let event = TestEvent::busy();
+    // The connection may be older than the timeouts.
+    tokio::time::sleep(STORE_TIMEOUT).await;
     proxy.set(Network::Blackholes);
     assert_eq!(receiver.deliver(&event).await.0, StatusCode::SERVICE_UNAVAILABLE);
     proxy.set(Network::Forwards);
@@ -265,6 +267,25 @@ async fn next_operation_connects_again() {
     }
     server.restart();
     assert_eq!(claim(&store, &new_key(), Owner::random()).await.unwrap(), ClaimState::claimed(1));
+}
+
+/// The operation that opened a connection was given up while the network was silent.
+#[tokio::test]
+async fn abandoned_attempt_to_connect_is_repeated() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let proxy = Proxy::start(server.address()).await;
+    let builder = RedisStore::builder(format!("redis://{}", proxy.address()));
+    let store = builder.with_timeout(TIMEOUT).connect().await.unwrap();
+    proxy.set(Network::Closes);
+    assert!(claim(&store, &new_key(), Owner::random()).await.is_err());
+    proxy.set(Network::Blackholes);
+    let (key, owner) = (new_key(), Owner::random());
+    let given_up = tokio::time::timeout(TIMEOUT / 4, claim(&store, &key, owner));
+    assert!(given_up.await.is_err(), "the network is silent");
+    proxy.set(Network::Forwards);
+    tokio::time::sleep(TIMEOUT).await;
+    assert_eq!(claim(&store, &key, owner).await.unwrap(), ClaimState::claimed(1));
 }
 
 #[tokio::test]

@@ -87,3 +87,76 @@ fn database_error(error: &dyn DatabaseError) -> (ConnectErrorKind, &'static str)
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error as StdError;
+
+    use ConnectErrorKind::{
+        InvalidFile, InvalidSchema, InvalidUrl, LoginRejected, PermissionDenied, Tls, Unreachable,
+        Unsupported,
+    };
+
+    use super::*;
+
+    /// An error with this code.
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed")]
+    struct Coded(&'static str);
+
+    impl DatabaseError for Coded {
+        fn message(&self) -> &str {
+            "failed"
+        }
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+        fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+            self
+        }
+        fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+            self
+        }
+        fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+            self
+        }
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn codes_have_kinds() {
+        for (kind, codes) in [
+            // SQLite, also with a second byte.
+            (InvalidSchema, &["1", "257"][..]),
+            (Unreachable, &["5", "6", "517"]),
+            (InvalidFile, &["10", "11", "14", "26", "2570"]),
+            (PermissionDenied, &["3", "8", "23", "1032"]),
+            (Unsupported, &["7", "21", "", "99999"]),
+            // PostgreSQL.
+            (LoginRejected, &["28000", "28P01", "3D000"]),
+            (Unsupported, &["08P01", "22012", "0A000"]),
+            (InvalidSchema, &["3F000", "23502", "42P01", "42P07", "42703", "42804", "42883", "42P10"]),
+            (Unreachable, &["53300", "55P03", "57014", "57P01", "57P02", "57P03"]),
+            (PermissionDenied, &["25006", "42501"]),
+        ] {
+            for code in codes {
+                let error = sqlx::Error::Database(Box::new(Coded(code)));
+                assert_eq!(is_invalid_schema(&error), kind == InvalidSchema, "{code}");
+                assert_eq!(connect_error(error).kind(), kind, "{code}");
+            }
+        }
+        for (kind, error) in [
+            (InvalidUrl, sqlx::Error::Configuration("wrong".into())),
+            (Tls, sqlx::Error::Tls("wrong".into())),
+            (Tls, std::io::Error::from(std::io::ErrorKind::InvalidData).into()),
+            (InvalidSchema, sqlx::Error::Decode("wrong".into())),
+            (Unreachable, no_reply()),
+            (Unreachable, sqlx::Error::PoolTimedOut),
+        ] {
+            assert_eq!(connect_error(error).kind(), kind);
+        }
+    }
+}

@@ -191,6 +191,7 @@ mod tests {
     use rand::{RngExt as _, SeedableRng as _};
 
     use super::*;
+    use crate::db::dialect::Dialect;
 
     const CALLERS: usize = 10;
     const WORKERS: usize = 3;
@@ -234,6 +235,80 @@ mod tests {
             is_confidential: false,
             otherwise: None,
         }))
+    }
+
+    fn entry(statement: &'static Statement, key: usize, max_batch: usize) -> Entry {
+        let values = vec![Value::from("roomz"), Value::from(&*key.to_string())];
+        let operation = Operation { statement, values, is_retry_safe: true };
+        let (reply, outcome) = oneshot::channel();
+        // Its caller waits for ever.
+        Box::leak(Box::new(outcome));
+        Entry { operation, lane: statement.lane, reply, retries: 0, max_batch, times_locked: 0 }
+    }
+
+    /// Takes all batches of these entries. Returns the keys of each.
+    fn batches(entries: Vec<Entry>) -> Vec<Vec<Value>> {
+        let queue = Queue::default();
+        queue.push_back(entries);
+        let keys = |batch: Vec<Entry>| batch.iter().map(|entry| entry.operation.key()[1].clone()).collect();
+        std::iter::repeat_with(|| queue.take()).take_while(|batch| !batch.is_empty()).map(keys).collect()
+    }
+
+    fn keys(batches: &[&[usize]]) -> Vec<Vec<Value>> {
+        let text = |key: &usize| Value::from(&*key.to_string());
+        batches.iter().map(|batch| batch.iter().map(text).collect()).collect()
+    }
+
+    #[test]
+    fn batch_holds_what_fits_into_one_statement() {
+        let (a, b) = (statement(Lane::Normal), statement(Lane::Normal));
+        let all = |max_batch, keys: &[usize]| keys.iter().map(|key| entry(a, *key, max_batch)).collect();
+        // A statement cannot write a row twice.
+        assert_eq!(batches(all(MAX_BATCH, &[1, 2, 1, 3, 2])), keys(&[&[1, 2, 3], &[1, 2]]));
+        assert_eq!(batches(all(2, &[1, 2, 3, 4, 5])), keys(&[&[1, 2], &[3, 4], &[5]]));
+        assert_eq!(batches(all(1, &[1, 2])), keys(&[&[1], &[2]]));
+        // The smallest maximum of its operations.
+        let smaller =
+            |max_batch| vec![entry(a, 1, 9), entry(a, 2, max_batch), entry(a, 3, 9), entry(a, 4, 9)];
+        assert_eq!(batches(smaller(1)), keys(&[&[1, 3, 4], &[2]]));
+        assert_eq!(batches(smaller(2)), keys(&[&[1, 2], &[3, 4]]));
+        assert_eq!(batches(smaller(3)), keys(&[&[1, 2, 3], &[4]]));
+        let mixed = vec![entry(a, 1, 9), entry(b, 2, 9), entry(a, 3, 9), entry(b, 4, 9)];
+        assert_eq!(batches(mixed), keys(&[&[1, 3], &[2, 4]]));
+        let one =
+            Box::leak(Box::new(Statement { many: None, ..Statement::single(Dialect::Sqlite, "", &[]) }));
+        assert_eq!(batches(vec![entry(one, 1, 9), entry(one, 2, 9)]), keys(&[&[1], &[2]]));
+    }
+
+    #[test]
+    fn abandoned_operation_is_not_executed() {
+        let queue = Queue::default();
+        let push = |key| queue.push(entry(statement(Lane::Normal), key, 1).operation);
+        drop(push(1));
+        assert!(queue.take().is_empty());
+        let shared = statement(Lane::Normal);
+        let push = |key| queue.push(entry(shared, key, 1).operation);
+        let (first, abandoned, last) = (push(1), push(2), push(3));
+        drop(abandoned);
+        assert_eq!(queue.take().len(), 2);
+        drop((first, last));
+    }
+
+    #[test]
+    fn background_is_one_batch_in_eight() {
+        let queue = Queue::default();
+        let [normal, background] = [Lane::Normal, Lane::Background].map(statement);
+        queue.push_back((0..20).map(|key| entry(normal, key, 1)).collect());
+        queue.push_back((0..3).map(|key| entry(background, key, 1)).collect());
+        let next = || queue.take().pop().map(|entry| entry.lane);
+        let lanes: Vec<_> = (0..16).map(|_| next().unwrap_or(Lane::First)).collect();
+        // The second one waits for the end of the first.
+        let expected = |at| if at == 7 { Lane::Background } else { Lane::Normal };
+        assert_eq!(lanes, (0..16).map(expected).collect::<Vec<_>>());
+        assert!((0..5).all(|_| next() == Some(Lane::Normal)));
+        assert_eq!(next(), None);
+        queue.end_background();
+        assert_eq!(queue.take()[0].lane, Lane::Background);
     }
 
     /// Every caller that waits gets its outcome, and every worker ends: no wake-up is lost.

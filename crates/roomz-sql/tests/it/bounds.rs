@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::random_hex;
+use crate::support::{random_hex, sqlite_url};
 use futures_util::future::join_all;
 use roomz_sql::{ConnectErrorKind, SqlStore};
 use roomz_tests::Server;
@@ -13,7 +13,7 @@ use roomz_tests::proxy::{Network, Proxy};
 use roomz_webhook::store::{
     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled, StoreError,
 };
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -288,6 +288,31 @@ async fn unreadable_row_fails_alone() {
     }
 }
 
+/// Also if they must not be sent again after a failure whose outcome is unknown.
+#[tokio::test]
+async fn rejected_operation_fails_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&directory);
+    let store = SqlStore::builder(url.as_str()).with_purge_interval(None).connect().await.unwrap();
+    let (owner, keys) = (Owner::random(), [(); 20].map(|()| new_key()));
+    for key in &keys {
+        claim(&store, key, owner).await.unwrap();
+    }
+    let (rejected, others) = keys.split_first().unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER reject BEFORE UPDATE ON roomz_claims WHEN NEW.event_id = x'{}' \
+         BEGIN SELECT RAISE(ABORT, 'rejected by the trigger'); END",
+        rejected.id().as_uuid().simple()
+    );
+    let mut admin = SqliteConnection::connect(&url).await.unwrap();
+    admin.execute(AssertSqlSafe(trigger)).await.unwrap();
+    let releases = join_all(others.iter().map(|key| store.release(key, owner)));
+    let (error, released) = tokio::join!(store.release(rejected, owner), releases);
+    let error = error.unwrap_err();
+    assert!(format!("{error:?}").contains("rejected by the trigger"), "{error:?}");
+    assert!(released.iter().all(|settled| *settled.as_ref().unwrap() == Settled::Applied), "{released:?}");
+}
+
 /// The locked rows keep one connection busy, and not the other one.
 #[tokio::test]
 async fn many_locked_rows_leave_the_others_free() {
@@ -354,7 +379,7 @@ fn operations_fail_when_runtime_ended() {
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let first = runtime();
-    let store = first.block_on(SqlStore::connect(crate::support::sqlite_url(&directory))).unwrap();
+    let store = first.block_on(SqlStore::connect(sqlite_url(&directory))).unwrap();
     drop(first);
     let error = runtime().block_on(claim_new(&store)).unwrap_err();
     assert!(format!("{error:?}").contains("runtime of the store was shut down"), "{error:?}");

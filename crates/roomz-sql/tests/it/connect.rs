@@ -69,6 +69,9 @@ async fn rejects_invalid_url_without_printing_it() {
         ("", "scheme is missing"),
         ("localhost", "scheme is missing"),
         ("canary:canary@127.0.0.1/floors", "scheme is missing"),
+        ("canary:canary@127.0.0.1://", "scheme is missing"),
+        ("://canary@127.0.0.1", "scheme is missing"),
+        ("my-sql+2.0://canary@127.0.0.1", "unknown scheme \"my-sql+2.0\"; use postgres://"),
         ("mysql://canary@127.0.0.1", "unknown scheme \"mysql\"; use postgres://"),
         ("redis://127.0.0.1", "unknown scheme \"redis\"; use postgres://"),
     ] {
@@ -272,6 +275,18 @@ async fn rejects_pooler_settings_by_name() {
     let (kind, text) = connect_error(&pgbouncer.postgres_url()).await;
     assert_eq!(kind, ConnectErrorKind::Unsupported, "{text}");
     assert!(text.contains("transaction mode"), "{text}");
+}
+
+/// The store then sends its settings in each transaction.
+#[tokio::test]
+async fn pooler_may_ignore_settings() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let ignoring = "transaction\nignore_startup_parameters = options";
+    let Some(pgbouncer) = Server::pgbouncer_or_skip(&server, ignoring) else { return };
+    let url = pgbouncer.postgres_url();
+    let (kind, text) = connect_error(&format!("{url}?options=-c%20search_path%3Dcanary")).await;
+    assert!(kind == ConnectErrorKind::Unsupported && text.contains("`options`"), "{text}");
+    assert_eq!(SqlStore::connect(url).await.unwrap().purge().await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use roomz_sql::SqlStore;
 use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
 use roomz_webhook::store::{
-    ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner, StoreError, StoreErrorKind,
+    ClaimKey, ClaimRequest, Fingerprint, IdempotencyStore as _, Owner, Settled, StoreError, StoreErrorKind,
 };
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 
@@ -59,6 +59,54 @@ async fn replaces_connections_after_restart() {
     server.restart();
     for _ in 0..8 {
         claim(&store).await;
+    }
+}
+
+/// Operations do not wait for their timeout while the server refuses connections.
+#[tokio::test]
+async fn refused_connection_fails_operations() {
+    let Some(mut server) = Server::postgres_or_skip(&[]) else { return };
+    let builder = SqlStore::builder(server.postgres_url()).with_purge_interval(None);
+    let store = builder.with_response_timeout(Duration::from_secs(60)).connect().await.unwrap();
+    server.kill();
+    for _ in 0..3 {
+        assert_eq!(try_claim(&store).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+}
+
+/// It is sent twice at most.
+#[tokio::test]
+async fn operation_that_breaks_connections_fails() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let builder = SqlStore::builder(server.postgres_url()).with_purge_interval(None);
+    let store = builder.with_response_timeout(Duration::from_secs(20)).connect().await.unwrap();
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    let trigger = "CREATE SEQUENCE runs; \
+                   CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN \
+                   PERFORM nextval(''runs''), pg_terminate_backend(pg_backend_pid()); RETURN NEW; END'; \
+                   CREATE TRIGGER end_session BEFORE INSERT ON roomz_claims \
+                   FOR EACH ROW EXECUTE FUNCTION end_session()";
+    admin.execute(trigger).await.unwrap();
+    assert_eq!(try_claim(&store).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let runs = "SELECT last_value FROM runs";
+    assert!(sqlx::query_scalar::<_, i64>(runs).fetch_one(&mut admin).await.unwrap() <= 2);
+    admin.execute("DROP TRIGGER end_session ON roomz_claims").await.unwrap();
+    wait_until_recovered(&store).await;
+}
+
+#[tokio::test]
+async fn connections_close_with_last_clone() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let store = SqlStore::connect(server.postgres_url()).await.unwrap();
+    let clone = store.clone();
+    drop(store);
+    claim(&clone).await;
+    drop(clone);
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roomz'";
+    let start = Instant::now();
+    while sqlx::query_scalar::<_, i64>(open).fetch_one(&mut admin).await.unwrap() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the dropped store keeps its connections");
     }
 }
 
@@ -181,6 +229,36 @@ async fn closed_idle_connections_cost_no_claim() {
     }
 }
 
+/// A renewal and a completion are sent again. A release is not: if the server had executed it, the second one
+/// would report that nobody holds the claim.
+#[tokio::test]
+async fn only_release_fails_with_its_connection() {
+    let Some(server) = Server::postgres_or_skip(&[]) else { return };
+    let builder = SqlStore::builder(server.postgres_url()).with_max_connections(1).with_purge_interval(None);
+    let store = builder.connect().await.unwrap();
+    let mut admin = PgConnection::connect(&server.postgres_url()).await.unwrap();
+    let mut close_connection = async || {
+        const END: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                           WHERE application_name = 'roomz'";
+        while sqlx::query_scalar::<_, i64>(END).fetch_one(&mut admin).await.unwrap() > 0 {}
+    };
+    let owner = Owner::random();
+    let claim = async || {
+        let key = ClaimKey::new("faults".into(), random_hex().parse().unwrap());
+        let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), HOUR, HOUR);
+        let _ = store.claim(&key, &request).await.unwrap();
+        key
+    };
+    let (completed, released) = (claim().await, claim().await);
+    close_connection().await;
+    assert_eq!(store.renew(&completed, owner, HOUR).await.unwrap(), Settled::Applied);
+    close_connection().await;
+    assert_eq!(store.complete(&completed, owner, HOUR).await.unwrap(), Settled::Applied);
+    close_connection().await;
+    assert_eq!(store.release(&released, owner).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(store.release(&released, owner).await.unwrap(), Settled::Applied);
+}
+
 #[tokio::test]
 async fn unknown_state_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
@@ -209,5 +287,6 @@ async fn contradictory_row_is_an_error() {
     other_program.execute("UPDATE roomz_claims SET lease_end = 'soon'").await.unwrap();
     let request = request();
     let claim = tokio::time::timeout(Duration::from_secs(60), store.claim(&key, &request));
-    assert!(claim.await.expect("the claim ends").is_err());
+    let error = claim.await.expect("the claim ends").unwrap_err();
+    assert!(format!("{error:?}").contains("contradicts itself"), "{error:?}");
 }

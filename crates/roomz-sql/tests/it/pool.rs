@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::support::database::{DONE, FREE, Pool, RUNNING, TestDatabase, databases};
 use crate::support::random_hex;
 use roomz_sql::{PresenceTable, SqlStore};
+use roomz_tests::Server;
 use roomz_webhook::store::{
     ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner, Settled,
 };
 use sqlx::postgres::PgPoolOptions;
-use sqlx::sqlite::SqlitePoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const BEGIN_AND_WRITE: &str = "BEGIN; INSERT INTO effects (event_id) VALUES ('')";
@@ -179,4 +180,65 @@ async fn closes_connection_that_was_left_in_transaction() {
     leave_open(&Pool::Postgres(pool.clone()), "BEGIN; SELECT 1 / 0").await;
     let _ = store.claim(&key, &request).await.unwrap();
     assert_ne!(pid().await, before);
+}
+
+/// Only its use shows that a connection of the pool is closed.
+#[tokio::test]
+async fn replaces_pooled_connections_after_restart() {
+    let Some(mut server) = Server::postgres_or_skip(&[]) else { return };
+    let options = PgPoolOptions::new().max_connections(4).test_before_acquire(false);
+    let pool = Pool::Postgres(options.connect(&server.postgres_url()).await.unwrap());
+    let store = connect(&pool).await;
+    let claim = async || {
+        let key = ClaimKey::new("pool".into(), random_hex().parse().unwrap());
+        let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), HOUR, HOUR);
+        store.claim(&key, &request).await.unwrap().state
+    };
+    assert_eq!(claim().await, ClaimState::claimed(1));
+    leave_open(&pool, "SELECT 1").await;
+    server.kill();
+    server.restart();
+    for _ in 0..8 {
+        assert_eq!(claim().await, ClaimState::claimed(1));
+    }
+}
+
+#[tokio::test]
+async fn rejected_statement_runs_once_and_leaves_no_transaction() {
+    let Some(database) = TestDatabase::postgres_or_skip().await else { return };
+    let Pool::Postgres(admin) = &database.pool else { unreachable!() };
+    let pool = PgPoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
+    let store = connect(&Pool::Postgres(pool)).await;
+    let trigger = "CREATE SEQUENCE runs; \
+                   CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql \
+                   AS 'BEGIN PERFORM nextval(''runs''); RAISE EXCEPTION ''rejected''; END'; \
+                   CREATE TRIGGER reject BEFORE INSERT ON roomz_claims FOR EACH ROW EXECUTE FUNCTION reject()";
+    database.execute(trigger).await;
+    let key = ClaimKey::new("pool".into(), random_hex().parse().unwrap());
+    let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), HOUR, HOUR);
+    store.claim(&key, &request).await.unwrap_err();
+    let runs = "SELECT last_value FROM runs";
+    assert_eq!(sqlx::query_scalar::<_, i64>(runs).fetch_one(admin).await.unwrap(), 1);
+    let open = "SELECT count(*) FROM pg_stat_activity \
+                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(open).fetch_one(admin).await.unwrap(), 0);
+}
+
+/// The busy timeout of the pool is shorter than the transaction of another process.
+#[tokio::test]
+async fn waits_for_other_writer() {
+    let database = TestDatabase::sqlite().await;
+    let options: SqliteConnectOptions = database.url.parse().unwrap();
+    let options = options.busy_timeout(Duration::from_millis(1));
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let store = connect(&Pool::Sqlite(pool)).await;
+    let mut other = database.begin().await;
+    let (key, owner) = (ClaimKey::new("pool".into(), random_hex().parse().unwrap()), Owner::random());
+    other.insert_effect(key.id()).await;
+    let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), HOUR, HOUR);
+    let (claimed, ()) = tokio::join!(store.claim(&key, &request), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        other.commit().await;
+    });
+    assert_eq!(claimed.unwrap().state, ClaimState::claimed(1));
 }

@@ -241,6 +241,7 @@ async fn completes_only_in_transaction() {
         let receiver = Receiver::on(&database, &database, async |database, delivery| {
             let error = database.complete_alone(&delivery).await.unwrap_err();
             assert_eq!(error.kind(), CompleteErrorKind::NoTransaction);
+            assert!(error.to_string().contains("no open transaction"), "{error}");
             assert_eq!(database.claim_row().await.0, RUNNING);
             complete(&database, &delivery).await.commit().await;
             OK
@@ -285,6 +286,7 @@ async fn renewal_breaks_repeatable_read() {
         database.execute("UPDATE roomz_claims SET lease_end = lease_end + 1").await;
         let error = transaction.complete(&delivery).await.unwrap_err();
         assert_eq!(error.kind(), CompleteErrorKind::Database);
+        assert!(error.to_string().contains("the database failed"), "{error}");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("could not serialize access"), "{source}");
         ERROR

@@ -196,6 +196,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn codes_are_classified() {
+        for (failure, codes) in [
+            (Failure::Locked, &["55P03", "40P01"][..]),
+            (Failure::Busy, &["40001"]),
+            (Failure::Broken, &["0A000", "26000", "25006", "57P01", "57P05", "08006", "08P01"]),
+            (Failure::Rejected, &["57014", "23505", "42P01", "08", "57P", ""]),
+        ] {
+            assert!(codes.iter().all(|code| Postgres::classify_code(code) == failure), "{failure:?}");
+        }
+    }
+
     /// Not by its code: the first query after the timeout gets a database error.
     #[tokio::test]
     async fn ended_session_is_broken() {

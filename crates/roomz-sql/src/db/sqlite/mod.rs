@@ -162,7 +162,19 @@ mod tests {
     fn broken_file_is_opened_again() {
         let codes = ["8", "10", "11", "14", "26", "522", "778", "1546"];
         assert!(codes.iter().all(|code| Sqlite::classify_code(code) == Failure::Broken));
-        let codes = ["5", "261", "517", "6", "1", "13", "19", "2067"];
-        assert!(codes.iter().all(|code| Sqlite::classify_code(code) != Failure::Broken));
+        for (failure, codes) in [
+            (Failure::Busy, &["5", "261", "517"][..]),
+            (Failure::Locked, &["6", "262"]),
+            (Failure::Rejected, &["1", "13", "19", "2067"]),
+        ] {
+            assert!(codes.iter().all(|code| Sqlite::classify_code(code) == failure), "{failure:?}");
+        }
+    }
+
+    /// Another connection reads the same row.
+    #[test]
+    fn unreadable_row_breaks_no_connection() {
+        assert_eq!(Sqlite::classify(&Error::Decode("no number".into())), Failure::Rejected);
+        assert_eq!(Sqlite::classify(&Error::PoolTimedOut), Failure::Broken);
     }
 }
