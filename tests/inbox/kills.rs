@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roomz_tests::inbox::InboxSettings;
 use roomz_tests::rounds;
 use tokio::time::sleep;
 
@@ -31,7 +32,9 @@ impl Size {
 pub(crate) async fn kill_at_random<D: Database>(name: &str) {
     let Some(database) = D::start() else { return };
     let size = Size::new();
-    let mut scenario = Scenario::start((name, D::NAME), database.url(), settings(), FULL_LOAD).await;
+    // Of many events, five killed processes one after the other take one.
+    let settings = InboxSettings { max_attempts: rounds(5, 10) as u32, ..settings() };
+    let mut scenario = Scenario::start((name, D::NAME), database.url(), settings, FULL_LOAD).await;
     let kills_per_killing_event = size.kills / size.killing_events();
     for kill in 0..size.kills {
         scenario.wait_for_accepted(size.events / size.kills).await;

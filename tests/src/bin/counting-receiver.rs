@@ -71,7 +71,8 @@ async fn main() {
     let mut builder = WebhookLayer::builder(secrets.clone()).with_store(Counting(store, calls.clone()));
     if argument("--redis").is_some() {
         // A server that is killed every 20 s must read all ids in less.
-        builder = builder.with_retention(Duration::from_secs(5 * 60));
+        let retention = Duration::from_mins(5);
+        builder = builder.with_retention(retention).with_lease_ceiling(retention);
     }
     let webhook = builder.build().unwrap();
     let rotate = move |Path(newest): Path<u64>| {

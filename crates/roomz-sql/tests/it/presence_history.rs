@@ -47,14 +47,23 @@ async fn follow_third(database: &TestDatabase, follower: &mut Follower) {
 
 #[tokio::test]
 async fn replaced_file_is_read_again() {
-    let database = TestDatabase::sqlite().await;
-    let mut follower = follow_two(&database).await;
-    let (_, file) = database.url.split_once("://").unwrap();
-    database.execute(&format!("VACUUM INTO '{file}.backup'")).await;
-    follow_third(&database, &mut follower).await;
-    database.close().await;
-    std::fs::rename(format!("{file}.backup"), file).unwrap();
-    expect_snapshot(&database.reopened().await, &mut follower).await;
+    // A copy of the file has the same version of the schema.
+    for is_copied in [false, true] {
+        let database = TestDatabase::sqlite().await;
+        let mut follower = follow_two(&database).await;
+        let (_, file) = database.url.split_once("://").unwrap();
+        let backup = format!("{file}.backup");
+        if is_copied {
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+            std::fs::copy(file, &backup).unwrap();
+        } else {
+            database.execute(&format!("VACUUM INTO '{backup}'")).await;
+        }
+        follow_third(&database, &mut follower).await;
+        database.close().await;
+        std::fs::rename(backup, file).unwrap();
+        expect_snapshot(&database.reopened().await, &mut follower).await;
+    }
 }
 
 /// As after a machine was reset to a snapshot with its memory.

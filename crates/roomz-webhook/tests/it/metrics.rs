@@ -39,6 +39,22 @@ fn series(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn counts_ids_that_leave_early() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let store = MokaStore::builder().with_capacity(2).build();
+    let (unused, kept) = (FaultyStore::new(MokaStore::new()), store.clone());
+    let layer = WebhookLayer::builder(crate::support::secret()).with_store(kept).build().unwrap();
+    let receiver = TestReceiver::with_layer(layer, unused, async |_| Ok(StatusCode::OK));
+    for _ in 0..5 {
+        receiver.deliver(&TestEvent::busy()).await;
+    }
+    let counted = counters(&snapshotter)["evicted_early_total"];
+    assert_eq!((counted, store.evicted_early()), (3.0, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn counts_each_outcome() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
