@@ -157,7 +157,7 @@ async fn soak(name: &str, arguments: &[&str], fill: usize, mut store: Option<Ser
 
     let sent = sender.next.load(SeqCst);
     let runs = receiver.runs(sent).await;
-    let first = samples[0];
+    let first = *samples.first().unwrap();
     let drift = 100.0 * (end.resident as f64 / first as f64 - 1.0);
     eprintln!(
         "{name}: {sent} events in {seconds} s at half of {peak_rate:.0}/s, {} secrets, {} requests repeated; resident \
