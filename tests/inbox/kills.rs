@@ -32,7 +32,7 @@ impl Size {
 pub(crate) async fn kill_at_random<D: Database>(name: &str) {
     let Some(database) = D::start() else { return };
     let size = Size::new();
-    // Of many events, five killed processes one after the other take one.
+    // In a long run, an event can be running at five kills in a row, and would become a dead letter.
     let settings = InboxSettings { max_attempts: rounds(5, 10) as u32, ..settings() };
     let mut scenario = Scenario::start((name, D::NAME), database.url(), settings, FULL_LOAD).await;
     let kills_per_killing_event = size.kills / size.killing_events();

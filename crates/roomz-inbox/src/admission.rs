@@ -187,7 +187,7 @@ mod tests {
         let admission = Admission::new(events(&directory).await, 2).await;
         // As another process does.
         assert!(admission.events.queue.insert(&key("roomz", 1), b"", None).await.unwrap());
-        sleep(Duration::from_millis(200)).await;
+        sleep(COUNT_INTERVAL * 2).await;
         assert_eq!(admission.state.open.load(Ordering::Relaxed), 0);
     }
 

@@ -56,7 +56,7 @@ const UPDATE: Update<'_> = Update {
         ("error", "CASE WHEN {state} = 2 THEN NULL ELSE coalesce({error}, c.error) END"),
     ],
     kept: &[("received", "c.received"), ("owner", "c.owner"), ("body", "x''")],
-    condition: "c.owner = {owner} AND c.state IN (1, {state})",
+    condition: "c.owner = {owner} AND +c.state IN (1, {state})",
     returning: "{now} - received",
 };
 

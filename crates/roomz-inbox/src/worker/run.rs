@@ -283,6 +283,7 @@ mod tests {
             assert!(!is_allowed(&dispatcher), "one had an attempt");
         }
     }
+
     /// A panic in a clone of the service ended the task that starts handlers.
     #[tokio::test]
     async fn gives_events_back_that_nothing_starts() {

@@ -228,9 +228,14 @@ async fn ended_transaction_fails_attempt(database: TestDatabase) {
 /// ANALYZE beside the transaction that inserted all events.
 #[tokio::test(flavor = "multi_thread")]
 async fn change_of_one_event_reads_no_others() {
-    for analyzed_beside in [false, true] {
+    for (analyzed_beside, is_pool) in [(false, false), (true, false), (true, true)] {
         let Some(database) = TestDatabase::postgres().await else { return };
-        let inbox = Inbox::connect(&database.url).await.unwrap();
+        let inbox = if is_pool {
+            let options = PgPoolOptions::new().max_connections(4);
+            Inbox::connect(options.connect(&database.url).await.unwrap()).await.unwrap()
+        } else {
+            Inbox::connect(&database.url).await.unwrap()
+        };
         database.create_effects().await;
         let insert = |state: i64, from: i64| {
             format!(

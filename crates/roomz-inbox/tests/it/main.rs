@@ -18,6 +18,7 @@ mod faults;
 mod inbox;
 mod lease;
 mod metrics;
+mod outcomes;
 mod pool;
 mod pooler;
 mod shutdown;

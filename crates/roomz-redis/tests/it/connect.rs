@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::faults::{claim, new_key};
 use roomz_redis::{ConnectErrorKind, RedisStore};
+use roomz_tests::proxy::{Network, Proxy};
 use roomz_tests::{
     RedisCluster, RedisSentinels, Server, poll, redis_cluster_url_or_skip, redis_sentinel_url_or_skip,
     redis_url_or_skip,
@@ -329,4 +331,23 @@ async fn prefixes_separate_claims() {
         let request = ClaimRequest::new(Owner::random(), Fingerprint::of(b"{}"), LEASE, LEASE);
         assert_eq!(store.claim(&key, &request).await.unwrap().state, ClaimState::claimed(1));
     }
+}
+
+/// The operation that opened a connection was given up while the network was silent.
+#[tokio::test]
+async fn abandoned_attempt_to_connect_is_repeated() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let Some(server) = Server::redis_or_skip(&[]) else { return };
+    let proxy = Proxy::start(server.address()).await;
+    let builder = RedisStore::builder(format!("redis://{}", proxy.address()));
+    let store = builder.with_timeout(TIMEOUT).connect().await.unwrap();
+    proxy.set(Network::Closes);
+    assert!(claim(&store, &new_key(), Owner::random()).await.is_err());
+    proxy.set(Network::Blackholes);
+    let (key, owner) = (new_key(), Owner::random());
+    let given_up = tokio::time::timeout(TIMEOUT / 4, claim(&store, &key, owner));
+    assert!(given_up.await.is_err(), "the network is silent");
+    proxy.set(Network::Forwards);
+    tokio::time::sleep(TIMEOUT).await;
+    assert_eq!(claim(&store, &key, owner).await.unwrap(), ClaimState::claimed(1));
 }

@@ -270,8 +270,10 @@ mod postgres_tests {
                         sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
                     connection.execute("DEALLOCATE s").await.unwrap();
                     // The rows that a purge selects have any key.
-                    let by_key =
-                        |line: &String| line.contains("event_id = ") || line.contains("TID Cond: (ctid = ");
+                    let by_key = |line: &String| {
+                        line.contains("Cond: ((namespace = ") && line.contains("event_id = ")
+                            || line.contains("TID Cond: (ctid = ")
+                    };
                     let is_scan =
                         |line: &String| line.contains(" on roomz_claims ") && line.contains(" Scan ");
                     let scans = plan.iter().filter(|line| is_scan(line)).count();

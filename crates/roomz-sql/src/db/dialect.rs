@@ -21,8 +21,8 @@ const PLACEHOLDERS: [(&str, &str, &str); 8] = [
     ("{per_mille}", "CAST(random() * 1000 AS BIGINT)", "abs(random() % 1000)"),
     // Not true on PostgreSQL outside of a transaction that began for a handler.
     ("{begun}", "current_setting('roomz.handler', true) = 'begun'", "TRUE"),
-    // Around a value of another row. While the statistics of PostgreSQL name no rows, reading a whole index
-    // in its order seems as good to it as searching for one key, and an array has no order to use.
+    // Around the namespace of the key to search for. While the statistics of PostgreSQL name no rows, reading
+    // a whole index in its order seems as good to it as searching for one key, and an array has no order.
     ("{any}", "ANY (ARRAY[", "("),
     ("{/any}", "])", ")"),
     // What finds a row that the same statement has locked.
