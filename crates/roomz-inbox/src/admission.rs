@@ -187,7 +187,19 @@ mod tests {
         let admission = Admission::new(events(&directory).await, 2).await;
         // As another process does.
         assert!(admission.events.queue.insert(&key("roomz", 1), b"", None).await.unwrap());
-        sleep(COUNT_INTERVAL * 2).await;
+        // The last count took an hour.
+        let (queue, start) = (&admission.events.queue, Instant::now().checked_sub(HOUR).unwrap());
+        let counting = Arc::clone(&admission.state).count_repeatedly(queue.clone(), start, true);
+        let _counting = AbortOnDropHandle::new(tokio::spawn(counting));
+        tokio::task::yield_now().await;
+        for pause in [HOUR * FULL_COUNT_FRACTION * 2, COUNT_INTERVAL, COUNT_INTERVAL, COUNT_INTERVAL] {
+            tokio::time::pause();
+            tokio::time::advance(pause).await;
+            tokio::time::resume();
+            // Behind a count that has begun.
+            assert_eq!(queue.open().await.unwrap().waiting, 1);
+            tokio::task::yield_now().await;
+        }
         assert_eq!(admission.state.open.load(Ordering::Relaxed), 0);
     }
 

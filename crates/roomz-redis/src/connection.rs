@@ -241,16 +241,10 @@ mod tests {
     use std::io;
     use std::time::Duration;
 
-    use redis::{Client, Value};
+    use redis::Client;
 
     use super::*;
-
-    /// The error of a reply.
-    fn reply(text: &str) -> RedisError {
-        redis::parse_redis_value(format!("-{text}\r\n").as_bytes())
-            .and_then(Value::extract_error)
-            .unwrap_err()
-    }
+    use crate::errors::tests::reply;
 
     /// A call is sent again if the connection broke. After a timeout, the caller has no time left, and a
     /// refusal would come again.

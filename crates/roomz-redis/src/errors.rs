@@ -122,13 +122,13 @@ pub(crate) fn is_tls_error(error: &RedisError) -> bool {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
+pub(crate) mod tests {
     use redis::Value;
 
     use super::*;
 
     /// The error of a reply.
-    fn reply(text: &str) -> RedisError {
+    pub(crate) fn reply(text: &str) -> RedisError {
         redis::parse_redis_value(format!("-{text}\r\n").as_bytes())
             .and_then(Value::extract_error)
             .unwrap_err()

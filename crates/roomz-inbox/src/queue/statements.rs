@@ -46,6 +46,9 @@ const GIVE_BACK_ALL: &str = "UPDATE roomz_inbox SET state = 0, due = {now}, atte
 /// Changes an event that its owner runs. If the reply was lost and the owner records the same again, this
 /// confirms it. Then `due` stays, but a column that a finished event does not need changes: SQLite syncs
 /// nothing to disk for a row that stays as it is.
+///
+/// Here and below, the sign of `state` keeps PostgreSQL from reading the index of all events in that state:
+/// with statistics of a time when there were none, it would prefer it to the key.
 const UPDATE: Update<'_> = Update {
     table: "roomz_inbox",
     set: &[
@@ -62,9 +65,6 @@ const UPDATE: Update<'_> = Update {
 
 /// Completes an event in the transaction of its handler, unless that transaction has ended. Short, because
 /// PostgreSQL plans each statement that is sent as text.
-///
-/// Here and below, the sign of `state` keeps PostgreSQL from reading the index of all events in that state:
-/// with statistics of a time when there were none, it would prefer it to the key.
 const COMPLETE: &str = "UPDATE roomz_inbox SET state = 2, due = {now} + {retention}, error = NULL \
      WHERE namespace = {namespace} AND event_id = {event_id} AND owner = {owner} AND +state = 1 AND {begun} \
      RETURNING {now} - received";

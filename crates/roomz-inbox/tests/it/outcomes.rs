@@ -5,21 +5,27 @@ use std::time::Duration;
 use crate::support::{Calls, POLL, TestDatabase, WAIT, deliver_new, gated_worker, wait_for};
 use roomz_inbox::{Inbox, InboxState};
 
+/// Executes this before it records an outcome with an error. The sequence `tries` counts what is rolled back,
+/// too.
+async fn database_with(check: &str) -> Option<(TestDatabase, Inbox)> {
+    let database = TestDatabase::postgres().await?;
+    let inbox = Inbox::connect(&database.url).await.unwrap();
+    database.create_effects().await;
+    let trigger = format!(
+        "CREATE SEQUENCE tries; \
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {check} RETURN NEW; END $$; \
+         CREATE TRIGGER fail BEFORE UPDATE ON roomz_inbox FOR EACH ROW WHEN (NEW.error IS NOT NULL) \
+         EXECUTE FUNCTION fail()"
+    );
+    database.execute(trigger).await;
+    Some((database, inbox))
+}
+
 /// Only a database that rejects the text itself replaces it.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_failure_keeps_the_text() {
-    let Some(database) = TestDatabase::postgres().await else { return };
-    let inbox = Inbox::connect(&database.url).await.unwrap();
-    database.create_effects().await;
-    // The sequence counts what is rolled back, too.
-    database
-        .execute(
-            "CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-               IF nextval('tries') <= 4 THEN RAISE 'not now'; END IF; RETURN NEW; END $$; \
-             CREATE TRIGGER fail BEFORE UPDATE ON roomz_inbox FOR EACH ROW WHEN (NEW.error IS NOT NULL) \
-             EXECUTE FUNCTION fail()",
-        )
-        .await;
+    let check = "IF nextval('tries') <= 4 THEN RAISE 'not now'; END IF;";
+    let Some((_database, inbox)) = database_with(check).await else { return };
     let event = deliver_new(&inbox).await;
     let (worker, mut calls) = gated_worker(&inbox);
     calls.next().await.fail("the lamp is broken");
@@ -31,17 +37,8 @@ async fn other_failure_keeps_the_text() {
 /// The pauses double, and the tries end with the lease: then the event runs again.
 #[tokio::test(flavor = "multi_thread")]
 async fn failing_outcome_is_tried_until_the_lease_ends() {
-    let Some(database) = TestDatabase::postgres().await else { return };
-    let inbox = Inbox::connect(&database.url).await.unwrap();
-    database.create_effects().await;
-    database
-        .execute(
-            "CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-               PERFORM nextval('tries'); RAISE 'not now'; END $$; \
-             CREATE TRIGGER fail BEFORE UPDATE ON roomz_inbox FOR EACH ROW WHEN (NEW.error IS NOT NULL) \
-             EXECUTE FUNCTION fail()",
-        )
-        .await;
+    let check = "PERFORM nextval('tries'); RAISE 'not now';";
+    let Some((database, inbox)) = database_with(check).await else { return };
     let event = deliver_new(&inbox).await;
     let (service, mut calls) = Calls::new();
     let worker = inbox.worker(service).with_lease(Duration::from_secs(10));
