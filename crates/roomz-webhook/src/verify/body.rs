@@ -37,8 +37,8 @@ pub(crate) async fn read_and_verify(
         return result;
     }
     // After a process was stopped for longer than the deadline, the body may wait in the socket. A server
-    // passes on a part of it each time this task yields.
-    for _ in 0..64.max(config.body_limit / FRAME) {
+    // passes on a part of it each time this task yields. A socket holds a few megabytes at most.
+    for _ in 0..(config.body_limit / FRAME).clamp(64, 4_096) {
         tokio::task::yield_now().await;
         if let Some(result) = read.as_mut().now_or_never() {
             return result;

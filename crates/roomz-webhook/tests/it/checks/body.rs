@@ -113,6 +113,21 @@ async fn long_body_may_be_in_socket_at_deadline() {
     assert_eq!(receiver.send(request).await.outcome(), (200, String::new()));
 }
 
+/// However long a body may be, its deadline ends soon after it has passed.
+#[tokio::test(start_paused = true)]
+async fn deadline_ends_with_any_limit() {
+    let settings = |builder: WebhookLayerBuilder| builder.with_body_limit(usize::MAX);
+    let receiver = TestReceiver::with(settings, async |_| Ok(StatusCode::OK));
+    let mut polls = 0;
+    let stalled = stream::poll_fn(move |_| {
+        polls += 1;
+        assert!(polls < 10_000, "the deadline has passed");
+        Poll::Pending::<Option<Result<Bytes, BoxError>>>
+    });
+    let request = with_body(signed(), Body::from_stream(stalled));
+    assert_eq!(receiver.send(request).await.outcome(), (408, "body-timeout".into()));
+}
+
 #[tokio::test]
 async fn rejects_broken_stream() {
     let receiver = TestReceiver::new();
