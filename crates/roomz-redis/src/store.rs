@@ -14,7 +14,8 @@ use crate::errors::{ServerError, is_full, is_refused_write};
 use crate::record::first_claim;
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claim.lua")));
-static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("settle.lua")));
+static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(SETTLE_CODE));
+const SETTLE_CODE: &str = include_str!("settle.lua");
 
 /// A store that keeps claims in Redis or Valkey.
 ///
@@ -69,6 +70,8 @@ impl RedisStore {
     pub(crate) async fn self_test(&self, key: &str) -> Result<(), ServerError> {
         let (owner, second) = (Owner::random(), Duration::from_secs(1));
         let request = |owner| ClaimRequest::new(owner, Fingerprint::from_bytes([0; 16]), second, second);
+        // Another process may have loaded the scripts, and a server forgets them when it restarts.
+        let _: String = self.backend.invoke(key, Call::command(&["SCRIPT", "LOAD", SETTLE_CODE])).await?;
         let _: Settled = self.settle(key, "release", owner, second).await?;
         let _: Claim = self.run_claim(key, &request(owner)).await?;
         let _: Claim = self.run_claim(key, &request(Owner::random())).await?;
