@@ -53,6 +53,9 @@ async fn rejects_invalid_url_without_printing_it() {
     for url in [
         "postgres://canary:canary@127.0.0.1:port/floors",
         "postgres://canary@[/floors",
+        "postgres:///floors:canary:@127.0.0.1/floors",
+        "postgres://127.0.0.1/floors:canary:@127.0.0.1",
+        "postgres://canary:1/canary:@127.0.0.1/floors",
         "postgres://127.0.0.1/floors?sslpassword=canary:",
         "sqlite:",
         "sqlite://?mode=rwc",
@@ -70,6 +73,7 @@ async fn rejects_invalid_url_without_printing_it() {
         ("localhost", "scheme is missing"),
         ("canary:canary@127.0.0.1/floors", "scheme is missing"),
         ("canary:canary@127.0.0.1://", "scheme is missing"),
+        ("postgres:canary:canary@127.0.0.1/floors", "scheme is missing"),
         ("://canary@127.0.0.1", "scheme is missing"),
         ("my-sql+2.0://canary@127.0.0.1", "unknown scheme \"my-sql+2.0\"; use postgres://"),
         ("mysql://canary@127.0.0.1", "unknown scheme \"mysql\"; use postgres://"),
