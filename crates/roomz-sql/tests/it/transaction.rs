@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::support::database::{DONE, Pool, RUNNING, TestDatabase, Transaction, databases};
 use crate::support::receiver::Receiver;
+use crate::support::{new_database, random_hex};
 use http::StatusCode;
-use roomz_sql::CompleteErrorKind;
+use roomz_sql::{CompleteErrorKind, SqlStore};
 use roomz_tests::recorder::{Call, Log, Operation, Recorder, Reply};
+use roomz_webhook::store::{ClaimKey, ClaimRequest, ClaimState, Fingerprint, IdempotencyStore as _, Owner};
 use roomz_webhook::testing::TestEvent;
 use roomz_webhook::{Delivery, IdReusePolicy};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::sync::Notify;
 
 const OK: StatusCode = StatusCode::OK;
@@ -18,6 +21,7 @@ const OK: StatusCode = StatusCode::OK;
 const ERROR: StatusCode = StatusCode::BAD_GATEWAY;
 /// A lease that a busy machine renews in time.
 const LEASE: Duration = Duration::from_millis(1_500);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Begins a transaction, inserts the effect and completes the event. Does not commit.
 async fn complete(database: &TestDatabase, delivery: &Delivery) -> Transaction {
@@ -202,6 +206,34 @@ async fn takeover_waits_for_open_transaction() {
             assert_eq!((database.count_effects().await, database.claim_row().await.0), (1, DONE));
             database.clear().await;
         }
+    }
+}
+
+/// A takeover has found a lease that is over, and waits for the lock of the row, when its owner completes the
+/// event, or renews the lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn owner_commits_while_takeover_waits() {
+    let Some(url) = new_database().await else { return };
+    let store = SqlStore::connect(&url).await.unwrap();
+    let mut owner = PgConnection::connect(&url).await.unwrap();
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    let request = |lease| ClaimRequest::new(Owner::random(), Fingerprint::of(b"body"), lease, HOUR);
+    for (change, is_done) in [("state = 2", true), ("lease_end = lease_end + 3600000", false)].repeat(10) {
+        let id = random_hex();
+        let key = ClaimKey::new("takeover".into(), id.parse().unwrap());
+        let _ = store.claim(&key, &request(Duration::from_millis(1))).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let mut transaction = owner.begin().await.unwrap();
+        let update = format!("UPDATE roomz_claims SET {change} WHERE event_id = decode('{id}', 'hex')");
+        transaction.execute(AssertSqlSafe(update)).await.unwrap();
+        let (store, request) = (store.clone(), request(HOUR));
+        let takeover = tokio::spawn(async move { store.claim(&key, &request).await.unwrap().state });
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut admin).await.unwrap() == 0 {}
+        transaction.commit().await.unwrap();
+        let state = takeover.await.unwrap();
+        assert!(matches!((state, is_done), (ClaimState::Done, true) | (ClaimState::InFlight { .. }, false)));
     }
 }
 
