@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic in its helpers")]
 
 use super::*;
+use crate::entry::InboxState;
 use crate::queue::statements::{DEAD, DONE, RUNNING, WAITING};
 use roomz_sql::db::connect::connect;
 use roomz_sql::db::settings::Settings;
@@ -70,6 +71,38 @@ async fn outcome_can_be_recorded_again() {
     }
     assert!(!update(third, 3, dead).await);
     assert!(!update(second, 2, done).await);
+}
+
+/// The transaction of a handler completes the event of its attempt, while that attempt runs.
+#[tokio::test]
+async fn transaction_completes_its_running_event_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = queue(sqlite_url(&directory)).await;
+    let [event, same_id, other] = [key("one", 1), key("two", 1), key("one", 2)];
+    for key in [&event, &same_id, &other] {
+        assert!(queue.insert(key, b"body", None).await.unwrap());
+    }
+    let owner = Owner::random();
+    let taken = queue.take(owner, HOUR, 3, &mut Scan::new(Dialect::Sqlite)).await.unwrap().0;
+    assert_eq!(taken.len(), 3);
+    let complete = async |key, owner| {
+        let transaction = queue.pool.begin().await.unwrap();
+        queue.commit(transaction, key, owner, HOUR).await.is_ok()
+    };
+    let state = async |key| queue.get(key).await.unwrap().unwrap().state;
+    assert!(!complete(&event, Owner::random()).await);
+    assert!(complete(&event, owner).await);
+    assert_eq!(state(&event).await, InboxState::Done);
+    for key in [&same_id, &other] {
+        assert_eq!(state(key).await, InboxState::Running);
+    }
+    // The attempts have ended.
+    let failed = OwnerUpdate::RetryAfter { pause: HOUR, error: "failed" };
+    assert!(queue.update(&other, owner, 1, failed).await.unwrap().is_some());
+    for key in [&event, &other] {
+        assert!(!complete(key, owner).await);
+    }
+    assert_eq!(state(&other).await, InboxState::Waiting);
 }
 
 /// A worker takes again at once if there may be more, and only then.
