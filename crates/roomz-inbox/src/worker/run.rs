@@ -27,6 +27,8 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_WAIT: Duration = Duration::from_millis(250);
 /// With as many attempts or fewer, no event is prefetched: a worker that dies uses an attempt of each.
 const FEW_ATTEMPTS: u32 = 3;
+/// How often the events of a take that failed are given back.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a take that found all events that are due. It doubles up to the poll interval.
 const MIN_IDLE_PAUSE: Duration = Duration::from_millis(25);
 
@@ -67,7 +69,7 @@ impl Worker {
             events: events.clone(),
             settings: Arc::new(settings),
             stop: stop.clone(),
-            unconfirmed: None,
+            unconfirmed: Vec::new(),
             prefetch,
             taken,
         };
@@ -108,8 +110,9 @@ struct Dispatcher {
     events: Events,
     settings: Arc<WorkerSettings>,
     stop: CancellationToken,
-    /// The owner of a take that failed, and when it began. The database may have executed it.
-    unconfirmed: Option<(Owner, Instant)>,
+    /// The owners of takes that failed, when they began, and when they are given back next. The database may
+    /// have executed them, or does so later.
+    unconfirmed: Vec<(Owner, Instant, Instant)>,
     scan: Scan,
     prefetch: Arc<Prefetch>,
     taken: UnboundedSender<(Attempt, InFlight)>,
@@ -132,8 +135,7 @@ impl Dispatcher {
                     continue;
                 }
                 Ok((found, false)) => {
-                    // Where some events came, more come soon.
-                    idle_pause = if found > 0 { MIN_IDLE_PAUSE } else { idle_pause.saturating_mul(2) };
+                    idle_pause = next_idle_pause(found, idle_pause);
                     pause = pause.min(idle_pause).min(self.scan.pause());
                 }
                 Err(error) => {
@@ -149,18 +151,30 @@ impl Dispatcher {
                 () = sleep(pause.mul_f64(rand::random_range(0.75..=1.25))) => {}
             }
         }
+        let _ = self.give_back_unconfirmed().await;
+    }
+
+    /// Gives the events of takes that failed back, until the lease of these events is over: the commit of a
+    /// take may become visible long after the timeout of its reply.
+    async fn give_back_unconfirmed(&mut self) -> Result<(), Failed> {
+        for (owner, start, next) in &mut self.unconfirmed {
+            if *next <= Instant::now() {
+                self.events.queue.give_back_all(*owner, *start).await?;
+                *next = Instant::now() + REPEAT_INTERVAL;
+            }
+        }
+        self.unconfirmed.retain(|(_, start, _)| start.elapsed() < self.settings.lease);
+        Ok(())
     }
 
     /// Takes events. Returns how many, and whether there may be more.
     async fn take(&mut self, limit: usize) -> Result<(usize, bool), Failed> {
-        if let Some((owner, start)) = self.unconfirmed {
-            self.events.queue.give_back_all(owner, start).await?;
-        }
+        self.give_back_unconfirmed().await?;
         let (owner, start) = (Owner::random(), Instant::now());
-        self.unconfirmed = Some((owner, start));
+        self.unconfirmed.push((owner, start, start));
         let rows = self.events.queue.take(owner, self.settings.lease, limit, &mut self.scan);
         let (rows, has_more) = rows.await?;
-        self.unconfirmed = None;
+        self.unconfirmed.pop();
         let found = rows.len();
         // An event that has had an attempt may have ended its process, and may do so again: with each of its
         // attempts the events that wait lose one without a handler. A take that finds none, for example in a
@@ -185,6 +199,11 @@ impl Dispatcher {
         }
         Ok((found, has_more))
     }
+}
+
+/// Where some events came, more come soon.
+const fn next_idle_pause(found: usize, previous: Duration) -> Duration {
+    if found > 0 { MIN_IDLE_PAUSE } else { previous.saturating_mul(2) }
 }
 
 /// Starts handlers, in the order in which their events were taken.
@@ -251,11 +270,18 @@ mod tests {
             events: Events { queue, retention: HOUR, arrived: Arc::default() },
             settings: Arc::new(WorkerSettings { max_attempts, ..WorkerSettings::default() }),
             stop: CancellationToken::new(),
-            unconfirmed: None,
+            unconfirmed: Vec::new(),
             prefetch: Arc::default(),
             taken,
         };
         (dispatcher, starts)
+    }
+
+    #[test]
+    fn idle_pause_doubles_until_an_event_comes() {
+        let pause = next_idle_pause(0, MIN_IDLE_PAUSE);
+        assert_eq!(pause, 2 * MIN_IDLE_PAUSE);
+        assert_eq!(next_idle_pause(1, pause), MIN_IDLE_PAUSE);
     }
 
     /// An event that ends its process would use an attempt of each event that waits behind it.
@@ -282,6 +308,23 @@ mod tests {
             assert_eq!(dispatcher.take(10).await.unwrap(), (2, false));
             assert!(!is_allowed(&dispatcher), "one had an attempt");
         }
+    }
+
+    /// The reply to a take was lost, and the worker is shut down.
+    #[tokio::test]
+    async fn gives_unconfirmed_take_back_at_shutdown() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut dispatcher, _starts) = dispatcher(&directory, 25).await;
+        let (key, queue) = (key("roomz", 1), dispatcher.events.queue.clone());
+        assert!(queue.insert(&key, b"", None).await.unwrap());
+        let (owner, start) = (Owner::random(), Instant::now());
+        let taken = queue.take(owner, HOUR, 1, &mut Scan::new(queue.dialect())).await.unwrap().0;
+        assert_eq!(taken.len(), 1);
+        dispatcher.unconfirmed.push((owner, start, start));
+        dispatcher.stop.cancel();
+        dispatcher.run().await;
+        let entry = queue.get(&key).await.unwrap().unwrap();
+        assert_eq!((entry.state, entry.attempts), (crate::InboxState::Waiting, 0));
     }
 
     /// A panic in a clone of the service ended the task that starts handlers.

@@ -10,7 +10,7 @@ use roomz_inbox::{BoxError, Inbox, InboxState, Job};
 use roomz_tests::Server;
 use roomz_tests::proxy::{Network, Proxy};
 use roomz_webhook::testing::TestEvent;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tower::service_fn;
 
 on_both! {
@@ -117,6 +117,16 @@ async fn commit_without_reply_is_done_once() {
 /// The server commits a take, and ends before it replies. The events do not wait for the end of their lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn take_without_reply_is_given_back() {
+    take_is_given_back(Duration::ZERO).await;
+}
+
+/// The commit becomes visible when the worker has given up the reply, and taken other events since.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_take_is_given_back() {
+    take_is_given_back(Duration::from_secs(4)).await;
+}
+
+async fn take_is_given_back(stall: Duration) {
     let Some(server) = Server::postgres_or_skip(&[]) else { return };
     let database = TestDatabase::postgres_at(&server.postgres_url()).await;
     let inbox = Inbox::connect(&database.url).await.unwrap();
@@ -127,10 +137,14 @@ async fn take_without_reply_is_given_back() {
     let (service, mut calls) = crate::support::Calls::new();
     let worker = inbox.worker(service).with_max_attempts(1).with_lease(WAIT * 60).with_poll_interval(POLL);
     let worker = worker.start();
-    let end_take = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                    WHERE wait_event = 'SyncRep' AND query LIKE '%WITH next%'";
-    while sqlx::query_scalar::<_, i64>(end_take).fetch_one(&mut admin).await.unwrap() == 0 {
-        tokio::time::sleep(POLL).await;
+    for (change, pause) in [("pid", stall), ("pg_terminate_backend(pid)", Duration::ZERO)] {
+        let filter = "wait_event = 'SyncRep' AND query LIKE '%WITH next%'";
+        let sql = format!("SELECT count({change}) FROM pg_stat_activity WHERE {filter}");
+        let takes = || sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql.clone()));
+        while takes().fetch_one(&mut admin).await.unwrap() == 0 {
+            tokio::time::sleep(POLL).await;
+        }
+        tokio::time::sleep(pause).await;
     }
     server.alter_system("RESET synchronous_standby_names").await;
     let call = calls.next().await;
@@ -311,22 +325,27 @@ async fn waiting_handlers_get_their_transaction(database: TestDatabase) {
     let inbox = Inbox::builder(&database.url).with_max_connections(2).connect().await.unwrap();
     database.create_effects().await;
     let mut events = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..20 {
         events.push(deliver_new(&inbox).await);
     }
     let worker = inbox
         .worker(service_fn(async |mut job: Job| {
             write_effect(&mut job).await?;
             // The transaction is slow.
-            tokio::time::sleep(Duration::from_millis(600)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
             Ok::<_, BoxError>(())
         }))
-        .with_concurrency(8)
+        .with_concurrency(20)
         .start();
+    // All handlers wait for their turn.
+    while inbox.stats().await.is_ok_and(|stats| stats.waiting > 0) {
+        tokio::time::sleep(POLL).await;
+    }
+    events.push(deliver_new(&inbox).await);
     for event in &events {
         assert_eq!(wait_for(&inbox, event, InboxState::Done).await.attempts, 1);
     }
-    assert_eq!(database.effects().await.len(), 8);
+    assert_eq!(database.effects().await.len(), 21);
     worker.shutdown(WAIT).await;
 }
 

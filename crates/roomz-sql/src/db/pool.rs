@@ -10,6 +10,7 @@ use roomz_webhook::store::async_trait;
 use sqlx::pool::PoolOptions;
 use sqlx::{Connection as _, Error};
 use sqlx_core::transaction::TransactionManager as _;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::db::dialect::Dialect;
@@ -67,6 +68,8 @@ impl Pool {
         writer: Option<Writer<D>>,
     ) -> Self {
         let text: Arc<str> = format!("{text}{}", D::BEGIN_HANDLER).into();
+        // Only one of the handlers that wait is in the line of the writers, where the queue is, too.
+        let writer = writer.map(|writer| (Arc::default(), writer));
         let begin = move || begin(pool.clone(), Arc::clone(&text), writer.clone());
         Self { begin: Arc::new(begin), suspects, dialect: D::DIALECT, is_durable: true }
     }
@@ -105,14 +108,19 @@ pub(crate) fn pool_options<D: Driver>(max_connections: u32, suspects: &Arc<Suspe
         })
 }
 
-fn begin<D: Driver>(pool: sqlx::Pool<D>, text: Arc<str>, writer: Option<Writer<D>>) -> Beginning {
+type Turns<D> = (Arc<Mutex<()>>, Writer<D>);
+
+fn begin<D: Driver>(pool: sqlx::Pool<D>, text: Arc<str>, turns: Option<Turns<D>>) -> Beginning {
     Box::pin(async move {
         let mut turn = None;
-        if let Some(writer) = writer {
-            let waited = timeout(ACQUIRE_TIMEOUT, writer.lock_owned()).await;
-            turn = Some(waited.map_err(|_| Error::PoolTimedOut)?);
+        if let Some((handlers, writer)) = turns {
+            let both = async {
+                let handler = handlers.lock_owned().await;
+                (writer.lock_owned().await, handler)
+            };
+            turn = Some(timeout(ACQUIRE_TIMEOUT, both).await.map_err(|_| Error::PoolTimedOut)?);
         }
-        let mut pooled = match turn.as_mut().and_then(|kept| kept.take()) {
+        let mut pooled = match turn.as_mut().and_then(|(kept, _)| kept.take()) {
             Some(kept) => kept,
             None => {
                 let mut pooled = Pooled::acquire(&pool).await?;

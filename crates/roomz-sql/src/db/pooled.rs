@@ -24,7 +24,8 @@ pub(crate) struct Pooled<D: Database> {
     pub(crate) is_left: bool,
     /// Whether the commit hook of a handler's connection lets it commit.
     pub(crate) may_commit: Arc<AtomicBool>,
-    pub(crate) turn: Option<OwnedMutexGuard<Option<Self>>>,
+    /// The turn of the writer, and that among the handlers.
+    pub(crate) turn: Option<(OwnedMutexGuard<Option<Self>>, OwnedMutexGuard<()>)>,
     /// The pool spawns a task to close the connection, and `Drop` can run on a thread without a runtime.
     runtime: Handle,
 }
@@ -48,8 +49,8 @@ impl<D: Database> Pooled<D> {
             return;
         }
         // Unless the handler removed the commit hook, and with it the other owner of the permission.
-        if let Some(mut turn) = self.turn.take_if(|_| Arc::strong_count(&self.may_commit) > 1) {
-            *turn = Some(self);
+        if let Some((mut kept, _)) = self.turn.take_if(|_| Arc::strong_count(&self.may_commit) > 1) {
+            *kept = Some(self);
             return;
         }
         if let Some(mut connection) = self.connection.take() {
