@@ -17,10 +17,16 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// The interval at which rows whose retention is over are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_mins(10);
 
-/// Records the gauges and deletes rows whose retention is over.
+/// Records the gauges and deletes rows whose retention is over, which may take longer than the interval of
+/// the gauges.
 pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
-    let (mut next_purge, mut next_report) = (Instant::now(), Instant::now());
-    while !stop.is_cancelled() {
+    let maintained = async { tokio::join!(record_gauges(&events), purge_rows(&events)) };
+    stop.run_until_cancelled(maintained).await;
+}
+
+async fn record_gauges(events: &Events) {
+    let mut next_report = Instant::now();
+    loop {
         let report = |failed: &Failed| telemetry::database_failed("stats", failed.clone());
         let start = Instant::now();
         telemetry::open(events.queue.open().await.inspect_err(report).ok());
@@ -31,22 +37,14 @@ pub(crate) async fn maintain(events: Events, stop: CancellationToken) {
                 telemetry::dead_rows(count, holder.as_deref());
             }
         }
-        if Instant::now() >= next_purge && purge_all(&events, &stop).await {
-            next_purge = Instant::now() + PURGE_INTERVAL;
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = sleep(STATS_INTERVAL) => {}
-        }
+        sleep(STATS_INTERVAL).await;
     }
 }
 
-/// Deletes rows whose retention is over. Returns false if the database failed.
-async fn purge_all(events: &Events, stop: &CancellationToken) -> bool {
-    tokio::select! {
-        () = stop.cancelled() => true,
-        deleted = purge(|| events.queue.purge()) => {
-            deleted.map_err(|error| telemetry::database_failed("purge", error)).is_ok()
-        }
+async fn purge_rows(events: &Events) {
+    loop {
+        let purged = purge(|| events.queue.purge()).await;
+        let is_done = purged.map_err(|error| telemetry::database_failed("purge", error)).is_ok();
+        sleep(if is_done { PURGE_INTERVAL } else { STATS_INTERVAL }).await;
     }
 }
