@@ -78,7 +78,8 @@ pub struct RedisStoreBuilder {
 impl RedisStoreBuilder {
     /// Sets the prefix of the keys `PREFIX:NAMESPACE:ID`. Default: `roomz`.
     ///
-    /// Change it if other applications use the same database, or if the server's ACL requires it.
+    /// Change it if other applications use the same database, or if the server's ACL requires it. With a hash
+    /// tag, such as `{roomz}`, one master of a cluster has all claims.
     ///
     /// ```
     /// # use roomz_redis::RedisStore;
