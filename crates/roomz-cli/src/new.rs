@@ -106,15 +106,13 @@ fn render(args: &NewArgs, store: Store, path: Option<&str>) -> Vec<(String, Stri
         let (mut text, mut is_kept) = (String::new(), true);
         for line in template.lines() {
             if let Some(words) = line.strip_prefix("{{if ").and_then(|rest| rest.strip_suffix("}}")) {
-                is_kept = words.split(' ').all(|word| match word.strip_prefix('!') {
-                    Some(word) => !holds(word),
-                    None => holds(word),
-                });
+                let is_met =
+                    |word: &str| word.strip_prefix('!').map_or_else(|| holds(word), |word| !holds(word));
+                is_kept = words.split(' ').all(is_met);
             } else if line == "{{end}}" {
                 is_kept = true;
             } else if is_kept {
-                text.push_str(line);
-                text.push('\n');
+                text.extend([line, "\n"]);
             }
         }
         let values = [

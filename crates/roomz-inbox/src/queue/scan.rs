@@ -190,13 +190,8 @@ pub(super) fn last(rows: &[Row]) -> Option<(i64, i64)> {
 
 /// Whether a statement took too long, for example because it read many dead index entries.
 pub(super) fn timed_out(failed: &Failed) -> bool {
-    match failed {
-        Failed::TimedOut => true,
-        Failed::Database(error) => {
-            error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
-        }
-        Failed::RuntimeEnded => false,
-    }
+    let Failed::Database(error) = failed else { return matches!(failed, Failed::TimedOut) };
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
 }
 
 #[cfg(test)]

@@ -219,13 +219,8 @@ impl Attempt {
         if let Err(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) = completed {
             queue.pool.suspect(since);
         }
-        match completed {
-            Ok(age) => HandlerOutcome::Done(age),
-            Err(error) => HandlerOutcome::Failed(format!(
-                "the transaction of the handler failed: {}",
-                error_text(&error)
-            )),
-        }
+        let failed = |error| format!("the transaction of the handler failed: {}", error_text(&error));
+        completed.map_or_else(|error| HandlerOutcome::Failed(failed(error)), HandlerOutcome::Done)
     }
 
     /// Records a failed attempt.

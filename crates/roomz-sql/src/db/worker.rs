@@ -189,7 +189,7 @@ impl<D: Driver> Worker<D> {
             Ok(Err(error)) => error,
             Err(_) => {
                 self.suspect_connections(sent);
-                return entries.into_iter().for_each(|entry| entry.reply(Err(Failed::TimedOut)));
+                return fail(entries, &Failed::TimedOut);
             }
         };
         let failure = D::classify(&error);
@@ -210,7 +210,7 @@ impl<D: Driver> Worker<D> {
     fn split(&self, entries: Vec<Entry>, failed: &Failed) {
         let max_batch = entries.len().div_ceil(2);
         let was_rolled_back =
-            matches!(failed, Failed::Database(error) if matches!(**error, Error::Database(_)));
+            matches!(failed, Failed::Database(error) if error.as_database_error().is_some());
         let (mut split, failing): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| was_rolled_back || entry.operation.is_retry_safe);
         split.iter_mut().for_each(|entry| entry.max_batch = max_batch);
@@ -249,11 +249,8 @@ impl<D: Driver> Worker<D> {
     }
 
     fn abandon_if_suspect(&mut self) {
-        if self
-            .current
-            .as_ref()
-            .is_some_and(|open| self.shared.connections.suspects.contains(open.last_reply))
-        {
+        let suspects = &self.shared.connections.suspects;
+        if self.current.as_ref().is_some_and(|open| suspects.contains(open.last_reply)) {
             self.abandon();
         }
     }
@@ -314,9 +311,8 @@ async fn fetch<D: Driver>(
                 open.into_iter().map(|(operation, rows)| (operation.key(), rows)).collect();
             for row in rows {
                 let outcome = row.0.get(..2).and_then(|key| by_key.get_mut(key));
-                outcome
-                    .ok_or_else(|| Error::Decode("the database returned an unknown key".into()))?
-                    .push(row);
+                let unknown = || Error::Decode("the database returned an unknown key".into());
+                outcome.ok_or_else(unknown)?.push(row);
             }
         }
         statement = current.otherwise.as_deref();
