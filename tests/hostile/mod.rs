@@ -95,6 +95,13 @@ async fn wait_for(count: &AtomicUsize, target: usize, clients: &mut JoinSet<()>)
     }
 }
 
+/// Returns the deliveries accepted per second, until there are `count` more.
+async fn rate(honest: &Honest, count: usize, tasks: &mut JoinSet<()>) -> f64 {
+    let (start, before) = (Instant::now(), honest.accepted.load(SeqCst));
+    wait_for(&honest.accepted, before + count, tasks).await;
+    f64::from(u32::try_from(count).unwrap()) / start.elapsed().as_secs_f64()
+}
+
 /// Raises the limit of open files, also for the receiver. Returns how many slow clients of each kind it
 /// allows.
 fn slow_clients() -> usize {
@@ -204,12 +211,8 @@ async fn honest_deliveries_pass_hostile_clients() {
 
     let mut tasks = JoinSet::new();
     let honest = Honest::start(address, &mut tasks);
-    let forged = Arc::new(AtomicUsize::new(0));
-    for _ in 0..4 {
-        tasks.spawn(forge(address, forged_request.clone(), honest.clone(), forged.clone()));
-    }
-    let requests = Arc::new(malformed(&signature, "not an event"));
-    tasks.spawn(send_each(address, requests, honest.clone()));
+    let measured = rounds(100, 10_000);
+    let alone = rate(&honest, measured, &mut tasks).await;
 
     let mut readers = JoinSet::new();
     let (mut slow, length) = (JoinSet::new(), "content-length: 262144");
@@ -225,6 +228,13 @@ async fn honest_deliveries_pass_hostile_clients() {
         let stalled = stalled.clone();
         slow.spawn(async move { is_ended(address, &stalled, false).await });
     }
+    let beside_slow = rate(&honest, measured, &mut tasks).await;
+    let forged = Arc::new(AtomicUsize::new(0));
+    for _ in 0..4 {
+        tasks.spawn(forge(address, forged_request.clone(), honest.clone(), forged.clone()));
+    }
+    let requests = Arc::new(malformed(&signature, "not an event"));
+    tasks.spawn(send_each(address, requests, honest.clone()));
     for _ in 0..4 {
         let sent = send_2_gb(address, &signature).await;
         assert!(sent < 32 * 1024 * 1024, "the server reads on after {sent} bytes");
@@ -236,7 +246,8 @@ async fn honest_deliveries_pass_hostile_clients() {
     let after = honest.check(tasks, &receiver).await;
     let (forged, grown) = (forged.load(SeqCst), after.peak - before.peak);
     eprintln!(
-        "{count} slow clients of each of 4 kinds and {forged} forged requests: {} honest deliveries, {grown} KiB",
+        "{count} slow clients of each of 4 kinds and {forged} forged requests: {} honest deliveries, {grown} KiB; \
+         per second {alone:.0} alone, {beside_slow:.0} beside the slow clients",
         honest.accepted.load(SeqCst),
     );
     // The documentation of `serve`. The slow heads and bodies are short.
