@@ -17,7 +17,8 @@
 //! ```
 //!
 //! **Keep presence in a database too.** Durable claims with presence kept in memory lose the presence at a
-//! restart, because handled events are not handled again.
+//! restart, because handled events are not handled again. Each instance knows only the presence of the events
+//! that it handled itself.
 //!
 //! # How claims are stored
 //!
