@@ -36,7 +36,7 @@
 //! async fn record(pool: &sqlx::PgPool, delivery: &Delivery) -> Result<(), Box<dyn std::error::Error>> {
 //!     let Some(event) = delivery.event().typed::<WorkspacePresenceChanged>() else { return Ok(()) };
 //!     let mut transaction = pool.begin().await?; // SQLite: pool.begin_with("BEGIN IMMEDIATE")
-//!     PresenceTable::default().apply(&mut *transaction, &event).await?;
+//!     PresenceTable::new(delivery.namespace()).apply(&mut *transaction, &event).await?;
 //!     roomz_sql::complete(&mut *transaction, delivery).await?;
 //!     transaction.commit().await?;
 //!     Ok(())
