@@ -81,6 +81,18 @@
 //!
 //! If a claim is lost and its event is delivered again, the handler runs again: delivery is at least once.
 //!
+//! # Log
+//!
+//! Through `tracing`, with targets that begin with `roomz_redis`. A failed operation of the layer is in [its
+//! log](roomz_webhook::docs::logs).
+//!
+//! | message | level | fields |
+//! |---|---|---|
+//! | `Redis server full`, from `connect` | WARN | `hint` |
+//! | `Redis server can evict live claims`, from `connect` | WARN | `policy`, `hint` |
+//! | `version and eviction policy of the Redis server unknown`, from `connect` | WARN | `hint` |
+//! | `slots of the Redis Cluster unknown` | WARN | `error`, `hint` |
+//!
 //! # Versions
 //!
 //! Tested with Redis 7.0, alone, in a cluster and with sentinels. Redis 6.2 and Valkey 9.1.2 were tested with

@@ -111,6 +111,18 @@
 //! before its next use. If the server cannot be reached or accepts no writes, one task at a time tries to
 //! connect, at first after 50 ms, later every second. Idle connections are tested every 30 s.
 //!
+//! # Log
+//!
+//! Through `tracing`, with targets that begin with `roomz_sql`. A failed operation of the layer is in [its
+//! log](roomz_webhook::docs::logs).
+//!
+//! | message | level | fields |
+//! |---|---|---|
+//! | `deleting expired claims failed` | WARN | `error` |
+//! | `parameter of the PostgreSQL URL ignored` | WARN | `parameter` |
+//! | `PostgreSQL behind a pooler: statements are sent without session state` | INFO | |
+//! | `expired claims deleted` | DEBUG | `deleted` |
+//!
 //! # PostgreSQL behind a pooler
 //!
 //! A `postgres://` URL may lead to PgBouncer in session or transaction mode, with its default settings.
