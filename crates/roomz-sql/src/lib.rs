@@ -82,6 +82,18 @@
 //! completion keeps that expiry. So an event is remembered for up to that much longer. If the handler takes
 //! less than this time, the completion writes no index entries.
 //!
+//! # A user with few permissions
+//!
+//! A user who may not create tables can connect once they exist: let their owner connect first, or run
+//! [`POSTGRES_MIGRATIONS`]. The user needs these permissions, which `connect` tests:
+//!
+//! ```sql
+//! GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_claims, roomz_presence TO floors;
+//! GRANT SELECT ON roomz_migrations TO floors;
+//! -- For an inbox, the two above and
+//! GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_inbox TO floors;
+//! ```
+//!
 //! # Which claims a crash can lose
 //!
 //! | PostgreSQL | effect |
