@@ -34,8 +34,8 @@ use tracing_subscriber::EnvFilter;
 
 {{if inbox}}
 /// Handles one event. What it writes into `job.{{store}}().await?`, the connection of a transaction, and the
-/// completion of the event are one commit: make it `mut job`, and add `sqlx`. After an error the event runs
-/// again, later.
+/// completion of the event are one commit: make it `mut job`, add `sqlx`, and change the tests (README.md).
+/// After an error the event runs again, later.
 async fn presence(job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
     let event = job.event();
 {{end}}
