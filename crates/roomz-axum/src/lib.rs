@@ -154,6 +154,17 @@
 //! # }
 //! ```
 //!
+//! # Log
+//!
+//! Through `tracing`, with targets that begin with `roomz_axum`; [those of the
+//! layer](roomz_webhook::docs::logs) are others.
+//!
+//! | message | level | fields |
+//! |---|---|---|
+//! | `webhook layer missing`, from an extractor | ERROR | `detail` |
+//! | `cannot accept a connection`, from `serve` | WARN | `error` |
+//! | `connections closed that were still in use at shutdown`, from `serve` | WARN | |
+//!
 //! # Features
 //!
 //! All are off by default. `serve` adds [`serve()`]. `compact`, `metrics`, `serde`, `signal` and `testing`

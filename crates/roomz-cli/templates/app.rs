@@ -14,30 +14,24 @@ use axum::routing::{get, post};
 use axum::routing::{get, post_service};
 {{end}}
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use roomz_axum::{HISTOGRAM_BUCKETS, Rejection, WebhookLayer};
+use roomz_axum::{HISTOGRAM_BUCKETS, Rejection, Secret, Secrets, WebhookLayer};
 {{if inbox}}
 use roomz_inbox::Inbox;
 {{end}}
-{{if inbox !grpc}}
-
-{{end}}
 {{if grpc}}
 use tonic::transport::Server;
+{{end}}
 
 use crate::BoxError;
+{{if grpc}}
 use crate::grpc::generated::presence_server::PresenceServer;
 use crate::grpc::{CHANGES_BUFFERED, Changes, PresenceChange, Watcher};
 {{end}}
-{{if !inbox !grpc}}
-
-use crate::presence;
-
-{{end}}
-{{if !inbox grpc}}
+{{if !inbox}}
 use crate::presence;
 {{end}}
+
 {{if grpc}}
-
 /// From the handler to the clients of the gRPC service.
 pub static CHANGES: LazyLock<Changes> = LazyLock::new(|| Changes::new(CHANGES_BUFFERED));
 
@@ -61,6 +55,15 @@ pub async fn serve_grpc(address: String) -> Result<(), BoxError> {
 }
 
 {{end}}
+/// Returns the secret, and during a rotation the previous one too.
+pub fn secrets() -> Result<Secrets, BoxError> {
+    let mut secrets = vec![Secret::from_env("ROOMZ_WEBHOOK_SECRET")?];
+    if std::env::var_os("ROOMZ_WEBHOOK_SECRET_OLD").is_some() {
+        secrets.push(Secret::from_env("ROOMZ_WEBHOOK_SECRET_OLD")?);
+    }
+    Ok(Secrets::new(secrets)?)
+}
+
 /// Answers a readiness probe: 503 during a shutdown, and while the layer's store is unavailable.
 async fn readyz(webhook: WebhookLayer) -> Result<&'static str, (StatusCode, String)> {
     let unavailable = |rejection: Rejection| (rejection.status(), format!("{rejection}\n"));

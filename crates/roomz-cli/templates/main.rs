@@ -17,10 +17,10 @@ use std::time::Duration;
 {{if !inbox}}
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use roomz_axum::{Secret, WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{WebhookEvent, WebhookLayer, WorkspacePresenceChanged};
 {{end}}
 {{if inbox}}
-use roomz_axum::{Secret, WebhookLayer, WorkspacePresenceChanged};
+use roomz_axum::{WebhookLayer, WorkspacePresenceChanged};
 use roomz_inbox::{BoxError, Inbox, Job};
 {{end}}
 {{if redis}}
@@ -34,8 +34,8 @@ use tracing_subscriber::EnvFilter;
 
 {{if inbox}}
 /// Handles one event. What it writes into `job.{{store}}().await?`, the connection of a transaction, and the
-/// completion of the event are one commit: make it `mut job`, and add `sqlx`. After an error the event runs
-/// again, later.
+/// completion of the event are one commit: make it `mut job`, add `sqlx`, and change the tests (README.md).
+/// After an error the event runs again, later.
 async fn presence(job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
     let event = job.event();
 {{end}}
@@ -78,24 +78,24 @@ async fn main() -> Result<(), BoxError> {
     // Before the layer, so that every series exists from the start.
     let metrics = app::install_exporter()?;
 
-    let secret = Secret::from_env("ROOMZ_WEBHOOK_SECRET")?;
+    let secrets = app::secrets()?;
 {{if memory}}
-    let webhook = WebhookLayer::new(secret);
+    let webhook = WebhookLayer::new(secrets);
 {{end}}
 {{if sql !inbox}}
     let url = setting("DATABASE_URL", "{{url}}");
     let store = SqlStore::connect(url).await?;
-    let webhook = WebhookLayer::builder(secret).with_store(store).build()?;
+    let webhook = WebhookLayer::builder(secrets).with_store(store).build()?;
 {{end}}
 {{if redis}}
     let store = RedisStore::connect(&setting("REDIS_URL", "{{url}}")).await?;
-    let webhook = WebhookLayer::builder(secret).with_store(store).build()?;
+    let webhook = WebhookLayer::builder(secrets).with_store(store).build()?;
 {{end}}
 {{if !inbox}}
     let app = app::app(webhook.clone(), metrics);
 {{end}}
 {{if inbox}}
-    let webhook = WebhookLayer::new(secret);
+    let webhook = WebhookLayer::new(secrets);
     let url = setting("DATABASE_URL", "{{url}}");
     let inbox = Inbox::connect(url).await?;
     let worker = inbox.worker(tower::service_fn(presence)).start();

@@ -317,7 +317,8 @@ impl Inbox {
 impl InboxBuilder {
     /// Sets whether `connect` creates missing tables. Default: `true`. The scripts are
     /// [`POSTGRES_MIGRATIONS`](roomz_sql::POSTGRES_MIGRATIONS) and
-    /// [`SQLITE_MIGRATIONS`](roomz_sql::SQLITE_MIGRATIONS).
+    /// [`SQLITE_MIGRATIONS`](roomz_sql::SQLITE_MIGRATIONS). A user who may not create tables needs [some
+    /// permissions](roomz_sql#a-user-with-few-permissions).
     pub const fn with_migrations(mut self, migrate: bool) -> Self {
         self.settings.migrations = migrate;
         self

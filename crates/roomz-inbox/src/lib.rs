@@ -5,8 +5,8 @@
 //!
 //! ```no_run
 //! use axum::{Router, routing::post_service};
+//! use roomz_axum::{Secret, WebhookLayer};
 //! use roomz_inbox::{BoxError, Inbox, Job, WorkspacePresenceChanged};
-//! use roomz_webhook::{Secret, WebhookLayer, shutdown_signal};
 //!
 //! # #[cfg(feature = "postgres")]
 //! async fn handle(mut job: Job<WorkspacePresenceChanged>) -> Result<(), BoxError> {
@@ -21,18 +21,16 @@
 //!
 //! # #[cfg(feature = "postgres")]
 //! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn main() -> Result<(), BoxError> {
 //!     let inbox = Inbox::connect("postgres://user:password@localhost/floors").await?;
 //!     let worker = inbox.worker(tower::service_fn(handle)).start();
 //!
 //!     let webhook = WebhookLayer::new(Secret::from_env("ROOMZ_WEBHOOK_SECRET")?);
 //!     let app = Router::new().route("/webhooks/roomz", post_service(inbox.endpoint()).layer(webhook.clone()));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//!     axum::serve(listener, app).with_graceful_shutdown(shutdown_signal()?).await?;
-//!
-//!     webhook.drain().await;
+//!     let served = roomz_axum::serve(listener, app, webhook).await;
 //!     worker.shutdown(std::time::Duration::from_secs(20)).await;
-//!     Ok(())
+//!     Ok(served?)
 //! }
 //! # #[cfg(not(feature = "postgres"))]
 //! # fn main() {}
@@ -95,16 +93,18 @@
 //! The worker runs up to 10 events at once ([`with_concurrency`](WorkerBuilder::with_concurrency)). It
 //! prefetches more, as many as its handlers start within about 20 ms and 256 at most. An event that
 //! waited 250 ms for a handler is given back, so a slow handler holds no other event. If the process dies,
-//! the events that it prefetched wait for the end of their lease, and one of their attempts is used. So none
-//! is prefetched with three attempts or fewer, or while events are found that have had one: an event that
-//! ends the process each time does not use up the attempts of others.
+//! the events that it prefetched wait for the end of their lease, and each has used one attempt. An event
+//! that ends its process each time must not use up the attempts of others: so the worker prefetches nothing
+//! if [`with_max_attempts`](WorkerBuilder::with_max_attempts) is three or less, or while it finds events that
+//! have had an attempt.
 //!
 //! Several workers, also in several processes, can share an inbox. Any of them can take any event, and an
 //! attempt by one that does not handle the type fails. So workers that are updated one after the other
 //! lose nothing, and workers for different types need an inbox each.
 //!
-//! At the end, stop the server, call `drain` of the layer, and then [`Worker::shutdown`]: it takes no more
-//! events, waits for running handlers, and makes the events of the others available to other workers at once.
+//! At the end, stop the server, call `drain` of the layer with a timeout, as `roomz_axum::serve` does, and
+//! then [`Worker::shutdown`]: it takes no more events, waits for running handlers, and makes the events of
+//! the others available to other workers at once.
 //!
 //! # Limits
 //!

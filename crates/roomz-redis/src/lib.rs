@@ -17,7 +17,8 @@
 //! ```
 //!
 //! **Keep presence in a database too.** Durable claims with presence kept in memory lose the presence at a
-//! restart, because handled events are not handled again.
+//! restart, because handled events are not handled again. Each instance knows only the presence of the events
+//! that it handled itself.
 //!
 //! # How claims are stored
 //!
@@ -79,6 +80,18 @@
 //! | replicas with failover | Replication is asynchronous: a failover loses what was not yet replicated. The store does not use `WAIT`, which would not prevent this. |
 //!
 //! If a claim is lost and its event is delivered again, the handler runs again: delivery is at least once.
+//!
+//! # Log
+//!
+//! Through `tracing`, with targets that begin with `roomz_redis`. A failed operation of the layer is in [its
+//! log](roomz_webhook::docs::logs).
+//!
+//! | message | level | fields |
+//! |---|---|---|
+//! | `Redis server full`, from `connect` | WARN | `hint` |
+//! | `Redis server can evict live claims`, from `connect` | WARN | `policy`, `hint` |
+//! | `version and eviction policy of the Redis server unknown`, from `connect` | WARN | `hint` |
+//! | `slots of the Redis Cluster unknown` | WARN | `error`, `hint` |
 //!
 //! # Versions
 //!

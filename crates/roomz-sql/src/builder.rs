@@ -84,7 +84,8 @@ impl SqlStoreBuilder {
     ///
     /// With `false`, a missing table is an error: run [`POSTGRES_MIGRATIONS`](crate::POSTGRES_MIGRATIONS) or
     /// [`SQLITE_MIGRATIONS`](crate::SQLITE_MIGRATIONS) yourself. Several instances may
-    /// create the tables at once. A user who may not create tables can connect once they exist.
+    /// create the tables at once. A user who may not create tables can connect once they exist, [with some
+    /// permissions](crate#a-user-with-few-permissions).
     ///
     /// ```
     /// # use roomz_sql::SqlStore;

@@ -36,7 +36,7 @@
 //! async fn record(pool: &sqlx::PgPool, delivery: &Delivery) -> Result<(), Box<dyn std::error::Error>> {
 //!     let Some(event) = delivery.event().typed::<WorkspacePresenceChanged>() else { return Ok(()) };
 //!     let mut transaction = pool.begin().await?; // SQLite: pool.begin_with("BEGIN IMMEDIATE")
-//!     PresenceTable::default().apply(&mut *transaction, &event).await?;
+//!     PresenceTable::new(delivery.namespace()).apply(&mut *transaction, &event).await?;
 //!     roomz_sql::complete(&mut *transaction, delivery).await?;
 //!     transaction.commit().await?;
 //!     Ok(())
@@ -82,6 +82,18 @@
 //! completion keeps that expiry. So an event is remembered for up to that much longer. If the handler takes
 //! less than this time, the completion writes no index entries.
 //!
+//! # A user with few permissions
+//!
+//! A user who may not create tables can connect once they exist: let their owner connect first, or run
+//! [`POSTGRES_MIGRATIONS`]. The user needs these permissions, which `connect` tests:
+//!
+//! ```sql
+//! GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_claims, roomz_presence TO floors;
+//! GRANT SELECT ON roomz_migrations TO floors;
+//! -- For an inbox, the two above and
+//! GRANT SELECT, INSERT, UPDATE, DELETE ON roomz_inbox TO floors;
+//! ```
+//!
 //! # Which claims a crash can lose
 //!
 //! | PostgreSQL | effect |
@@ -110,6 +122,18 @@
 //! When one connection breaks or does not reply, every connection without a reply since then is replaced
 //! before its next use. If the server cannot be reached or accepts no writes, one task at a time tries to
 //! connect, at first after 50 ms, later every second. Idle connections are tested every 30 s.
+//!
+//! # Log
+//!
+//! Through `tracing`, with targets that begin with `roomz_sql`. A failed operation of the layer is in [its
+//! log](roomz_webhook::docs::logs).
+//!
+//! | message | level | fields |
+//! |---|---|---|
+//! | `deleting expired claims failed` | WARN | `error` |
+//! | `parameter of the PostgreSQL URL ignored` | WARN | `parameter` |
+//! | `PostgreSQL behind a pooler: statements are sent without session state` | INFO | |
+//! | `expired claims deleted` | DEBUG | `deleted` |
 //!
 //! # PostgreSQL behind a pooler
 //!

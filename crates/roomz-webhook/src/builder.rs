@@ -277,7 +277,9 @@ impl WebhookLayerBuilder {
 
     /// Sets the timeout of one store operation, and of one lookup of a tenant. Default: 2 s.
     ///
-    /// The lease must be at least three times as long, so that a renewal that times out can be repeated.
+    /// The lease must be at least three times as long, so that a renewal that times out can be repeated. When
+    /// you lower it, lower the timeout of the store too, which is 1.5 s: `with_response_timeout` of
+    /// `roomz-sql`, or `with_timeout` of `roomz-redis`.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -6,14 +6,15 @@ use std::io;
 /// The signal handlers are installed by this call, before the future is polled. Pass the future to your
 /// server's graceful shutdown, then call [`WebhookLayer::drain`](crate::WebhookLayer::drain).
 ///
-/// While they are installed, a second signal does nothing, and a client that sends half a request keeps
-/// `axum::serve` from returning: put a timeout around the rest, as `roomz_axum::serve` does.
+/// While they are installed, a second signal does nothing. A client that sends half a request keeps
+/// `axum::serve` from returning, and `drain` waits for handlers and for results that the store has not
+/// recorded: give both a timeout, as `roomz_axum::serve` does.
 ///
 /// ```no_run
 /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router, webhook: roomz_webhook::WebhookLayer)
 /// # -> std::io::Result<()> {
 /// axum::serve(listener, app).with_graceful_shutdown(roomz_webhook::shutdown_signal()?).await?;
-/// webhook.drain().await;
+/// tokio::time::timeout(std::time::Duration::from_secs(3), webhook.drain()).await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -4,8 +4,8 @@ pub mod table;
 
 use axum::Router;
 use axum::routing::post_service;
+use roomz_axum::WebhookLayer;
 use roomz_inbox::{BoxError, Inbox, Job, WorkspacePresenceChanged};
-use roomz_webhook::WebhookLayer;
 
 const INSERT: &str = "INSERT INTO presence_log (event_id, workspace_id, status, handled_at) \
                       VALUES ($1, $2, $3, CURRENT_TIMESTAMP)";

@@ -2,24 +2,18 @@
 
 use std::env::{self, VarError};
 use std::error::Error;
-use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use roomz_axum::{Secret, WebhookLayer};
 use roomz_inbox::Inbox;
-use roomz_webhook::{Secret, WebhookLayer, shutdown_signal};
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
 use tower::service_fn;
 use tracing_subscriber::EnvFilter;
 
-/// Time for requests to finish after the shutdown signal.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time for deliveries to finish after the server has stopped.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for handlers to finish. Events of handlers that take longer are given back within 3 s more. All
-/// together stay below the 10 s that most supervisors wait before they kill a process.
-const HANDLER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for handlers to finish after the server has stopped. Events of handlers that take longer are given
+/// back within 3 s more.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -50,24 +44,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await.map_err(|error| {
         format!("cannot listen on {address:?}: {error}; set LISTEN to HOST:PORT (port 0 picks a free port)")
     })?;
-    let (shutdown, deadline) = (shutdown_signal()?, shutdown_signal()?);
-    println!("listening on http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let server = roomz_axum::serve(listener, app, webhook);
+    println!("listening on http://{address}");
     let worker = inbox.worker(service_fn(inbox::record)).start();
-    // For production, use the server of `quickstart`: this one has no header timeout.
-    let server = axum::serve(listener, app).with_graceful_shutdown(shutdown);
-    let served = tokio::select! {
-        served = server.into_future() => served,
-        () = async {
-            deadline.await;
-            sleep(SHUTDOWN_TIMEOUT).await;
-        } => Err(io::Error::new(io::ErrorKind::TimedOut, "requests were still in flight at shutdown")),
-    };
-
-    // A delivery is still inserted when its client disconnects, so deliveries can outlive the server.
-    let drained = timeout(DRAIN_TIMEOUT, webhook.drain()).await;
+    let served = server.await;
     worker.shutdown(HANDLER_TIMEOUT).await;
     served?;
-    drained.map_err(|_| "deliveries were still in flight at shutdown; they were not acknowledged")?;
     Ok(())
 }
 

@@ -7,10 +7,11 @@ use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
+use roomz_axum::roomz_webhook::WebhookBody;
+use roomz_axum::testing::TestEvent;
+use roomz_axum::{Delivery, Event, Secret, WebhookLayer};
 use roomz_inbox::Inbox;
 use roomz_tests::postgres_url_or_skip;
-use roomz_webhook::testing::TestEvent;
-use roomz_webhook::{Delivery, Event, Secret, WebhookBody, WebhookLayer};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tower::{Layer as _, ServiceExt as _, service_fn};

@@ -25,7 +25,7 @@ use crate::presence::statements::Statements;
 /// async fn record(pool: &sqlx::PgPool, delivery: &Delivery) -> Result<(), Box<dyn std::error::Error>> {
 ///     let Some(event) = delivery.event().typed::<WorkspacePresenceChanged>() else { return Ok(()) };
 ///     let mut transaction = pool.begin().await?;
-///     PresenceTable::default().apply(&mut *transaction, &event).await?;
+///     PresenceTable::new(delivery.namespace()).apply(&mut *transaction, &event).await?;
 ///     roomz_sql::complete(&mut *transaction, delivery).await?;
 ///     transaction.commit().await?;
 ///     Ok(())
