@@ -292,7 +292,8 @@ impl Inbox {
     ///
     /// [`InboxError`] if the database fails.
     pub async fn stats(&self) -> Result<InboxStats, InboxError> {
-        Ok(self.events.queue.stats().await?)
+        let queue = &self.events.queue;
+        Ok(InboxStats { dead: queue.dead().await?, ..queue.open().await? })
     }
 
     /// Counts the events that are not done, for each namespace that has any. Reads all of their rows.

@@ -109,8 +109,8 @@
 //! # Limits
 //!
 //! - **SQLite has one writer.** While the transaction of one handler is open, no other handler writes, no
-//!   event is admitted (after 2 s, deliveries get a 503), and no lease is renewed. A delivery waits for up to
-//!   three transactions, however many handlers wait: keep them below half a second.
+//!   event is admitted (after 2 s, deliveries get a 503), and no lease is renewed. A delivery waits for a
+//!   few transactions, however many handlers wait: keep each below a third of a second.
 //! - **SQLite syncs the transactions of several handlers at once.** The commit of a handler waits for no
 //!   sync to disk. A second commit confirms the completions that wait, and syncs all of them: then the events
 //!   count as done in the log and the metrics, or after a lease without a confirmation. If the power fails

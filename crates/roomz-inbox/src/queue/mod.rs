@@ -4,7 +4,7 @@ pub(crate) mod statements;
 mod update;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roomz_sql::db::dialect::Dialect;
 use roomz_sql::db::pool::{Pool, Transaction};
@@ -86,10 +86,9 @@ impl Queue {
         Ok((rows.into_iter().map(read).collect(), has_more))
     }
 
-    /// Makes all events available that this owner took after this time, as if it had not taken them.
-    pub(crate) async fn give_back_all(&self, owner: Owner, after: Instant) -> Result<(), Failed> {
-        // A lease ends later than it began: a second for the clocks.
-        let behind = after.elapsed() + Duration::from_secs(1);
+    /// Makes all events available that this owner took, as if it had not taken them, unless their lease has
+    /// been over for longer than this.
+    pub(crate) async fn give_back_all(&self, owner: Owner, behind: Duration) -> Result<(), Failed> {
         let values = vec![Value::from(&owner.to_bytes()), millis(behind).into()];
         self.execute(&self.statements.give_back_all, values).await.map(drop)
     }
@@ -173,10 +172,6 @@ impl Queue {
     pub(crate) async fn dead(&self) -> Result<u64, Failed> {
         let rows = self.execute(&self.statements.count_dead, Vec::new()).await?;
         Ok(rows.first().map_or(Ok(0), |row| row.number(0))?.unsigned_abs())
-    }
-
-    pub(crate) async fn stats(&self) -> Result<InboxStats, Failed> {
-        Ok(InboxStats { dead: self.dead().await?, ..self.open().await? })
     }
 
     pub(crate) async fn stats_by_namespace(&self) -> Result<Vec<(String, InboxStats)>, Failed> {

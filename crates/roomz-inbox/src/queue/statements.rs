@@ -165,7 +165,9 @@ impl Statements {
         let take =
             || single(&TAKE.replace("{was_due}", was_due), &["owner", "lease", "limit", "start", "end"]);
         let updated = ["namespace", "event_id", "owner", "state", "delay", "attempt", "error"];
-        let update = || Statement::update(dialect, &UPDATE, &updated).in_lane(Lane::First);
+        // On SQLite, a commit of each handler is confirmed: admissions must not wait until there is none.
+        let lane = if dialect == Dialect::Postgres { Lane::First } else { Lane::Normal };
+        let update = || Statement::update(dialect, &UPDATE, &updated).in_lane(lane);
         Self {
             insert: Statement::batched(dialect, INSERT, &["namespace", "event_id", "body", "traceparent"])
                 .confidential(),

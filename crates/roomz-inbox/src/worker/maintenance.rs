@@ -31,6 +31,7 @@ async fn record_gauges(events: &Events) {
         let start = Instant::now();
         telemetry::open(events.queue.open().await.inspect_err(report).ok());
         telemetry::dead(events.queue.dead().await.inspect_err(report).ok());
+        // Some of this time, they may have waited for a batch of the purge.
         if start.elapsed() > SLOW_STATS && Instant::now() >= next_report {
             next_report = Instant::now() + REPORT_INTERVAL;
             if let Ok(Some((count, holder))) = events.queue.dead_rows().await {

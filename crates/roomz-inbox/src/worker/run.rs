@@ -27,8 +27,8 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_WAIT: Duration = Duration::from_millis(250);
 /// With as many attempts or fewer, no event is prefetched: a worker that dies uses an attempt of each.
 const FEW_ATTEMPTS: u32 = 3;
-/// How often the events of a take that failed are given back.
-const REPEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval at which the events of a failed take are given back.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a take that found all events that are due. It doubles up to the poll interval.
 const MIN_IDLE_PAUSE: Duration = Duration::from_millis(25);
 
@@ -110,8 +110,8 @@ struct Dispatcher {
     events: Events,
     settings: Arc<WorkerSettings>,
     stop: CancellationToken,
-    /// The owners of takes that failed, when they began, and when they are given back next. The database may
-    /// have executed them, or does so later.
+    /// The owners of failed takes, when the takes began, and when their events are given back next. The
+    /// database may have executed them, or does so later.
     unconfirmed: Vec<(Owner, Instant, Instant)>,
     scan: Scan,
     prefetch: Arc<Prefetch>,
@@ -151,19 +151,26 @@ impl Dispatcher {
                 () = sleep(pause.mul_f64(rand::random_range(0.75..=1.25))) => {}
             }
         }
-        let _ = self.give_back_unconfirmed().await;
+        self.unconfirmed.iter_mut().for_each(|(_, start, next)| *next = *start);
+        let given_back = self.give_back_unconfirmed().await;
+        given_back.unwrap_or_else(|error| telemetry::database_failed("give_back", error));
     }
 
-    /// Gives the events of takes that failed back, until the lease of these events is over: the commit of a
-    /// take may become visible long after the timeout of its reply.
+    /// Gives back the events of failed takes, until their leases are over: the commit of a take may become
+    /// visible long after the timeout of its reply.
     async fn give_back_unconfirmed(&mut self) -> Result<(), Failed> {
+        let lease = self.settings.lease;
+        self.unconfirmed.retain(|(_, start, _)| start.elapsed() < lease * 3 / 2);
+        // The last ones are enough: a database that rejects each take has executed none.
+        self.unconfirmed.drain(..self.unconfirmed.len().saturating_sub(16));
         for (owner, start, next) in &mut self.unconfirmed {
             if *next <= Instant::now() {
-                self.events.queue.give_back_all(*owner, *start).await?;
-                *next = Instant::now() + REPEAT_INTERVAL;
+                // With a second for the clocks. Events that wait are due before.
+                let behind = (start.elapsed() + Duration::from_secs(1)).saturating_sub(lease);
+                self.events.queue.give_back_all(*owner, behind).await?;
+                *next = Instant::now() + GIVE_BACK_INTERVAL;
             }
         }
-        self.unconfirmed.retain(|(_, start, _)| start.elapsed() < self.settings.lease);
         Ok(())
     }
 
@@ -195,7 +202,7 @@ impl Dispatcher {
         if self.taken.is_closed() {
             // A clone of the service panicked. Nothing starts handlers any more.
             self.stop.cancel();
-            self.events.queue.give_back_all(owner, start).await?;
+            self.unconfirmed.push((owner, start, start));
         }
         Ok((found, has_more))
     }
@@ -320,7 +327,8 @@ mod tests {
         let (owner, start) = (Owner::random(), Instant::now());
         let taken = queue.take(owner, HOUR, 1, &mut Scan::new(queue.dialect())).await.unwrap().0;
         assert_eq!(taken.len(), 1);
-        dispatcher.unconfirmed.push((owner, start, start));
+        // It was given back a moment ago, before its commit became visible.
+        dispatcher.unconfirmed.push((owner, start, start + HOUR));
         dispatcher.stop.cancel();
         dispatcher.run().await;
         let entry = queue.get(&key).await.unwrap().unwrap();
@@ -331,13 +339,13 @@ mod tests {
     #[tokio::test]
     async fn gives_events_back_that_nothing_starts() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut dispatcher, starts) = dispatcher(&directory, 25).await;
+        let (dispatcher, starts) = dispatcher(&directory, 25).await;
         let key = key("roomz", 1);
         assert!(dispatcher.events.queue.insert(&key, b"", None).await.unwrap());
         drop(starts);
-        dispatcher.take(10).await.unwrap();
-        let entry = dispatcher.events.queue.get(&key).await.unwrap().unwrap();
+        let queue = dispatcher.events.queue.clone();
+        dispatcher.run().await;
+        let entry = queue.get(&key).await.unwrap().unwrap();
         assert_eq!((entry.state, entry.attempts), (crate::InboxState::Waiting, 0));
-        assert!(dispatcher.stop.is_cancelled());
     }
 }

@@ -87,7 +87,7 @@ async fn transaction_completes_its_running_event_only() {
     assert_eq!(taken.len(), 3);
     let complete = async |key, owner| {
         let transaction = queue.pool.begin().await.unwrap();
-        queue.commit(transaction, key, owner, HOUR).await.is_ok()
+        queue.commit(transaction, key, owner, HOUR).await.is_ok_and(|age| age < HOUR)
     };
     let state = async |key| queue.get(key).await.unwrap().unwrap().state;
     assert!(!complete(&event, Owner::random()).await);

@@ -75,13 +75,11 @@ impl<D: Driver> From<sqlx::Pool<D>> for Database {
 /// Returns a pool for the transactions of handlers, too.
 pub async fn connect(database: Database, settings: &Settings) -> Result<(Workers, Pool), ConnectError> {
     match database.0 {
-        Source::Url(url) => match url.split_once(':') {
+        Source::Url(url) => match url.split_once(':').map(|(scheme, _)| scheme) {
             #[cfg(feature = "postgres")]
-            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
-                crate::db::postgres::connect(&url, settings).await
-            }
+            Some("postgres" | "postgresql") => crate::db::postgres::connect(&url, settings).await,
             #[cfg(feature = "sqlite")]
-            Some(("sqlite", _)) => crate::db::sqlite::connect(&url, settings).await,
+            Some("sqlite") => crate::db::sqlite::connect(&url, settings).await,
             _ => Err(unknown_scheme(&url)),
         },
         Source::Pool(use_pool) => use_pool(*settings).await,

@@ -68,7 +68,7 @@ impl Pool {
         writer: Option<Writer<D>>,
     ) -> Self {
         let text: Arc<str> = format!("{text}{}", D::BEGIN_HANDLER).into();
-        // Only one of the handlers that wait is in the line of the writers, where the queue is, too.
+        // One handler at a time waits for the writer's lock. Otherwise the queue would wait behind all handlers.
         let writer = writer.map(|writer| (Arc::default(), writer));
         let begin = move || begin(pool.clone(), Arc::clone(&text), writer.clone());
         Self { begin: Arc::new(begin), suspects, dialect: D::DIALECT, is_durable: true }

@@ -24,7 +24,7 @@ pub(crate) struct Pooled<D: Database> {
     pub(crate) is_left: bool,
     /// Whether the commit hook of a handler's connection lets it commit.
     pub(crate) may_commit: Arc<AtomicBool>,
-    /// The turn of the writer, and that among the handlers.
+    /// The locks of the writer and of the handlers, held until the transaction ends.
     pub(crate) turn: Option<(OwnedMutexGuard<Option<Self>>, OwnedMutexGuard<()>)>,
     /// The pool spawns a task to close the connection, and `Drop` can run on a thread without a runtime.
     runtime: Handle,

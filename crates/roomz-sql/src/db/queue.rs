@@ -64,10 +64,7 @@ impl Queue {
         let (reply, outcome) = oneshot::channel();
         let lane = operation.statement.lane;
         let entry = Entry { operation, lane, reply, retries: 0, max_batch: MAX_BATCH, times_locked: 0 };
-        let mut waiting = self.waiting();
-        waiting.lane(lane).push_back(entry);
-        drop(waiting);
-        self.wake_worker();
+        self.push_back([entry]);
         outcome
     }
 
@@ -80,7 +77,7 @@ impl Queue {
     }
 
     /// Puts operations behind those that wait.
-    pub(crate) fn push_back(&self, entries: Vec<Entry>) {
+    pub(crate) fn push_back(&self, entries: impl IntoIterator<Item = Entry>) {
         let mut waiting = self.waiting();
         entries.into_iter().for_each(|entry| waiting.lane(entry.lane).push_back(entry));
         drop(waiting);
@@ -298,8 +295,8 @@ mod tests {
     fn background_is_one_batch_in_eight() {
         let queue = Queue::default();
         let [normal, background] = [Lane::Normal, Lane::Background].map(statement);
-        queue.push_back((0..20).map(|key| entry(normal, key, 1)).collect());
-        queue.push_back((0..3).map(|key| entry(background, key, 1)).collect());
+        queue.push_back((0..20).map(|key| entry(normal, key, 1)));
+        queue.push_back((0..3).map(|key| entry(background, key, 1)));
         let next = || queue.take().pop().map(|entry| entry.lane);
         let lanes: Vec<_> = (0..16).map(|_| next().unwrap_or(Lane::First)).collect();
         // The second one waits for the end of the first.

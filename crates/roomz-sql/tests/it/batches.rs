@@ -287,3 +287,20 @@ async fn completion_writes_no_index_entries() {
     };
     assert!(without_index * 100 > updated * 95, "{without_index} of {updated}");
 }
+
+/// A claim with a long retention, whose completion sets a short one.
+#[tokio::test]
+async fn completion_sets_a_shorter_retention() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqlStore::connect(sqlite_url(&directory)).await.unwrap();
+    let key = ClaimKey::new("batches".into(), random_hex().parse().unwrap());
+    let owner = Owner::random();
+    let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), HOUR / 60, HOUR / 60);
+    let claim = async || store.claim(&key, &request).await.unwrap().state;
+    assert_eq!(claim().await, ClaimState::claimed(1));
+    let retention = Duration::from_millis(500);
+    assert_eq!(store.complete(&key, owner, retention).await.unwrap(), Settled::Applied);
+    assert_eq!(claim().await, ClaimState::Done);
+    tokio::time::sleep(retention).await;
+    assert_eq!(claim().await, ClaimState::claimed(1));
+}

@@ -19,8 +19,9 @@ pub(crate) fn check_parameters(url: &str) -> Result<String, ConnectError> {
     const ADVICE: &str = "use sslmode, sslrootcert, sslcert, sslkey, statement-cache-capacity, host, hostaddr, port, dbname, user, \
                           password, application_name or options";
     let (start, query) = url.split_once('?').unwrap_or((url, ""));
-    // Behind the host, it would be a part of the database's name, which the server repeats in its error.
-    if start.splitn(4, '/').nth(3).is_some_and(|name| name.contains('@')) {
+    // Otherwise a password could be a part of the database's name, which the server repeats in its error.
+    let has_host = start.starts_with("postgres://") || start.starts_with("postgresql://");
+    if !has_host || start.splitn(4, '/').nth(3).is_some_and(|name| name.contains('@')) {
         let message = "invalid PostgreSQL URL: use postgres://USER:PASSWORD@HOST/DATABASE, and write `/` as %2F and `@` as %40";
         return Err(ConnectError::new(ConnectErrorKind::InvalidUrl, message));
     }
