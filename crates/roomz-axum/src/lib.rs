@@ -156,8 +156,8 @@
 //!
 //! # Log
 //!
-//! Through `tracing`, with targets that begin with `roomz_axum`; [those of the
-//! layer](roomz_webhook::docs::logs) are others.
+//! Through `tracing`, with targets that begin with `roomz_axum`. The layer has [its own
+//! log](roomz_webhook::docs::logs).
 //!
 //! | message | level | fields |
 //! |---|---|---|

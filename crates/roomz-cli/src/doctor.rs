@@ -111,9 +111,9 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
             output::print_line(&format!("{check:<14}{style}{verdict:<12}{style:#}{seen}{remedy}"))?;
         }
     }
-    let failed: Vec<_> = checks.iter().filter(|check| check.verdict == FAILED).map(|c| c.check).collect();
-    let names = failed.join(", ");
-    ensure!(failed.is_empty(), "checks failed ({names}): the report on standard output says what to change");
+    let failed = checks.iter().filter(|check| check.verdict == FAILED).map(|check| check.check);
+    let failed = failed.collect::<Vec<_>>().join(", ");
+    ensure!(failed.is_empty(), "checks failed ({failed}): the report on standard output says what to change");
     Ok(())
 }
 

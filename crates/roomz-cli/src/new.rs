@@ -106,8 +106,7 @@ fn render(args: &NewArgs, store: Store, path: Option<&str>) -> Vec<(String, Stri
         let (mut text, mut is_kept) = (String::new(), true);
         for line in template.lines() {
             if let Some(words) = line.strip_prefix("{{if ").and_then(|rest| rest.strip_suffix("}}")) {
-                let is_met =
-                    |word: &str| word.strip_prefix('!').map_or_else(|| holds(word), |word| !holds(word));
+                let is_met = |word: &str| holds(word.trim_start_matches('!')) != word.starts_with('!');
                 is_kept = words.split(' ').all(is_met);
             } else if line == "{{end}}" {
                 is_kept = true;

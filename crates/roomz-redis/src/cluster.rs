@@ -60,7 +60,7 @@ impl Cluster {
             let is_own =
                 |key: &String| owners.get(&Slot::for_key(key)).is_some_and(|owner| Arc::ptr_eq(owner, node));
             // All keys of a prefix with a hash tag have the same slot: other masters have none.
-            Some((repeat_with(&new_key).take(1 << 18).find(is_own)?, Arc::clone(&node.connection)))
+            Some((repeat_with(&new_key).take(1 << 16).find(is_own)?, Arc::clone(&node.connection)))
         };
         nodes.values().filter(|node| has_slots(owners, node)).filter_map(with_key).collect()
     }
