@@ -49,7 +49,12 @@ pub(crate) async fn print(url: &str) {
 /// Connects, and empties the tables.
 pub(crate) async fn open(url: &str, concurrency: usize) -> Inbox {
     let connections = u32::try_from(concurrency).unwrap() + 3;
-    let inbox = Inbox::builder(url).with_max_connections(connections).connect().await.unwrap();
+    let inbox = Inbox::builder(url)
+        .with_max_connections(connections)
+        .with_max_open(u64::MAX)
+        .connect()
+        .await
+        .unwrap();
     execute(url, TABLE).await;
     empty(url).await;
     inbox
