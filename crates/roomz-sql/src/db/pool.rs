@@ -68,7 +68,7 @@ impl Pool {
         writer: Option<Writer<D>>,
     ) -> Self {
         let text: Arc<str> = format!("{text}{}", D::BEGIN_HANDLER).into();
-        // One handler at a time waits for the writer's lock. Otherwise the queue would wait behind all handlers.
+        // One handler at a time waits for the lock of the writer: the queue must not wait behind all of them.
         let writer = writer.map(|writer| (Arc::default(), writer));
         let begin = move || begin(pool.clone(), Arc::clone(&text), writer.clone());
         Self { begin: Arc::new(begin), suspects, dialect: D::DIALECT, is_durable: true }
