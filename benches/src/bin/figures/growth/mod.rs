@@ -5,6 +5,8 @@ mod memory;
 mod network;
 mod plot;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::report::{Report, short};
 
 /// A diagram with some lines. Both axes are logarithmic.
@@ -48,7 +50,9 @@ pub(crate) fn measure(report: &mut Report) {
             continue;
         }
         eprintln!("growth: {name}");
-        match measure(report) {
+        // The other curves are kept.
+        let measured = catch_unwind(AssertUnwindSafe(|| measure(report)));
+        match measured.unwrap_or_else(|_| Err("it failed, see the message on stderr".to_owned())) {
             Ok(curve) => curves.push(curve),
             Err(reason) => report.leave_out(&format!("the curve {name}"), &reason),
         }
