@@ -260,6 +260,8 @@ impl Doctor {
 
 /// What came back, and whether the webhook accepted the request.
 fn seen(result: &Reply) -> (String, bool) {
-    let answered = |answer: &ReceiverResponse| (answer.label(), answer.is_accepted());
-    result.as_ref().map_or_else(|error| (escape(&error.cause), false), answered)
+    match result {
+        Ok(answer) => (answer.label(), answer.is_accepted()),
+        Err(error) => (escape(&error.cause), false),
+    }
 }

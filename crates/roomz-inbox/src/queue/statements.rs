@@ -39,7 +39,7 @@ const TAKE: &str = "WITH next AS (SELECT namespace AS next_namespace, event_id A
      RETURNING namespace, event_id, attempt, earlier, received, {now} - received, body, error, \
        traceparent, {now}, {was_due}";
 
-/// Undoes a take whose reply was lost, that long ago at most. No handler ran.
+/// Undoes a take whose reply was lost, and whose leases have been over for that long at most. No handler ran.
 const GIVE_BACK_ALL: &str = "UPDATE roomz_inbox SET state = 0, due = {now}, attempt = attempt - 1 \
      WHERE state < 2 AND state = 1 AND owner = {owner} AND due >= {now} - {behind} RETURNING due";
 
@@ -165,7 +165,8 @@ impl Statements {
         let take =
             || single(&TAKE.replace("{was_due}", was_due), &["owner", "lease", "limit", "start", "end"]);
         let updated = ["namespace", "event_id", "owner", "state", "delay", "attempt", "error"];
-        // On SQLite, a commit of each handler is confirmed: admissions must not wait until there is none.
+        // On SQLite, these also confirm the commits of handlers. Executed before admissions, they would delay
+        // them for as long as handlers run.
         let lane = if dialect == Dialect::Postgres { Lane::First } else { Lane::Normal };
         let update = || Statement::update(dialect, &UPDATE, &updated).in_lane(lane);
         Self {

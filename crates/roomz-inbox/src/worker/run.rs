@@ -160,7 +160,7 @@ impl Dispatcher {
     /// visible long after the timeout of its reply.
     async fn give_back_unconfirmed(&mut self) -> Result<(), Failed> {
         let lease = self.settings.lease;
-        self.unconfirmed.retain(|(_, start, _)| start.elapsed() < lease * 3 / 2);
+        self.unconfirmed.retain(|(_, start, _)| start.elapsed() < lease.saturating_mul(3) / 2);
         // The last ones are enough: a database that rejects each take has executed none.
         self.unconfirmed.drain(..self.unconfirmed.len().saturating_sub(16));
         for (owner, start, next) in &mut self.unconfirmed {
@@ -322,6 +322,8 @@ mod tests {
     async fn gives_unconfirmed_take_back_at_shutdown() {
         let directory = tempfile::tempdir().unwrap();
         let (mut dispatcher, _starts) = dispatcher(&directory, 25).await;
+        let settings = WorkerSettings { lease: Duration::MAX, ..WorkerSettings::default() };
+        dispatcher.settings = Arc::new(settings);
         let (key, queue) = (key("roomz", 1), dispatcher.events.queue.clone());
         assert!(queue.insert(&key, b"", None).await.unwrap());
         let (owner, start) = (Owner::random(), Instant::now());
