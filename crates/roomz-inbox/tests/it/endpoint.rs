@@ -173,8 +173,11 @@ async fn full_inbox_gets_503_and_loses_nothing(database: TestDatabase) {
     let count = i64::try_from(accepted.len()).unwrap();
     assert_eq!(database.number("SELECT count(*) FROM roomz_inbox").await, count);
     let (worker, mut calls) = gated_worker(&inbox);
-    for event in &accepted {
+    // Events of one millisecond may run in another order.
+    for _ in &accepted {
         calls.next().await.succeed();
+    }
+    for event in &accepted {
         wait_for(&inbox, event, InboxState::Done).await;
     }
     // The events are counted once per second.

