@@ -34,8 +34,7 @@ const SLACK: u32 = 1000;
 
 /// Inserts the row or takes it over in one statement, which locks the row before it reads it. Returns no row
 /// if another owner holds the claim. NOT EXISTS is an optimization: a duplicate takes no lock and writes
-/// nothing. The lease of a row is the difference of two columns, because DO UPDATE can refer to `excluded`
-/// only.
+/// nothing.
 const CLAIM: &str = "INSERT INTO roomz_claims AS c \
      (namespace, event_id, state, owner, fingerprint, attempt, lease_end, expires) \
      SELECT {namespace}, {event_id}, 0, {owner}, {fingerprint}, 1, {now} + {lease}, {now} + {retention} {from} \
@@ -49,8 +48,7 @@ const CLAIM: &str = "INSERT INTO roomz_claims AS c \
        fingerprint = CASE WHEN c.expires <= {now} THEN excluded.fingerprint ELSE c.fingerprint END, \
        attempt = CASE WHEN c.expires <= {now} THEN 1 \
          WHEN c.state = 0 AND c.owner = excluded.owner THEN c.attempt ELSE c.attempt + 1 END, \
-       lease_end = {clock} - {now} + excluded.lease_end, \
-       expires = {clock} - {now} + excluded.expires \
+       lease_end = excluded.lease_end, expires = excluded.expires \
      WHERE c.expires <= {now} \
        OR c.state = 1 \
        OR (c.state = 0 AND c.owner = excluded.owner) \
@@ -73,7 +71,8 @@ const SETTLE: Update<'_> = Update {
     table: "roomz_claims",
     set: &[
         ("state", "CASE {operation} WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE 0 END"),
-        ("lease_end", "CASE {operation} WHEN 0 THEN {now} + {duration} ELSE c.lease_end END"),
+        // Read only while the claim runs.
+        ("lease_end", "{now} + {duration}"),
         (
             "expires",
             "CASE WHEN c.expires < {now} + {duration} OR ({operation} = 1 AND c.state = 0 \

@@ -295,7 +295,8 @@ async fn completion_sets_a_shorter_retention() {
     let store = SqlStore::connect(sqlite_url(&directory)).await.unwrap();
     let key = ClaimKey::new("batches".into(), random_hex().parse().unwrap());
     let owner = Owner::random();
-    let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), HOUR / 60, HOUR / 60);
+    let lease = Duration::from_millis(100);
+    let request = ClaimRequest::new(owner, Fingerprint::of(b"body"), lease, HOUR / 60);
     let claim = async || store.claim(&key, &request).await.unwrap().state;
     assert_eq!(claim().await, ClaimState::claimed(1));
     let retention = Duration::from_millis(500);
