@@ -6,6 +6,5 @@ mod inbox;
 mod model;
 mod mounts;
 mod promises;
-mod schedules;
 mod secret_memory;
 mod soak;

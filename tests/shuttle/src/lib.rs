@@ -1,0 +1,372 @@
+//! The layer, the stores in memory and the workers of the SQL stores under Shuttle, which stops a task at any
+//! lock, atomic operation and notification, and lets another one run.
+//!
+//! The packages `std`, `tokio` and `tokio-util` beside this one replace what the product uses, so its source
+//! is compiled unchanged.
+
+#![cfg(test)]
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use roomz_protocol::testing::TestEvent;
+use roomz_protocol::{Secret, Timestamp, Uuid};
+use roomz_webhook::store::{
+    Claim, ClaimKey, ClaimRequest, ClaimState, CompactStore, Fingerprint, IdempotencyStore, MokaStore, Owner,
+    Settled, StoreError, StoreErrorKind,
+};
+use roomz_webhook::{Clock, Delivery, Event, Skipped, SystemClock, WebhookBody, WebhookLayer, async_trait};
+use shuttle::rand::{Rng as _, thread_rng};
+use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use tokio::time::{Instant, sleep_until, timeout};
+use tower::{BoxError, Layer as _, Service, ServiceExt as _, service_fn};
+
+const EVENTS: usize = 2;
+const DELIVERIES: usize = 5;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn schedules(test: fn()) {
+    // Statics of the product are shared by all tests.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_long = std::env::var("ROOMZ_TESTS").is_ok_and(|tests| tests == "long");
+    let count = if is_long { 100_000 } else { 2_000 };
+    let mut config = shuttle::Config::new();
+    config.stack_size = 1 << 20;
+    shuttle::Runner::new(shuttle::scheduler::RandomScheduler::new(count), config).run(test);
+}
+
+fn one_in(count: u32) -> bool {
+    thread_rng().gen_ratio(1, count)
+}
+
+fn secret() -> Secret {
+    Secret::new("secret of the tests").unwrap()
+}
+
+#[derive(Debug)]
+struct TestClock;
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Instant::now().since_start()
+    }
+}
+
+/// A store that fails, hangs, and loses replies.
+#[derive(Clone)]
+struct Unsteady {
+    store: MokaStore,
+    fails: Arc<AtomicBool>,
+}
+
+impl Unsteady {
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let fails = || one_in(6) && self.fails.load(SeqCst);
+        if fails() {
+            return Err(StoreError::unavailable("not called"));
+        }
+        if fails() {
+            // The store executes it late, within the time that the layer expects.
+            drop(tokio::spawn(async move {
+                let deadline = Instant::now() + Duration::from_secs(thread_rng().gen_range(0..4));
+                sleep_until(deadline).await;
+                let _hold = tokio::time::hold();
+                if Instant::now() == deadline {
+                    _ = call.await;
+                }
+            }));
+            return Err(StoreError::unavailable("no reply"));
+        }
+        let reply = call.await;
+        if fails() {
+            std::future::pending::<()>().await;
+        }
+        if fails() { Err(StoreError::unavailable("the reply was lost")) } else { reply }
+    }
+}
+
+#[async_trait]
+impl IdempotencyStore for Unsteady {
+    async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
+        let (store, key, claim) = (self.store.clone(), key.clone(), *claim);
+        self.call(async move { store.claim(&key, &claim).await }).await
+    }
+
+    async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
+        let (store, key) = (self.store.clone(), key.clone());
+        self.call(async move { store.renew(&key, owner, lease).await }).await
+    }
+
+    async fn complete(
+        &self,
+        key: &ClaimKey,
+        owner: Owner,
+        retention: Duration,
+    ) -> Result<Settled, StoreError> {
+        let (store, key) = (self.store.clone(), key.clone());
+        self.call(async move { store.complete(&key, owner, retention).await }).await
+    }
+
+    async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
+        let (store, key) = (self.store.clone(), key.clone());
+        self.call(async move { store.release(&key, owner).await }).await
+    }
+}
+
+/// What happened to one event.
+#[derive(Default)]
+struct History {
+    running: AtomicUsize,
+    succeeded: AtomicUsize,
+}
+
+/// One schedule.
+struct Receiver {
+    events: Vec<(TestEvent, History)>,
+    handlers_fail: AtomicBool,
+    /// What must not happen. The layer catches a panic of a handler.
+    violations: Mutex<Vec<&'static str>>,
+}
+
+impl Receiver {
+    fn check(&self, is_kept: bool, violation: &'static str) {
+        if !is_kept {
+            self.violations.lock().unwrap().push(violation);
+        }
+    }
+
+    async fn handle(&self, delivery: &Delivery) -> Result<StatusCode, BoxError> {
+        let of_delivery = |(event, _): &&(TestEvent, _)| event.body() == **delivery.body();
+        let (_, history) = self.events.iter().find(of_delivery).unwrap();
+        self.check(history.running.fetch_add(1, SeqCst) == 0, "two handlers of one event run");
+        self.check(history.succeeded.load(SeqCst) == 0, "an event runs again after it succeeded");
+        tokio::task::yield_now().await;
+        history.running.fetch_sub(1, SeqCst);
+        match thread_rng().gen_range(0..6) {
+            0 if self.handlers_fail.load(SeqCst) => Ok(StatusCode::INTERNAL_SERVER_ERROR),
+            1 if self.handlers_fail.load(SeqCst) => Err("the handler fails".into()),
+            _ => {
+                history.succeeded.fetch_add(1, SeqCst);
+                Ok(StatusCode::OK)
+            }
+        }
+    }
+
+    /// Delivers an event. Returns whether it was accepted.
+    async fn deliver<S>(&self, service: S, number: usize) -> bool
+    where
+        S: Service<
+                Request<Full<Bytes>>,
+                Response = Response<roomz_webhook::ResponseBody<Full<Bytes>>>,
+                Error = BoxError,
+            >,
+    {
+        let (event, history) = &self.events[number];
+        let Ok(response) = service.oneshot(event.request("/", &secret())).await else { return false };
+        let is_duplicate = response.extensions().get() == Some(&Skipped::Duplicate);
+        let succeeded = history.succeeded.load(SeqCst);
+        self.check(succeeded == 1 || !response.status().is_success(), "accepted before a handler succeeded");
+        self.check(!is_duplicate || succeeded == 1, "a duplicate of an event that is not done");
+        response.status().is_success()
+    }
+}
+
+/// Deliveries, duplicates, disconnects and a drain. Another process may hold an event for ever.
+async fn receive(store: impl IdempotencyStore + Clone, store_fails: Arc<AtomicBool>) {
+    let events: Vec<_> = (0..EVENTS).map(|_| (TestEvent::busy(), History::default())).collect();
+    let is_held = one_in(3);
+    if is_held {
+        let body = events[0].0.body();
+        let key = ClaimKey::new("roomz".into(), Event::parse(&body).unwrap().id);
+        let claim = ClaimRequest::new(Owner::random(), Fingerprint::of(&body), DAY, DAY);
+        while !matches!(timeout(Duration::from_secs(1), store.claim(&key, &claim)).await, Ok(Ok(_))) {}
+    }
+    let builder = WebhookLayer::builder(secret()).with_clock(TestClock).with_store(store);
+    let layer = builder.with_lease(DAY).with_lease_ceiling(2 * DAY).build().unwrap();
+    let receiver =
+        Arc::new(Receiver { events, handlers_fail: AtomicBool::new(true), violations: Mutex::default() });
+    let of_handler = Arc::clone(&receiver);
+    let service = layer.layer(service_fn(move |request: Request<WebhookBody>| {
+        let (receiver, delivery) =
+            (Arc::clone(&of_handler), request.extensions().get::<Delivery>().cloned().unwrap());
+        async move {
+            let status = receiver.handle(&delivery).await?;
+            let mut response = Response::new(Full::<Bytes>::default());
+            *response.status_mut() = status;
+            Ok::<_, BoxError>(response)
+        }
+    }));
+
+    let (mut clients, open) = (Vec::new(), Arc::new(AtomicUsize::new(DELIVERIES)));
+    for _ in 0..DELIVERIES {
+        let (receiver, service, open) = (Arc::clone(&receiver), service.clone(), Arc::clone(&open));
+        clients.push(tokio::spawn(async move {
+            let delivery = receiver.deliver(service, thread_rng().gen_range(0..EVENTS));
+            if one_in(4) {
+                // The client disconnects.
+                tokio::select! { biased; _ = delivery => {}, () = tokio::task::yield_now() => {} }
+            } else {
+                delivery.await;
+            }
+            open.fetch_sub(1, SeqCst);
+        }));
+    }
+    if is_held || one_in(3) {
+        let layer = layer.clone();
+        clients.push(tokio::spawn(async move {
+            loop {
+                for _ in 0..thread_rng().gen_range(0..100) {
+                    tokio::task::yield_now().await;
+                }
+                layer.drain().await;
+                // Only a drain ends a delivery of the held event.
+                if !is_held || open.load(SeqCst) == 0 {
+                    return;
+                }
+            }
+        }));
+    }
+    for client in clients {
+        client.await.expect("a client panicked");
+    }
+    store_fails.store(false, SeqCst);
+    receiver.handlers_fail.store(false, SeqCst);
+    layer.drain().await;
+    // Nothing is left of the claims: each event succeeds at once, or it was done.
+    for (number, (_, history)) in receiver.events.iter().enumerate().skip(is_held.into()) {
+        assert!(receiver.deliver(service.clone(), number).await, "an event is blocked");
+        assert_eq!(history.succeeded.load(SeqCst), 1, "an event succeeded never, or twice");
+    }
+    let violations = receiver.violations.lock().unwrap();
+    assert!(violations.is_empty(), "{violations:?}");
+}
+
+/// Tasks claim, renew and settle three events, of which two may be in flight.
+async fn claim_and_settle(store: impl IdempotencyStore + Clone) {
+    const MAX_IN_FLIGHT: usize = 2;
+    let keys: Arc<[_; 3]> =
+        Arc::new([1, 2, 3].map(|id| ClaimKey::new("roomz".into(), Uuid::from_u128(id).into())));
+    let running = Arc::new([const { AtomicUsize::new(0) }; 3]);
+    let done = Arc::new([const { AtomicBool::new(false) }; 3]);
+    let in_flight = Arc::new(AtomicUsize::new(0));
+    let request = || ClaimRequest::new(Owner::random(), Fingerprint::of(b""), DAY, DAY);
+    let tasks = (0..3).map(|_| {
+        let (store, keys, in_flight) = (store.clone(), Arc::clone(&keys), Arc::clone(&in_flight));
+        let (running, done) = (Arc::clone(&running), Arc::clone(&done));
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                let (number, request) = (thread_rng().gen_range(0..3), request());
+                let (key, owner) = (&keys[number], request.owner);
+                let was_done = done[number].load(SeqCst);
+                match store.claim(key, &request).await.map(|claim| claim.state) {
+                    Ok(ClaimState::Claimed { .. }) => {}
+                    Ok(ClaimState::InFlight { .. }) => {
+                        assert!(!was_done);
+                        continue;
+                    }
+                    Ok(ClaimState::Done) => continue,
+                    Err(error) => {
+                        assert_eq!(error.kind(), StoreErrorKind::Full);
+                        continue;
+                    }
+                }
+                assert!(!was_done, "a done event is claimed");
+                assert_eq!(running[number].fetch_add(1, SeqCst), 0, "two owners of one event");
+                assert!(in_flight.fetch_add(1, SeqCst) < MAX_IN_FLIGHT, "too many events are in flight");
+                assert_eq!(store.renew(key, owner, DAY).await.unwrap(), Settled::Applied);
+                assert_eq!(
+                    store.complete(key, Owner::random(), DAY).await.unwrap(),
+                    Settled::Lost,
+                    "of another owner"
+                );
+                in_flight.fetch_sub(1, SeqCst);
+                running[number].fetch_sub(1, SeqCst);
+                let settled = if one_in(2) {
+                    let settled = store.complete(key, owner, DAY).await;
+                    done[number].store(true, SeqCst);
+                    settled
+                } else {
+                    store.release(key, owner).await
+                };
+                assert_eq!(settled.unwrap(), Settled::Applied);
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.expect("a task panicked");
+    }
+    // No event is counted as in flight.
+    for id in 0..3 {
+        let key = ClaimKey::new("other".into(), Uuid::from_u128(id).into());
+        let claim = store.claim(&key, &request()).await;
+        assert_eq!(claim.is_ok(), id < MAX_IN_FLIGHT as u128, "{claim:?}");
+    }
+}
+
+#[test]
+fn moka_store_has_one_owner_of_each_event() {
+    schedules(|| {
+        tokio::time::start(true);
+        let store = MokaStore::builder().with_max_in_flight(2).with_clock(TestClock).build();
+        shuttle::future::block_on(claim_and_settle(store));
+    });
+}
+
+#[test]
+fn compact_store_has_one_owner_of_each_event() {
+    schedules(|| {
+        tokio::time::start(true);
+        let store = CompactStore::builder().with_max_in_flight(2).with_clock(TestClock).build();
+        shuttle::future::block_on(claim_and_settle(store));
+    });
+}
+
+/// No timer helps: every delivery that waits is woken by the settlement or the drain that it waits for.
+#[test]
+fn every_waiting_delivery_is_woken() {
+    schedules(|| {
+        tokio::time::start(true);
+        let store = MokaStore::builder().with_clock(TestClock).build();
+        shuttle::future::block_on(receive(store, Arc::default()));
+    });
+}
+
+/// The store fails, is slow, and loses replies.
+#[test]
+fn failing_store_breaks_no_promise() {
+    schedules(|| {
+        tokio::time::start(false);
+        let fails = Arc::new(AtomicBool::new(true));
+        let store = MokaStore::builder().with_clock(TestClock).build();
+        shuttle::future::block_on(receive(Unsteady { store, fails: Arc::clone(&fails) }, fails));
+    });
+}
+
+/// No timer helps: no operation waits for a worker that nobody wakes.
+#[test]
+fn workers_answer_every_caller() {
+    schedules(|| {
+        tokio::time::start(true);
+        shuttle::future::block_on(workers::workers_answer_every_caller(false));
+    });
+}
+
+/// Locked rows, a busy file, a server that cannot be reached, and timeouts.
+#[test]
+fn busy_database_breaks_no_promise() {
+    schedules(|| {
+        tokio::time::start(false);
+        shuttle::future::block_on(workers::workers_answer_every_caller(true));
+    });
+}
