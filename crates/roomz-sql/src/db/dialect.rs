@@ -6,15 +6,13 @@ pub enum Dialect {
     Sqlite,
 }
 
+const SQLITE_NOW: &str = "CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)";
+
 /// The placeholders of a text, and their meaning in PostgreSQL and in SQLite.
 const PLACEHOLDERS: [(&str, &str, &str); 7] = [
     // The time at which the statement began, so that it has one value within the statement. In milliseconds
     // since 1970.
-    (
-        "{now}",
-        "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)",
-        "CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)",
-    ),
+    ("{now}", "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)", SQLITE_NOW),
     // SQLite has one writer, so no row is locked.
     ("{skip_locked}", "FOR UPDATE SKIP LOCKED", ""),
     // A random number below 1 000.
