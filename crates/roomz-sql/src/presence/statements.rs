@@ -3,11 +3,11 @@ use std::sync::LazyLock;
 use crate::db::dialect::Dialect;
 use crate::db::statement::Statement;
 
-/// The statements of the table `roomz_presence`. Each returns the workspace, the status, the seconds and
-/// nanoseconds of the timestamp, the event id, and a point in the changes.
+/// The statements of the table `roomz_presence`. Those that read return the workspace, the status, the seconds
+/// and nanoseconds of the timestamp, the event id, and a point in the changes.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    /// Writes the row if the event is newer, or if the kept one is later than `latest`, and returns it.
+    /// Writes the row if the event is newer, or if the kept one is later than `latest`. Then it returns a row.
     pub(crate) apply: Statement,
     pub(crate) get: Statement,
     /// Returns the changed rows. The last columns are the next point, its history, and the number of the
@@ -27,7 +27,7 @@ const APPLY_POSTGRES: &str = "INSERT INTO roomz_presence AS kept \
        < (excluded.seconds, excluded.nanoseconds, excluded.event_id) \
        OR (kept.seconds > {latest} AND (kept.seconds, kept.nanoseconds, kept.event_id) \
        <> (excluded.seconds, excluded.nanoseconds, excluded.event_id)) \
-     RETURNING workspace_id, status, seconds, nanoseconds, event_id, change";
+     RETURNING 1";
 
 /// `change` is higher than that of every earlier write.
 const APPLY_SQLITE: &str = "INSERT OR REPLACE INTO roomz_presence \
@@ -36,7 +36,7 @@ const APPLY_SQLITE: &str = "INSERT OR REPLACE INTO roomz_presence \
      WHERE NOT EXISTS (SELECT 1 FROM roomz_presence WHERE namespace = {namespace} AND workspace_id = {workspace} \
        AND (seconds, nanoseconds, event_id) >= ({seconds}, {nanoseconds}, {event}) \
        AND (seconds <= {latest} OR (seconds, nanoseconds, event_id) = ({seconds}, {nanoseconds}, {event}))) \
-     RETURNING workspace_id, status, seconds, nanoseconds, event_id, change";
+     RETURNING 1";
 
 const GET: &str = "SELECT workspace_id, status, seconds, nanoseconds, event_id, change \
      FROM roomz_presence WHERE namespace = {namespace} AND workspace_id = {workspace}";
