@@ -86,7 +86,7 @@ async fn migrate<D: Driver>(connection: &mut D::Connection, settings: &Settings)
     for (version, script) in missing(&history, D::MIGRATIONS)? {
         // A checksum is hexadecimal.
         let script = format!(
-            "{script}\nUPDATE roomz_migrations SET checksum = '{}' WHERE version = {version} AND checksum IS NULL",
+            "{script}\nUPDATE roomz_migrations SET checksum = '{}' WHERE version = {version}",
             checksum(script)
         );
         settings.execute(D::script(connection, &script)).await?;

@@ -116,7 +116,7 @@ async fn updates_tables_of_older_version() {
         let error = SqlStore::builder(url.as_str()).with_migrations(false).connect().await.unwrap_err();
         assert!(error.to_string().contains("migration 2"), "{error}");
         SqlStore::connect(url.as_str()).await.unwrap();
-        assert_eq!(count_claims(&url).await, 1);
+        assert_eq!(count(&url, "SELECT count(*) FROM roomz_claims").await, 1);
     }
 }
 
@@ -126,6 +126,7 @@ async fn compares_migration_history() {
     let directory = tempfile::tempdir().unwrap();
     for url in [Some(sqlite_url(&directory)), new_database().await].into_iter().flatten() {
         SqlStore::connect(url.as_str()).await.unwrap();
+        assert_eq!(count(&url, "SELECT count(*) FROM roomz_migrations WHERE checksum IS NULL").await, 0);
         // As if a newer instance had updated the tables: this one still works.
         execute(&url, "INSERT INTO roomz_migrations (version, checksum) VALUES (99, 'x')").await;
         SqlStore::connect(url.as_str()).await.unwrap();
@@ -188,8 +189,7 @@ async fn execute(url: &str, statement: impl sqlx::SqlSafeStr + Send) {
     }
 }
 
-async fn count_claims(url: &str) -> i64 {
-    let count = "SELECT count(*) FROM roomz_claims";
+async fn count(url: &str, count: &'static str) -> i64 {
     if url.starts_with("sqlite") {
         sqlx::query_scalar(count).fetch_one(&SqlitePool::connect(url).await.unwrap()).await.unwrap()
     } else {
