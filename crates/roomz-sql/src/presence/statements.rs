@@ -3,11 +3,12 @@ use std::sync::LazyLock;
 use crate::db::dialect::Dialect;
 use crate::db::statement::Statement;
 
-/// The statements of the table `roomz_presence`. Those that read return the workspace, the status, the seconds
-/// and nanoseconds of the timestamp, the event id, and a point in the changes.
+/// The statements of the table `roomz_presence`. Those that read return the workspace, the status, the
+/// seconds and nanoseconds of the timestamp, the event id, and a point in the changes.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    /// Writes the row if the event is newer, or if the kept one is later than `latest`. Then it returns a row.
+    /// Writes the row if the event is newer, or if the kept one is later than `latest`, and then returns a
+    /// row.
     pub(crate) apply: Statement,
     pub(crate) get: Statement,
     /// Returns the changed rows. The last columns are the next point, its history, and the number of the
