@@ -6,7 +6,8 @@
 
 #![cfg(test)]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,8 @@ use http_body_util::Full;
 use roomz_protocol::testing::TestEvent;
 use roomz_protocol::{Secret, Timestamp, Uuid};
 use roomz_webhook::store::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, CompactStore, Fingerprint, IdempotencyStore, MokaStore, Owner,
-    Settled, StoreError, StoreErrorKind,
+    Claim, ClaimKey, ClaimRequest, ClaimState, CompactStore, Fingerprint, IdempotencyStore, InMemoryBuilder,
+    MokaStore, Owner, Settled, StoreError, StoreErrorKind,
 };
 use roomz_webhook::{Clock, Delivery, Event, Skipped, SystemClock, WebhookBody, WebhookLayer, async_trait};
 use shuttle::rand::{Rng as _, thread_rng};
@@ -26,25 +27,54 @@ use tower::{BoxError, Layer as _, Service, ServiceExt as _, service_fn};
 
 const EVENTS: usize = 2;
 const DELIVERIES: usize = 5;
+/// Of one shard, because which events share a shard is random.
+const CAPACITY: u64 = 10_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+std::thread_local! {
+    /// The layer catches panics, also those of the scheduler.
+    static PANICKED: Cell<bool> = const { Cell::new(false) };
+}
 
 fn schedules(test: fn()) {
     // Statics of the product are shared by all tests.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    static HOOK: Once = Once::new();
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    HOOK.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICKED.set(true);
+            print(panic);
+        }));
+    });
     let is_long = std::env::var("ROOMZ_TESTS").is_ok_and(|tests| tests == "long");
     let count = if is_long { 100_000 } else { 2_000 };
     let mut config = shuttle::Config::new();
     config.stack_size = 1 << 20;
-    shuttle::Runner::new(shuttle::scheduler::RandomScheduler::new(count), config).run(test);
+    shuttle::Runner::new(shuttle::scheduler::RandomScheduler::new(count), config).run(move || {
+        test();
+        assert!(!PANICKED.get(), "a panic was caught");
+    });
 }
 
 fn one_in(count: u32) -> bool {
     thread_rng().gen_ratio(1, count)
 }
 
+/// Lets other tasks run, less often than this.
+async fn yields(max: usize) {
+    for _ in 0..thread_rng().gen_range(0..max) {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn secret() -> Secret {
     Secret::new("secret of the tests").unwrap()
+}
+
+fn moka_store() -> InMemoryBuilder<MokaStore> {
+    MokaStore::builder().with_capacity(CAPACITY).with_clock(TestClock)
 }
 
 #[derive(Debug)]
@@ -60,14 +90,14 @@ impl Clock for TestClock {
     }
 }
 
-/// A store that fails, hangs, and loses replies.
+/// A store that fails, is slow, hangs, executes calls late, and loses replies.
 #[derive(Clone)]
-struct Unsteady {
+struct FaultyStore {
     store: MokaStore,
     fails: Arc<AtomicBool>,
 }
 
-impl Unsteady {
+impl FaultyStore {
     async fn call<T: Send + 'static>(
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -88,7 +118,9 @@ impl Unsteady {
             }));
             return Err(StoreError::unavailable("no reply"));
         }
+        yields(4).await;
         let reply = call.await;
+        yields(4).await;
         if fails() {
             std::future::pending::<()>().await;
         }
@@ -97,7 +129,7 @@ impl Unsteady {
 }
 
 #[async_trait]
-impl IdempotencyStore for Unsteady {
+impl IdempotencyStore for FaultyStore {
     async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
         let (store, key, claim) = (self.store.clone(), key.clone(), *claim);
         self.call(async move { store.claim(&key, &claim).await }).await
@@ -131,10 +163,12 @@ struct History {
     succeeded: AtomicUsize,
 }
 
-/// One schedule.
+/// What the deliveries and the handlers of one schedule share.
 struct Receiver {
     events: Vec<(TestEvent, History)>,
     handlers_fail: AtomicBool,
+    /// Nothing answers 503.
+    is_available: bool,
     /// What must not happen. The layer catches a panic of a handler.
     violations: Mutex<Vec<&'static str>>,
 }
@@ -151,7 +185,7 @@ impl Receiver {
         let (_, history) = self.events.iter().find(of_delivery).unwrap();
         self.check(history.running.fetch_add(1, SeqCst) == 0, "two handlers of one event run");
         self.check(history.succeeded.load(SeqCst) == 0, "an event runs again after it succeeded");
-        tokio::task::yield_now().await;
+        yields(8).await;
         history.running.fetch_sub(1, SeqCst);
         match thread_rng().gen_range(0..6) {
             0 if self.handlers_fail.load(SeqCst) => Ok(StatusCode::INTERNAL_SERVER_ERROR),
@@ -177,15 +211,17 @@ impl Receiver {
         let is_duplicate = response.extensions().get() == Some(&Skipped::Duplicate);
         let succeeded = history.succeeded.load(SeqCst);
         self.check(succeeded == 1 || !response.status().is_success(), "accepted before a handler succeeded");
+        self.check(!self.is_available || response.status() != 503, "a delivery does not wait");
         self.check(!is_duplicate || succeeded == 1, "a duplicate of an event that is not done");
         response.status().is_success()
     }
 }
 
 /// Deliveries, duplicates, disconnects and a drain. Another process may hold an event for ever.
-async fn receive(store: impl IdempotencyStore + Clone, store_fails: Arc<AtomicBool>) {
+async fn run_schedule(store: impl IdempotencyStore + Clone, store_fails: Arc<AtomicBool>) {
     let events: Vec<_> = (0..EVENTS).map(|_| (TestEvent::busy(), History::default())).collect();
     let is_held = one_in(3);
+    let drains = is_held || one_in(3);
     if is_held {
         let body = events[0].0.body();
         let key = ClaimKey::new("roomz".into(), Event::parse(&body).unwrap().id);
@@ -194,8 +230,12 @@ async fn receive(store: impl IdempotencyStore + Clone, store_fails: Arc<AtomicBo
     }
     let builder = WebhookLayer::builder(secret()).with_clock(TestClock).with_store(store);
     let layer = builder.with_lease(DAY).with_lease_ceiling(2 * DAY).build().unwrap();
-    let receiver =
-        Arc::new(Receiver { events, handlers_fail: AtomicBool::new(true), violations: Mutex::default() });
+    let receiver = Arc::new(Receiver {
+        events,
+        handlers_fail: AtomicBool::new(true),
+        is_available: !drains && !store_fails.load(SeqCst),
+        violations: Mutex::default(),
+    });
     let of_handler = Arc::clone(&receiver);
     let service = layer.layer(service_fn(move |request: Request<WebhookBody>| {
         let (receiver, delivery) =
@@ -215,20 +255,18 @@ async fn receive(store: impl IdempotencyStore + Clone, store_fails: Arc<AtomicBo
             let delivery = receiver.deliver(service, thread_rng().gen_range(0..EVENTS));
             if one_in(4) {
                 // The client disconnects.
-                tokio::select! { biased; _ = delivery => {}, () = tokio::task::yield_now() => {} }
+                tokio::select! { biased; () = yields(16) => {}, _ = delivery => {} }
             } else {
                 delivery.await;
             }
             open.fetch_sub(1, SeqCst);
         }));
     }
-    if is_held || one_in(3) {
+    if drains {
         let layer = layer.clone();
         clients.push(tokio::spawn(async move {
             loop {
-                for _ in 0..thread_rng().gen_range(0..100) {
-                    tokio::task::yield_now().await;
-                }
+                yields(100).await;
                 layer.drain().await;
                 // Only a drain ends a delivery of the held event.
                 if !is_held || open.load(SeqCst) == 0 {
@@ -244,6 +282,7 @@ async fn receive(store: impl IdempotencyStore + Clone, store_fails: Arc<AtomicBo
     receiver.handlers_fail.store(false, SeqCst);
     layer.drain().await;
     // Nothing is left of the claims: each event succeeds at once, or it was done.
+    let _hold = tokio::time::hold();
     for (number, (_, history)) in receiver.events.iter().enumerate().skip(is_held.into()) {
         assert!(receiver.deliver(service.clone(), number).await, "an event is blocked");
         assert_eq!(history.succeeded.load(SeqCst), 1, "an event succeeded never, or twice");
@@ -318,7 +357,7 @@ async fn claim_and_settle(store: impl IdempotencyStore + Clone) {
 fn moka_store_has_one_owner_of_each_event() {
     schedules(|| {
         tokio::time::start(true);
-        let store = MokaStore::builder().with_max_in_flight(2).with_clock(TestClock).build();
+        let store = moka_store().with_max_in_flight(2).build();
         shuttle::future::block_on(claim_and_settle(store));
     });
 }
@@ -327,18 +366,22 @@ fn moka_store_has_one_owner_of_each_event() {
 fn compact_store_has_one_owner_of_each_event() {
     schedules(|| {
         tokio::time::start(true);
-        let store = CompactStore::builder().with_max_in_flight(2).with_clock(TestClock).build();
+        let store = CompactStore::builder()
+            .with_capacity(CAPACITY)
+            .with_max_in_flight(2)
+            .with_clock(TestClock)
+            .build();
         shuttle::future::block_on(claim_and_settle(store));
     });
 }
 
-/// No timer helps: every delivery that waits is woken by the settlement or the drain that it waits for.
+/// No timer ends: every delivery that waits is woken by the settlement or the drain that it waits for.
 #[test]
 fn every_waiting_delivery_is_woken() {
     schedules(|| {
         tokio::time::start(true);
-        let store = MokaStore::builder().with_clock(TestClock).build();
-        shuttle::future::block_on(receive(store, Arc::default()));
+        let store = moka_store().build();
+        shuttle::future::block_on(run_schedule(store, Arc::default()));
     });
 }
 
@@ -348,17 +391,17 @@ fn failing_store_breaks_no_promise() {
     schedules(|| {
         tokio::time::start(false);
         let fails = Arc::new(AtomicBool::new(true));
-        let store = MokaStore::builder().with_clock(TestClock).build();
-        shuttle::future::block_on(receive(Unsteady { store, fails: Arc::clone(&fails) }, fails));
+        let store = moka_store().build();
+        shuttle::future::block_on(run_schedule(FaultyStore { store, fails: Arc::clone(&fails) }, fails));
     });
 }
 
-/// No timer helps: no operation waits for a worker that nobody wakes.
+/// No timer ends: no operation waits for a worker that nobody wakes.
 #[test]
 fn workers_answer_every_caller() {
     schedules(|| {
         tokio::time::start(true);
-        shuttle::future::block_on(workers::workers_answer_every_caller(false));
+        shuttle::future::block_on(workers::run_schedule(false));
     });
 }
 
@@ -367,6 +410,6 @@ fn workers_answer_every_caller() {
 fn busy_database_breaks_no_promise() {
     schedules(|| {
         tokio::time::start(false);
-        shuttle::future::block_on(workers::workers_answer_every_caller(true));
+        shuttle::future::block_on(workers::run_schedule(true));
     });
 }

@@ -3,17 +3,20 @@
 pub mod task {
     use std::sync::Arc;
 
-    use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+    use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
+
+    const CLOSED: usize = 1;
+    const TASK: usize = 2;
 
     #[derive(Clone, Debug, Default)]
     pub struct TaskTracker(Arc<Tasks>);
 
     #[derive(Debug, Default)]
     struct Tasks {
-        count: AtomicUsize,
-        is_closed: AtomicBool,
+        /// `TASK` for each task, and `CLOSED`.
+        state: AtomicUsize,
         ended: Notify,
     }
 
@@ -27,12 +30,13 @@ pub mod task {
         }
 
         pub fn close(&self) {
-            self.0.is_closed.store(true, SeqCst);
-            self.0.ended.notify_waiters();
+            if self.0.state.fetch_or(CLOSED, SeqCst) == 0 {
+                self.0.ended.notify_waiters();
+            }
         }
 
         pub fn token(&self) -> TaskTrackerToken {
-            self.0.count.fetch_add(1, SeqCst);
+            self.0.state.fetch_add(TASK, SeqCst);
             TaskTrackerToken(Arc::clone(&self.0))
         }
 
@@ -45,13 +49,10 @@ pub mod task {
             })
         }
 
-        /// Waits until it is closed and no task is left.
+        /// Waits until it is closed and has no task, if only for a moment.
         pub async fn wait(&self) {
-            loop {
-                let ended = self.0.ended.notified();
-                if self.0.is_closed.load(SeqCst) && self.0.count.load(SeqCst) == 0 {
-                    return;
-                }
+            let ended = self.0.ended.notified();
+            if self.0.state.load(SeqCst) != CLOSED {
                 ended.await;
             }
         }
@@ -59,7 +60,7 @@ pub mod task {
 
     impl Drop for TaskTrackerToken {
         fn drop(&mut self) {
-            if self.0.count.fetch_sub(1, SeqCst) == 1 {
+            if self.0.state.fetch_sub(TASK, SeqCst) == TASK | CLOSED {
                 self.0.ended.notify_waiters();
             }
         }

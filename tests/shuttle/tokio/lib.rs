@@ -23,7 +23,7 @@ pub mod sync {
             self.0.notify_one();
         }
 
-        /// Wakes any one.
+        /// Which task waits longest is not modelled, so any one is woken.
         pub fn notify_last(&self) {
             self.0.notify_one();
         }
@@ -60,7 +60,7 @@ pub mod time {
     }
 
     /// Longer sleeps never end, so leases do not.
-    const LONGEST: Duration = Duration::from_secs(60);
+    const SLEEP_MAX: Duration = Duration::from_secs(60);
 
     /// A test of Shuttle runs on one thread.
     #[derive(Clone, Copy)]
@@ -149,10 +149,10 @@ pub mod time {
             if clock.now >= self.0.0 {
                 return Poll::Ready(());
             }
-            if clock.is_stopped || self.0.0 - clock.now > LONGEST {
+            if clock.is_stopped || self.0.0 - clock.now > SLEEP_MAX {
                 return Poll::Pending;
             }
-            // The longer, the rarer.
+            // A long sleep rarely ends, so that most calls end before their timeout.
             let seconds = (self.0.0 - clock.now).as_secs() as u32;
             if clock.holds == 0 && thread_rng().gen_ratio(1, 4 + seconds) {
                 CLOCK.set(Clock { now: self.0.0, ..clock });

@@ -21,7 +21,7 @@ mod db {
 }
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -44,30 +44,46 @@ const CALLERS: usize = 4;
 const OPERATIONS: usize = 2;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Fails to compile if `std` is not replaced.
+const _: fn(std::sync::Mutex<()>) -> shuttle::sync::Mutex<()> = |mutex| mutex;
+
+/// One for each lane. For the rows that those of the normal lane do not return, `FIND` is executed.
 static STATEMENTS: LazyLock<[Statement; 3]> = LazyLock::new(|| {
-    [Lane::First, Lane::Normal, Lane::Background].map(|lane| {
-        let statement = Statement::batched(Dialect::Sqlite, "", &["namespace", "event_id"]);
-        Statement { lane, ..statement }
+    let statement = |text| Statement::batched(Dialect::Sqlite, text, &["namespace", "event_id", "number"]);
+    [Lane::First, Lane::Normal, Lane::Background].map(|lane| match lane {
+        Lane::Normal => statement("").or_else(statement(FIND)),
+        _ => Statement { lane, ..statement("") },
     })
 });
+const FIND: &str = "find";
 
 fn one_in(count: u32) -> bool {
     thread_rng().gen_ratio(1, count)
 }
 
-/// Counts how often each operation was executed.
+/// Lets other tasks run, less often than this.
+async fn yields(max: usize) {
+    for _ in 0..thread_rng().gen_range(0..max) {
+        yield_now().await;
+    }
+}
+
 #[derive(Default)]
 struct Database {
+    /// How often each operation was executed.
     executed: [AtomicUsize; CALLERS * OPERATIONS],
+    /// The operations that waited alone for a lock. They move to the background lane.
+    locked: [AtomicBool; CALLERS * OPERATIONS],
+    /// The batches of the background lane that run.
     in_background: AtomicUsize,
     /// Whether also those errors occur after which the workers wait.
     is_busy: bool,
     workers_ended: Notify,
 }
 
-struct OfTest;
+struct TestDriver;
 
-impl Driver for OfTest {
+impl Driver for TestDriver {
     const DIALECT: Dialect = Dialect::Sqlite;
 
     fn classify(error: &Error) -> Failure {
@@ -87,28 +103,38 @@ impl Database {
     }
 
     async fn execute(&self, statement: &'static Statement, rows: &[&[Value]]) -> Result<Vec<Row>, Error> {
-        let is_background = statement.lane == Lane::Background;
+        let numbers: Vec<_> = rows.iter().map(|row| row[2].as_number().unwrap() as usize).collect();
+        let is_background = statement.lane == Lane::Background
+            || numbers.iter().any(|number| self.locked[*number].load(SeqCst));
         let _running = is_background.then(|| Background::begin(&self.in_background));
         yield_now().await;
-        let error = match thread_rng().gen_range(0..12) {
-            0 => Some(Error::WorkerCrashed),
-            1 => Some(Error::Decode("rejected".into())),
-            2 if self.is_busy => Some(Error::PoolTimedOut),
-            3 if self.is_busy => Some(Error::PoolClosed),
-            _ => None,
-        };
-        if let Some(error) = error {
-            return Err(error);
+        match thread_rng().gen_range(0..12) {
+            0 => return Err(Error::WorkerCrashed),
+            1 => return Err(Error::Decode("rejected".into())),
+            2 if self.is_busy => return Err(Error::PoolTimedOut),
+            3 if self.is_busy => {
+                if let [number] = numbers[..] {
+                    self.locked[number].store(true, SeqCst);
+                }
+                return Err(Error::PoolClosed);
+            }
+            _ => {}
         }
-        for row in rows {
-            self.executed[row[1].as_number().unwrap() as usize].fetch_add(1, SeqCst);
+        let is_find = statement.one == FIND;
+        for number in numbers.iter().filter(|_| !is_find) {
+            self.executed[*number].fetch_add(1, SeqCst);
         }
-        // The reply is lost.
-        if one_in(8) {
-            Err(Error::WorkerCrashed)
-        } else {
-            Ok(rows.iter().map(|row| Row(row.to_vec())).collect())
+        yield_now().await;
+        match thread_rng().gen_range(0..12) {
+            // The reply is lost, or it cannot be read.
+            0 => return Err(Error::WorkerCrashed),
+            1 => return Err(Error::Decode("rejected".into())),
+            _ => {}
         }
+        let mut rows: Vec<_> = rows.iter().map(|row| Row(row.to_vec())).collect();
+        rows.retain(|_| statement.otherwise.is_none() || one_in(2));
+        rows.sort_by_cached_key(|_| thread_rng().gen_range(0..100));
+        Ok(rows)
     }
 }
 
@@ -130,9 +156,9 @@ impl Drop for Background<'_> {
 
 /// Callers, some of whom give up, and workers whose connections break: each caller gets an outcome, an
 /// operation that must not be repeated is not, and the workers end.
-pub async fn workers_answer_every_caller(is_busy: bool) {
+pub async fn run_schedule(is_busy: bool) {
     let database = Arc::new(Database { is_busy, ..Database::default() });
-    let connections = Connections::<OfTest> {
+    let connections = Connections::<TestDriver> {
         database: Arc::clone(&database),
         max: 2,
         suspects: Suspects::default(),
@@ -140,33 +166,37 @@ pub async fn workers_answer_every_caller(is_busy: bool) {
     };
     let settings = Settings { connect_timeout: TIMEOUT, response_timeout: TIMEOUT };
     let workers = Arc::new(Workers::spawn(connections, &settings));
+    let is_retry_safe: Arc<[bool; CALLERS * OPERATIONS]> = Arc::new(std::array::from_fn(|_| one_in(2)));
     let callers = (0..CALLERS).map(|caller| {
         let (workers, database) = (Arc::clone(&workers), Arc::clone(&database));
+        let is_retry_safe = Arc::clone(&is_retry_safe);
         tokio::spawn(async move {
             for number in (caller * OPERATIONS..).take(OPERATIONS) {
-                let values = vec![Value::from("roomz"), Value::from(number as i64)];
+                // Two callers have the same keys.
+                let key = number % (CALLERS * OPERATIONS / 2);
+                let values = vec![Value::from("roomz"), Value::from(key as i64), Value::from(number as i64)];
                 let statement = &STATEMENTS[thread_rng().gen_range(0..3)];
-                let is_retry_safe = one_in(2);
-                let outcome = workers.execute(Operation { statement, values: values.clone(), is_retry_safe });
+                let operation =
+                    Operation { statement, values: values.clone(), is_retry_safe: is_retry_safe[number] };
+                let outcome = workers.execute(operation);
                 let outcome = if one_in(4) {
-                    tokio::select! { biased; outcome = outcome => Some(outcome), () = yield_now() => None }
+                    tokio::select! { biased; () = yields(8) => None, outcome = outcome => Some(outcome) }
                 } else {
                     Some(outcome.await)
                 };
-                let executed = database.executed[number].load(SeqCst);
                 match outcome {
                     Some(Ok(rows)) => {
-                        assert!(executed > 0, "an operation that was not executed has succeeded");
+                        let is_executed = database.executed[number].load(SeqCst) > 0;
+                        assert!(is_executed, "an operation that was not executed has succeeded");
                         assert!(
                             matches!(&rows[..], [row] if row.0 == values),
                             "the row of another operation"
                         );
                     }
-                    Some(Err(Failed::TimedOut)) => assert!(is_busy),
+                    Some(Err(Failed::TimedOut)) => assert!(is_busy, "no timeout ends"),
                     Some(Err(Failed::RuntimeEnded)) => panic!("the runtime has not ended"),
                     Some(Err(Failed::Database(_))) | None => {}
                 }
-                assert!(is_retry_safe || executed <= 1, "an operation was repeated");
             }
         })
     });
@@ -175,4 +205,7 @@ pub async fn workers_answer_every_caller(is_busy: bool) {
     }
     drop(workers);
     database.workers_ended.notified().await;
+    for (number, executed) in database.executed.iter().enumerate() {
+        assert!(is_retry_safe[number] || executed.load(SeqCst) <= 1, "an operation was repeated");
+    }
 }

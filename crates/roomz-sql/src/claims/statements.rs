@@ -71,8 +71,7 @@ const SETTLE: Update<'_> = Update {
     table: "roomz_claims",
     set: &[
         ("state", "CASE {operation} WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE 0 END"),
-        // Read only while the claim runs.
-        ("lease_end", "{now} + {duration}"),
+        ("lease_end", "CASE c.state WHEN 0 THEN {now} + {duration} ELSE c.lease_end END"),
         (
             "expires",
             "CASE WHEN c.expires < {now} + {duration} OR ({operation} = 1 AND c.state = 0 \
