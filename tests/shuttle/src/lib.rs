@@ -6,6 +6,8 @@
 
 #![cfg(test)]
 
+mod store;
+
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -14,20 +16,23 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use roomz_protocol::testing::TestEvent;
-use roomz_protocol::{Secret, Timestamp, Uuid};
+use roomz_protocol::{Secret, Uuid};
 use roomz_webhook::store::{
-    Claim, ClaimKey, ClaimRequest, ClaimState, CompactStore, Fingerprint, IdempotencyStore, InMemoryBuilder,
-    MokaStore, Owner, Settled, StoreError, StoreErrorKind,
+    ClaimKey, ClaimRequest, ClaimState, CompactStore, Fingerprint, IdempotencyStore, InMemoryBuilder,
+    MokaStore, Owner, Settled, StoreErrorKind,
 };
-use roomz_webhook::{Clock, Delivery, Event, Skipped, SystemClock, WebhookBody, WebhookLayer, async_trait};
+use roomz_webhook::{Delivery, Event, Skipped, WebhookBody, WebhookLayer};
 use shuttle::rand::{Rng as _, thread_rng};
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tower::{BoxError, Layer as _, Service, ServiceExt as _, service_fn};
+use workers::{one_in, yields};
+
+use crate::store::{FaultyStore, TestClock};
 
 const EVENTS: usize = 2;
 const DELIVERIES: usize = 5;
-/// Of one shard, because which events share a shard is random.
+/// Few enough for one shard, because it is random which events share one.
 const CAPACITY: u64 = 10_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -49,7 +54,7 @@ fn schedules(test: fn()) {
         }));
     });
     let is_long = std::env::var("ROOMZ_TESTS").is_ok_and(|tests| tests == "long");
-    let count = if is_long { 100_000 } else { 2_000 };
+    let count = if is_long { 20_000 } else { 2_000 };
     let mut config = shuttle::Config::new();
     config.stack_size = 1 << 20;
     shuttle::Runner::new(shuttle::scheduler::RandomScheduler::new(count), config).run(move || {
@@ -58,102 +63,12 @@ fn schedules(test: fn()) {
     });
 }
 
-fn one_in(count: u32) -> bool {
-    thread_rng().gen_ratio(1, count)
-}
-
-/// Lets other tasks run, less often than this.
-async fn yields(max: usize) {
-    for _ in 0..thread_rng().gen_range(0..max) {
-        tokio::task::yield_now().await;
-    }
-}
-
 fn secret() -> Secret {
     Secret::new("secret of the tests").unwrap()
 }
 
 fn moka_store() -> InMemoryBuilder<MokaStore> {
     MokaStore::builder().with_capacity(CAPACITY).with_clock(TestClock)
-}
-
-#[derive(Debug)]
-struct TestClock;
-
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        SystemClock.now()
-    }
-
-    fn monotonic(&self) -> Duration {
-        Instant::now().since_start()
-    }
-}
-
-/// A store that fails, is slow, hangs, executes calls late, and loses replies.
-#[derive(Clone)]
-struct FaultyStore {
-    store: MokaStore,
-    fails: Arc<AtomicBool>,
-}
-
-impl FaultyStore {
-    async fn call<T: Send + 'static>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let fails = || one_in(6) && self.fails.load(SeqCst);
-        if fails() {
-            return Err(StoreError::unavailable("not called"));
-        }
-        if fails() {
-            // The store executes it late, within the time that the layer expects.
-            drop(tokio::spawn(async move {
-                let deadline = Instant::now() + Duration::from_secs(thread_rng().gen_range(0..4));
-                sleep_until(deadline).await;
-                let _hold = tokio::time::hold();
-                if Instant::now() == deadline {
-                    _ = call.await;
-                }
-            }));
-            return Err(StoreError::unavailable("no reply"));
-        }
-        yields(4).await;
-        let reply = call.await;
-        yields(4).await;
-        if fails() {
-            std::future::pending::<()>().await;
-        }
-        if fails() { Err(StoreError::unavailable("the reply was lost")) } else { reply }
-    }
-}
-
-#[async_trait]
-impl IdempotencyStore for FaultyStore {
-    async fn claim(&self, key: &ClaimKey, claim: &ClaimRequest) -> Result<Claim, StoreError> {
-        let (store, key, claim) = (self.store.clone(), key.clone(), *claim);
-        self.call(async move { store.claim(&key, &claim).await }).await
-    }
-
-    async fn renew(&self, key: &ClaimKey, owner: Owner, lease: Duration) -> Result<Settled, StoreError> {
-        let (store, key) = (self.store.clone(), key.clone());
-        self.call(async move { store.renew(&key, owner, lease).await }).await
-    }
-
-    async fn complete(
-        &self,
-        key: &ClaimKey,
-        owner: Owner,
-        retention: Duration,
-    ) -> Result<Settled, StoreError> {
-        let (store, key) = (self.store.clone(), key.clone());
-        self.call(async move { store.complete(&key, owner, retention).await }).await
-    }
-
-    async fn release(&self, key: &ClaimKey, owner: Owner) -> Result<Settled, StoreError> {
-        let (store, key) = (self.store.clone(), key.clone());
-        self.call(async move { store.release(&key, owner).await }).await
-    }
 }
 
 /// What happened to one event.
@@ -167,7 +82,7 @@ struct History {
 struct Receiver {
     events: Vec<(TestEvent, History)>,
     handlers_fail: AtomicBool,
-    /// Nothing answers 503.
+    /// No delivery may be answered 503.
     is_available: bool,
     /// What must not happen. The layer catches a panic of a handler.
     violations: Mutex<Vec<&'static str>>,

@@ -57,12 +57,12 @@ static STATEMENTS: LazyLock<[Statement; 3]> = LazyLock::new(|| {
 });
 const FIND: &str = "find";
 
-fn one_in(count: u32) -> bool {
+pub fn one_in(count: u32) -> bool {
     thread_rng().gen_ratio(1, count)
 }
 
-/// Lets other tasks run, less often than this.
-async fn yields(max: usize) {
+/// Lets other tasks run, fewer than `max` times.
+pub async fn yields(max: usize) {
     for _ in 0..thread_rng().gen_range(0..max) {
         yield_now().await;
     }
@@ -166,16 +166,18 @@ pub async fn run_schedule(is_busy: bool) {
     };
     let settings = Settings { connect_timeout: TIMEOUT, response_timeout: TIMEOUT };
     let workers = Arc::new(Workers::spawn(connections, &settings));
-    let is_retry_safe: Arc<[bool; CALLERS * OPERATIONS]> = Arc::new(std::array::from_fn(|_| one_in(2)));
+    let statements: [_; CALLERS * OPERATIONS] =
+        std::array::from_fn(|_| &STATEMENTS[thread_rng().gen_range(0..3)]);
+    // Of the product's operations, claims have a second statement, and a claim may be repeated.
+    let is_retry_safe = statements.map(|statement| statement.otherwise.is_some() || one_in(2));
     let callers = (0..CALLERS).map(|caller| {
         let (workers, database) = (Arc::clone(&workers), Arc::clone(&database));
-        let is_retry_safe = Arc::clone(&is_retry_safe);
         tokio::spawn(async move {
             for number in (caller * OPERATIONS..).take(OPERATIONS) {
                 // Two callers have the same keys.
                 let key = number % (CALLERS * OPERATIONS / 2);
                 let values = vec![Value::from("roomz"), Value::from(key as i64), Value::from(number as i64)];
-                let statement = &STATEMENTS[thread_rng().gen_range(0..3)];
+                let statement = statements[number];
                 let operation =
                     Operation { statement, values: values.clone(), is_retry_safe: is_retry_safe[number] };
                 let outcome = workers.execute(operation);
